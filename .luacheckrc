@@ -1,0 +1,5 @@
+std = "luajit"
+max_line_length = 160
+unused_args = false
+exclude_files = { "build" }
+files["tests"] = { max_line_length = false }  -- the messages expected are long

@@ -1,0 +1,485 @@
+// Batch: ragged rows of ids, and their padded views.
+#include <algorithm>
+
+#include "bindings/lua/tensor_value.h"
+#include "engine/net.h"
+
+namespace perilune::lua {
+
+namespace {
+
+using Rows32 = std::vector<std::vector<std::int32_t>>;
+using Rows64 = std::vector<std::vector<std::int64_t>>;
+
+const std::shared_ptr<const Batch>& batch_of(lua_State* L, const char* op) {
+  return self<BatchObject>(L, op).batch;
+}
+
+int push_batch(lua_State* L, std::shared_ptr<const Batch> batch,
+               std::shared_ptr<const Tokenizer> tokenizer = nullptr) {
+  push_object(L, BatchObject{std::move(batch), std::move(tokenizer)});
+  return 1;
+}
+
+std::vector<std::int32_t> narrow(const std::vector<std::int64_t>& list, const char* op,
+                                 const std::string& name) {
+  std::vector<std::int32_t> ids;
+  for (const std::int64_t value : list) {
+    if (value < INT32_MIN || value > INT32_MAX) {
+      throw Error(ErrorCode::argument, op, name + ": " + std::to_string(value) + " is not an id");
+    }
+    ids.push_back(static_cast<std::int32_t>(value));
+  }
+  return ids;
+}
+
+std::vector<std::int32_t> row_of_tensor(const Tensor& tensor, const char* op,
+                                        const std::string& name) {
+  if (tensor.shape().rank() != 1 || is_float(tensor.dtype())) {
+    throw Error(ErrorCode::argument, op, name + " must be one row of whole numbers")
+        .operand("got", tensor.describe());
+  }
+  return narrow(tensor.to_integers(), op, name);
+}
+
+/// Lists of whole numbers, or tensors of one axis.
+Rows32 to_rows(lua_State* L, int index, const char* op, const char* name) {
+  expect_table(L, index, op, name);
+  const int table = absolute(L, index);
+  const int count = static_cast<int>(lua_objlen(L, table));
+  Rows32 rows;
+  for (int i = 1; i <= count; ++i) {
+    lua_rawgeti(L, table, i);
+    const std::string row = (std::string(name) == "rows" ? "row " : std::string(name) + " of row ") +
+                            std::to_string(i);
+    if (const Value* value = test_object<Value>(L, -1)) {
+      rows.push_back(row_of_tensor(value->tensor, op, row));
+    } else {
+      if (!lua_istable(L, -1)) {
+        throw Error(ErrorCode::argument, op,
+                    row + ": expected a list of ids, got " + describe_value(L, -1))
+            .hint("one row of ids is { { 1, 2, 3 } }");
+      }
+      rows.push_back(to_ids(L, -1, op, row));
+    }
+    lua_pop(L, 1);
+  }
+  return rows;
+}
+
+Rows64 widen(const Rows32& rows) {
+  Rows64 wide;
+  for (const auto& row : rows) wide.emplace_back(row.begin(), row.end());
+  return wide;
+}
+
+/// Lists of lists, or a tensor [batch, seq].
+Rows32 to_grid(lua_State* L, int index, const char* op, const char* name) {
+  const Value* value = test_object<Value>(L, index);
+  if (value == nullptr) {
+    // Masks may be written with booleans.
+    const int table = absolute(L, index);
+    expect_table(L, table, op, name);
+    Rows32 rows;
+    for (int i = 1; i <= static_cast<int>(lua_objlen(L, table)); ++i) {
+      lua_rawgeti(L, table, i);
+      const std::string row = std::string(name) + "[" + std::to_string(i) + "]";
+      expect_table(L, -1, op, row);
+      rows.emplace_back();
+      for (int j = 1; j <= static_cast<int>(lua_objlen(L, -1)); ++j) {
+        lua_rawgeti(L, -1, j);
+        rows.back().push_back(lua_isboolean(L, -1) ? lua_toboolean(L, -1)
+                                                   : to_id(L, -1, op, row));
+        lua_pop(L, 1);
+      }
+      lua_pop(L, 1);
+    }
+    return rows;
+  }
+  const Tensor& tensor = to_tensor(L, index, op, name);
+  if (tensor.shape().rank() != 2 || is_float(tensor.dtype())) {
+    throw Error(ErrorCode::argument, op, std::string(name) + " must be [batch, seq] whole numbers")
+        .operand("got", tensor.describe());
+  }
+  const auto flat = narrow(tensor.to_integers(), op, name);
+  Rows32 rows;
+  const auto width = static_cast<std::ptrdiff_t>(tensor.shape().size(1));
+  for (std::int64_t i = 0; i < tensor.shape().size(0); ++i) {
+    const auto first = flat.begin() + i * width;
+    rows.emplace_back(first, first + width);
+  }
+  return rows;
+}
+
+std::shared_ptr<const Batch> with_wanted(lua_State* L, std::shared_ptr<const Batch> batch) {
+  if (lua_type(L, -1) == LUA_TSTRING) {
+    const std::string word = lua_tostring(L, -1);
+    if (word == "last") return batch->with_rows(RowSelection::last);
+    if (word == "all") return batch->with_rows(RowSelection::all);
+    throw Error(ErrorCode::option, "batch",
+                "option rows: \"" + word + "\" is not \"last\", \"all\" or lists");
+  }
+  Rows64 wanted = widen(to_rows(L, -1, "batch", "option rows"));
+  for (std::size_t row = 0; row < wanted.size(); ++row) {
+    const auto index = static_cast<std::int64_t>(row);
+    if (index >= batch->size()) break;  // the batch says that there are too many
+    for (std::int64_t& position : wanted[row]) {
+      position = to_position(position, batch->rows().length(index), "batch",
+                             "option rows: row " + std::to_string(row + 1) + ", token");
+    }
+  }
+  return batch->with_rows(RowSelection::listed, std::move(wanted));
+}
+
+/// core.batch(rows, { positions=, type_ids=, labels=, rows=, tokenizer= })
+int make_batch(lua_State* L) {
+  auto batch = Batch::make(state(L).context, to_rows(L, 1, "batch", "rows"));
+  Options options(L, 2, "batch");
+  if (options.push("positions")) {
+    batch = batch->with_positions(widen(to_rows(L, -1, "batch", "positions")));
+    lua_pop(L, 1);
+  }
+  if (options.push("type_ids")) {
+    batch = batch->with_type_ids(widen(to_rows(L, -1, "batch", "type_ids")));
+    lua_pop(L, 1);
+  }
+  if (options.push("labels")) {
+    batch = batch->with_labels(widen(to_rows(L, -1, "batch", "labels")));
+    lua_pop(L, 1);
+  }
+  if (options.push("rows")) {
+    batch = with_wanted(L, std::move(batch));
+    lua_pop(L, 1);
+  }
+  const auto* tokenizer = options.object<TokenizerPointer>("tokenizer");
+  options.done();
+  return push_batch(L, std::move(batch), tokenizer != nullptr ? *tokenizer : nullptr);
+}
+
+int batch_from_padded(lua_State* L) {
+  if (lua_isnoneornil(L, 2)) {
+    throw Error(ErrorCode::argument, "batch_from_padded",
+                "ids without a mask: the pad id may be a real token")
+        .hint("give the mask, or rows without padding: pl.batch(rows)");
+  }
+  const Rows32 ids = to_grid(L, 1, "batch_from_padded", "ids");
+  const Rows32 mask = to_grid(L, 2, "batch_from_padded", "mask");
+  return push_batch(L, Batch::from_padded(state(L).context, ids, mask));
+}
+
+// ---------------------------------------------------------------- fields
+
+int size(lua_State* L) {
+  push_integer(L, batch_of(L, "size")->size());
+  return 1;
+}
+
+int tokens(lua_State* L) {
+  push_integer(L, batch_of(L, "tokens")->tokens());
+  return 1;
+}
+
+int ids(lua_State* L) {
+  const auto& batch = batch_of(L, "ids");
+  if (!batch->has_ids()) throw Error(ErrorCode::state, "batch", "this batch has no ids");
+  push_tensor(L, batch->ids().as_read_only());
+  return 1;
+}
+
+int positions(lua_State* L) {
+  push_tensor(L, batch_of(L, "positions")->positions().as_read_only());
+  return 1;
+}
+
+int type_ids(lua_State* L) {
+  push_tensor(L, batch_of(L, "type_ids")->type_ids().as_read_only());
+  return 1;
+}
+
+int lengths(lua_State* L) {
+  const auto& batch = batch_of(L, "lengths");
+  std::vector<std::int64_t> list;
+  for (std::int64_t r = 0; r < batch->size(); ++r) list.push_back(batch->rows().length(r));
+  push_list(L, list);
+  return 1;
+}
+
+/// The 1-based position of each row's first token.
+int row_starts(lua_State* L) {
+  const auto& batch = batch_of(L, "row_starts");
+  std::vector<std::int64_t> list;
+  for (std::int64_t r = 0; r < batch->size(); ++r) {
+    list.push_back(batch->rows().starts[static_cast<std::size_t>(r)] + 1);
+  }
+  push_list(L, list);
+  return 1;
+}
+
+int lost(lua_State* L) {
+  const auto& batch = batch_of(L, "lost");
+  std::vector<std::int64_t> list(static_cast<std::size_t>(batch->size()), 0);
+  for (std::size_t r = 0; r < batch->facts().size(); ++r) list[r] = batch->facts()[r].lost;
+  push_list(L, list);
+  return 1;
+}
+
+int windows(lua_State* L) {
+  const auto& batch = batch_of(L, "windows");
+  std::vector<std::int64_t> list;
+  for (std::size_t r = 0; r < batch->facts().size(); ++r) {
+    list.push_back(batch->facts()[r].source + 1);
+  }
+  push_list(L, list);
+  return 1;
+}
+
+int tokenizer(lua_State* L) {
+  const auto& object = self<BatchObject>(L, "tokenizer");
+  if (object.tokenizer == nullptr) return 0;
+  push_object(L, std::const_pointer_cast<Tokenizer>(object.tokenizer));
+  return 1;
+}
+
+// ---------------------------------------------------------------- rows
+
+/// Upvalues: batch, row (1-based).
+int row_tokens(lua_State* L) {
+  const auto& object =
+      check_object<BatchObject>(L, lua_upvalueindex(1), "tokens", "batch");
+  const std::int64_t row = static_cast<std::int64_t>(lua_tonumber(L, lua_upvalueindex(2))) - 1;
+  lua_newtable(L);
+  int position = 0;
+  for (const std::int32_t id : object.batch->row_ids(row)) {
+    lua_createtable(L, 0, 3);
+    set_field(L, "id", static_cast<std::int64_t>(id));
+    if (object.tokenizer != nullptr) {
+      set_field(L, "piece", object.tokenizer->piece(id));
+      set_field(L, "special", object.tokenizer->is_special(id));
+    }
+    lua_rawseti(L, -2, ++position);
+  }
+  return 1;
+}
+
+int push_row(lua_State* L, int batch_index, std::int64_t row) {
+  const auto& object = check_object<BatchObject>(L, batch_index, "row", "self");
+  lua_createtable(L, 0, 4);
+  push_list(L, object.batch->row_ids(row));
+  lua_setfield(L, -2, "ids");
+  set_field(L, "length", object.batch->rows().length(row));
+  const auto index = static_cast<std::size_t>(row);
+  set_field(L, "lost", index < object.batch->facts().size() ? object.batch->facts()[index].lost
+                                                            : std::int64_t{0});
+  lua_pushvalue(L, batch_index);
+  push_integer(L, row + 1);
+  lua_pushcclosure(L, guarded<row_tokens>, 2);
+  lua_setfield(L, -2, "tokens");
+  return 1;
+}
+
+int row(lua_State* L) {
+  const auto& batch = batch_of(L, "row");
+  const std::int64_t index =
+      to_position(to_integer(L, 2, "row", "row"), batch->size(), "row", "row");
+  return push_row(L, 1, index);
+}
+
+/// Iterator: upvalues: batch, next row.
+int next_row(lua_State* L) {
+  const auto& object = check_object<BatchObject>(L, lua_upvalueindex(1), "rows", "batch");
+  const auto row = static_cast<std::int64_t>(lua_tonumber(L, lua_upvalueindex(2)));
+  if (row >= object.batch->size()) return 0;
+  push_integer(L, row + 1);
+  lua_replace(L, lua_upvalueindex(2));
+  lua_pushvalue(L, lua_upvalueindex(1));
+  push_integer(L, row + 1);
+  push_row(L, lua_gettop(L) - 1, row);
+  return 2;
+}
+
+/// for i, row in b:rows() do
+int rows(lua_State* L) {
+  (void)batch_of(L, "rows");
+  lua_pushvalue(L, 1);
+  push_integer(L, 0);
+  lua_pushcclosure(L, guarded<next_row>, 2);
+  return 1;
+}
+
+int select(lua_State* L) {
+  const auto& object = self<BatchObject>(L, "select");
+  std::vector<std::int64_t> list = to_integers(L, 2, "select", "rows");
+  for (std::int64_t& position : list) {
+    position = to_position(position, object.batch->size(), "select", "row");
+  }
+  return push_batch(L, object.batch->select(list), object.tokenizer);
+}
+
+int concat(lua_State* L) {
+  const auto& object = self<BatchObject>(L, "concat");
+  const auto& other = check_object<BatchObject>(L, 2, "concat", "other");
+  return push_batch(L, object.batch->concat(*other.batch),
+                    object.tokenizer == other.tokenizer ? object.tokenizer : nullptr);
+}
+
+// ---------------------------------------------------------------- padding
+
+Batch::Padding to_padding(lua_State* L, int index, const BatchObject& object, const char* op) {
+  Options options(L, index, op);
+  Batch::Padding padding;
+  padding.left = options.choice("side", {"left", "right"}) == "left";
+  if (options.push("to")) {
+    if (lua_type(L, -1) != LUA_TSTRING) {
+      padding.to = to_integer(L, -1, op, "option to");
+      if (padding.to < 1) throw Error(ErrorCode::option, op, "option to: must be 1 or more");
+    } else if (std::string(lua_tostring(L, -1)) != "longest") {
+      throw Error(ErrorCode::option, op, "option to: expected \"longest\" or a whole number");
+    }
+    lua_pop(L, 1);
+  }
+  padding.multiple_of = options.integer("multiple_of").value_or(1);
+  if (padding.multiple_of < 1) {
+    throw Error(ErrorCode::option, op, "option multiple_of: must be 1 or more");
+  }
+  if (const auto pad = options.integer("pad_id")) {
+    padding.pad_id = static_cast<std::int32_t>(std::clamp<std::int64_t>(*pad, INT32_MIN, INT32_MAX));
+  } else if (object.tokenizer != nullptr) {
+    padding.pad_id = object.tokenizer->specials().pad.value_or(0);
+  }
+  options.done();
+  return padding;
+}
+
+int padded(lua_State* L) {
+  const auto& object = self<BatchObject>(L, "padded");
+  Batch::Padded view = object.batch->padded(to_padding(L, 2, object, "padded"));
+  lua_createtable(L, 0, 5);
+  const std::pair<const char*, Tensor*> kParts[] = {{"ids", &view.ids},
+                                                    {"mask", &view.mask},
+                                                    {"positions", &view.positions},
+                                                    {"type_ids", &view.type_ids}};
+  for (const auto& [name, tensor] : kParts) {
+    if (!tensor->defined()) continue;
+    push_value(L, Value::of(*tensor));
+    lua_setfield(L, -2, name);
+  }
+  set_field(L, "waste", view.waste);
+  return 1;
+}
+
+int pad(lua_State* L) {
+  const auto& object = self<BatchObject>(L, "pad");
+  const Tensor& tensor = to_tensor(L, 2, "pad", "t");
+  Batch::PaddedLayout layout;
+  if (lua_isnoneornil(L, 3) && object.batch->padded_layout()) {
+    layout = *object.batch->padded_layout();
+  } else {
+    layout = object.batch->layout(to_padding(L, 3, object, "pad"));
+  }
+  push_value(L, Value::of(object.batch->pad(tensor, layout)));
+  return 1;
+}
+
+int split(lua_State* L) {
+  const auto& batch = batch_of(L, "split");
+  const auto parts = batch->split(to_tensor(L, 2, "split", "t"));
+  lua_createtable(L, static_cast<int>(parts.size()), 0);
+  int position = 0;
+  for (const Tensor& part : parts) {
+    push_tensor(L, part);
+    lua_rawseti(L, -2, ++position);
+  }
+  return 1;
+}
+
+/// The rows of a tensor reduced by the ops that passes use, so that bits agree.
+template <class Apply>
+int reduce_rows(lua_State* L, const char* op, Apply apply) {
+  const auto& batch = batch_of(L, op);
+  const Tensor& tensor = to_tensor(L, 2, op, "t");
+  (void)batch->token_axis(op, tensor);
+  auto net = std::make_shared<NetState>();
+  auto binding = std::make_shared<PassBinding>(state(L).context, batch);
+  net->pass = std::make_shared<EagerPass>(std::move(binding), EagerOptions{});
+  push_value(L, Value::of(apply(Net(net), Value::of(tensor)).tensor));
+  return 1;
+}
+
+int mean(lua_State* L) {
+  return reduce_rows(L, "mean", [](const Net& net, const Value& x) { return net.mean(x); });
+}
+
+int last(lua_State* L) {
+  return reduce_rows(L, "last",
+                     [](const Net& net, const Value& x) { return net.select(x, "last", {}); });
+}
+
+int first(lua_State* L) {
+  return reduce_rows(L, "first",
+                     [](const Net& net, const Value& x) { return net.select(x, "first", {}); });
+}
+
+// ---------------------------------------------------------------- printing
+
+constexpr std::int64_t kRowsShown = 8;
+constexpr std::int64_t kTokensShown = 16;
+
+std::string row_text(const BatchObject& object, std::int64_t row) {
+  const auto ids = object.batch->row_ids(row);
+  std::string text;
+  const auto count = static_cast<std::int64_t>(ids.size());
+  for (std::int64_t i = 0; i < count; ++i) {
+    if (count > kTokensShown && i == kTokensShown - 4) {
+      text += " ...";
+      i = count - 4;
+    }
+    const std::int32_t id = ids[static_cast<std::size_t>(i)];
+    const bool known = object.tokenizer != nullptr && id >= 0 && id <= object.tokenizer->max_id();
+    text += " " + (known ? object.tokenizer->piece(id) : std::to_string(id));
+  }
+  return text;
+}
+
+int tostring(lua_State* L) {
+  const auto& object = self<BatchObject>(L, "tostring");
+  const Batch& batch = *object.batch;
+  std::string text = "Batch of " + std::to_string(batch.size()) +
+                     (batch.size() == 1 ? " row, " : " rows, ") + std::to_string(batch.tokens()) +
+                     (batch.tokens() == 1 ? " token" : " tokens");
+  if (batch.has_ids()) {
+    for (std::int64_t row = 0; row < std::min(batch.size(), kRowsShown); ++row) {
+      text += "\n  " + std::to_string(row + 1) + " (" +
+              std::to_string(batch.rows().length(row)) + ")" + row_text(object, row);
+    }
+    if (batch.size() > kRowsShown) text += "\n  ...";
+  }
+  push_text(L, text);
+  return 1;
+}
+
+}  // namespace
+
+void add_batch(lua_State* L) {
+  constexpr Member kFunctions[] = {
+      {"batch", guarded<make_batch>},
+      {"batch_from_padded", guarded<batch_from_padded>},
+  };
+  set_functions(L, kFunctions);
+  constexpr Member kMethods[] = {
+      {"row", guarded<row>},       {"rows", guarded<rows>},     {"select", guarded<select>},
+      {"concat", guarded<concat>}, {"padded", guarded<padded>}, {"pad", guarded<pad>},
+      {"split", guarded<split>},   {"mean", guarded<mean>},     {"last", guarded<last>},
+      {"first", guarded<first>},
+  };
+  constexpr Member kGetters[] = {
+      {"size", guarded<size>},           {"tokens", guarded<tokens>},
+      {"ids", guarded<ids>},             {"positions", guarded<positions>},
+      {"type_ids", guarded<type_ids>},   {"lengths", guarded<lengths>},
+      {"row_starts", guarded<row_starts>}, {"lost", guarded<lost>},
+      {"windows", guarded<windows>},     {"tokenizer", guarded<tokenizer>},
+  };
+  constexpr Member kOperators[] = {{"__tostring", guarded<tostring>}};
+  register_type<BatchObject>(L, kMethods, kGetters, kOperators);
+}
+
+}  // namespace perilune::lua

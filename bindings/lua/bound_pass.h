@@ -1,0 +1,31 @@
+// A batch made ready for one run of a pass: inputs, wanted rows, room in caches.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "bindings/lua/types.h"
+
+namespace perilune::lua {
+
+struct BoundPass {
+  std::shared_ptr<PassBinding> binding;
+  std::vector<SequencePointer> caches;  // one a row, or none
+  bool writes_self = false, writes_cross = false, commits = true;
+  std::vector<std::int64_t> cross_lengths;  // per row, of the encoded input
+
+  /// Makes what was written part of the caches.
+  void commit();
+  /// Gives reserved room back.
+  void rollback();
+};
+
+/// Reads caches=, cache=, inputs=, rows=, commit= and reserves room. `writes_self` and
+/// `writes_cross` say which keys and values the pass writes.
+BoundPass bind_pass(lua_State* L, Options& options, std::shared_ptr<const Batch> batch,
+                    bool writes_self, bool writes_cross);
+
+/// "f32" or "bf16" as a compute mode; "auto" and nothing: f32.
+kernels::MathMode to_math(Options& options);
+
+}  // namespace perilune::lua

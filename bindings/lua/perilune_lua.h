@@ -1,0 +1,49 @@
+// The Lua binding's public face: opens the engine and its standard library in a Lua state.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "lua.hpp"
+
+namespace perilune {
+class Context;
+}
+
+/// The module `perilune.core` (bindings/lua/README.md). For package.preload, or luaL_requiref's way.
+extern "C" int luaopen_perilune_core(lua_State* L);
+
+namespace perilune::lua {
+
+/// What a host may decide before the engine of a Lua state is made.
+struct StateOptions {
+  int threads = 0;                // 0: what this process may use
+  std::string cpu_tier;           // "": the best there is
+  std::size_t memory_budget = 0;  // bytes of tensors; 0: no limit of ours
+};
+
+/// Makes `require "perilune"` and all modules of the standard library work in `L`, whatever the
+/// current folder is. The engine itself is made when `perilune.core` is first required. The folder
+/// named by PERILUNE_STDLIB, where set, is looked at before the modules inside the library.
+/// Raises a Lua error only when memory runs out.
+void open(lua_State* L, const StateOptions& options = {});
+
+/// What Ctrl-C uses: stops the engine's passes between two ops. Outlives the Lua state.
+class Interrupter {
+ public:
+  Interrupter() = default;
+  explicit Interrupter(std::shared_ptr<Context> context) : context_(std::move(context)) {}
+  /// False before the engine exists.
+  bool valid() const { return context_ != nullptr; }
+  /// From any thread or a signal handler.
+  void interrupt() const noexcept;
+  void clear() const noexcept;
+
+ private:
+  std::shared_ptr<Context> context_;
+};
+
+/// The interrupter of the state's engine; invalid before `perilune.core` was required.
+Interrupter interrupter(lua_State* L);
+
+}  // namespace perilune::lua

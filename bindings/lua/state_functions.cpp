@@ -1,0 +1,290 @@
+// core: clock, threads, devices, errors, warnings, interrupts, scopes.
+#include <unistd.h>
+
+#include "bindings/lua/types.h"
+
+namespace perilune::lua {
+
+namespace {
+
+int clock(lua_State* L) {
+  lua_pushnumber(L, clock_seconds());
+  return 1;
+}
+
+int set_threads(lua_State* L) {
+  const std::int64_t threads = to_integer(L, 1, "set_threads", "threads");
+  if (threads < 1 || threads > 1024) {
+    throw Error(ErrorCode::argument, "set_threads",
+                "threads must be 1 to 1024, got " + std::to_string(threads));
+  }
+  state(L).context->set_threads(static_cast<int>(threads));
+  return 0;
+}
+
+int threads(lua_State* L) {
+  push_integer(L, state(L).context->threads());
+  return 1;
+}
+
+const char* kind_name(DeviceKind kind) {
+  switch (kind) {
+    case DeviceKind::cpu: return "cpu";
+    case DeviceKind::cuda: return "cuda";
+    case DeviceKind::emulator: return "emulator";
+  }
+  return "?";
+}
+
+int devices(lua_State* L) {
+  const auto& context = state(L).context;
+  lua_newtable(L);
+  int position = 0;
+  for (const auto& device : context->devices()) {
+    const DeviceMemory memory = device->memory();
+    lua_createtable(L, 0, 8);
+    set_field(L, "name", device->name());
+    set_field(L, "kind", kind_name(device->kind()));
+    set_field(L, "memory", static_cast<double>(memory.total));
+    set_field(L, "free", static_cast<double>(memory.free));
+    set_field(L, "used", static_cast<double>(memory.used));
+    set_field(L, "tier", device->kernels().tier);
+    set_field(L, "fast_bf16", device->kernels().fast_bf16);
+    set_field(L, "exact_f32_fma", device->kernels().exact_f32_fma);
+    set_field(L, "threads", static_cast<std::int64_t>(context->threads()));
+    const std::string health = device->health();
+    if (!health.empty()) set_field(L, "error", health);
+    lua_rawseti(L, -2, ++position);
+  }
+  return 1;
+}
+
+int device(lua_State* L) {
+  const std::string name = lua_isnoneornil(L, 1) ? "auto" : to_text(L, 1, "device", "name");
+  push_text(L, state(L).context->device(name)->name());
+  return 1;
+}
+
+int tiers(lua_State* L) {
+  lua_newtable(L);
+  int position = 0;
+  for (int i = 0; kernels::cpu_tier_name(i) != nullptr; ++i) {
+    if (kernels::cpu_table(kernels::cpu_tier_name(i)) == nullptr) continue;
+    lua_pushstring(L, kernels::cpu_tier_name(i));
+    lua_rawseti(L, -2, ++position);
+  }
+  return 1;
+}
+
+int interrupt(lua_State* L) {
+  state(L).context->interrupt();
+  return 0;
+}
+
+int clear_interrupt(lua_State* L) {
+  state(L).context->clear_interrupt();
+  return 0;
+}
+
+int interrupted(lua_State* L) {
+  lua_pushboolean(L, state(L).context->interrupted() ? 1 : 0);
+  return 1;
+}
+
+int on_warning(lua_State* L) {
+  State& here = state(L);
+  if (lua_isnoneornil(L, 1)) {
+    here.on_warning = nullptr;
+    here.context->set_warning_sink(nullptr);
+    return 0;
+  }
+  if (!lua_isfunction(L, 1)) {
+    throw Error(ErrorCode::argument, "on_warning",
+                "expected a function, got " + describe_value(L, 1));
+  }
+  here.on_warning = make_reference(L, 1);
+  const std::weak_ptr<Reference> weak = here.on_warning;
+  here.context->set_warning_sink([weak](std::string_view text, std::string_view where) {
+    const auto function = weak.lock();
+    if (function == nullptr) return;
+    lua_State* to = function->anchor()->callable("on_warning");
+    reserve_stack(to, 8);
+    function->push(to);
+    push_text(to, text);
+    push_text(to, where);
+    call(to, 2, 0, "on_warning");
+  });
+  return 0;
+}
+
+int warn(lua_State* L) {
+  const std::string text = to_text(L, 1, "warn", "text");
+  const std::string where = lua_isnoneornil(L, 2) ? "" : to_text(L, 2, "warn", "where");
+  state(L).context->warn(text, where);
+  return 0;
+}
+
+ErrorCode code_of(const std::string& name) {
+  std::vector<std::string> names;
+  for (int i = 0; i <= static_cast<int>(ErrorCode::internal); ++i) {
+    names.emplace_back(error_code_name(static_cast<ErrorCode>(i)));
+    if (names.back() == name) return static_cast<ErrorCode>(i);
+  }
+  throw Error(ErrorCode::argument, "error", "unknown code \"" + name + "\"")
+      .hint(did_you_mean(name, names));
+}
+
+/// core.error{ code=, op=, message=, hint=, shapes=, place=, level= }
+int raise(lua_State* L) {
+  Options options(L, 1, "error");
+  const std::string code = options.text("code").value_or("argument");
+  const std::string op = options.text("op").value_or("perilune");
+  const std::string message = options.text("message").value_or("it failed");
+  const std::string hint = options.text("hint").value_or("");
+  const auto shapes = options.texts("shapes").value_or(std::vector<std::string>{});
+  const std::string place = options.text("place").value_or("");
+  options.has("level");  // the place is the nearest line of a script
+  options.done();
+  Error error(code_of(code), op, message);
+  for (const std::string& shape : shapes) error.operand(shape, "");
+  if (!place.empty()) error.where(place);
+  if (!hint.empty()) error.hint(hint);
+  throw error;
+}
+
+int nearest_word(lua_State* L) {
+  const std::string found =
+      nearest(to_text(L, 1, "nearest", "word"), to_texts(L, 2, "nearest", "list"));
+  if (found.empty()) return 0;
+  push_text(L, found);
+  return 1;
+}
+
+int script_line(lua_State* L) {
+  const std::string place = script_place(L);
+  if (place.empty()) return 0;
+  push_text(L, place);
+  return 1;
+}
+
+int memory(lua_State* L) {
+  const DeviceMemory memory = state(L).context->cpu().memory();
+  lua_createtable(L, 0, 5);
+  set_field(L, "used", static_cast<double>(memory.used));
+  set_field(L, "peak", static_cast<double>(memory.peak));
+  set_field(L, "budget", static_cast<double>(memory.budget));
+  set_field(L, "total", static_cast<double>(memory.total));
+  set_field(L, "free", static_cast<double>(memory.free));
+  return 1;
+}
+
+int is_tty(lua_State* L) {
+  const std::int64_t descriptor =
+      lua_isnoneornil(L, 1) ? 1 : to_integer(L, 1, "is_tty", "descriptor");
+  lua_pushboolean(L, isatty(static_cast<int>(descriptor)));
+  return 1;
+}
+
+int jit(lua_State* L) {
+  const bool on = to_boolean(L, 1, "jit", "on");
+  if (luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | (on ? LUAJIT_MODE_ON : LUAJIT_MODE_OFF)) == 0) {
+    throw Error(ErrorCode::unsupported, "jit", "this LuaJIT has no compiler to turn on or off");
+  }
+  return 0;
+}
+
+int activation_known(lua_State* L) {
+  try {
+    (void)activation_by_name(to_text(L, 1, "activation_known", "name"));
+    lua_pushboolean(L, 1);
+  } catch (const Error&) {
+    lua_pushboolean(L, 0);
+  }
+  return 1;
+}
+
+int extend(lua_State* L) {
+  push_methods(L, to_text(L, 1, "extend", "type"));
+  expect_table(L, 2, "extend", "methods");
+  for (lua_pushnil(L); lua_next(L, 2) != 0;) {
+    lua_pushvalue(L, -2);
+    lua_insert(L, -2);
+    lua_rawset(L, 3);
+  }
+  return 0;
+}
+
+int members(lua_State* L) {
+  push_member_names(L, 1);
+  return 1;
+}
+
+int type_name(lua_State* L) {
+  if (lua_type(L, 1) != LUA_TUSERDATA || lua_getmetatable(L, 1) == 0) return 0;
+  lua_pushliteral(L, "__name");
+  lua_rawget(L, -2);
+  return 1;
+}
+
+int scope_begin(lua_State* L) {
+  state(L).scopes.emplace_back();
+  return 0;
+}
+
+/// Frees what was made since scope_begin; the values given are kept.
+int scope_end(lua_State* L) {
+  State& here = state(L);
+  if (here.scopes.empty()) throw Error(ErrorCode::state, "scope", "no scope is open");
+  const int count = lua_gettop(L);
+  for (int i = 1; i <= count; ++i) {
+    if (const Value* value = test_object<Value>(L, i)) here.keep(value->tensor.storage());
+  }
+  for (const auto& held : here.scopes.back()) {
+    if (const auto storage = held.lock()) storage->free_now();
+  }
+  here.scopes.pop_back();
+  return 0;
+}
+
+int keep(lua_State* L) {
+  const Value& value = check_object<Value>(L, 1, "keep", "tensor");
+  if (value.tensor.defined()) state(L).keep(value.tensor.storage());
+  lua_settop(L, 1);
+  return 1;
+}
+
+}  // namespace
+
+void add_state_functions(lua_State* L) {
+  constexpr Member kFunctions[] = {
+      {"clock", guarded<clock>},
+      {"set_threads", guarded<set_threads>},
+      {"threads", guarded<threads>},
+      {"devices", guarded<devices>},
+      {"device", guarded<device>},
+      {"tiers", guarded<tiers>},
+      {"interrupt", guarded<interrupt>},
+      {"clear_interrupt", guarded<clear_interrupt>},
+      {"interrupted", guarded<interrupted>},
+      {"on_warning", guarded<on_warning>},
+      {"warn", guarded_once<warn>},
+      {"error", guarded_once<raise>},
+      {"nearest", guarded<nearest_word>},
+      {"script_line", guarded<script_line>},
+      {"memory", guarded<memory>},
+      {"is_tty", guarded<is_tty>},
+      {"jit", guarded<jit>},
+      {"activation_known", guarded<activation_known>},
+      {"extend", guarded<extend>},
+      {"members", guarded<members>},
+      {"type", guarded<type_name>},
+      {"scope_begin", guarded_once<scope_begin>},
+      {"scope_end", guarded_once<scope_end>},
+      {"keep", guarded<keep>},
+  };
+  set_functions(L, kFunctions);
+  push_error_metatable(L);
+  lua_setfield(L, -2, "error_metatable");
+}
+
+}  // namespace perilune::lua

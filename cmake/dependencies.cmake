@@ -1,0 +1,12 @@
+# Packages, all from the system: scripts/install-packages.sh names them for Debian.
+
+set(THREADS_PREFER_PTHREAD_FLAG ON)
+find_package(Threads REQUIRED)
+find_package(PkgConfig REQUIRED)
+find_package(nlohmann_json 3.10 REQUIRED)
+pkg_check_modules(LUAJIT REQUIRED IMPORTED_TARGET luajit)
+pkg_check_modules(SENTENCEPIECE REQUIRED IMPORTED_TARGET sentencepiece)
+pkg_check_modules(LIBEDIT IMPORTED_TARGET libedit)
+if(NOT LIBEDIT_FOUND)
+  message(STATUS "libedit not found: the REPL reads plain lines")
+endif()

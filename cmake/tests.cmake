@@ -1,0 +1,114 @@
+# Tests. Every file is a ctest of its own: tests/<area>/<name>_test.cpp becomes <area>.<name>, in
+# the executable tests_<area>; tests/lua/<name>_spec.lua becomes lua.<name>; and
+# tests/shell/<name>_test.sh becomes shell.<name>. Exit status 77 is a skip.
+# Labels: the area, and `sanitize` for what is also run under the sanitizers.
+
+find_package(Catch2 REQUIRED)
+
+# Catch2's own code, compiled once for all executables.
+add_library(tests_main OBJECT tests/main.cpp)
+target_include_directories(tests_main PUBLIC ${CMAKE_SOURCE_DIR})
+target_link_libraries(tests_main PUBLIC Catch2::Catch2 PRIVATE perilune_flags)
+
+set(PERILUNE_TIERS scalar v2 avx2 avx512)
+# Too long to be run again under a sanitizer, or without meaning there; full test names.
+set(PERILUNE_NOT_SANITIZED shell.tier_symbols)
+
+set(test_environment
+    "PERILUNE=$<TARGET_FILE_DIR:perilune_shared>/perilune"
+    "PERILUNE_LIBRARY_DIR=$<TARGET_FILE_DIR:perilune_shared>"
+    "PERILUNE_SANITIZE=${PERILUNE_SANITIZE}"
+    "CXX=${CMAKE_CXX_COMPILER}"
+    "ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1"
+    "LSAN_OPTIONS=report_objects=1"
+    "UBSAN_OPTIONS=print_stacktrace=1")
+
+# perilune_test_properties(<test> <label> [<environment entry>...])
+function(perilune_test_properties test label)
+  set(labels ${label})
+  if(NOT test IN_LIST PERILUNE_NOT_SANITIZED)
+    list(APPEND labels sanitize)
+  endif()
+  set(timeout 300)
+  if(PERILUNE_SANITIZE)
+    set(timeout 900)
+  endif()
+  set_tests_properties(${test} PROPERTIES
+    LABELS "${labels}" SKIP_RETURN_CODE 77 TIMEOUT ${timeout}
+    WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}"
+    ENVIRONMENT "${test_environment};${ARGN}")
+endfunction()
+
+# perilune_cpp_tests(<area> <library>...): one executable for the folder, one ctest for each file.
+function(perilune_cpp_tests area)
+  set(target tests_${area})
+  perilune_glob(sources tests/${area}/*.cpp)
+  add_executable(${target} ${sources})
+  # Every executable asks the kernels which tiers there are.
+  target_link_libraries(${target} PRIVATE perilune_flags tests_main ${ARGN} perilune_kernels
+                                          nlohmann_json::nlohmann_json)
+  set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
+  foreach(source ${sources})
+    get_filename_component(file "${source}" NAME_WE)
+    if(NOT file MATCHES "^(.+)_test$")
+      continue()
+    endif()
+    set(name "${CMAKE_MATCH_1}")
+    if(area STREQUAL "kernels")
+      foreach(tier ${PERILUNE_TIERS})
+        add_test(NAME ${area}.${name}.${tier} COMMAND ${target} "-#" "[#${file}]")
+        perilune_test_properties(${area}.${name}.${tier} ${area} "PERILUNE_CPU=${tier}")
+      endforeach()
+    else()
+      add_test(NAME ${area}.${name} COMMAND ${target} "-#" "[#${file}]")
+      perilune_test_properties(${area}.${name} ${area})
+    endif()
+  endforeach()
+endfunction()
+
+perilune_glob(cpp_test_files tests/*/*_test.cpp)
+set(areas "")
+foreach(file ${cpp_test_files})
+  get_filename_component(folder "${file}" DIRECTORY)
+  get_filename_component(area "${folder}" NAME)
+  list(APPEND areas ${area})
+endforeach()
+list(REMOVE_DUPLICATES areas)
+foreach(area ${areas})
+  if(area STREQUAL "kernels")
+    perilune_cpp_tests(kernels perilune_kernels)
+  elseif(area STREQUAL "engine")
+    perilune_cpp_tests(engine perilune_engine)
+  else()
+    perilune_cpp_tests(${area} perilune_lua)
+  endif()
+endforeach()
+
+# The layers' arrows, read from the sources.
+if(EXISTS "${CMAKE_SOURCE_DIR}/tests/layout_test.cpp")
+  add_executable(tests_layout tests/layout_test.cpp)
+  target_link_libraries(tests_layout PRIVATE perilune_flags tests_main perilune_kernels)
+  set_target_properties(tests_layout PROPERTIES
+                        RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
+  add_test(NAME layout COMMAND tests_layout)
+  perilune_test_properties(layout layout)
+endif()
+
+perilune_glob(lua_specs tests/lua/*_spec.lua)
+list(FILTER lua_specs EXCLUDE REGEX "/run_spec\\.lua$")
+perilune_glob(shell_tests tests/shell/*_test.sh)
+foreach(source ${lua_specs})
+  get_filename_component(name "${source}" NAME_WE)
+  string(REGEX REPLACE "_spec$" "" name "${name}")
+  file(RELATIVE_PATH path "${CMAKE_SOURCE_DIR}" "${source}")
+  add_test(NAME lua.${name}
+           COMMAND "$<TARGET_FILE_DIR:perilune_shared>/perilune" tests/lua/run_spec.lua ${path})
+  perilune_test_properties(lua.${name} lua)
+endforeach()
+foreach(source ${shell_tests})
+  get_filename_component(name "${source}" NAME_WE)
+  string(REGEX REPLACE "_test$" "" name "${name}")
+  file(RELATIVE_PATH path "${CMAKE_SOURCE_DIR}" "${source}")
+  add_test(NAME shell.${name} COMMAND sh ${path})
+  perilune_test_properties(shell.${name} shell)
+endforeach()

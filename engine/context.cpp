@@ -1,0 +1,141 @@
+#include "engine/context.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+
+#include "engine/cpu_device.h"
+#include "engine/error.h"
+
+namespace perilune {
+namespace {
+
+constexpr int kMostThreads = 1024;
+
+std::vector<std::string> tier_names() {
+  std::vector<std::string> names;
+  for (int i = 0; kernels::cpu_tier_name(i) != nullptr; ++i) {
+    names.emplace_back(kernels::cpu_tier_name(i));
+  }
+  return names;
+}
+
+std::string joined(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
+
+const kernels::KernelTable& choose_tier(std::string tier) {
+  std::string source = "cpu_tier";
+  if (tier.empty()) {
+    const char* asked = std::getenv("PERILUNE_CPU");
+    if (asked != nullptr && *asked != '\0') {
+      tier = asked;
+      source = "PERILUNE_CPU";
+    }
+  }
+  if (tier.empty()) return *kernels::cpu_table(nullptr);
+  if (const kernels::KernelTable* table = kernels::cpu_table(tier.c_str())) return *table;
+  const std::vector<std::string> names = tier_names();
+  const std::string given = source + "=\"" + tier + "\"";
+  if (std::find(names.begin(), names.end(), tier) != names.end()) {
+    throw Error(ErrorCode::device, "context", given + ": this processor lacks that tier")
+        .hint(std::string("the best it has is \"") + kernels::cpu_table(nullptr)->tier + "\"");
+  }
+  throw Error(ErrorCode::option, "context", given + ": there is no such tier")
+      .hint("tiers are " + joined(names));
+}
+
+std::shared_ptr<ThreadPool> make_pool(int threads) {
+  if (threads < 0 || threads > kMostThreads) {
+    throw Error(ErrorCode::option, "context",
+                "threads must be from 1 to " + std::to_string(kMostThreads) +
+                    " (0: as many as this process may use), not " + std::to_string(threads));
+  }
+  return std::make_shared<ThreadPool>(threads != 0 ? threads : ThreadPool::available());
+}
+
+}  // namespace
+
+std::shared_ptr<Context> Context::make(const ContextOptions& options) {
+  return std::shared_ptr<Context>(new Context(options));
+}
+
+Context::Context(const ContextOptions& options) : warning_sink_(options.on_warning) {
+  const kernels::KernelTable& table = choose_tier(options.cpu_tier);
+  pool_ = options.host_parallel.run != nullptr ? std::make_shared<ThreadPool>(options.host_parallel)
+                                               : make_pool(options.threads);
+  cpu_ = std::make_shared<CpuDevice>(table, options.memory_budget, pool_);
+}
+
+Context::~Context() = default;
+
+Device& Context::cpu() const {
+  return *cpu_;
+}
+
+std::shared_ptr<Device> Context::cpu_device() const {
+  return cpu_;
+}
+
+std::shared_ptr<Device> Context::device(std::string_view name) const {
+  if (name.empty() || name == "auto" || name == "cpu") return cpu_;
+  const std::string quoted = "\"" + std::string(name) + "\"";
+  const bool cuda = name == "cuda" || (name.starts_with("cuda:") && name.size() > 5 &&
+                                       std::all_of(name.begin() + 5, name.end(),
+                                                   [](char c) { return c >= '0' && c <= '9'; }));
+  if (cuda || name == "emulator") {
+    throw Error(ErrorCode::device, "device",
+                quoted +
+                    " needs the CUDA plug-in libperilune_cuda.so, which this build does not "
+                    "have")
+        .hint("use device=\"cpu\"");
+  }
+  const std::vector<std::string> names = {"auto", "cpu", "cuda", "cuda:0", "emulator"};
+  const std::string guess = did_you_mean(name, names);
+  throw Error(ErrorCode::option, "device", "there is no device " + quoted)
+      .hint((guess.empty() ? "" : guess + " ") + "devices are " + joined(names));
+}
+
+std::vector<std::shared_ptr<Device>> Context::devices() const {
+  return {cpu_};
+}
+
+int Context::threads() const {
+  return pool_->threads();
+}
+
+void Context::set_threads(int threads) {
+  if (pool_->host_owned()) {
+    throw Error(ErrorCode::state, "threads", "the host lends its own threads")
+        .hint("change their number there");
+  }
+  pool_ = make_pool(threads);
+  cpu_->set_pool(pool_);
+}
+
+kernels::Parallel Context::parallel() const {
+  return pool_->parallel();
+}
+
+void Context::warn(std::string_view text, std::string_view where) const {
+  std::function<void(std::string_view, std::string_view)> sink;
+  {
+    const std::lock_guard lock(sink_mutex_);
+    sink = warning_sink_;
+  }
+  if (sink) sink(text, where);
+}
+
+void Context::set_warning_sink(std::function<void(std::string_view, std::string_view)> sink) {
+  const std::lock_guard lock(sink_mutex_);
+  warning_sink_ = std::move(sink);
+}
+
+double clock_seconds() {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return std::chrono::duration<double>(now).count();
+}
+
+}  // namespace perilune

@@ -1,0 +1,74 @@
+// One per engine instance: devices, budgets, threads, log and warning sinks. There is no
+// process-wide state; two contexts in one process do not know of each other.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/device.h"
+#include "engine/shape.h"
+#include "engine/thread_pool.h"
+
+namespace perilune {
+
+class CpuDevice;
+
+struct ContextOptions {
+  int threads = 0;                  // 0: what this process may use
+  std::string cpu_tier;             // "": the best there is, or PERILUNE_CPU where set
+  std::size_t memory_budget = 0;    // bytes of host memory for tensors; 0: no limit of ours
+  kernels::Parallel host_parallel;  // run == null: our own threads
+  std::function<void(std::string_view text, std::string_view where)> on_warning;
+};
+
+class Context : public std::enable_shared_from_this<Context> {
+ public:
+  /// Throws for a tier that is unknown or that this processor lacks.
+  static std::shared_ptr<Context> make(const ContextOptions& options = {});
+  ~Context();
+
+  /// The CPU; always there.
+  Device& cpu() const;
+  std::shared_ptr<Device> cpu_device() const;
+  /// "auto", "cpu", "cuda", "cuda:0", "emulator". Throws for an unknown name, or saying in one
+  /// sentence what was looked for and not found.
+  std::shared_ptr<Device> device(std::string_view name) const;
+  std::vector<std::shared_ptr<Device>> devices() const;
+
+  int threads() const;
+  /// Changes the number of threads; not while something runs.
+  void set_threads(int threads);
+  kernels::Parallel parallel() const;
+
+  /// A number no other axis of this context has.
+  AxisIdentity new_identity() { return next_identity_.fetch_add(1, std::memory_order_relaxed); }
+
+  void warn(std::string_view text, std::string_view where = {}) const;
+  void set_warning_sink(std::function<void(std::string_view, std::string_view)> sink);
+
+  /// Set from any thread or a signal handler: passes stop between two ops with Error(cancelled).
+  void interrupt() { interrupted_.store(true, std::memory_order_relaxed); }
+  void clear_interrupt() { interrupted_.store(false, std::memory_order_relaxed); }
+  bool interrupted() const { return interrupted_.load(std::memory_order_relaxed); }
+
+ private:
+  explicit Context(const ContextOptions& options);
+
+  std::shared_ptr<ThreadPool> pool_;
+  std::shared_ptr<CpuDevice> cpu_;
+  std::atomic<AxisIdentity> next_identity_{1u << 20};  // above every program's own axis numbers
+  std::atomic<bool> interrupted_{false};
+  mutable std::mutex sink_mutex_;
+  std::function<void(std::string_view, std::string_view)> warning_sink_;
+};
+
+/// Seconds, monotonic.
+double clock_seconds();
+
+}  // namespace perilune

@@ -1,0 +1,40 @@
+// A device: memory and the kernel table that works on it. The CPU is one; a CUDA plug-in and its
+// emulator are others behind the same interface.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+
+#include "kernels/kernel_table.h"
+
+namespace perilune {
+
+enum class DeviceKind { cpu, cuda, emulator };
+
+/// What a device holds and lends. Thread-safe.
+struct DeviceMemory {
+  std::size_t total = 0, free = 0, used = 0, peak = 0, budget = 0;
+};
+
+class Device {
+ public:
+  virtual ~Device() = default;
+  virtual const std::string& name() const = 0;  // "cpu", "cuda:0", "emulator"
+  virtual DeviceKind kind() const = 0;
+  virtual const kernels::KernelTable& kernels() const = 0;
+  virtual kernels::Launch launch() const = 0;  // scratch not set
+  /// True when a pointer of this device can be read by the CPU.
+  virtual bool host_visible() const = 0;
+
+  /// 64-byte aligned. Throws Error(memory) with the bytes asked for, used and allowed.
+  virtual void* allocate(std::size_t bytes) = 0;
+  virtual void release(void* pointer, std::size_t bytes) noexcept = 0;
+  virtual void copy_in(void* device, const void* host, std::size_t bytes) = 0;
+  virtual void copy_out(void* host, const void* device, std::size_t bytes) = 0;
+  virtual DeviceMemory memory() const = 0;
+  /// "" or why the device cannot be used any more.
+  virtual std::string health() const { return ""; }
+};
+
+}  // namespace perilune

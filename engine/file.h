@@ -1,0 +1,28 @@
+// Whole files into memory, with one reason per failure.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace perilune {
+
+/// The bytes of the regular file `path`. Throws Error(file) naming `op` and the path: it is
+/// missing, a folder or a device, longer than `max_bytes`, cannot be read, or changed while it was
+/// read.
+std::string read_file(const std::string& path, std::uint64_t max_bytes,
+                      std::string_view op = "load");
+
+/// Whether `path` is a regular file (links are followed). Never throws.
+bool file_exists(const std::string& path);
+
+/// Whether `path` is a folder (links are followed). Never throws.
+bool folder_exists(const std::string& path);
+
+/// `folder` and `name` with one slash between them.
+std::string join_path(std::string_view folder, std::string_view name);
+
+/// The last component of `path`.
+std::string base_name(std::string_view path);
+
+}  // namespace perilune

@@ -1,0 +1,87 @@
+// From a row of logits to a token: processors, then greedy choice or a draw by hash.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace perilune {
+
+/// Options with the published names. `given` keys only may contradict each other; checked by
+/// check_sampling.
+struct SamplingOptions {
+  bool do_sample = false;
+  double temperature = 1.0;
+  std::int64_t top_k = 0;  // 0: off
+  double top_p = 1.0;
+  double min_p = 0.0;
+  double repetition_penalty = 1.0;
+  std::uint64_t seed = 0;
+  std::int64_t min_new_tokens = 0;
+  std::int64_t logprobs = -1;  // -1: off; n: the chosen one's and n best, before processors
+};
+
+/// Throws Error(option) for values out of range.
+void check_sampling(const SamplingOptions& options);
+
+struct TokenLogprob {
+  std::int32_t id;
+  float logprob;
+};
+
+struct Sampled {
+  std::int32_t id = -1;
+  float logprob = 0;              // of `id`, before processors (natural log)
+  std::vector<TokenLogprob> top;  // options.logprobs best, before processors
+  bool not_finite = false;        // the row held a NaN: nothing was chosen
+  // id stays -1 without not_finite when every token is masked out.
+};
+
+/// What the sampler may look at.
+struct SamplingState {
+  std::span<const std::int32_t> ids;  // prompt and generated tokens so far
+  std::int64_t prompt_tokens = 0;
+  std::int64_t position = 0;               // of the token to choose, in the sequence
+  std::uint64_t output_index = 0;          // which of n outputs
+  std::span<const std::int32_t> stop_ids;  // banned while fewer than min_new_tokens are there
+  std::int64_t reachable = 0;  // ids >= this are masked out (padding rows of the vocabulary)
+};
+
+/// Uniform in [0, 1): a hash of (seed, output index, position, draw). No generator state. Each
+/// number is added to the hash so far and mixed by splitmix64's finaliser (Steele et al. 2014).
+double hash_uniform(std::uint64_t seed, std::uint64_t output_index, std::uint64_t position,
+                    std::uint64_t draw);
+
+class Sampler {
+ public:
+  explicit Sampler(SamplingOptions options);
+  const SamplingOptions& options() const { return options_; }
+
+  /// Log-probabilities of the untouched row, then: masks, repetition penalty, min_new_tokens (in
+  /// place, order of the published implementation). Lua processors run between prepare and choose.
+  void prepare(std::span<float> logits, const SamplingState& state, Sampled& result);
+  /// Temperature, top-k, top-p, min-p, then argmax (ties to the lowest id) or a draw: the inverse
+  /// of the cumulative distribution over what is left, in id order. Without do_sample only argmax.
+  void choose(std::span<float> logits, const SamplingState& state, Sampled& result);
+  /// The first half of choose: temperature, top-k (ties at the k-th value stay), top-p (the fewest
+  /// best that reach it; of equal ones the lowest id first), min-p, in place; what is left out
+  /// becomes -infinity. At least one stays. Linear in the vocabulary but for top-p's sorted part.
+  void filter(std::span<float> logits);
+
+ private:
+  void keep_top_k(std::span<float> logits);
+  void keep_top_p(std::span<float> logits);
+  void keep_min_p(std::span<float> logits) const;
+  void log_probabilities(std::span<const float> logits, const SamplingState& state,
+                         Sampled& result);
+
+  SamplingOptions options_;
+  std::vector<TokenLogprob> candidates_;  // reused
+  std::vector<float> raw_;                // the untouched row
+  std::vector<float> scratch_;
+  double log_sum_ = 0;  // of the untouched row: log of the sum of exp
+};
+
+}  // namespace perilune

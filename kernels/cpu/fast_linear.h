@@ -1,0 +1,289 @@
+// linear: out[r, o] = activation((sum over k of x[r, k] * w[o, k]) * scale + bias[o]).
+//
+// 1. Rows are cut into tiles of nearly equal height and packed, k by k, into scratch; in mode bf16
+//    they are rounded on the way.
+// 2. Tasks take blocks of row tiles times ranges of panels. Inputs go in blocks of kSteps, so that
+//    a panel's part rests in the first cache while the row tiles pass by.
+// 3. Weights of 16 bits are widened exactly: on the fly for one row tile, else once per block.
+#pragma once
+
+#include "kernels/cpu/fast_tile.h"
+#include "kernels/cpu/parallel.h"
+
+namespace perilune::kernels::PERILUNE_TIER {
+namespace {
+
+inline constexpr std::int64_t kBlockRows = 192;       // rows that share a panel while it is cached
+inline constexpr std::int64_t kWidenFromTiles = 3;    // fewer row tiles widen on the fly
+inline constexpr std::int64_t kSmallInput = 1 << 15;  // packed floats that fit the second cache
+inline constexpr std::int64_t kProductsPerTask = 1 << 15;
+
+/// Row tiles of a product: tile t covers rows [begin(t), begin(t + 1)).
+struct RowTiles {
+  std::int64_t rows, count;
+  explicit RowTiles(std::int64_t all) : rows(all), count((all + kRowTile - 1) / kRowTile) {}
+  std::int64_t begin(std::int64_t tile) const { return tile * rows / count; }
+};
+
+PERILUNE_INLINE bool uses_pairs(const LinearArguments& a) {
+  return kBf16Dot && a.math == MathMode::bf16;
+}
+PERILUNE_INLINE std::int64_t steps_of(const LinearArguments& a) {
+  return uses_pairs(a) ? (a.inputs + 1) / 2 : a.inputs;
+}
+
+[[maybe_unused]] std::size_t linear_scratch(const LinearArguments& a, int) {
+  return static_cast<std::size_t>(a.rows * steps_of(a)) * sizeof(float);
+}
+
+// ---------------------------------------------------------------- packing x
+
+inline constexpr std::int64_t kChunk = 64;  // inputs packed at a time
+
+/// Inputs of one step.
+template <class Input>
+inline constexpr std::int64_t kStepWidth = 1;
+template <>
+inline constexpr std::int64_t kStepWidth<Bf16Pair> = 2;
+
+PERILUNE_INLINE void put(float* to, const float* from) {
+  *to = *from;
+}
+PERILUNE_INLINE void put(Bf16Pair* to, const float* from) {
+  to->bits = (__builtin_bit_cast(std::uint32_t, from[0]) >> 16) |
+             (__builtin_bit_cast(std::uint32_t, from[1]) & 0xffff0000u);
+}
+
+/// One row tile to [step, row]. A missing last half of a pair is 0.
+template <class Input>
+void pack_rows(const LinearArguments& a, std::int64_t first_row, std::int64_t rows, Input* out) {
+  constexpr std::int64_t kWidth = kStepWidth<Input>;
+  float chunk[kRowTile][kChunk];
+  for (std::int64_t k0 = 0; k0 < a.inputs; k0 += kChunk) {
+    const std::int64_t count = a.inputs - k0 < kChunk ? a.inputs - k0 : kChunk;
+    for (std::int64_t r = 0; r < rows; ++r) {
+      const float* x = a.x + (first_row + r) * a.x_stride + k0;
+      if (a.math == MathMode::bf16)
+        map(chunk[r], x, count, [](Vec v) { return round_to_bf16(v); });
+      else
+        map(chunk[r], x, count, [](Vec v) { return v; });
+      if (count % kWidth != 0) chunk[r][count] = 0;
+    }
+    const std::int64_t steps = (count + kWidth - 1) / kWidth;
+    for (std::int64_t step = 0; step < steps; ++step)
+      for (std::int64_t r = 0; r < rows; ++r) put(out++, &chunk[r][step * kWidth]);
+  }
+}
+
+template <class Input>
+void pack_input(const Launch& launch, const LinearArguments& a, const RowTiles& tiles,
+                Input* packed) {
+  const std::int64_t steps = steps_of(a);
+  const std::int64_t per_task = 1 + kProductsPerTask / (a.inputs * kRowTile + 1);
+  parallel_ranges(launch, tiles.count, per_task, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t t = begin; t < end; ++t)
+      pack_rows(a, tiles.begin(t), tiles.begin(t + 1) - tiles.begin(t),
+                packed + tiles.begin(t) * steps);
+  });
+}
+
+// ---------------------------------------------------------------- one segment
+
+template <class Input, class Weight>
+struct Product {
+  const LinearArguments& a;
+  const LinearSegment& segment;
+  const RowTiles& tiles;
+  const Input* x;  // packed, all tiles
+  std::int64_t steps;
+
+  const Weight* panel(std::int64_t index) const {
+    return static_cast<const Weight*>(segment.weight.data) + index * steps * kPanelWidth;
+  }
+  std::int64_t columns(std::int64_t index) const {
+    const std::int64_t left = segment.weight.outputs - index * kPanelWidth;
+    return left < kPanelWidth ? left : kPanelWidth;
+  }
+  float* out(std::int64_t row, std::int64_t panel_index) const {
+    return segment.out + row * segment.out_stride + panel_index * kPanelWidth;
+  }
+};
+
+/// scale, bias and activation on finished sums.
+template <class Input, class Weight>
+void finish(const Product<Input, Weight>& p, std::int64_t first_row, std::int64_t rows,
+            std::int64_t column, std::int64_t columns) {
+  const RunFunction activate = activation_function(p.segment.activation);
+  if (p.a.scale == 1.0f && p.segment.bias == nullptr && activate == nullptr) return;
+  const float* bias = p.segment.bias == nullptr ? nullptr : p.segment.bias + column;
+  for (std::int64_t r = first_row; r < first_row + rows; ++r) {
+    float* out = p.segment.out + r * p.segment.out_stride + column;
+    if (p.a.scale != 1.0f) {
+      const Vec scale = splat(p.a.scale);
+      map(out, out, columns, [&](Vec v) { return mul(v, scale); });
+    }
+    for (std::int64_t i = 0; bias != nullptr && i < columns; i += kLanes) {
+      const std::int64_t left = columns - i;
+      if (left >= kLanes)
+        store(out + i, add(load(out + i), load(bias + i)));
+      else
+        store_part(out + i, add(load_part(out + i, left), load_part(bias + i, left)), left);
+    }
+    if (activate != nullptr) activate(out, out, columns);
+  }
+}
+
+/// One tile of one panel; a panel that is not full goes through a full one aside.
+template <class Input, class Any>
+void run_tile(Tile<Input, Any> tile, TileFunction<Input, Any> function, std::int64_t rows,
+              std::int64_t columns) {
+  if (columns == kPanelWidth) return function(tile);
+  float aside[kRowTile * kPanelWidth] = {};
+  float* out = tile.out;
+  const std::int64_t stride = tile.out_stride;
+  for (std::int64_t r = 0; r < rows && !tile.begins; ++r)
+    for (std::int64_t c = 0; c < columns; ++c) aside[r * kPanelWidth + c] = out[r * stride + c];
+  tile.out = aside;
+  tile.out_stride = kPanelWidth;
+  function(tile);
+  for (std::int64_t r = 0; r < rows; ++r)
+    for (std::int64_t c = 0; c < columns; ++c) out[r * stride + c] = aside[r * kPanelWidth + c];
+}
+
+/// All rows are one tile: weights are read once, in order, several panels abreast.
+template <class Input, class Weight>
+void run_once(const Product<Input, Weight>& p, std::int64_t begin, std::int64_t end) {
+  const std::int64_t rows = p.a.rows;
+  const auto one = tile_function<Input, Weight>(rows, false);
+  const auto many = tile_function<Input, Weight>(rows, true);
+  const std::int64_t abreast = panels_at_once(rows);
+  for (std::int64_t panel = begin; panel < end;) {
+    const bool wide =
+        panel + abreast <= end && p.columns(panel + abreast - 1) == kPanelWidth && abreast > 1;
+    const std::int64_t count = wide ? abreast : 1, last = panel + count - 1;
+    const Tile<Input, Weight> tile = {p.x,     p.panel(panel),  p.steps * kPanelWidth,
+                                      p.steps, p.out(0, panel), p.segment.out_stride,
+                                      true};
+    if (wide)
+      many(tile);
+    else
+      run_tile(tile, one, rows, p.columns(panel));
+    finish(p, 0, rows, panel * kPanelWidth, (last - panel) * kPanelWidth + p.columns(last));
+    panel += count;
+  }
+}
+
+/// Pairs are multiplied as they are.
+PERILUNE_INLINE const Bf16Pair* widened(const Bf16Pair* weight, std::int64_t, float*) {
+  return weight;
+}
+
+/// Row tiles [first, last) times one panel, over steps [from, to). `weight` is that part of the
+/// panel.
+template <class Input, class Weight, class Part>
+void run_part(const Product<Input, Weight>& p, std::int64_t panel, const Part* weight,
+              std::int64_t first, std::int64_t last, std::int64_t from, std::int64_t to) {
+  for (std::int64_t t = first; t < last; ++t) {
+    const std::int64_t row = p.tiles.begin(t), rows = p.tiles.begin(t + 1) - row;
+    const Tile<Input, Part> tile = {p.x + row * p.steps + from * rows,
+                                    weight,
+                                    0,
+                                    to - from,
+                                    p.out(row, panel),
+                                    p.segment.out_stride,
+                                    from == 0};
+    run_tile(tile, tile_function<Input, Part>(rows, false), rows, p.columns(panel));
+    if (to == p.steps) finish(p, row, rows, panel * kPanelWidth, p.columns(panel));
+  }
+}
+
+template <class Input, class Weight>
+void run_panel(const Product<Input, Weight>& p, std::int64_t panel, std::int64_t first,
+               std::int64_t last, std::int64_t from, std::int64_t to) {
+  const Weight* weight = p.panel(panel) + from * kPanelWidth;
+  if (last - first < kWidenFromTiles) return run_part(p, panel, weight, first, last, from, to);
+  alignas(64) float buffer[kSteps * kPanelWidth];
+  run_part(p, panel, widened(weight, (to - from) * kPanelWidth, buffer), first, last, from, to);
+}
+
+/// Row tiles [first, last) times panels [begin, end). A small input passes each panel whole, so
+/// that the weight streams in order; a large one stays in the second cache block by block.
+template <class Input, class Weight>
+void run_block(const Product<Input, Weight>& p, std::int64_t begin, std::int64_t end,
+               std::int64_t first, std::int64_t last) {
+  if (p.tiles.count == 1) return run_once(p, begin, end);
+  const bool small = (p.tiles.begin(last) - p.tiles.begin(first)) * p.steps <= kSmallInput;
+  const std::int64_t group = small ? 1 : end - begin;
+  for (std::int64_t at = begin; at < end; at += group)
+    for (std::int64_t from = 0; from < p.steps || from == 0; from += kSteps) {
+      const std::int64_t to = from + kSteps < p.steps ? from + kSteps : p.steps;
+      for (std::int64_t panel = at; panel < at + group; ++panel)
+        run_panel(p, panel, first, last, from, to);
+    }
+}
+
+template <class Input>
+void run_segment(const LinearArguments& a, const LinearSegment& segment, const RowTiles& tiles,
+                 const Input* x, std::int64_t begin, std::int64_t end, std::int64_t first,
+                 std::int64_t last) {
+  const std::int64_t steps = steps_of(a);
+  if constexpr (kStepWidth<Input> == 2) {
+    run_block(Product<Input, Bf16Pair>{a, segment, tiles, x, steps}, begin, end, first, last);
+  } else if (segment.weight.format == WeightFormat::f32) {
+    run_block(Product<Input, float>{a, segment, tiles, x, steps}, begin, end, first, last);
+  } else if (segment.weight.format == WeightFormat::bf16) {
+    run_block(Product<Input, Bf16>{a, segment, tiles, x, steps}, begin, end, first, last);
+  } else {
+    run_block(Product<Input, F16>{a, segment, tiles, x, steps}, begin, end, first, last);
+  }
+}
+
+// ---------------------------------------------------------------- all segments
+
+PERILUNE_INLINE std::int64_t panels_of(const LinearSegment& segment) {
+  return (segment.weight.outputs + kPanelWidth - 1) / kPanelWidth;
+}
+
+/// Panels [begin, end) of all segments laid end to end.
+template <class Input>
+void run_panels(const LinearArguments& a, const RowTiles& tiles, const Input* x, std::int64_t begin,
+                std::int64_t end, std::int64_t first, std::int64_t last) {
+  std::int64_t start = 0;
+  for (std::int64_t s = 0; s < a.segment_count; ++s) {
+    const std::int64_t count = panels_of(a.segments[s]);
+    const std::int64_t from = begin > start ? begin - start : 0;
+    const std::int64_t to = end - start < count ? end - start : count;
+    if (from < to) run_segment(a, a.segments[s], tiles, x, from, to, first, last);
+    start += count;
+  }
+}
+
+template <class Input>
+void run_linear(const Launch& launch, const LinearArguments& a) {
+  if (a.rows == 0) return;
+  const RowTiles tiles(a.rows);
+  Input* x = static_cast<Input*>(launch.scratch);
+  pack_input(launch, a, tiles, x);
+  std::int64_t panels = 0;
+  for (std::int64_t s = 0; s < a.segment_count; ++s) panels += panels_of(a.segments[s]);
+  const std::int64_t blocks = (a.rows + kBlockRows - 1) / kBlockRows;
+  const std::int64_t products = a.rows * a.inputs * panels * kPanelWidth;
+  const std::int64_t wanted = task_count(launch, products, kProductsPerTask);
+  const std::int64_t ranges_wanted = (wanted + blocks - 1) / blocks;
+  const std::int64_t ranges = ranges_wanted < panels ? ranges_wanted : panels;
+  parallel_tasks(launch, blocks * ranges, [&](std::int64_t task) {
+    const std::int64_t block = task / ranges, range = task % ranges;
+    run_panels(a, tiles, x, range * panels / ranges, (range + 1) * panels / ranges,
+               block * tiles.count / blocks, (block + 1) * tiles.count / blocks);
+  });
+}
+
+[[maybe_unused]] void linear(const Launch& launch, const LinearArguments& a) {
+  if constexpr (kBf16Dot) {
+    if (uses_pairs(a)) return run_linear<Bf16Pair>(launch, a);
+  }
+  run_linear<float>(launch, a);
+}
+
+}  // namespace
+}  // namespace perilune::kernels::PERILUNE_TIER

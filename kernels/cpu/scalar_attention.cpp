@@ -1,0 +1,179 @@
+// Keys and values in pages, and attention over them, one query and head at a time.
+//
+// Per block b of kKvBlock positions: s_j = dot(q, k_j) * scale (softcap, bias), m_b = max s_j,
+// p_j = exp(s_j - m_b), l_b = sum p_j, o_b = sum p_j v_j, over the visible j ascending. Blocks
+// merge ascending: m' = max(m, m_b), o = o exp(m - m') + o_b exp(m_b - m'), l likewise; out = o /
+// l.
+#include <cmath>
+#include <limits>
+
+#include "kernels/cpu/kv.h"
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/scalar.h"
+
+namespace perilune::kernels::scalar {
+namespace {
+
+constexpr float kLowest = -std::numeric_limits<float>::infinity();
+
+float load(const void* data, DType dtype, std::int64_t index) {
+  if (dtype == DType::f32) return static_cast<const float*>(data)[index];
+  const std::uint16_t bits = static_cast<const std::uint16_t*>(data)[index];
+  return dtype == DType::bf16 ? bf16_to_f32(bits) : f16_to_f32(bits);
+}
+void store(void* data, DType dtype, std::int64_t index, float value) {
+  if (dtype == DType::f32)
+    static_cast<float*>(data)[index] = value;
+  else
+    static_cast<std::uint16_t*>(data)[index] =
+        dtype == DType::bf16 ? f32_to_bf16(value) : f32_to_f16(value);
+}
+
+/// Element i of a key after rotation (RopeArguments' formula); without cosine the element itself.
+float rotated(const KvWriteArguments& a, const float* k, std::int64_t token, std::int64_t i) {
+  if (a.cosine == nullptr || i >= 2 * a.pairs) return k[i];
+  const std::int64_t j = a.interleaved ? i / 2 : i % a.pairs;
+  const bool second = a.interleaved ? i % 2 == 1 : i >= a.pairs;
+  const std::int64_t other = a.interleaved ? i ^ 1 : (second ? i - a.pairs : i + a.pairs);
+  const float cosine = a.cosine[token * a.pairs + j], sine = a.sine[token * a.pairs + j];
+  return second ? k[i] * cosine + k[other] * sine : k[i] * cosine - k[other] * sine;
+}
+
+void write_token(const KvWriteArguments& a, const KvRow& row, std::int64_t index) {
+  const KvLayout& layout = a.layout;
+  const std::int64_t token = row.first_token + index, position = row.first_position + index;
+  char* page = kv_page(layout, row, a.page_offset, position);
+  const std::int64_t slot = position % kKvBlock;
+  for (std::int64_t head = 0; head < layout.kv_heads; ++head) {
+    const float* k = a.k + (token * layout.kv_heads + head) * layout.head_dim;
+    const float* v = a.v + (token * layout.kv_heads + head) * layout.head_dim;
+    const std::int64_t keys = key_block_offset(layout, position, head);
+    const std::int64_t values = value_block_offset(layout, position, head);
+    for (std::int64_t d = 0; d < layout.head_dim; ++d) {
+      store(page, layout.dtype, keys + d * kKvBlock + slot, rotated(a, k, token, d));
+      store(page, layout.dtype, values + slot * layout.head_dim + d, v[d]);
+    }
+  }
+}
+
+/// One query of one head.
+struct Query {
+  const float* q;  // [head_dim]
+  std::int64_t head, kv_head, position;
+};
+
+float score(const AttentionArguments& a, const KvRow& row, const Query& query, std::int64_t key) {
+  const char* page = kv_page(a.layout, row, a.page_offset, key);
+  const std::int64_t keys = key_block_offset(a.layout, key, query.kv_head) + key % kKvBlock;
+  float sum = 0;
+  for (std::int64_t d = 0; d < a.layout.head_dim; ++d)
+    sum = std::fma(query.q[d], load(page, a.layout.dtype, keys + d * kKvBlock), sum);
+  sum *= a.scale;
+  if (a.softcap > 0) sum = a.softcap * std::tanh(sum / a.softcap);
+  if (a.relative_bias != nullptr) sum += relative_bias_at(a, query.head, key, query.position);
+  return sum;
+}
+
+void attend(const AttentionArguments& a, const KvRow& row, const Query& query, float* out) {
+  const std::int64_t width = a.layout.head_dim;
+  for (std::int64_t d = 0; d < width; ++d) out[d] = 0;
+  float maximum = kLowest, total = 0;
+  const Visible visible = visible_keys(a, row, query.position);
+  for (std::int64_t key = visible.begin; key < visible.end;) {
+    const std::int64_t first = key;
+    const std::int64_t block_end = (key / kKvBlock + 1) * kKvBlock;
+    const std::int64_t end = block_end < visible.end ? block_end : visible.end;
+    key = end;
+    float weights[kKvBlock];
+    float block_maximum = kLowest;
+    for (std::int64_t j = first; j < end; ++j) {
+      weights[j - first] = score(a, row, query, j);
+      const float score_here = weights[j - first];
+      if (score_here > block_maximum || std::isnan(score_here)) block_maximum = score_here;
+    }
+    if (block_maximum == kLowest) continue;
+    float block_total = 0;
+    for (std::int64_t j = first; j < end; ++j)
+      block_total += weights[j - first] = std::exp(weights[j - first] - block_maximum);
+    const float merged = std::fmax(maximum, block_maximum);
+    const float old_part = std::exp(maximum - merged), new_part = std::exp(block_maximum - merged);
+    const char* page = kv_page(a.layout, row, a.page_offset, first);
+    for (std::int64_t d = 0; d < width; ++d) {
+      float sum = 0;
+      for (std::int64_t j = first; j < end; ++j)
+        sum = std::fma(
+            weights[j - first],
+            load(page, a.layout.dtype,
+                 value_block_offset(a.layout, j, query.kv_head) + j % kKvBlock * width + d),
+            sum);
+      out[d] = out[d] * old_part + sum * new_part;
+    }
+    total = total * old_part + block_total * new_part;
+    maximum = merged;
+  }
+  if (total == 0) return;  // nothing visible: zeros
+  for (std::int64_t d = 0; d < width; ++d) out[d] /= total;
+}
+
+/// Calls body(row, query, token) for every query of every head.
+template <class Body>
+void each_query(const Launch& launch, const AttentionArguments& a, const Body& body) {
+  const std::int64_t group = a.heads / a.layout.kv_heads;
+  for (std::int64_t r = 0; r < a.row_count; ++r) {
+    const KvRow& row = a.rows[r];
+    parallel_ranges(launch, row.tokens * a.heads, 4, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        const std::int64_t token = row.first_token + i / a.heads, head = i % a.heads;
+        const Query query = {a.q + (token * a.heads + head) * a.layout.head_dim, head, head / group,
+                             row.first_position + i / a.heads};
+        body(row, query, token);
+      }
+    });
+  }
+}
+
+/// The softmax of one row's scores over its visible keys; zero elsewhere.
+void weigh(const AttentionWeightsArguments& w, const KvRow& row, const Query& query, float* out) {
+  for (std::int64_t j = 0; j < w.keys; ++j) out[j] = 0;
+  Visible visible = visible_keys(w.attention, row, query.position);
+  if (visible.end > w.keys) visible.end = w.keys;
+  float maximum = kLowest, total = 0;
+  for (std::int64_t j = visible.begin; j < visible.end; ++j) {
+    out[j] = score(w.attention, row, query, j);
+    maximum = std::fmax(maximum, out[j]);
+  }
+  for (std::int64_t j = visible.begin; j < visible.end; ++j) {
+    out[j] = maximum == kLowest ? 0.0f : std::exp(out[j] - maximum);
+    total += out[j];
+  }
+  for (std::int64_t j = visible.begin; j < visible.end && total != 0; ++j) out[j] /= total;
+}
+
+}  // namespace
+
+void kv_write(const Launch& launch, const KvWriteArguments& a) {
+  const std::int64_t per_task = 1 + 8192 / (a.layout.kv_heads * a.layout.head_dim + 1);
+  for (std::int64_t r = 0; r < a.row_count; ++r)
+    parallel_ranges(launch, a.rows[r].tokens, per_task, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) write_token(a, a.rows[r], i);
+    });
+}
+
+std::size_t attention_scratch(const AttentionArguments&, int) {
+  return 0;
+}
+
+void attention(const Launch& launch, const AttentionArguments& a) {
+  each_query(launch, a, [&](const KvRow& row, const Query& query, std::int64_t token) {
+    attend(a, row, query, a.out + (token * a.heads + query.head) * a.layout.head_dim);
+  });
+}
+
+void attention_weights(const Launch& launch, const AttentionWeightsArguments& w) {
+  const std::int64_t heads = w.attention.heads;
+  each_query(launch, w.attention, [&](const KvRow& row, const Query& query, std::int64_t token) {
+    weigh(w, row, query, w.weights + (token * heads + query.head) * w.keys);
+  });
+}
+
+}  // namespace perilune::kernels::scalar

@@ -1,0 +1,123 @@
+// Eight lanes of AVX2 with FMA and F16C. Every function works lane by lane, except sum() and
+// largest(), whose order is fixed.
+#pragma once
+
+#include <immintrin.h>
+
+#include "kernels/cpu/vec_elements.h"
+
+namespace perilune::kernels::PERILUNE_TIER {
+namespace {
+
+using Vec = __m256;
+using Mask = __m256;
+
+inline constexpr int kLanes = 8;
+inline constexpr bool kFused = true;         // multiply_add rounds once
+inline constexpr bool kBf16Dot = false;      // no dot product of bf16 pairs
+inline constexpr int kPanelWidth = 16;       // outputs side by side in a packed weight
+inline constexpr int kRowTile = 6;           // rows of a product's register tile
+inline constexpr int kAttentionRows = 3;     // query rows of attention's register tile
+inline constexpr std::int64_t kSteps = 256;  // inputs of a panel that stay in the first cache
+
+PERILUNE_INLINE Vec zero() {
+  return _mm256_setzero_ps();
+}
+PERILUNE_INLINE Vec splat(float x) {
+  return _mm256_set1_ps(x);
+}
+PERILUNE_INLINE Vec broadcast(const float* p) {
+  return _mm256_broadcast_ss(p);
+}
+PERILUNE_INLINE Vec load(const float* p) {
+  return _mm256_loadu_ps(p);
+}
+PERILUNE_INLINE Vec load(const F16* p) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+PERILUNE_INLINE Vec load(const Bf16* p) {
+  const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+}
+PERILUNE_INLINE void store(float* p, Vec x) {
+  _mm256_storeu_ps(p, x);
+}
+
+PERILUNE_INLINE Vec add(Vec a, Vec b) {
+  return _mm256_add_ps(a, b);
+}
+PERILUNE_INLINE Vec sub(Vec a, Vec b) {
+  return _mm256_sub_ps(a, b);
+}
+PERILUNE_INLINE Vec mul(Vec a, Vec b) {
+  return _mm256_mul_ps(a, b);
+}
+PERILUNE_INLINE Vec div(Vec a, Vec b) {
+  return _mm256_div_ps(a, b);
+}
+PERILUNE_INLINE Vec multiply_add(Vec a, Vec b, Vec c) {
+  return _mm256_fmadd_ps(a, b, c);
+}
+/// The smaller or larger; b where either is NaN.
+PERILUNE_INLINE Vec smaller(Vec a, Vec b) {
+  return _mm256_min_ps(a, b);
+}
+PERILUNE_INLINE Vec larger(Vec a, Vec b) {
+  return _mm256_max_ps(a, b);
+}
+PERILUNE_INLINE Vec magnitude(Vec x) {
+  return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x);
+}
+PERILUNE_INLINE Vec with_sign(Vec magnitude_of, Vec sign_of) {
+  const Vec sign = _mm256_set1_ps(-0.0f);
+  return _mm256_or_ps(_mm256_andnot_ps(sign, magnitude_of), _mm256_and_ps(sign, sign_of));
+}
+PERILUNE_INLINE Vec nearest(Vec x) {
+  return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+/// 2^n for whole n in [-126, 127]; n = -127 gives 0.
+PERILUNE_INLINE Vec power_of_two(Vec n) {
+  return _mm256_castsi256_ps(
+      _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23));
+}
+PERILUNE_INLINE Mask less(Vec a, Vec b) {
+  return _mm256_cmp_ps(a, b, _CMP_LT_OQ);
+}
+PERILUNE_INLINE Mask both(Mask a, Mask b) {
+  return _mm256_and_ps(a, b);
+}
+PERILUNE_INLINE Vec select(Mask mask, Vec yes, Vec no) {
+  return _mm256_blendv_ps(no, yes, mask);
+}
+/// 0, 1, 2, ...
+PERILUNE_INLINE Vec lane_index() {
+  return _mm256_setr_ps(0, 1, 2, 3, 4, 5, 6, 7);
+}
+
+/// Rounded to a bf16, ties to even; a NaN stays one.
+PERILUNE_INLINE Vec round_to_bf16(Vec x) {
+  const __m256i bits = _mm256_castps_si256(x);
+  const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+  const __m256i up = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+  const __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
+  const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q));
+  return _mm256_castsi256_ps(_mm256_and_si256(_mm256_blendv_epi8(up, quiet, nan),
+                                              _mm256_set1_epi32(static_cast<int>(0xffff0000u))));
+}
+
+PERILUNE_INLINE float sum(Vec x) {
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+PERILUNE_INLINE float largest(Vec x) {
+  const __m128 four = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+  const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+}
+PERILUNE_INLINE float first(Vec x) {
+  return _mm256_cvtss_f32(x);
+}
+
+}  // namespace
+}  // namespace perilune::kernels::PERILUNE_TIER

@@ -1,0 +1,136 @@
+// Sixteen lanes of AVX-512 (F, BW, DQ, VL, VNNI, BF16), and dot products of bf16 pairs.
+#pragma once
+
+#include <immintrin.h>
+
+#include "kernels/cpu/vec_elements.h"
+
+namespace perilune::kernels::PERILUNE_TIER {
+namespace {
+
+using Vec = __m512;
+using PairVec = __m512i;  // sixteen pairs of bf16
+using Mask = __mmask16;
+
+inline constexpr int kLanes = 16;
+inline constexpr bool kFused = true;
+inline constexpr bool kBf16Dot = true;
+inline constexpr int kPanelWidth = 32;
+inline constexpr int kRowTile = 12;
+inline constexpr int kAttentionRows = 6;
+inline constexpr std::int64_t kSteps = 192;
+
+PERILUNE_INLINE Vec zero() {
+  return _mm512_setzero_ps();
+}
+PERILUNE_INLINE Vec splat(float x) {
+  return _mm512_set1_ps(x);
+}
+PERILUNE_INLINE Vec broadcast(const float* p) {
+  return _mm512_set1_ps(*p);
+}
+PERILUNE_INLINE Vec load(const float* p) {
+  return _mm512_loadu_ps(p);
+}
+PERILUNE_INLINE Vec load(const F16* p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+PERILUNE_INLINE Vec load(const Bf16* p) {
+  const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+}
+PERILUNE_INLINE void store(float* p, Vec x) {
+  _mm512_storeu_ps(p, x);
+}
+
+PERILUNE_INLINE PairVec load(const Bf16Pair* p) {
+  return _mm512_loadu_si512(p);
+}
+PERILUNE_INLINE PairVec broadcast(const Bf16Pair* p) {
+  return _mm512_set1_epi32(static_cast<int>(p->bits));
+}
+/// c + the two products of each pair, in the order the instruction fixes.
+PERILUNE_INLINE Vec multiply_add(PairVec a, PairVec b, Vec c) {
+  return _mm512_dpbf16_ps(c, (__m512bh)a, (__m512bh)b);
+}
+
+PERILUNE_INLINE Vec add(Vec a, Vec b) {
+  return _mm512_add_ps(a, b);
+}
+PERILUNE_INLINE Vec sub(Vec a, Vec b) {
+  return _mm512_sub_ps(a, b);
+}
+PERILUNE_INLINE Vec mul(Vec a, Vec b) {
+  return _mm512_mul_ps(a, b);
+}
+PERILUNE_INLINE Vec div(Vec a, Vec b) {
+  return _mm512_div_ps(a, b);
+}
+PERILUNE_INLINE Vec multiply_add(Vec a, Vec b, Vec c) {
+  return _mm512_fmadd_ps(a, b, c);
+}
+/// The smaller or larger; b where either is NaN.
+PERILUNE_INLINE Vec smaller(Vec a, Vec b) {
+  return _mm512_min_ps(a, b);
+}
+PERILUNE_INLINE Vec larger(Vec a, Vec b) {
+  return _mm512_max_ps(a, b);
+}
+PERILUNE_INLINE Vec magnitude(Vec x) {
+  return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), x);
+}
+PERILUNE_INLINE Vec with_sign(Vec magnitude_of, Vec sign_of) {
+  const Vec sign = _mm512_set1_ps(-0.0f);
+  return _mm512_or_ps(_mm512_andnot_ps(sign, magnitude_of), _mm512_and_ps(sign, sign_of));
+}
+PERILUNE_INLINE Vec nearest(Vec x) {
+  return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+/// 2^n for whole n in [-126, 127]; n = -127 gives 0.
+PERILUNE_INLINE Vec power_of_two(Vec n) {
+  return _mm512_castsi512_ps(
+      _mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)), 23));
+}
+PERILUNE_INLINE Mask less(Vec a, Vec b) {
+  return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ);
+}
+PERILUNE_INLINE Mask both(Mask a, Mask b) {
+  return static_cast<Mask>(a & b);
+}
+PERILUNE_INLINE Vec select(Mask mask, Vec yes, Vec no) {
+  return _mm512_mask_blend_ps(mask, no, yes);
+}
+/// 0, 1, 2, ...
+PERILUNE_INLINE Vec lane_index() {
+  return _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+}
+
+/// Rounded to a bf16, ties to even; a NaN stays one.
+PERILUNE_INLINE Vec round_to_bf16(Vec x) {
+  const __m512i bits = _mm512_castps_si512(x);
+  const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+  const __m512i up = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+  const __m512i quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x400000));
+  const Mask nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+  return _mm512_castsi512_ps(_mm512_and_si512(_mm512_mask_blend_epi32(nan, up, quiet),
+                                              _mm512_set1_epi32(static_cast<int>(0xffff0000u))));
+}
+
+PERILUNE_INLINE float sum(Vec x) {
+  const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+PERILUNE_INLINE float largest(Vec x) {
+  const __m256 eight = _mm256_max_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
+  const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+}
+PERILUNE_INLINE float first(Vec x) {
+  return _mm512_cvtss_f32(x);
+}
+
+}  // namespace
+}  // namespace perilune::kernels::PERILUNE_TIER

@@ -1,0 +1,128 @@
+// Four lanes of SSE4.1, which every x86-64-v2 processor has; multiply_add rounds twice.
+#pragma once
+
+#include <smmintrin.h>
+
+#include "kernels/cpu/vec_elements.h"
+
+namespace perilune::kernels::PERILUNE_TIER {
+namespace {
+
+using Vec = __m128;
+using Mask = __m128;
+
+inline constexpr int kLanes = 4;
+inline constexpr bool kFused = false;
+inline constexpr bool kBf16Dot = false;
+inline constexpr int kPanelWidth = 16;
+inline constexpr int kRowTile = 3;
+inline constexpr int kAttentionRows = 1;
+inline constexpr std::int64_t kSteps = 256;
+
+PERILUNE_INLINE Vec zero() {
+  return _mm_setzero_ps();
+}
+PERILUNE_INLINE Vec splat(float x) {
+  return _mm_set1_ps(x);
+}
+PERILUNE_INLINE Vec broadcast(const float* p) {
+  return _mm_load1_ps(p);
+}
+PERILUNE_INLINE Vec load(const float* p) {
+  return _mm_loadu_ps(p);
+}
+/// The exponent is rebased by an exact product, which also settles subnormal halves.
+PERILUNE_INLINE Vec load(const F16* p) {
+  const __m128i half = _mm_cvtepu16_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+  const __m128i sign = _mm_slli_epi32(_mm_and_si128(half, _mm_set1_epi32(0x8000)), 16);
+  const __m128i rest = _mm_and_si128(half, _mm_set1_epi32(0x7fff));
+  const __m128 value =
+      _mm_mul_ps(_mm_castsi128_ps(_mm_slli_epi32(rest, 13)), _mm_set1_ps(0x1p112f));
+  const __m128i special =
+      _mm_and_si128(_mm_cmpgt_epi32(rest, _mm_set1_epi32(0x7bff)), _mm_set1_epi32(0x7f800000));
+  return _mm_castsi128_ps(_mm_or_si128(_mm_or_si128(_mm_castps_si128(value), special), sign));
+}
+PERILUNE_INLINE Vec load(const Bf16* p) {
+  const __m128i bits = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+  return _mm_castsi128_ps(_mm_slli_epi32(_mm_cvtepu16_epi32(bits), 16));
+}
+PERILUNE_INLINE void store(float* p, Vec x) {
+  _mm_storeu_ps(p, x);
+}
+
+PERILUNE_INLINE Vec add(Vec a, Vec b) {
+  return _mm_add_ps(a, b);
+}
+PERILUNE_INLINE Vec sub(Vec a, Vec b) {
+  return _mm_sub_ps(a, b);
+}
+PERILUNE_INLINE Vec mul(Vec a, Vec b) {
+  return _mm_mul_ps(a, b);
+}
+PERILUNE_INLINE Vec div(Vec a, Vec b) {
+  return _mm_div_ps(a, b);
+}
+PERILUNE_INLINE Vec multiply_add(Vec a, Vec b, Vec c) {
+  return _mm_add_ps(_mm_mul_ps(a, b), c);
+}
+/// The smaller or larger; b where either is NaN.
+PERILUNE_INLINE Vec smaller(Vec a, Vec b) {
+  return _mm_min_ps(a, b);
+}
+PERILUNE_INLINE Vec larger(Vec a, Vec b) {
+  return _mm_max_ps(a, b);
+}
+PERILUNE_INLINE Vec magnitude(Vec x) {
+  return _mm_andnot_ps(_mm_set1_ps(-0.0f), x);
+}
+PERILUNE_INLINE Vec with_sign(Vec magnitude_of, Vec sign_of) {
+  const Vec sign = _mm_set1_ps(-0.0f);
+  return _mm_or_ps(_mm_andnot_ps(sign, magnitude_of), _mm_and_ps(sign, sign_of));
+}
+PERILUNE_INLINE Vec nearest(Vec x) {
+  return _mm_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+/// 2^n for whole n in [-126, 127]; n = -127 gives 0.
+PERILUNE_INLINE Vec power_of_two(Vec n) {
+  return _mm_castsi128_ps(
+      _mm_slli_epi32(_mm_add_epi32(_mm_cvtps_epi32(n), _mm_set1_epi32(127)), 23));
+}
+PERILUNE_INLINE Mask less(Vec a, Vec b) {
+  return _mm_cmplt_ps(a, b);
+}
+PERILUNE_INLINE Mask both(Mask a, Mask b) {
+  return _mm_and_ps(a, b);
+}
+PERILUNE_INLINE Vec select(Mask mask, Vec yes, Vec no) {
+  return _mm_blendv_ps(no, yes, mask);
+}
+/// 0, 1, 2, ...
+PERILUNE_INLINE Vec lane_index() {
+  return _mm_setr_ps(0, 1, 2, 3);
+}
+
+/// Rounded to a bf16, ties to even; a NaN stays one.
+PERILUNE_INLINE Vec round_to_bf16(Vec x) {
+  const __m128i bits = _mm_castps_si128(x);
+  const __m128i odd = _mm_and_si128(_mm_srli_epi32(bits, 16), _mm_set1_epi32(1));
+  const __m128i up = _mm_add_epi32(bits, _mm_add_epi32(odd, _mm_set1_epi32(0x7fff)));
+  const __m128i quiet = _mm_or_si128(bits, _mm_set1_epi32(0x400000));
+  const __m128i nan = _mm_castps_si128(_mm_cmpunord_ps(x, x));
+  return _mm_castsi128_ps(_mm_and_si128(_mm_blendv_epi8(up, quiet, nan),
+                                        _mm_set1_epi32(static_cast<int>(0xffff0000u))));
+}
+
+PERILUNE_INLINE float sum(Vec x) {
+  const __m128 two = _mm_add_ps(x, _mm_movehl_ps(x, x));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+PERILUNE_INLINE float largest(Vec x) {
+  const __m128 two = _mm_max_ps(x, _mm_movehl_ps(x, x));
+  return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+}
+PERILUNE_INLINE float first(Vec x) {
+  return _mm_cvtss_f32(x);
+}
+
+}  // namespace
+}  // namespace perilune::kernels::PERILUNE_TIER

@@ -1,0 +1,413 @@
+// The one list of what a device can do. kernels/cpu and kernels/cuda fill it.
+//
+// Kernels know pointers, sizes, strides and dtypes; no tensors, models, JSON or Lua. Arguments are
+// checked by the caller; a kernel neither allocates nor fails. Sizes count elements unless a name
+// says bytes. Rows of two-dimensional arguments may be strided, the last axis is contiguous.
+//
+// Numerics (all devices): one output value is summed in an order that depends on the weight's shape
+// and on the value's own position only: never on the number of rows, threads, or chunks.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/dtype.h"
+
+namespace perilune::kernels {
+
+/// Runs `task(state, index)` for every index in [0, tasks), in any order, perhaps at once.
+struct Parallel {
+  void* host = nullptr;
+  void (*run)(void* host, std::int64_t tasks, void (*task)(void* state, std::int64_t index),
+              void* state) = nullptr;
+  int threads = 1;  // how many may run at once, for choosing task sizes
+};
+
+/// Where a kernel runs. `scratch` is what the entry's *_scratch function asked for, 64-byte
+/// aligned.
+struct Launch {
+  Parallel parallel;
+  void* stream = nullptr;
+  void* scratch = nullptr;
+};
+
+// ---------------------------------------------------------------- weights
+
+/// How the elements of a weight are stored on disk (more formats come with quantization).
+enum class WeightFormat : std::uint8_t { f32, f16, bf16 };
+
+/// What products are made of: f32 widens weights; bf16 rounds activations (and f32 weights) to bf16
+/// and sums in f32. A property of the plan.
+enum class MathMode : std::uint8_t { f32, bf16 };
+
+/// A matrix packed for this table: outputs interleaved in panels, inputs ascending. Opaque to
+/// callers.
+struct PackedMatrix {
+  const void* data = nullptr;
+  const float* scales = nullptr;  // formats that have scales; else null
+  std::int64_t outputs = 0;
+  std::int64_t inputs = 0;
+  WeightFormat format = WeightFormat::f32;  // of the packed elements
+  MathMode math = MathMode::f32;
+};
+
+struct PackArguments {
+  const void* source;  // element (o, i) at source[o * output_stride + i * input_stride]
+  WeightFormat source_format;
+  std::int64_t output_stride, input_stride;
+  std::int64_t outputs, inputs;
+  MathMode math;
+  void* destination;  // packed_bytes(...) bytes, 64-byte aligned
+};
+
+/// Published names: gelu is the erf form, gelu_tanh the tanh approximation (gelu_new,
+/// gelu_pytorch_tanh), quick_gelu x*sigmoid(1.702x), silu = swish.
+enum class Activation : std::uint8_t {
+  none,
+  gelu,
+  gelu_tanh,
+  quick_gelu,
+  relu,
+  silu,
+  tanh,
+  sigmoid
+};
+
+/// One weight of a product; several may share the input and are computed in one go.
+struct LinearSegment {
+  PackedMatrix weight;
+  const float* bias;  // [outputs] or null
+  Activation activation;
+  float* out;  // [row, outputs]
+  std::int64_t out_stride;
+};
+
+/// out[r, o] = activation(sum over i ascending of x[r, i] * weight[o, i], one accumulator from 0,
+/// fused multiply-add; then * scale where scale != 1; then + bias[o]).
+struct LinearArguments {
+  const float* x;  // [row, input]
+  std::int64_t x_stride, rows, inputs;
+  MathMode math;
+  float scale;
+  const LinearSegment* segments;
+  std::int64_t segment_count;
+};
+
+/// out[r, :] = table[ids[r], :] * scale; table is packed as for linear ([vocab, hidden]). Ids are
+/// in range.
+struct EmbeddingArguments {
+  float* out;  // [row, hidden]
+  const std::int32_t* ids;
+  std::int64_t rows;
+  std::int64_t id_offset;  // added to each id
+  PackedMatrix table;
+  float scale;
+};
+
+// ---------------------------------------------------------------- norms, rope
+
+/// Row by row over the last axis. layer_norm: (x - mean) / sqrt(variance + epsilon) * weight +
+/// bias; rms_norm: x / sqrt(mean(x^2) + epsilon) * (weight + offset), mean and bias unused. With
+/// `residual`, x is first replaced by x + residual, which is also written to `sum`.
+struct NormArguments {
+  float* out;  // [row, width]
+  const float* x;
+  std::int64_t out_stride, x_stride, rows, width;
+  const float* weight;  // [width] or null (1)
+  const float* bias;    // [width] or null (0)
+  float offset;         // rms_norm: added to weight (1 for weights stored around 0)
+  float epsilon;
+  const float* residual;  // [row, width], stride x_stride, or null
+  float* sum;             // [row, width], stride x_stride; with residual only
+};
+
+/// cos and sin of position * inverse_frequency[j], times attention_scale: [row, pairs] each.
+/// Rows may use their own frequencies (dynamic rope): frequency_row[r] selects a row of
+/// inverse_frequencies [variants, pairs]; null means row 0 for all.
+struct RopeTableArguments {
+  float* cosine;
+  float* sine;
+  const std::int32_t* positions;  // [row]
+  std::int64_t rows, pairs;
+  const float* inverse_frequencies;
+  const std::int32_t* frequency_row;
+  float attention_scale;
+};
+
+/// Rotary embedding (Su et al. 2021, arXiv:2104.09864) over the first 2*pairs of head_dim; the rest
+/// is copied. interleaved: pairs (2j, 2j+1); else (j, j + pairs). out may be x.
+struct RopeArguments {
+  float* out;  // [row, head, head_dim], contiguous
+  const float* x;
+  const float* cosine;  // [row, pairs]
+  const float* sine;
+  std::int64_t rows, heads, head_dim, pairs;
+  bool interleaved;
+};
+
+// ---------------------------------------------------------------- keys, values, attention
+
+/// The numeric block of attention: partial results are made per block of this many positions,
+/// counted from position 0, and merged in ascending order. Divides every page.
+inline constexpr std::int64_t kKvBlock = 32;
+
+/// One layer's keys and values inside a page, block by block:
+///   keys   [block, kv_head, head_dim, kKvBlock]   (positions innermost)
+///   values [block, kv_head, kKvBlock, head_dim]
+/// with blocks = page_tokens / kKvBlock; keys first, values after them.
+struct KvLayout {
+  DType dtype;  // f32, f16 or bf16
+  std::int64_t kv_heads, head_dim, page_tokens;
+};
+
+/// Bytes of one layer in one page (keys and values).
+constexpr std::int64_t kv_layer_bytes(const KvLayout& layout) {
+  return 2 * layout.page_tokens * layout.kv_heads * layout.head_dim *
+         static_cast<std::int64_t>(dtype_size(layout.dtype));
+}
+
+/// One sequence of a step. pages[p] + page_offset is this layer's storage of positions
+/// [p * page_tokens, (p + 1) * page_tokens).
+struct KvRow {
+  void* const* pages;
+  std::int64_t first_token;     // row of q (or k, v) where this sequence begins
+  std::int64_t tokens;          // how many rows it has
+  std::int64_t first_position;  // cache position of its first row
+  std::int64_t key_count;  // keys stored when attention runs (first_position + tokens for self)
+};
+
+/// Rounds k and v to the cache's type and stores them at their positions. With cosine and sine, k
+/// is rotated on the way (RopeArguments' formula).
+struct KvWriteArguments {
+  KvLayout layout;
+  const float* k;  // [token, kv_head, head_dim], contiguous
+  const float* v;
+  const KvRow* rows;
+  std::int64_t row_count;
+  std::int64_t page_offset;  // bytes
+  const float* cosine;       // [token, pairs] or null
+  const float* sine;
+  std::int64_t pairs;
+  bool interleaved;
+};
+
+enum class Mask : std::uint8_t { none, causal };
+
+/// Attention from new tokens to stored keys, grouped heads (Ainslie et al. 2023, arXiv:2305.13245),
+/// online softmax (Milakov & Gimelshein 2018, arXiv:1805.02867). Scores: dot(q, k) * scale,
+/// softcap,
+/// + relative bias, mask. Query at cache position p sees keys j <= p (causal) and j > p - window;
+/// not causal with a window: |p - j| < window. A row with nothing visible gives zeros.
+/// Per KV block: maximum, sum, weighted values; merged ascending.
+struct AttentionArguments {
+  KvLayout layout;
+  float* out;      // [token, head, head_dim], contiguous
+  const float* q;  // [token, head, head_dim], contiguous
+  const KvRow* rows;
+  std::int64_t row_count;
+  std::int64_t page_offset;
+  std::int64_t heads;
+  Mask mask;
+  std::int64_t window;  // 0: none
+  float scale;
+  float softcap;  // 0: none; else softcap * tanh(score / softcap)
+  const float*
+      relative_bias;  // [head, relative_count]: entry key - query - relative_first; or null
+  std::int64_t relative_first, relative_count;
+};
+
+/// The softmax itself, for tracing: weights [token, head, keys], zero where nothing is visible.
+struct AttentionWeightsArguments {
+  AttentionArguments attention;  // out unused
+  float* weights;
+  std::int64_t keys;
+};
+
+// ---------------------------------------------------------------- elementwise, reductions, layout
+
+/// Up to six axes, outermost first, element strides; 0 strides broadcast.
+inline constexpr int kMaxAxes = 6;
+struct Strided {
+  void* data;
+  DType dtype;
+  std::int64_t strides[kMaxAxes];
+};
+
+enum class Unary : std::uint8_t {
+  exp,
+  log,
+  sqrt,
+  tanh,
+  abs,
+  negate,
+  gelu,
+  gelu_tanh,
+  quick_gelu,
+  relu,
+  silu,
+  sigmoid,
+  erf,
+  reciprocal,
+  floor,
+  is_nan,
+  is_inf,
+  logical_not
+};
+enum class Binary : std::uint8_t {
+  add,
+  subtract,
+  multiply,
+  divide,
+  minimum,
+  maximum,
+  power,
+  less,
+  less_equal,
+  greater,
+  greater_equal,
+  equal,
+  not_equal,
+  logical_and,
+  logical_or
+};
+enum class Reduce : std::uint8_t {
+  sum,
+  mean,
+  minimum,
+  maximum,
+  argmin,
+  argmax,
+  any,
+  all,
+  sum_squares
+};
+
+/// out = op(x), element by element. Floats compute in f32; integers in i64 for add, subtract,
+/// multiply, minimum, maximum and comparisons.
+struct UnaryArguments {
+  Unary op;
+  int rank;
+  std::int64_t sizes[kMaxAxes];
+  Strided out, x;
+};
+struct BinaryArguments {
+  Binary op;
+  int rank;
+  std::int64_t sizes[kMaxAxes];
+  Strided out, a, b;
+};
+/// out = condition ? a : b
+struct WhereArguments {
+  int rank;
+  std::int64_t sizes[kMaxAxes];
+  Strided out, condition, a, b;
+};
+/// Copies, converting between dtypes (floats to integers truncate toward zero; to bool: x != 0).
+struct CopyArguments {
+  int rank;
+  std::int64_t sizes[kMaxAxes];
+  Strided out, x;
+};
+/// Reduces the last `reduced` of `rank` axes into out (strides of the kept axes; argmin and argmax
+/// give i64 offsets along the one reduced axis; ties go to the lowest). Ascending order, f32 or
+/// i64.
+struct ReduceArguments {
+  Reduce op;
+  int rank, reduced;
+  std::int64_t sizes[kMaxAxes];
+  Strided out, x;
+};
+/// Over the last axis: softmax or log-softmax in f32, maximum subtracted; a row of -inf gives
+/// zeros.
+struct SoftmaxArguments {
+  float* out;  // [row, width]
+  const float* x;
+  std::int64_t out_stride, x_stride, rows, width;
+  bool logarithm;
+};
+/// Running sum along the last axis.
+struct CumulativeSumArguments {
+  float* out;
+  const float* x;
+  std::int64_t out_stride, x_stride, rows, width;
+};
+/// Order of the last axis, descending or ascending by value, ties by lowest index: the first
+/// `count` of each row as values and i64 indices. NaN sorts last.
+struct TopArguments {
+  float* values;          // [row, count]
+  std::int64_t* indices;  // [row, count]
+  const float* x;
+  std::int64_t x_stride, rows, width, count;
+  bool descending;
+};
+/// out[r] = x[indices[r]] for rows of row_bytes; indices in range.
+struct GatherRowsArguments {
+  void* out;
+  const void* x;
+  const std::int64_t* indices;
+  std::int64_t rows, row_bytes, x_stride_bytes;
+};
+/// out[r, o] = activation(a[r, o]) * b[r, o]
+struct GatedArguments {
+  float* out;
+  const float* a;
+  const float* b;
+  std::int64_t count;
+  Activation activation;
+};
+/// General product for tensors in scripts: out[b, m, n] = sum over k ascending of a[b, m, k]*c[b,
+/// n, k] with any strides (elements).
+struct MatmulArguments {
+  float* out;
+  const float* a;
+  const float* b;
+  std::int64_t batches, m, n, k;
+  std::int64_t out_batch, out_m;  // n contiguous
+  std::int64_t a_batch, a_m, a_k, b_batch, b_n, b_k;
+};
+
+/// What one device (and, on a CPU, one instruction-set tier) can do. No entry is null.
+struct KernelTable {
+  const char* tier;    // "scalar", "v2", "avx2", "avx512", later "sm_90", "emulator"
+  bool fast_bf16;      // has a bf16 dot product: compute="auto" may choose mode bf16
+  bool exact_f32_fma;  // linear in mode f32 gives the bits of the scalar reference
+
+  std::size_t (*packed_bytes)(WeightFormat source, std::int64_t outputs, std::int64_t inputs,
+                              MathMode);
+  WeightFormat (*packed_format)(WeightFormat source, MathMode);
+  void (*pack)(const Launch&, const PackArguments&);
+  /// rows[i] of the packed matrix as f32: out [count, inputs].
+  void (*unpack_rows)(const Launch&, const PackedMatrix&, const std::int64_t* rows,
+                      std::int64_t count, float* out);
+  std::size_t (*linear_scratch)(const LinearArguments&, int threads);
+  void (*linear)(const Launch&, const LinearArguments&);
+  void (*embedding)(const Launch&, const EmbeddingArguments&);
+  void (*rms_norm)(const Launch&, const NormArguments&);
+  void (*layer_norm)(const Launch&, const NormArguments&);
+  void (*rope_table)(const Launch&, const RopeTableArguments&);
+  void (*rope)(const Launch&, const RopeArguments&);
+  void (*kv_write)(const Launch&, const KvWriteArguments&);
+  std::size_t (*attention_scratch)(const AttentionArguments&, int threads);
+  void (*attention)(const Launch&, const AttentionArguments&);
+  void (*attention_weights)(const Launch&, const AttentionWeightsArguments&);
+  void (*unary)(const Launch&, const UnaryArguments&);
+  void (*binary)(const Launch&, const BinaryArguments&);
+  void (*where)(const Launch&, const WhereArguments&);
+  void (*copy)(const Launch&, const CopyArguments&);
+  void (*reduce)(const Launch&, const ReduceArguments&);
+  void (*softmax)(const Launch&, const SoftmaxArguments&);
+  void (*cumulative_sum)(const Launch&, const CumulativeSumArguments&);
+  void (*top)(const Launch&, const TopArguments&);
+  void (*gather_rows)(const Launch&, const GatherRowsArguments&);
+  void (*gated)(const Launch&, const GatedArguments&);
+  void (*matmul)(const Launch&, const MatmulArguments&);
+};
+
+/// The CPU's tables, slowest and plainest first: "scalar" (the reference), "v2", "avx2", "avx512".
+/// `cpu_table(nullptr)` is the best this processor has; a name asks for that tier and gives null
+/// when the processor lacks it or the name is unknown. `cpu_tier_name(i)` lists all names, null at
+/// the end.
+const KernelTable* cpu_table(const char* tier);
+const char* cpu_tier_name(int index);
+
+}  // namespace perilune::kernels

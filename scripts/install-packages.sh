@@ -1,0 +1,69 @@
+#!/bin/sh
+# Installs the Debian packages that building Perilune needs and that are not there yet.
+# Usage: sh scripts/install-packages.sh [--dev] [--list]
+#   --dev    also the tools that CI checks the sources with
+#   --list   print the packages' names and stop
+set -eu
+
+# package, or package:command where any program of that name will do
+build="g++:g++ cmake:cmake ninja-build:ninja pkg-config:pkg-config ccache:ccache
+  libluajit-5.1-dev libsentencepiece-dev nlohmann-json3-dev libedit-dev catch2"
+dev="clang-format:clang-format clang-tidy:clang-tidy lua-check:luacheck"
+
+wanted=$build
+list=no
+for argument in "$@"; do
+  case $argument in
+    --dev) wanted="$build $dev" ;;
+    --list) list=yes ;;
+    -h | --help) sed -n '2,5s/^# //p' "$0"; exit 0 ;;
+    *) echo "install-packages: unknown argument $argument (see --help)" >&2; exit 2 ;;
+  esac
+done
+
+if [ $list = yes ]; then
+  for entry in $wanted; do echo "${entry%%:*}"; done
+  exit 0
+fi
+
+is_installed() {  # package
+  [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null || true)" = installed ]
+}
+
+if ! command -v dpkg-query >/dev/null 2>&1 || ! command -v apt-get >/dev/null 2>&1; then
+  echo "install-packages: not a Debian system, nothing installed. What Debian calls:"
+  for entry in $wanted; do echo "  ${entry%%:*}"; done
+  exit 0
+fi
+
+missing=
+for entry in $wanted; do
+  package=${entry%%:*}
+  command=${entry#"$package"}
+  command=${command#:}
+  if [ -n "$command" ] && command -v "$command" >/dev/null 2>&1; then continue; fi
+  is_installed "$package" || missing="$missing $package"
+done
+
+if [ -z "$missing" ]; then
+  echo "install-packages: all packages are there"
+  exit 0
+fi
+echo "install-packages: installing$missing"
+
+as_root=
+if [ "$(id -u)" != 0 ]; then
+  if ! command -v sudo >/dev/null 2>&1; then
+    echo "install-packages: this needs root and there is no sudo. As root, run:" >&2
+    echo "  apt-get update && apt-get install --no-install-recommends$missing" >&2
+    exit 1
+  fi
+  as_root=sudo
+fi
+
+# shellcheck disable=SC2086 # the names are meant to be split
+if ! { $as_root apt-get update -q &&
+  $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing; }; then
+  echo "install-packages: apt-get could not install$missing; is there a network?" >&2
+  exit 1
+fi

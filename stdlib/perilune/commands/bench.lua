@@ -1,0 +1,100 @@
+-- perilune bench: prefill and decode rates of a model, beside the memory bandwidth of this machine.
+local pl = require "perilune"
+local core = require "perilune.core"
+local command_line = require "perilune.command_line"
+
+local bench = {
+  summary = "measure prefill and decode rates",
+  usage = "perilune bench MODEL [--json] [--threads LIST] [options]",
+  options = {
+    json = { help = "machine-readable" },
+    threads = { value = "LIST", help = "thread counts to measure, such as 1,2 (default: 1 and all)" },
+    prompt = { value = "N", number = true, help = "prompt tokens (default 256, or what the model can take)" },
+    new = { value = "N", number = true, help = "generated tokens (default 64)" },
+    repeats = { value = "N", number = true, help = "runs of each; the median counts (default 3)" },
+    compute = { value = "MODE", help = "auto, f32, bf16" },
+    device = { value = "NAME", help = "auto, cpu, cuda, emulator" },
+  },
+  help = "Decode reads every weight once a token, so it cannot be faster than memory allows: the share\n"
+    .. "of the bandwidth measured in the same run says how close it is (small models live in the cache\n"
+    .. "and can exceed it).",
+}
+
+local function median(list)
+  table.sort(list)
+  return list[math.floor((#list + 1) / 2)]
+end
+
+local function thread_counts(text)
+  local all = core.available_threads()
+  if not text then return all > 1 and { 1, all } or { 1 } end
+  local list = {}
+  for word in text:gmatch "[^,]+" do
+    local n = tonumber(word)
+    if not n or n < 1 or n % 1 ~= 0 then
+      core.error { code = "option", op = "bench", message = "--threads needs whole numbers such as 1,2, got \"" .. text .. "\"" }
+    end
+    list[#list + 1] = n
+  end
+  return list
+end
+
+-- Ids that the model knows, the same on every run.
+local function prompt_ids(m, length)
+  local ids = {}
+  for i = 1, length do ids[i] = (i * 7919) % math.min(m.vocab_size, 1000) end
+  return ids
+end
+
+local function measure(m, threads, prompt, new, repeats)
+  core.set_threads(threads)
+  local bandwidth = core.memory_bandwidth()
+  local prefill, decode = {}, {}
+  for r = 1, repeats + 1 do   -- the first run warms up
+    local result = m:generate({ ids = prompt, max_new_tokens = new, min_new_tokens = new, do_sample = false })
+    if r > 1 then
+      prefill[#prefill + 1] = #prompt / (result.timings.prefill_ms / 1000)
+      decode[#decode + 1] = (#result.ids - 1) / (result.timings.decode_ms / 1000)
+    end
+  end
+  local bytes = m:bytes_per_token()
+  local rate = median(decode)
+  return { threads = threads, prefill_tokens_per_s = median(prefill), decode_tokens_per_s = rate,
+    bytes_per_token = bytes, memory_bytes_per_s = bandwidth, bandwidth_share = rate * bytes / bandwidth }
+end
+
+function bench.run(options, arguments)
+  local path = arguments[1]
+  if not path or #arguments > 1 then
+    io.stderr:write("perilune bench: name one model folder; usage: ", bench.usage, "\n")
+    return command_line.wrong_usage
+  end
+  local counts = thread_counts(options.threads)
+  local m = pl.load(path, { compute = options.compute, device = options.device })
+  local new = options.new or 64
+  local most = m.max_tokens and m.max_tokens - new or 256
+  local prompt = prompt_ids(m, math.max(1, math.min(options.prompt or 256, most)))
+  local device = pl.devices()[1]
+  local report = { model = path, family = m.family, compute = m.compute, device = m.device, tier = device.tier,
+    prompt_tokens = #prompt, new_tokens = new, runs = core.array {} }
+  local progress = command_line.progress "measuring"
+  for i, threads in ipairs(counts) do
+    progress(i - 1, #counts)
+    report.runs[i] = measure(m, threads, prompt, new, options.repeats or 3)
+  end
+  progress(nil)
+  if options.json then
+    print(core.write_json(report))
+    return command_line.ok
+  end
+  print(("%s: %s, compute %s, %s %s; prompt %d tokens, %d new"):format(path, m.family, m.compute, m.device, device.tier, #prompt, new))
+  local rows = { { "threads", "prefill tokens/s", "decode tokens/s", "read per token", "of bandwidth" } }
+  for _, run in ipairs(report.runs) do
+    rows[#rows + 1] = { run.threads, ("%.0f"):format(run.prefill_tokens_per_s), ("%.0f"):format(run.decode_tokens_per_s),
+      command_line.bytes(run.bytes_per_token), ("%.0f %%"):format(100 * run.bandwidth_share) }
+  end
+  print(command_line.columns(rows))
+  return command_line.ok
+end
+
+return bench

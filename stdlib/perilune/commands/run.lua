@@ -1,0 +1,70 @@
+-- perilune run: one prompt, its text streamed to standard output.
+local pl = require "perilune"
+local core = require "perilune.core"
+local command_line = require "perilune.command_line"
+
+local run = {
+  summary = "continue one prompt",
+  usage = "perilune run MODEL [PROMPT] [options]",
+  options = {
+    ["max-new-tokens"] = { value = "N", number = true, help = "stop after N tokens" },
+    ["temperature"] = { value = "T", number = true, help = "sample; higher is wilder" },
+    ["top-k"] = { value = "N", number = true, help = "sample among the N best" },
+    ["top-p"] = { value = "P", number = true, help = "sample among the best that hold this share of probability" },
+    ["min-p"] = { value = "P", number = true, help = "drop what is less likely than P times the best" },
+    ["repetition-penalty"] = { value = "R", number = true, help = "above 1: repeat less" },
+    ["greedy"] = { help = "always the most likely token" },
+    ["seed"] = { value = "N", number = true, help = "the same seed gives the same text" },
+    ["stop"] = { value = "TEXT", help = "end where TEXT would begin" },
+    ["threads"] = { value = "N", number = true, help = "processor threads (default: all this process may use)" },
+    ["device"] = { value = "NAME", help = "auto, cpu, cuda, emulator" },
+    ["compute"] = { value = "MODE", help = "auto, f32, bf16" },
+    ["quiet"] = { help = "no closing line on a terminal" },
+  },
+  help = "Without PROMPT, or with \"-\", the prompt is read from standard input. What the model's\n"
+    .. "generation_config.json says holds unless an option says otherwise.",
+}
+
+local function generation_options(options)
+  local chosen = {}
+  for _, name in ipairs { "max_new_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed", "stop" } do
+    chosen[name] = options[name]
+  end
+  if options.greedy then
+    chosen.do_sample = false
+  elseif options.temperature or options.top_k or options.top_p or options.min_p then
+    chosen.do_sample = true
+  end
+  return chosen
+end
+
+function run.run(options, arguments)
+  local path, prompt = arguments[1], arguments[2]
+  if not path or #arguments > 2 then
+    io.stderr:write("perilune run: ", path and "one prompt only (quote it)" or "name a model folder", "; usage: ", run.usage, "\n")
+    return command_line.wrong_usage
+  end
+  if not prompt or prompt == "-" then prompt = (io.read "*a"):gsub("\n$", "") end
+  local progress = command_line.progress "loading"
+  local m = pl.load(path, { threads = options.threads, device = options.device, compute = options.compute, on_progress = progress })
+  progress(nil)
+  if core.is_tty(1) then io.write(prompt) end
+  local stream = m:stream(prompt, generation_options(options))
+  for piece in stream do
+    io.write(piece)
+    io.flush()
+  end
+  io.write "\n"
+  local result = stream:result()
+  if core.is_tty(2) and not options.quiet then
+    io.stderr:write(("(%s after %d tokens, seed %s, %.0f tokens/s)\n"):format(result.finish_reason, #result.ids,
+      tostring(result.seed), result.timings.tokens_per_s))
+  end
+  if result.finish_reason == "error" then
+    io.stderr:write("perilune run: ", tostring(result.error), "\n")
+    return command_line.failed
+  end
+  return command_line.ok
+end
+
+return run

@@ -1,0 +1,118 @@
+-- Perilune: require "perilune". The table holds exactly the public names; what a name needs is
+-- loaded when it is first read.
+local core = require "perilune.core"
+local raise = require "perilune.raise"
+local family = require "perilune.family"
+
+local pl = {}
+
+-- Public name → the module that defines it, or "core" for the engine's own functions.
+local where = {
+  load = "perilune.load", estimate = "perilune.load", devices = "perilune.load", health = "perilune.load",
+  tokenizer = "perilune.load", check = "perilune.check", rope_options = "perilune.rope", engine = "perilune.engine",
+  lengths = "perilune.batch", collate = "perilune.batch",
+  clock = "core", on_warning = "core", batch = "core", batch_from_padded = "core",
+  tensor = "core", zeros = "core", ones = "core", arange = "core", random = "core", cat = "core", stack = "core",
+  clamp_to_shortest = "core",
+}
+
+--- Registers a family of models: a table that turns a config.json into hyper-parameters and writes
+--- down the passes. The same name again replaces it.
+---@param t table
+---@return table t
+function pl.family(t) return family.register(t) end
+
+--- Calls a function and gives back what it returns, or nil and the error.
+---@param f function
+---@param ... any its arguments
+---@return any
+---@return any err
+function pl.try(f, ...)
+  local function pack(fine, first, ...)
+    if fine then return first, ... end
+    return nil, first
+  end
+  return pack(pcall(f, ...))
+end
+
+--- Opens a safetensors file: its names, and each tensor when it is asked for.
+---@param path string
+---@return table { names=, tensor=function(name), info=function(name), has=function(name), metadata= }
+function pl.open(path)
+  if type(path) == "string" and path:match "%.gguf$" then raise("unsupported", "open", "GGUF files are not supported yet: " .. path) end
+  local file = core.open_tensors(path)
+  -- As functions of the name: file.tensor "x"; called as methods they do the same.
+  local function reader(method)
+    return function(first, second)
+      local name = second
+      if name == nil then name = first end
+      return file[method](file, name)
+    end
+  end
+  return { names = file.names, metadata = file.metadata, tensor = reader "tensor", info = reader "info", has = reader "has" }
+end
+
+--- Writes tensors to a safetensors file, through a temporary one: a failure leaves the old file.
+---@param path string
+---@param tensors table<string, Tensor>
+function pl.save(path, tensors) return core.save_tensors(path, tensors) end
+
+--- Frees every tensor made inside `f`, except those it returns and those given to pl.keep.
+---@param f function
+---@param ... any its arguments
+---@return any what f returns
+function pl.scope(f, ...)
+  core.scope_begin()
+  local function leave(fine, ...)
+    if fine then
+      for i = 1, select("#", ...) do
+        local value = select(i, ...)
+        if type(value) == "userdata" then core.keep(value) end
+      end
+    end
+    core.scope_end()
+    if not fine then error((...), 0) end
+    return ...
+  end
+  return leave(pcall(f, ...))
+end
+
+--- Keeps a tensor beyond the scope it was made in.
+---@param t Tensor
+---@return Tensor t
+function pl.keep(t)
+  core.keep(t)
+  return t
+end
+
+pl.policy = require "perilune.policy"
+require "perilune.inspect"
+
+local own = { "family", "try", "open", "save", "scope", "keep", "policy" }
+
+--- All public names, sorted.
+---@return string[]
+local function names()
+  local list = {}
+  for _, name in ipairs(own) do list[#list + 1] = name end
+  for name in pairs(where) do list[#list + 1] = name end
+  table.sort(list)
+  return list
+end
+
+return setmetatable(pl, {
+  __index = function(t, name)
+    local module = where[name]
+    if not module then
+      if name == nil then return nil end
+      local near = type(name) == "string" and core.nearest(name, names())
+      return raise("argument", "perilune", ("there is no pl.%s"):format(tostring(name)),
+        near and ("did you mean pl." .. near .. "?") or nil)
+    end
+    local value = module == "core" and core[name] or module ~= "core" and require(module)[name]
+    rawset(t, name, value)
+    return value
+  end,
+  __tostring = function() return "perilune: " .. table.concat(names(), ", ") end,
+  names = names,   -- for completion
+})

@@ -1,0 +1,214 @@
+-- pl.load: from a folder to a model that is known to fit together.
+local core = require "perilune.core"
+local raise = require "perilune.raise"
+local options = require "perilune.options"
+local kind = require "perilune.kind"
+local config = require "perilune.config"
+local family = require "perilune.family"
+local passes = require "perilune.passes"
+local runtime = require "perilune.runtime"
+local check = require "perilune.check"
+local Model = require "perilune.model"
+
+local pl = {}
+
+local spec = {
+  device = "string", device_map = "any", max_memory = "any", compute = { "auto", "f32", "bf16", "int8" }, quantize = "any",
+  cache = { "f32", "f16", "bf16", "int8" }, threads = "positive", head = "string", tokenizer = "string|boolean|Tokenizer",
+  adapters = "any", mmap = "boolean", on_progress = "function",
+}
+
+local function refuse_later_options(o, op)
+  for _, key in ipairs { "device_map", "max_memory", "quantize", "adapters" } do
+    if o[key] ~= nil then raise("unsupported", op, "option " .. key .. " is not supported yet") end
+  end
+  if o.compute == "int8" then raise("unsupported", op, 'compute="int8" is not supported yet', 'use "f32" or "bf16"') end
+  if o.cache == "int8" or o.cache == "f16" then
+    raise("unsupported", op, ('cache="%s" is not supported yet'):format(o.cache), 'use "f32" or "bf16"')
+  end
+end
+
+local function read_object(path)
+  local value = core.read_json(path)
+  if type(value) ~= "table" or (value[1] ~= nil) or getmetatable(value) ~= nil and next(value) == nil then
+    raise("format", "load", path .. " must hold a JSON object")
+  end
+  return value
+end
+
+local function read_configs(path, op)
+  if type(path) ~= "string" or path == "" then raise("argument", op, "expected the path of a model folder, got " .. options.show(path)) end
+  path = #path > 1 and path:gsub("/+$", "") or path
+  if path:match "%.gguf$" then raise("unsupported", op, "GGUF files are not supported yet: " .. path) end
+  if not core.file_exists(path .. "/config.json") then
+    raise("file", op, "no config.json in " .. path, "a model is a folder with config.json and model.safetensors")
+  end
+  local json = read_object(path .. "/config.json")
+  local generation, file = json, "config.json"
+  if core.file_exists(path .. "/generation_config.json") then
+    generation, file = read_object(path .. "/generation_config.json"), "generation_config.json"
+  end
+  return path, json, generation, file
+end
+
+local function choose_compute(wanted, checkpoint)
+  if wanted ~= nil and wanted ~= "auto" then return wanted end
+  local device = core.devices()[1]
+  return checkpoint.main_dtype == "bf16" and device.fast_bf16 and "bf16" or "f32"
+end
+
+-- Traces every entry, so that a wrong shape is an error before a weight is read; then nothing stored
+-- may be left over.
+local function trace_all(s)
+  if s.family.cross then runtime.program(s, "cross") end
+  local main = passes.main_entry(s.family)
+  if main ~= "encode" and s.family.encode then runtime.program(s, "encode") end
+  runtime.program(s, main, s.head, s.family.decode and family.per_token[s.head] and "wanted" or "all")
+  passes.touch_other_heads(s.checkpoint, s.family, s.c, s.head)
+  local unread = s.checkpoint:unread()
+  if #unread > 0 then
+    local shown = {}
+    for i = 1, math.min(#unread, 4) do shown[i] = unread[i] end
+    raise("format", "load", ("%d stored tensors are read by no pass of family %s: %s%s"):format(#unread, s.family.name,
+      table.concat(shown, ", "), #unread > 4 and ", …" or ""), "config.json and the weights disagree, or the family is another one")
+  end
+end
+
+local function embedding_rows(s)
+  local vocab = s.c.axes.vocab
+  if not s.family.embedding then return vocab or raise("argument", "load", "family " .. s.family.name .. ": axes.vocab is missing") end
+  local sizes = s.checkpoint:sizes(s.family.embedding .. ".weight")
+  if not sizes then return vocab end
+  if vocab and sizes[1] ~= vocab then
+    raise("shape", "load", ("config.json: vocab_size %d does not fit %s.weight [%s]"):format(vocab, s.family.embedding, table.concat(sizes, ", ")))
+  end
+  return sizes[1]
+end
+
+--- Everything but packed weights: configs read, family chosen, files validated, passes traced.
+---@param path string
+---@param o table checked options of pl.load
+---@param op string
+---@return table state
+function pl.prepare(path, o, op)
+  refuse_later_options(o, op)
+  local folder, json, generation, file = read_configs(path, op)
+  local s = { path = folder, config = json, generation = generation, generation_file = file, programs = {}, plans = {}, hooks = {}, warnings = {} }
+  s.device = core.device(o.device or os.getenv "PERILUNE_DEVICE" or "auto")
+  s.family, s.head = family.choose(json, o.head)
+  s.c = family.configure(s.family, json)
+  s.warnings = family.unknown_keys(s.family, json)
+  s.checkpoint = core.checkpoint(folder, { prefixes = s.family.prefixes, views = s.family.weights and s.family.weights(s.c) or nil,
+    unused = s.family.unused, axes = s.c.axes, mmap = o.mmap })
+  s.compute = choose_compute(o.compute, s.checkpoint)
+  s.cache_dtype = o.cache or (s.compute == "f32" and "f32" or "bf16")
+  trace_all(s)
+  s.vocab_rows = embedding_rows(s)
+  return s
+end
+
+local function read_tokenizer(s, wanted)
+  if kind.of(wanted) == "Tokenizer" then return wanted end
+  if wanted == false then return nil, "it was loaded with tokenizer=false" end
+  local from = type(wanted) == "string" and wanted or s.path
+  local tokenizer, reason = core.tokenizer(from)
+  if not tokenizer and type(wanted) == "string" then raise("unsupported", "load", "option tokenizer: " .. tostring(reason)) end
+  return tokenizer, reason
+end
+
+local function pair(s, tokenizer)
+  if not tokenizer then return end
+  local errors, warnings = check.pairing(s, tokenizer)
+  if errors[1] then raise("pairing", "load", errors[1], "give the tokenizer that was trained with it, or tokenizer=false to use ids") end
+  for _, text in ipairs(warnings) do s.warnings[#s.warnings + 1] = text end
+  for _, text in ipairs(tokenizer.warnings or {}) do s.warnings[#s.warnings + 1] = text end
+  s.reachable = math.min(s.vocab_rows, tokenizer.max_id + 1)
+end
+
+local function labels_of(s)
+  if s.c.labels then return s.c.labels end
+  if s.config.id2label ~= nil then
+    local _, labels = config.labels(s.config)
+    return labels
+  end
+end
+
+--- Loads a model folder: config.json, safetensors weights, a tokenizer where there is one. Checks
+--- that everything fits together before a weight is used.
+---@param path string a folder
+---@param opts table|nil { device=, compute="auto"|"f32"|"bf16", cache=, threads=, head=, tokenizer=, mmap=, on_progress= }
+---@return Model
+function pl.load(path, opts)
+  local o = options.check(opts, spec, "load")
+  local s = pl.prepare(path, o, "load")
+  local tokenizer, reason = read_tokenizer(s, o.tokenizer)
+  pair(s, tokenizer)
+  if o.threads then core.set_threads(o.threads) end
+  s.reachable = s.reachable or s.vocab_rows
+  for _, plan in ipairs(pl.plans(s)) do plan:pack(o.on_progress) end
+  for _, text in ipairs(s.warnings) do core.warn(text, "load " .. s.path) end
+  return setmetatable({
+    state_ = s, tokenizer = tokenizer, tokenizer_reason = not tokenizer and reason or nil, config = s.config,
+    family = s.family.name, head = s.head, device = s.device, compute = s.compute, cache_dtype = s.cache_dtype,
+    max_tokens = s.c.max_tokens, vocab_size = s.vocab_rows, labels = labels_of(s), warnings = s.warnings, path = s.path,
+  }, Model)
+end
+
+--- The plans that a model runs most: one an entry.
+---@param s table
+---@return userdata[]
+function pl.plans(s)
+  local main, plans = passes.main_entry(s.family), {}
+  if main ~= "encode" and s.family.encode then plans[1] = runtime.plan(s, "encode") end
+  if s.family.cross then plans[#plans + 1] = runtime.plan(s, "cross") end
+  plans[#plans + 1] = runtime.plan(s, main, s.head, s.family.decode and family.per_token[s.head] and "wanted" or "all")
+  return plans
+end
+
+--- What a model would take, from the headers of its files alone.
+---@param path string
+---@param opts table|nil as pl.load takes them
+---@return table { weights=, cache_per_token=, workspace=, fits={ device → boolean } }
+function pl.estimate(path, opts)
+  local s = pl.prepare(path, options.check(opts, spec, "estimate"), "estimate")
+  local pool = runtime.pool(s)
+  local out = { weights = 0, cache_per_token = pool and pool.bytes_per_token or 0, workspace = 0, fits = {} }
+  local plans = pl.plans(s)
+  out.weights = s.checkpoint.stored_bytes
+  if s.compute == "f32" and s.checkpoint.main_dtype ~= "f32" then out.weights = 2 * out.weights end
+  for _, plan in ipairs(plans) do out.workspace = math.max(out.workspace, plan:arena_bytes(512, 16)) end
+  for _, device in ipairs(core.devices()) do
+    out.fits[device.name] = out.weights + out.workspace + 1024 * out.cache_per_token <= (device.free or 0)
+  end
+  s.checkpoint:close()
+  return out
+end
+
+--- Where a weight or an op lives: devices that can be used now.
+---@return table[] list of { name=, kind=, memory=, free=, tier= }
+function pl.devices() return core.devices() end
+
+--- Whether the devices are well.
+---@return table { ok=, devices={ … } }
+function pl.health()
+  local list, ok = core.devices(), true
+  for _, device in ipairs(list) do
+    if device.health ~= nil and device.health ~= "" then
+      ok = false
+      device.error = device.health
+    end
+  end
+  return { ok = ok, devices = list }
+end
+
+--- Opens a tokenizer by itself: a model folder or a tokenizer's file.
+---@param path string
+---@return Tokenizer
+function pl.tokenizer(path)
+  if type(path) ~= "string" then raise("argument", "tokenizer", "expected a path, got " .. options.show(path)) end
+  local tokenizer, reason = core.tokenizer(path)
+  if not tokenizer then raise("unsupported", "tokenizer", tostring(reason)) end
+  return tokenizer
+end
+
+return pl

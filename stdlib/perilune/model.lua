@@ -1,0 +1,187 @@
+-- A loaded model: what it says about itself, and the calls that other files implement.
+local core = require "perilune.core"
+local raise = require "perilune.raise"
+local options = require "perilune.options"
+local runtime = require "perilune.runtime"
+local passes = require "perilune.passes"
+local forward = require "perilune.forward"
+local trace = require "perilune.trace"
+local generate = require "perilune.generate"
+local caches = require "perilune.cache"
+local inspect = require "perilune.inspect"
+
+---@class Model
+---@field tokenizer Tokenizer|nil
+---@field tokenizer_reason string|nil why there is no tokenizer
+---@field config table config.json as read
+---@field family string
+---@field head string which head the model runs
+---@field device string
+---@field compute string "f32" or "bf16"
+---@field cache_dtype string element type of keys and values
+---@field max_tokens integer|nil positions
+---@field vocab_size integer rows of the embedding
+---@field labels table<integer, string>|nil class names by id, from 0
+---@field warnings string[]
+---@field path string
+local Model = { __name = "Model" }
+
+-- Fields that may be nil; anything else that is asked for and missing is a mistake.
+local optional = { tokenizer = true, tokenizer_reason = true, max_tokens = true, labels = true, eager_ = true }
+
+function Model.__index(m, key)
+  local method = Model[key]
+  if method ~= nil and not tostring(key):find "^__" then return method end
+  if optional[key] then return nil end
+  local names = {}
+  for name in pairs(Model) do if not name:find "^__" then names[#names + 1] = name end end
+  for name in pairs(m) do if not name:find "_$" then names[#names + 1] = name end end
+  table.sort(names)
+  local near = type(key) == "string" and core.nearest(key, names)
+  return raise("argument", "model", ('a Model has no field or method %s'):format(options.show(key)),
+    near and ('did you mean "' .. near .. '"?') or nil)
+end
+
+--- One pass over an input. `rows` says for which tokens logits are computed: "last" (default of a
+--- causal head), "all" (of the others), or a list of positions for every row. Ragged answers are
+--- [token, …], or [batch, …] for rows="last"; a padded input is answered in its own layout.
+---@param input any text, ids, a list of either, a Batch, or { ids=, mask= }
+---@param opts table|nil { rows=, outputs={ "logits", "hidden_states", … }, decoder=, cache= }
+---@return table { logits=, hidden_states=, pooled=, start_logits=, …, batch= }
+function Model:forward(input, opts) return forward.forward(self, input, opts) end
+
+--- Runs a pass and gives back tensors on the way, by canonical path; `*` is one component. Attention
+--- weights are [batch, head, query, key] for a padded input, [token, head, key] for a ragged one.
+---@param input any as forward takes it
+---@param paths string|string[] for instance { "layers.*.attention", "layers.3.attention.weights" }
+---@param opts table|nil { rows=, decoder= }
+---@return Trace tr tr[path] → Tensor, tr:each() in computed order
+function Model:trace(input, paths, opts) return trace.trace(self, input, paths, opts) end
+
+--- Continues prompts: one in, one Result out; a list in, a list out.
+---@param input any text | ids | Batch | { prompt=|ids=, any option } | list of these
+---@param opts table|nil max_new_tokens=, do_sample=, temperature=, top_k=, top_p=, min_p=, repetition_penalty=, seed=, stop=, …
+---@return table|table[] Result { text=, ids=, finish_reason=, seed=, … }
+function Model:generate(input, opts) return generate.generate(self, input, opts) end
+
+--- Continues one prompt piece by piece: `for piece, event in m:stream(prompt) do … end`.
+---@param input any one prompt, as generate takes it
+---@param opts table|nil as generate takes them
+---@return Stream s s:cancel(), s:result()
+function Model:stream(input, opts) return generate.stream(self, input, opts) end
+
+--- Log-probabilities that a causal model gives texts.
+---@param texts any a text, a row of ids, or a list of either
+---@param opts table|nil { top=n }
+---@return table|table[] { logprob=, perplexity=, token_logprobs=, ids=, top= }
+function Model:score(texts, opts) return generate.score(self, texts, opts) end
+
+--- Keys and values that calls of forward share: `m:forward(ids, { cache = c })` continues where c ends.
+---@param opts table|nil { rows=1 }
+---@return Cache c c.length, c:fork(), c:crop(n), c:bytes()
+function Model:cache(opts) return caches.new(self, opts) end
+
+--- The same model, run line by line: forward and trace call the family's Lua for every op, so that a
+--- script can stop in it. Same bits as the compiled run in f32.
+---@return Model
+function Model:eager()
+  runtime.open(self, "eager")
+  local copy = {}
+  for key, value in pairs(self) do copy[key] = value end
+  copy.eager_ = true
+  return setmetatable(copy, Model)
+end
+
+--- Calls `f` with the tensor of a canonical path whenever forward or trace computes it; what it
+--- returns (same shape and dtype), if anything, takes the tensor's place. The model runs eagerly
+--- while it has hooks.
+---@param path string
+---@param f fun(t: Tensor): Tensor|nil
+---@return table handle handle:remove()
+function Model:hook(path, f)
+  local s = runtime.open(self, "hook")
+  if type(f) ~= "function" then raise("argument", "hook", "expected a function, got " .. options.show(f)) end
+  local all, entry_of = runtime.paths(s)
+  if not entry_of[path] then
+    local near = type(path) == "string" and core.nearest(path, all)
+    raise("argument", "hook", ("no tensor is called %s"):format(options.show(path)), near and ('did you mean "' .. near .. '"?') or nil)
+  end
+  local hook = { path = path, call = f }
+  s.hooks[#s.hooks + 1] = hook
+  return { remove = function()
+    for i, one in ipairs(s.hooks) do if one == hook then table.remove(s.hooks, i) break end end
+  end }
+end
+
+--- Canonical paths that trace and hook take, in computed order.
+---@return string[]
+function Model:paths() return (runtime.paths(runtime.open(self, "paths"))) end
+
+--- Stored modules and their shapes as a printable table; layers that agree are one line.
+---@return table list of { name=, sizes=, count=, elements= }
+function Model:shapes() return inspect.shapes(runtime.open(self, "shapes")) end
+
+--- The ops of a compiled pass as a printable table.
+---@param entry string|nil "decode", "encode" or "cross"; default: the main one
+---@return table prints as the table
+function Model:program(entry)
+  local s = runtime.open(self, "program")
+  local main = passes.main_entry(s.family)
+  entry = entry or main
+  if not (entry == "decode" or entry == "encode" or entry == "cross") or not s.family[entry] then
+    local list = {}
+    for _, name in ipairs { "encode", "cross", "decode" } do if s.family[name] then list[#list + 1] = name end end
+    raise("argument", "program", ("this model has no entry %s"):format(options.show(entry)), "entries: " .. table.concat(list, ", "))
+  end
+  local plan
+  if entry == main then plan = runtime.plan(s, entry, s.head, s.family.decode and "wanted" or "all") else plan = runtime.plan(s, entry) end
+  return setmetatable({ text = plan:text() }, { __tostring = function(t) return t.text end })
+end
+
+local function main_plan(s)
+  return runtime.plan(s, passes.main_entry(s.family), s.head, s.family.decode and "wanted" or "all")
+end
+
+--- Bytes a model takes: weights, keys and values in use, workspace of one step.
+---@return table { weights=, cache=, cache_per_token=, workspace=, by_device= }
+function Model:memory()
+  local s = runtime.open(self, "memory")
+  local pool = runtime.pool(s)
+  local weights, cache = s.checkpoint:packed_bytes(), pool and pool:used() or 0
+  local workspace = main_plan(s):arena_bytes(512, 16)
+  return { weights = weights, cache = cache, cache_per_token = pool and pool.bytes_per_token or 0, workspace = workspace,
+    by_device = { [self.device] = weights + cache + workspace } }
+end
+
+--- Bytes of weights that one generated token reads.
+---@return integer
+function Model:bytes_per_token() return main_plan(runtime.open(self, "bytes_per_token")):weight_bytes() end
+
+--- The name of a class id.
+---@param id integer from 0
+---@return string
+function Model:label(id)
+  if not self.labels then raise("argument", "label", "this model has no labels") end
+  local name = self.labels[id]
+  if name == nil then raise("argument", "label", ("no class has id %s"):format(tostring(id))) end
+  return name
+end
+
+--- Gives the model's memory back. Calls after it raise.
+function Model:close()
+  local s = rawget(self, "state_")
+  if s.closed then return end
+  s.closed = true
+  s.programs, s.plans, s.hooks, s.pool = {}, {}, {}, false
+  s.checkpoint:close()
+end
+
+function Model.__tostring(m)
+  local s = rawget(m, "state_")
+  local layers = s.c.layers
+  if type(layers) == "table" then layers = ("%d + %d"):format(layers.encoder, layers.decoder) end
+  return ("Model %s, head %s, %s layers, %d embedding rows, %s positions, %s on %s%s"):format(m.family, m.head, tostring(layers),
+    m.vocab_size, tostring(m.max_tokens or "any number of"), m.compute, m.device, s.closed and " (closed)" or "")
+end
+
+return Model

@@ -1,0 +1,91 @@
+-- BERT: an encoder that sees both sides, layer norm after each half, learned positions and segments.
+local config = require "perilune.config"
+
+local bert = {
+  name = "bert",
+  model_types = { "bert" },
+  architectures = { BertModel = "base", BertForMaskedLM = "masked", BertForPreTraining = "masked",
+    BertForSequenceClassification = "sequence", BertForTokenClassification = "token", BertForQuestionAnswering = "question" },
+  padding = "right",
+  tokenizers = { "wordpiece" },
+  embedding = "embeddings.word_embeddings",
+  prefixes = { "bert." },
+  unused = { "embeddings.position_ids", "cls.seq_relationship.*", "cls.predictions.decoder.*" },
+  keys = { "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act",
+    "max_position_embeddings", "type_vocab_size", "layer_norm_eps", "position_embedding_type", "is_decoder",
+    "add_cross_attention", "tie_word_embeddings", "is_encoder_decoder" },
+}
+
+function bert.config(json)
+  local hidden, heads = config.integer(json, "hidden_size"), config.integer(json, "num_attention_heads")
+  config.only(json, "position_embedding_type", "absolute")
+  config.only(json, "is_decoder", false)
+  config.only(json, "add_cross_attention", false)
+  config.only(json, "is_encoder_decoder", false)
+  local classes, labels = config.labels(json)
+  return {
+    layers = config.layers(json, "num_hidden_layers"),
+    axes = { hidden = hidden, ffn = config.integer(json, "intermediate_size"), head = heads, kv_head = heads,
+      head_dim = config.head_dim(hidden, heads, "hidden_size", "num_attention_heads"),
+      vocab = config.integer(json, "vocab_size"), class = classes },
+    max_tokens = config.integer(json, "max_position_embeddings", 512),
+    types = config.integer(json, "type_vocab_size", 2),
+    norm_eps = config.epsilon(json, "layer_norm_eps", 1e-12),
+    activation = config.activation(json, "hidden_act", "gelu"),
+    tied = config.boolean(json, "tie_word_embeddings", true),
+    labels = labels,
+  }
+end
+
+function bert.weights()
+  return {
+    ["*.LayerNorm.gamma"] = { rename = "*.LayerNorm.weight" },
+    ["*.LayerNorm.beta"] = { rename = "*.LayerNorm.bias" },
+  }
+end
+
+function bert.encode(net, batch)
+  local c = net.config
+  local x = net:embedding(batch.ids, "embeddings.word_embeddings")
+    + net:embedding(batch.type_ids, "embeddings.token_type_embeddings")
+    + net:embedding(batch.positions, "embeddings.position_embeddings")
+  x = net:mark("embeddings", net:layer_norm(x, "embeddings.LayerNorm", c.norm_eps))
+  for i = 0, c.layers - 1 do
+    local layer = net:scope("encoder.layer." .. i, "layers." .. i)
+    local q = layer:linear(x, "attention.self.query", { "head", "head_dim" }, { bias = true })
+    local k = layer:linear(x, "attention.self.key", { "kv_head", "head_dim" }, { bias = true })
+    local v = layer:linear(x, "attention.self.value", { "kv_head", "head_dim" }, { bias = true })
+    local a = layer:attention(q, layer:uncached(k, v), { mask = "none" })
+    a = layer:mark("attention", layer:linear(a, "attention.output.dense", "hidden", { over = { "head", "head_dim" }, bias = true }))
+    x = layer:layer_norm(x + a, "attention.output.LayerNorm", c.norm_eps)
+    local h = layer:activation(layer:linear(x, "intermediate.dense", "ffn", { bias = true }), c.activation)
+    h = layer:mark("mlp", layer:linear(h, "output.dense", "hidden", { bias = true }))
+    x = layer:mark(layer:layer_norm(x + h, "output.LayerNorm", c.norm_eps))
+  end
+  return x
+end
+
+local function pooled(net, x)
+  return net:activation(net:linear(net:select(x, "first"), "pooler.dense", "hidden", { bias = true }), "tanh")
+end
+
+bert.heads = {
+  base = function(net, x)
+    return { last_hidden_state = x, pooled = net:has "pooler.dense" and pooled(net, x) or nil }
+  end,
+  sequence = function(net, x) return net:linear(pooled(net, x), "classifier", "class", { bias = true }) end,
+  token = function(net, x) return net:linear(x, "classifier", "class", { bias = true }) end,
+  question = function(net, x)
+    local y = net:scope("", "", { axes = { class = 2 } }):linear(x, "qa_outputs", "class", { bias = true })
+    return { start_logits = y:at { class = 0 }, end_logits = y:at { class = 1 } }
+  end,
+  masked = function(net, x)
+    local c = net.config
+    local h = net:activation(net:linear(x, "cls.predictions.transform.dense", "hidden", { bias = true }), c.activation)
+    h = net:layer_norm(h, "cls.predictions.transform.LayerNorm", c.norm_eps)
+    return net:head(h, "cls.predictions.decoder", "vocab",
+      { tied = c.tied and "embeddings.word_embeddings" or nil, bias = "cls.predictions.bias" })
+  end,
+}
+
+return bert

@@ -1,0 +1,125 @@
+-- T5 and its relatives (v1.1, Flan): an encoder-decoder whose positions are a learned bias on
+-- attention scores, RMS norm, no scaling of scores.
+local config = require "perilune.config"
+local raise = require "perilune.raise"
+
+local t5 = {
+  name = "t5",
+  model_types = { "t5" },
+  architectures = { T5ForConditionalGeneration = "seq2seq", T5Model = "base", T5WithLMHeadModel = "seq2seq" },
+  padding = "right",
+  tokenizers = { "sentencepiece", "unigram" },
+  embedding = "shared",
+  unused = { "encoder.embed_tokens.weight", "decoder.embed_tokens.weight",
+    "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight" },
+  keys = { "vocab_size", "d_model", "d_kv", "d_ff", "num_layers", "num_decoder_layers", "num_heads", "n_positions",
+    "relative_attention_num_buckets", "relative_attention_max_distance", "layer_norm_epsilon", "feed_forward_proj",
+    "dense_act_fn", "is_gated_act", "is_encoder_decoder", "is_decoder", "decoder_start_token_id",
+    "tie_word_embeddings", "scale_decoder_outputs" },
+}
+
+-- "relu", "gated-gelu", "gated-silu": the published name of "gated-gelu" is that of gelu_new.
+local function feed_forward(json)
+  local name = json.feed_forward_proj or "relu"
+  if type(name) ~= "string" then raise("format", "load", "config.json: feed_forward_proj must be a string") end
+  local gated = name:match "^gated%-(.+)$"
+  local activation = gated or name
+  if name == "gated-gelu" then activation = "gelu_new" end
+  activation = config.activation({ feed_forward_proj = activation }, "feed_forward_proj")
+  config.only(json, "dense_act_fn", activation)
+  config.only(json, "is_gated_act", gated ~= nil)
+  return activation, gated ~= nil
+end
+
+function t5.config(json)
+  local activation, gated = feed_forward(json)
+  config.only(json, "is_encoder_decoder", true)
+  local heads, hidden = config.integer(json, "num_heads"), config.integer(json, "d_model")
+  local layers = config.layers(json, "num_layers")
+  local tied = config.boolean(json, "tie_word_embeddings", true)
+  return {
+    layers = { encoder = layers, decoder = config.layers(json, "num_decoder_layers", layers) },
+    axes = { hidden = hidden, ffn = config.integer(json, "d_ff"), head = heads, kv_head = heads,
+      head_dim = config.integer(json, "d_kv"), vocab = config.integer(json, "vocab_size") },
+    buckets = config.integer(json, "relative_attention_num_buckets", 32),
+    max_distance = config.integer(json, "relative_attention_max_distance", 128),
+    norm_eps = config.epsilon(json, "layer_norm_epsilon", 1e-6),
+    activation = activation, gated = gated, tied = tied,
+    head_scale = config.boolean(json, "scale_decoder_outputs", tied) and hidden ^ -0.5 or 1,
+    decoder_start = config.integer(json, "decoder_start_token_id", json.pad_token_id or 0, 0),
+  }
+end
+
+local function project(layer, x, name)
+  return layer:linear(x, name, { name:match "%.q$" and "head" or "kv_head", "head_dim" })
+end
+
+local function joined(layer, a, name) return layer:linear(a, name, "hidden", { over = { "head", "head_dim" } }) end
+
+local function mlp(layer, x, path)
+  local c = layer.config
+  local h = layer:rms_norm(x, path .. ".layer_norm", c.norm_eps)
+  path = path .. ".DenseReluDense."
+  if c.gated then
+    h = layer:activation(layer:linear(h, path .. "wi_0", "ffn"), c.activation) * layer:linear(h, path .. "wi_1", "ffn")
+  else
+    h = layer:activation(layer:linear(h, path .. "wi", "ffn"), c.activation)
+  end
+  return layer:mark(x + layer:mark("mlp", layer:linear(h, path .. "wo", "hidden")))
+end
+
+local bias_path = "block.0.layer.0.SelfAttention.relative_attention_bias"
+
+function t5.encode(net, batch)
+  local c = net.config
+  local side = net:scope("encoder", "encoder")
+  local x = side:mark("embeddings", net:embedding(batch.ids, "shared"))
+  local bias = side:relative_bias(bias_path, { buckets = c.buckets, max_distance = c.max_distance, bidirectional = true })
+  for i = 0, c.layers.encoder - 1 do
+    local layer = side:scope("block." .. i, "layers." .. i)
+    local h = layer:rms_norm(x, "layer.0.layer_norm", c.norm_eps)
+    local q, k, v = project(layer, h, "layer.0.SelfAttention.q"), project(layer, h, "layer.0.SelfAttention.k"),
+      project(layer, h, "layer.0.SelfAttention.v")
+    local a = layer:attention(q, layer:uncached(k, v), { mask = "none", scale = 1, bias = bias })
+    x = mlp(layer, x + layer:mark("attention", joined(layer, a, "layer.0.SelfAttention.o")), "layer.1")
+  end
+  return side:mark("norm", side:rms_norm(x, "final_layer_norm", c.norm_eps))
+end
+
+function t5.cross(net, encoded)
+  local side = net:scope("decoder", "decoder")
+  for i = 0, net.config.layers.decoder - 1 do
+    local layer = side:scope("block." .. i, "layers." .. i)
+    layer:cached(project(layer, encoded, "layer.1.EncDecAttention.k"), project(layer, encoded, "layer.1.EncDecAttention.v"),
+      { kind = "cross" })
+  end
+end
+
+function t5.decode(net, batch)
+  local c = net.config
+  local side = net:scope("decoder", "decoder")
+  local x = side:mark("embeddings", net:embedding(batch.ids, "shared"))
+  local bias = side:relative_bias(bias_path, { buckets = c.buckets, max_distance = c.max_distance, bidirectional = false })
+  for i = 0, c.layers.decoder - 1 do
+    local layer = side:scope("block." .. i, "layers." .. i)
+    local h = layer:rms_norm(x, "layer.0.layer_norm", c.norm_eps)
+    local q, k, v = project(layer, h, "layer.0.SelfAttention.q"), project(layer, h, "layer.0.SelfAttention.k"),
+      project(layer, h, "layer.0.SelfAttention.v")
+    local a = layer:attention(q, layer:cached(k, v), { mask = "causal", scale = 1, bias = bias })
+    x = x + layer:mark("attention", joined(layer, a, "layer.0.SelfAttention.o"))
+    h = layer:rms_norm(x, "layer.1.layer_norm", c.norm_eps)
+    a = layer:attention(project(layer, h, "layer.1.EncDecAttention.q"), layer:cross(), { mask = "none", scale = 1, name = "cross_attention" })
+    x = mlp(layer, x + layer:mark("cross_attention", joined(layer, a, "layer.1.EncDecAttention.o")), "layer.2")
+  end
+  return side:mark("norm", side:rms_norm(x, "final_layer_norm", c.norm_eps))
+end
+
+t5.heads = {
+  base = function(_, x) return { last_hidden_state = x } end,
+  seq2seq = function(net, x)
+    local c = net.config
+    return net:head(x, "lm_head", "vocab", { tied = c.tied and "shared" or nil, scale = c.head_scale })
+  end,
+}
+
+return t5

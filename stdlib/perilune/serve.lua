@@ -1,0 +1,123 @@
+-- The engine that serves many, and what generate and stream share with it: prompts read, requests
+-- submitted.
+local core = require "perilune.core"
+local raise = require "perilune.raise"
+local options = require "perilune.options"
+local kind = require "perilune.kind"
+local runtime = require "perilune.runtime"
+local inputs = require "perilune.inputs"
+local generation = require "perilune.generation"
+local policies = require "perilune.policy"
+
+local serve = {}
+
+--- The ids of one prompt: a text, ids, or what { prompt=|messages=|ids= } holds.
+---@param m table
+---@param value any
+---@param op string
+---@return integer[]
+function serve.prompt_ids(m, value, op)
+  if type(value) == "string" then return inputs.tokenizer(m, op):ids(value) end
+  if kind.of(value) == "Tensor" then value = value:tolist() end
+  if kind.is_list(value) and (value[1] == nil or type(value[1]) == "number") then
+    if #value == 0 then raise("argument", op, "a prompt without tokens", "give at least one id") end
+    inputs.check_ids(m, { value }, op)
+    return value
+  end
+  return raise("argument", op, "expected a text or a row of ids, got " .. options.show(value))
+end
+
+-- One prompt's own table: its ids and its options over the common ones.
+local function own_prompt(m, item, common, op)
+  local own, held = {}, 0
+  for key, value in pairs(common) do own[key] = value end
+  local mine = {}
+  for key, value in pairs(item) do
+    if generation.prompt_keys[key] then held = held + 1 else mine[key] = value end
+  end
+  if held ~= 1 then raise("argument", op, "a prompt table holds one of prompt, messages and ids") end
+  options.check(mine, generation.spec, op)
+  for key, value in pairs(mine) do own[key] = value end
+  if item.messages ~= nil then
+    raise("unsupported", op, "chat templates are not supported yet", "write the prompt as text")
+  end
+  local source = item.ids
+  if source == nil then source = item.prompt end
+  return { ids = serve.prompt_ids(m, source, op), options = own }
+end
+
+local function read_one(m, item, common, op)
+  if generation.is_prompt_table(item) then return own_prompt(m, item, common, op) end
+  return { ids = serve.prompt_ids(m, item, op), options = common }
+end
+
+local function batch_prompts(batch, common)
+  local list, flat, at = {}, batch.ids:tolist(), 0
+  for i, length in ipairs(batch.lengths) do
+    local ids = {}
+    for j = 1, length do ids[j] = flat[at + j] end
+    list[i], at = { ids = ids, options = common }, at + length
+  end
+  return list
+end
+
+--- Reads what generate takes: prompts with their options, and whether it was a single one.
+---@param m table
+---@param input any
+---@param common table the call's own options
+---@param op string
+---@return table[] prompts { ids=, options= }
+---@return boolean single
+function serve.read(m, input, common, op)
+  if kind.of(input) == "Batch" then
+    local list = batch_prompts(input, common)
+    for _, prompt in ipairs(list) do inputs.check_ids(m, { prompt.ids }, op) end
+    return list, false
+  end
+  local list_of_prompts = kind.is_list(input) and not generation.is_prompt_table(input) and type(input[1]) ~= "number"
+  if not list_of_prompts then return { read_one(m, input, common, op) }, true end
+  local list = {}
+  for i, item in ipairs(input) do list[i] = read_one(m, item, common, op) end
+  return list, false
+end
+
+--- Raises unless a model can continue text.
+---@param m table
+---@param op string
+function serve.check_causal(m, op)
+  local s = runtime.open(m, op)
+  if m.head == "seq2seq" then raise("unsupported", op, "generation of an encoder-decoder is not supported yet") end
+  if m.head ~= "causal" then
+    raise("argument", op, ("head %s of this model does not predict a next token"):format(m.head),
+      s.family.heads.causal and 'load it with head="causal"' or nil)
+  end
+  return s
+end
+
+--- Hands one prompt to core's engine.
+---@param m table
+---@param engine userdata
+---@param prompt table { ids=, options= }
+---@param op string
+---@param pool userdata|nil
+---@return userdata request
+---@return integer lost tokens dropped from the prompt
+function serve.submit(m, engine, prompt, op, pool)
+  local s = rawget(m, "state_")
+  local request = generation.request(s, prompt.ids, prompt.options, op)
+  local lost = request.lost
+  request.lost = nil
+  request.plan = runtime.plan(s, "decode", s.head, "wanted")
+  request.cache = pool or runtime.pool(s)
+  request.tokenizer = m.tokenizer
+  request.reachable = s.reachable
+  return engine:submit(request), lost
+end
+
+--- Core's engine with a policy, fifo without one.
+---@param policy table|function|nil
+---@param settings table|nil
+---@return userdata
+function serve.engine(policy, settings) return core.engine(policy or policies.fifo(), settings or {}) end
+
+return serve

@@ -1,0 +1,184 @@
+// Paged keys and values against a plain model of what each sequence holds.
+#include "engine/cache.h"
+
+#include <cstring>
+#include <random>
+
+#include "engine/context.h"
+#include "engine/error.h"
+#include "tests/catch.h"
+
+using namespace perilune;
+
+namespace {
+
+constexpr std::int64_t kPage = 32;
+
+std::shared_ptr<Context> one_thread() {
+  ContextOptions options;
+  options.threads = 1;
+  return Context::make(options);
+}
+
+CacheLayout small_layout() {
+  return CacheLayout({{"layers.0", KvKind::self, 0, 1, 2},
+                      {"layers.1", KvKind::self, 0, 1, 2},
+                      {"layers.2", KvKind::self, 8, 1, 4},
+                      {"layers.0", KvKind::cross, 0, 1, 2}},
+                     DType::f32, kPage);
+}
+
+/// Writes one number a position into every page it lies in, as a kernel would: only to positions
+/// that were reserved.
+void write_position(SequenceCache& cache, std::int64_t position, float value) {
+  const auto& groups = cache.cache()->layout().groups();
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    if (groups[g].kind != KvKind::self) continue;
+    const auto& pages = cache.pages(static_cast<int>(g));
+    auto* page = static_cast<float*>(pages.at(static_cast<std::size_t>(position / kPage)));
+    page[position % kPage] = value;
+  }
+}
+
+float read_position(const SequenceCache& cache, int group, std::int64_t position) {
+  const auto* page =
+      static_cast<const float*>(cache.pages(group).at(static_cast<std::size_t>(position / kPage)));
+  return page[position % kPage];
+}
+
+struct Modelled {
+  std::unique_ptr<SequenceCache> cache;
+  std::vector<float> values;
+};
+
+void check_equal(const Modelled& sequence) {
+  REQUIRE(sequence.cache->length() == static_cast<std::int64_t>(sequence.values.size()));
+  bool same = true;
+  for (std::size_t i = 0; i < sequence.values.size(); ++i) {
+    const auto position = static_cast<std::int64_t>(i);
+    same = same && read_position(*sequence.cache, 0, position) == sequence.values[i] &&
+           read_position(*sequence.cache, 1, position) == sequence.values[i];
+  }
+  REQUIRE(same);
+}
+
+}  // namespace
+
+TEST_CASE("layers that are alike share a group") {
+  const CacheLayout layout = small_layout();
+  REQUIRE(layout.groups().size() == 3);
+  CHECK(layout.groups()[0].layers == 2);
+  const auto bytes = kernels::kv_layer_bytes(layout.groups()[0].layout);
+  CHECK(layout.groups()[0].page_bytes == 2 * bytes);
+  CHECK(layout.slot("layers.1", KvKind::self).page_offset == bytes);
+  CHECK(layout.slot("layers.2", KvKind::self).group == 1);
+  CHECK(layout.slot("layers.0", KvKind::cross).group == 2);
+  CHECK_THROWS_AS(layout.slot("layers.3", KvKind::self), Error);
+  CHECK(layout.bytes_per_token() == 2 * bytes / kPage + 2 * 4 * 4);
+}
+
+TEST_CASE("a layout refuses what cannot be") {
+  CHECK_THROWS_AS(CacheLayout({}, DType::f32, 31), Error);
+  CHECK_THROWS_AS(CacheLayout({}, DType::i32, 32), Error);
+  CHECK_THROWS_AS(CacheLayout({{"a", KvKind::self, 0, 0, 2}}, DType::f32, 32), Error);
+  CHECK_THROWS_AS(
+      CacheLayout({{"a", KvKind::self, 0, 1, 2}, {"a", KvKind::self, 0, 1, 4}}, DType::f32, 32),
+      Error);
+  CHECK(CacheLayout({{"a", KvKind::cross, 0, 1, 2}, {"a", KvKind::cross, 0, 1, 2}}, DType::f32, 32)
+            .slots()
+            .size() == 1);
+}
+
+TEST_CASE("a pool that is full says so and stays as it was") {
+  const auto context = one_thread();
+  const CacheLayout layout = small_layout();
+  const std::int64_t pages_of_self = layout.groups()[0].page_bytes + layout.groups()[1].page_bytes;
+  const auto pool = std::make_shared<Cache>(context, nullptr, layout, 3 * pages_of_self);
+  CHECK(pool->free_pages() == 3);
+  SequenceCache a(pool), b(pool);
+  REQUIRE(a.reserve(kPage + 1));
+  a.commit(kPage + 1);
+  CHECK(pool->free_pages() == 1);
+  CHECK(b.pages_needed(2 * kPage) == 2);
+  CHECK_FALSE(b.reserve(2 * kPage));
+  CHECK(pool->free_pages() == 1);
+  CHECK(b.bytes() == 0);
+  REQUIRE(b.reserve(kPage));
+  CHECK(pool->free_pages() == 0);
+  b.rollback();
+  CHECK(pool->free_pages() == 1);
+  a.clear();
+  CHECK(pool->free_pages() == 3);
+  CHECK(pool->used_bytes() == 0);
+  REQUIRE(a.reserve_cross(5));  // another group gets the bytes that idle slabs held
+  a.commit_cross(5);
+  CHECK(a.cross_length() == 5);
+}
+
+TEST_CASE("random appends, forks, crops and clears keep every sequence's own content") {
+  const auto context = one_thread();
+  const CacheLayout layout = small_layout();
+  const std::int64_t bytes = layout.groups()[0].page_bytes + layout.groups()[1].page_bytes;
+  for (unsigned seed = 0; seed < 20; ++seed) {
+    std::mt19937 random(seed);
+    const auto pool = std::make_shared<Cache>(context, nullptr, layout, 24 * bytes);
+    std::vector<Modelled> sequences;
+    float next = 1;
+    for (int step = 0; step < 300; ++step) {
+      const unsigned what = random() % 10;
+      if (sequences.empty() || (what == 0 && sequences.size() < 6)) {
+        sequences.push_back({std::make_unique<SequenceCache>(pool), {}});
+        continue;
+      }
+      Modelled& sequence = sequences[random() % sequences.size()];
+      const auto length = static_cast<std::int64_t>(sequence.values.size());
+      if (what < 6) {
+        const auto count = static_cast<std::int64_t>(random() % 50);
+        const std::int64_t needed = sequence.cache->pages_needed(count);
+        const std::int64_t free = pool->free_pages();
+        if (!sequence.cache->reserve(count)) {
+          REQUIRE(needed > free);
+          REQUIRE(pool->free_pages() == free);
+          continue;
+        }
+        REQUIRE(pool->free_pages() == free - needed);
+        for (std::int64_t i = 0; i < count; ++i) {
+          write_position(*sequence.cache, length + i, next);
+          sequence.values.push_back(next++);
+        }
+        if (random() % 8 == 0) {  // the step failed: what was written is forgotten
+          sequence.cache->rollback();
+          sequence.values.resize(static_cast<std::size_t>(length));
+        } else {
+          sequence.cache->commit(count);
+        }
+      } else if (what < 8 && sequences.size() < 6) {
+        Modelled copy{sequence.cache->fork(), sequence.values};
+        sequences.push_back(std::move(copy));
+      } else if (what == 8) {
+        const std::int64_t keep = length == 0 ? 0 : static_cast<std::int64_t>(random()) % length;
+        sequence.cache->crop(keep);
+        sequence.values.resize(static_cast<std::size_t>(keep));
+      } else if (random() % 2 == 0) {
+        sequence.cache->clear();
+        sequence.values.clear();
+      } else {
+        sequences.erase(sequences.begin() + static_cast<std::ptrdiff_t>(&sequence - &sequences[0]));
+      }
+      for (const Modelled& each : sequences) check_equal(each);
+    }
+    std::vector<const SequenceCache*> all;
+    for (const Modelled& each : sequences) all.push_back(each.cache.get());
+    CHECK(SequenceCache::pages_released(all) + pool->free_pages() == 24);
+    sequences.clear();
+    CHECK(pool->used_bytes() == 0);
+  }
+}
+
+TEST_CASE("a cache cannot keep more than it holds") {
+  const auto context = one_thread();
+  const auto pool = std::make_shared<Cache>(context, nullptr, small_layout(), 1 << 20);
+  SequenceCache sequence(pool);
+  CHECK_THROWS_AS(sequence.crop(1), Error);
+  CHECK_THROWS_AS(sequence.crop(-1), Error);
+}

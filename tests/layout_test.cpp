@@ -1,0 +1,285 @@
+// The arrows of the design's layers, read from the sources: an include or a require that goes
+// against them fails here. Also: where JSON, Lua and CUDA headers may be seen, file lengths, and
+// that no entry of a kernel table is null.
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <regex>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "kernels/kernel_table.h"
+#include "tests/catch.h"
+
+namespace {
+
+namespace fs = std::filesystem;
+using Strings = std::vector<std::string>;
+
+struct Layer {
+  std::string folder;
+  Strings includes;   // what it may include: files, or folders with a slash at the end
+  Strings libraries;  // which of the guarded outside headers it may see
+};
+
+/// Outside headers that only some layers may know, by how their names begin.
+struct Guarded {
+  std::string library;
+  Strings prefixes;
+};
+
+const std::vector<Guarded> kGuarded = {
+    {"json", {"nlohmann/"}},
+    {"lua", {"lua.h", "lua.hpp", "lualib.h", "lauxlib.h", "luajit.h"}},
+    {"sentencepiece", {"sentencepiece"}},
+    {"libedit", {"editline/", "histedit.h"}},
+    {"cuda", {"cuda", "cublas", "nccl", "curand", "cooperative_groups", "mma.h"}},
+};
+
+/// The layers, the most particular folder first.
+const std::vector<Layer> kLayers = {
+    {"kernels/cuda/", {"kernels/"}, {"cuda"}},
+    {"kernels/", {"kernels/"}, {}},
+    {"engine/", {"engine/", "kernels/"}, {"json", "sentencepiece"}},
+    {"bindings/lua/", {"bindings/lua/", "engine/", "kernels/dtype.h"}, {"json", "lua"}},
+    {"bindings/c/", {"bindings/c/", "bindings/lua/"}, {"lua"}},
+    {"repl/",
+     {"repl/", "bindings/lua/perilune_lua.h", "bindings/lua/embedded_stdlib.h"},
+     {"lua", "libedit"}},
+};
+
+/// Modules that stdlib/ and scripts/ may require besides perilune and its own.
+const Strings kLuaModules = {"bit", "jit"};
+
+/// Files that may be longer than kMostLines, each with the reason beside it.
+const Strings kLongFiles = {};
+constexpr std::size_t kManyLines = 400;
+constexpr std::size_t kMostLines = 600;
+
+bool starts_with(const std::string& text, const std::string& start) {
+  return text.compare(0, start.size(), start) == 0;
+}
+
+bool ends_with(const std::string& text, const std::string& end) {
+  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
+}
+
+bool contains(const Strings& list, const std::string& value) {
+  return std::find(list.begin(), list.end(), value) != list.end();
+}
+
+const Layer* layer_of(const std::string& path) {
+  for (const Layer& layer : kLayers)
+    if (starts_with(path, layer.folder)) return &layer;
+  return nullptr;
+}
+
+bool in_project(const std::string& header) {
+  static const Strings folders = {"kernels/", "engine/",  "bindings/", "repl/",
+                                  "stdlib/",  "scripts/", "tests/"};
+  return std::any_of(folders.begin(), folders.end(),
+                     [&](const std::string& folder) { return starts_with(header, folder); });
+}
+
+std::string library_of(const std::string& header) {
+  for (const Guarded& guarded : kGuarded)
+    for (const std::string& prefix : guarded.prefixes)
+      if (starts_with(header, prefix)) return guarded.library;
+  return "";
+}
+
+bool may_include(const Layer& layer, const std::string& header) {
+  return std::any_of(layer.includes.begin(), layer.includes.end(), [&](const std::string& allowed) {
+    return ends_with(allowed, "/") ? starts_with(header, allowed) : header == allowed;
+  });
+}
+
+/// What is wrong with one include of one file; "" when nothing is.
+std::string include_fault(const std::string& path, const std::string& header) {
+  const Layer* layer = layer_of(path);
+  if (layer == nullptr) return "";
+  if (header.find("..") != std::string::npos) return "name a header from the project's root";
+  if (in_project(header))
+    return may_include(*layer, header) ? "" : layer->folder + " may not include it";
+  const std::string library = library_of(header);
+  if (library.empty()) return "";
+  if (!contains(layer->libraries, library)) return layer->folder + " may not know of " + library;
+  if (library == "json" && !ends_with(path, ".cpp")) return "JSON is for .cpp files only";
+  return "";
+}
+
+/// The arrows that a C++ source breaks: "path:line: header: fault".
+Strings include_faults(const std::string& path, const std::string& text) {
+  static const std::regex pattern(R"re(^\s*#\s*include\s*["<]([^">]+)[">])re");
+  Strings faults;
+  std::istringstream lines(text);
+  std::string line;
+  for (int number = 1; std::getline(lines, line); ++number) {
+    std::smatch match;
+    if (line.find("include") == std::string::npos || !std::regex_search(line, match, pattern))
+      continue;
+    const std::string fault = include_fault(path, match[1]);
+    if (!fault.empty())
+      faults.push_back(path + ":" + std::to_string(number) + ": " + match[1].str() + ": " + fault);
+  }
+  return faults;
+}
+
+/// The modules that a Lua source requires and may not: "path:line: module: fault".
+Strings require_faults(const std::string& path, const std::string& text) {
+  static const std::regex pattern(R"re(\brequire\s*\(?\s*["']([^"']+)["'])re");
+  Strings faults;
+  std::istringstream lines(text);
+  std::string line;
+  for (int number = 1; std::getline(lines, line); ++number) {
+    line = line.substr(0, line.find("--"));
+    std::smatch match;
+    if (line.find("require") == std::string::npos || !std::regex_search(line, match, pattern))
+      continue;
+    const std::string module = match[1];
+    const bool core = module == "perilune.core" && !starts_with(path, "stdlib/");
+    if (!core &&
+        (module == "perilune" || starts_with(module, "perilune.") || contains(kLuaModules, module)))
+      continue;
+    faults.push_back(
+        path + ":" + std::to_string(number) + ": " + module +
+        (core ? ": only stdlib may require it" : ": only perilune and its own modules"));
+  }
+  return faults;
+}
+
+std::string read(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return std::string(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
+}
+
+/// The project's files below `folders` whose names end in one of `ends`; model data left out.
+Strings files(const Strings& folders, const Strings& ends) {
+  Strings found;
+  for (const std::string& folder : folders) {
+    if (!fs::is_directory(folder)) continue;
+    for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+      const std::string path = entry.path().generic_string();
+      if (starts_with(path, "tests/golden/") || starts_with(path, "scripts/models/")) continue;
+      const auto is_end = [&](const std::string& end) { return ends_with(path, end); };
+      if (entry.is_regular_file() && std::any_of(ends.begin(), ends.end(), is_end))
+        found.push_back(path);
+    }
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+const Strings kCppEnds = {".cpp", ".h", ".cu", ".cuh"};
+
+std::string joined(const Strings& lines) {
+  std::string text;
+  for (const std::string& line : lines) text += "\n  " + line;
+  return text;
+}
+
+Strings faults_of(const std::string& path, const std::string& line) {
+  return include_faults(path, "#pragma once\n" + line + "\n");
+}
+
+}  // namespace
+
+TEST_CASE("the checker sees an include against the arrows") {
+  CHECK(faults_of("kernels/cpu/a.cpp", "#include \"engine/tensor.h\"") ==
+        Strings{"kernels/cpu/a.cpp:2: engine/tensor.h: kernels/ may not include it"});
+  CHECK(faults_of("engine/a.h", "  #  include <bindings/lua/perilune_lua.h>").size() == 1);
+  CHECK(faults_of("engine/a.cpp", "#include <lua.hpp>").size() == 1);
+  CHECK(faults_of("engine/a.h", "#include <nlohmann/json.hpp>").size() == 1);
+  CHECK(faults_of("engine/a.cpp", "#include <cuda_runtime.h>").size() == 1);
+  CHECK(faults_of("kernels/cpu/a.cpp", "#include <nlohmann/json.hpp>").size() == 1);
+  CHECK(faults_of("bindings/lua/a.cpp", "#include \"kernels/kernel_table.h\"").size() == 1);
+  CHECK(faults_of("bindings/c/a.cpp", "#include \"engine/tensor.h\"").size() == 1);
+  CHECK(faults_of("repl/a.cpp", "#include \"engine/context.h\"").size() == 1);
+  CHECK(faults_of("repl/a.cpp", "#include \"../engine/context.h\"").size() == 1);
+}
+
+TEST_CASE("the checker lets includes along the arrows pass") {
+  CHECK(faults_of("kernels/cpu/a.cpp", "#include \"kernels/dtype.h\"").empty());
+  CHECK(faults_of("kernels/cuda/a.cu", "#include <cuda_runtime.h>").empty());
+  CHECK(faults_of("engine/a.cpp", "#include <nlohmann/json.hpp>").empty());
+  CHECK(faults_of("bindings/lua/a.cpp", "#include \"engine/tensor.h\"").empty());
+  CHECK(faults_of("repl/a.cpp", "#include <histedit.h>").empty());
+  CHECK(faults_of("engine/a.cpp", "// see #include \"repl/line.h\"").empty());
+}
+
+TEST_CASE("the checker sees a module that is not perilune's") {
+  CHECK(require_faults("a.lua", "local s = require(\"socket\")").size() == 1);
+  CHECK(require_faults("a.lua", "local s = require 'ffi'").size() == 1);
+  CHECK(require_faults("a.lua", "local pl = require \"perilune\"").empty());
+  CHECK(require_faults("a.lua", "local l = require \"perilune.models.llama\"").empty());
+  CHECK(require_faults("stdlib/a.lua", "local c = require \"perilune.core\"").empty());
+  CHECK(require_faults("scripts/a.lua", "local c = require \"perilune.core\"").size() == 1);
+  CHECK(require_faults("a.lua", "-- require \"socket\"").empty());
+}
+
+TEST_CASE("includes follow the arrows") {
+  const Strings sources = files({"kernels", "engine", "bindings", "repl"}, kCppEnds);
+  REQUIRE(sources.size() > 20);  // otherwise this is not the project's root
+  Strings faults;
+  for (const std::string& path : sources)
+    for (const std::string& fault : include_faults(path, read(path))) faults.push_back(fault);
+  INFO("against the arrows:" << joined(faults));
+  CHECK(faults.empty());
+}
+
+TEST_CASE("requires follow the arrows") {
+  Strings faults;
+  for (const std::string& path : files({"stdlib", "scripts"}, {".lua"}))
+    for (const std::string& fault : require_faults(path, read(path))) faults.push_back(fault);
+  INFO("against the arrows:" << joined(faults));
+  CHECK(faults.empty());
+}
+
+TEST_CASE("files are not too long") {
+  Strings ends = kCppEnds;
+  ends.insert(ends.end(), {".lua", ".sh", ".cmake"});
+  Strings too_long;
+  for (const std::string& path :
+       files({"kernels", "engine", "bindings", "repl", "stdlib", "scripts", "tests", "cmake"},
+             ends)) {
+    const std::string text = read(path);
+    const auto lines = static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
+    if (lines > kManyLines) std::cout << "long: " << path << ": " << lines << " lines\n";
+    if (lines > kMostLines && !contains(kLongFiles, path)) too_long.push_back(path);
+  }
+  INFO("over " << kMostLines << " lines:" << joined(too_long));
+  CHECK(too_long.empty());
+}
+
+TEST_CASE("no kernel table has an empty entry") {
+  using perilune::kernels::KernelTable;
+  constexpr std::size_t first = offsetof(KernelTable, packed_bytes);
+  constexpr std::size_t count = (sizeof(KernelTable) - first) / sizeof(void (*)());
+  int seen = 0;
+  for (int i = 0; perilune::kernels::cpu_tier_name(i) != nullptr; ++i) {
+    const char* tier = perilune::kernels::cpu_tier_name(i);
+    const KernelTable* table = perilune::kernels::cpu_table(tier);
+    if (table == nullptr) {
+      std::cout << "skipped: tier " << tier << ": this processor lacks it\n";
+      continue;
+    }
+    ++seen;
+    CHECK(std::string(table->tier) == tier);
+    std::array<std::uintptr_t, count> entries{};
+    std::memcpy(entries.data(), reinterpret_cast<const unsigned char*>(table) + first,
+                sizeof(entries));
+    for (std::size_t entry = 0; entry < count; ++entry) {
+      INFO("tier " << tier << ", entry " << entry << " of " << count);
+      CHECK(entries[entry] != 0);
+    }
+  }
+  CHECK(seen > 0);
+  CHECK(perilune::kernels::cpu_table("no such tier") == nullptr);
+}
