@@ -79,13 +79,16 @@ print(("\n(%d tokens in %s)"):format(count, ms(started)))
 -- 4. Five prompts of very different lengths in one ragged batch: nothing is padded, and no answer
 -- depends on who else is in the batch.
 title "five prompts at once"
-local long = m:generate("There was a small town by the sea.", { max_new_tokens = 180, seed = 3 }).text
+local function tale(seed)
+  local first = "There was a small town by the sea."
+  return first .. m:generate(first, { max_new_tokens = 120, seed = seed }).text
+end
 local prompts = {
   "The",
   "Once upon a time, a brave fox named Mira lived",
-  "One day the fox met an old owl who knew a secret about the forest, and they talked until the moon came up.",
-  "There was a small town by the sea." .. long:sub(1, 250),
-  "There was a small town by the sea." .. long,
+  "One day the fox met an old owl who knew a secret about the forest, and they talked until the moon came up. Then",
+  tale(3) .. " The next day, a",
+  tale(4) .. " " .. tale(5) .. " " .. tale(6) .. " The next day, a",
 }
 local options = { max_new_tokens = 24, seed = 11, logprobs = true }
 started = pl.clock()

@@ -125,6 +125,7 @@ int open_core(lua_State* L) {
   add_plan(L);
   add_cache(L);
   add_engine(L);
+  add_measure(L);
   return 1;
 }
 

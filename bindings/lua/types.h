@@ -163,6 +163,7 @@ void add_net(lua_State* L);
 void add_plan(lua_State* L);
 void add_cache(lua_State* L);
 void add_engine(lua_State* L);
+void add_measure(lua_State* L);
 
 /// Sets functions in the table on top of the stack.
 void set_functions(lua_State* L, std::span<const Member> functions);

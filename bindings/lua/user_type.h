@@ -4,6 +4,7 @@
 #include <new>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "bindings/lua/guard.h"
@@ -74,7 +75,7 @@ T& check_object(lua_State* L, int index, const char* op, const char* name) {
   Error error(ErrorCode::argument, op,
               std::string(name) + ": expected a " + TypeName<T>::value + ", got " +
                   describe_value(L, index));
-  if (index == 1) error.hint(std::string("call methods with a colon: object:") + op + "(...)");
+  if (std::string_view(name) == "self") error.hint(std::string("call methods with a colon: object:") + op + "(...)");
   throw error;
 }
 

@@ -13,7 +13,7 @@
 namespace perilune::kernels::PERILUNE_TIER {
 namespace {
 
-inline constexpr std::int64_t kBlockRows = 192;       // rows that share a panel while it is cached
+inline constexpr std::int64_t kBlockRows = 96;        // rows that share a panel while it is cached
 inline constexpr std::int64_t kWidenFromTiles = 3;    // fewer row tiles widen on the fly
 inline constexpr std::int64_t kSmallInput = 1 << 15;  // packed floats that fit the second cache
 inline constexpr std::int64_t kProductsPerTask = 1 << 15;

@@ -1,4 +1,4 @@
-// Keys and values in pages, and attention over them, one query and head at a time.
+// Attention over keys and values in pages, one query and head at a time.
 //
 // Per block b of kKvBlock positions: s_j = dot(q, k_j) * scale (softcap, bias), m_b = max s_j,
 // p_j = exp(s_j - m_b), l_b = sum p_j, o_b = sum p_j v_j, over the visible j ascending. Blocks
@@ -21,41 +21,6 @@ float load(const void* data, DType dtype, std::int64_t index) {
   const std::uint16_t bits = static_cast<const std::uint16_t*>(data)[index];
   return dtype == DType::bf16 ? bf16_to_f32(bits) : f16_to_f32(bits);
 }
-void store(void* data, DType dtype, std::int64_t index, float value) {
-  if (dtype == DType::f32)
-    static_cast<float*>(data)[index] = value;
-  else
-    static_cast<std::uint16_t*>(data)[index] =
-        dtype == DType::bf16 ? f32_to_bf16(value) : f32_to_f16(value);
-}
-
-/// Element i of a key after rotation (RopeArguments' formula); without cosine the element itself.
-float rotated(const KvWriteArguments& a, const float* k, std::int64_t token, std::int64_t i) {
-  if (a.cosine == nullptr || i >= 2 * a.pairs) return k[i];
-  const std::int64_t j = a.interleaved ? i / 2 : i % a.pairs;
-  const bool second = a.interleaved ? i % 2 == 1 : i >= a.pairs;
-  const std::int64_t other = a.interleaved ? i ^ 1 : (second ? i - a.pairs : i + a.pairs);
-  const float cosine = a.cosine[token * a.pairs + j], sine = a.sine[token * a.pairs + j];
-  return second ? k[i] * cosine + k[other] * sine : k[i] * cosine - k[other] * sine;
-}
-
-void write_token(const KvWriteArguments& a, const KvRow& row, std::int64_t index) {
-  const KvLayout& layout = a.layout;
-  const std::int64_t token = row.first_token + index, position = row.first_position + index;
-  char* page = kv_page(layout, row, a.page_offset, position);
-  const std::int64_t slot = position % kKvBlock;
-  for (std::int64_t head = 0; head < layout.kv_heads; ++head) {
-    const float* k = a.k + (token * layout.kv_heads + head) * layout.head_dim;
-    const float* v = a.v + (token * layout.kv_heads + head) * layout.head_dim;
-    const std::int64_t keys = key_block_offset(layout, position, head);
-    const std::int64_t values = value_block_offset(layout, position, head);
-    for (std::int64_t d = 0; d < layout.head_dim; ++d) {
-      store(page, layout.dtype, keys + d * kKvBlock + slot, rotated(a, k, token, d));
-      store(page, layout.dtype, values + slot * layout.head_dim + d, v[d]);
-    }
-  }
-}
-
 /// One query of one head.
 struct Query {
   const float* q;  // [head_dim]
@@ -150,14 +115,6 @@ void weigh(const AttentionWeightsArguments& w, const KvRow& row, const Query& qu
 }
 
 }  // namespace
-
-void kv_write(const Launch& launch, const KvWriteArguments& a) {
-  const std::int64_t per_task = 1 + 8192 / (a.layout.kv_heads * a.layout.head_dim + 1);
-  for (std::int64_t r = 0; r < a.row_count; ++r)
-    parallel_ranges(launch, a.rows[r].tokens, per_task, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i) write_token(a, a.rows[r], i);
-    });
-}
 
 std::size_t attention_scratch(const AttentionArguments&, int) {
   return 0;

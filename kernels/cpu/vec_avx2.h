@@ -18,7 +18,7 @@ inline constexpr bool kBf16Dot = false;      // no dot product of bf16 pairs
 inline constexpr int kPanelWidth = 16;       // outputs side by side in a packed weight
 inline constexpr int kRowTile = 6;           // rows of a product's register tile
 inline constexpr int kAttentionRows = 3;     // query rows of attention's register tile
-inline constexpr std::int64_t kSteps = 256;  // inputs of a panel that stay in the first cache
+inline constexpr std::int64_t kSteps = 384;  // inputs of a panel that stay in the first cache
 
 PERILUNE_INLINE Vec zero() {
   return _mm256_setzero_ps();

@@ -148,6 +148,10 @@ function Engine:idle() return open(self, "idle"):idle() end
 function Engine:close()
   local engine = rawget(self, "core_")
   if not engine then return end
+  pcall(function()
+    engine:cancel_all()
+    engine:step()
+  end)
   engine:close()
   rawset(self, "core_", false)
 end

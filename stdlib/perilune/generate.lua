@@ -46,16 +46,35 @@ function generate.generate(m, input, opts)
     for i, prompt in ipairs(prompts) do lines[i], lost[i] = serve.submit(m, engine, prompt, "generate") end
     while not engine:idle() do engine:step() end
   end)
+  if not fine then
+    pcall(abandon, engine)
+    error(err, 0)
+  end
   local results = {}
   for i, line in ipairs(lines) do results[i] = finish(line, lost[i]) end
   engine:close()
-  if not fine then error(err, 0) end
   if single then return results[1] end
   return results
 end
 
+---@class Stream
 local Stream = { __name = "Stream" }
 Stream.__index = Stream
+
+-- Ends what is left of an engine: requests are told, keys and values given back.
+local function abandon(engine)
+  engine:cancel_all()
+  engine:step()
+  engine:close()
+end
+
+-- Userdata, because only userdata have finalizers here: a stream that is dropped ends at once, even
+-- while code compiled for its loop still refers to its request.
+local function guard(engine)
+  local proxy = newproxy(true)
+  getmetatable(proxy).__gc = function() pcall(abandon, engine) end
+  return proxy
+end
 
 -- Takes the next event that carries a token, stepping as needed; nil at the end.
 local function next_piece(stream)
@@ -93,7 +112,7 @@ function Stream:result()
   while not self.engine_:idle() do self.engine_:step() end
   self.result_ = finish(self.request_, self.lost_)
   self.engine_:close()
-  self.engine_ = nil
+  self.engine_, self.guard_, self.events_ = nil, nil, nil
   return self.result_
 end
 
@@ -118,7 +137,8 @@ function generate.stream(m, input, opts)
   end
   local engine = serve.engine(policy)
   local request, lost = serve.submit(m, engine, prompts[1], "stream")
-  return setmetatable({ engine_ = engine, request_ = request, lost_ = lost, events_ = request:events(), model_ = m }, Stream)
+  return setmetatable({ engine_ = engine, request_ = request, lost_ = lost, events_ = request:events(), model_ = m,
+    guard_ = guard(engine) }, Stream)
 end
 
 --- What a model makes of texts: log-probabilities of every token after the first.

@@ -189,7 +189,7 @@ function generation.request(s, ids, given, op)
   local seed = given.seed
   if seed == nil then seed = do_sample and fresh_seed() or 0 end
   return {
-    ids = prompt, lost = lost,
+    ids = prompt, lost = lost, max_tokens = s.c.max_tokens,
     options = {
       do_sample = do_sample, temperature = v.temperature, top_k = v.top_k, top_p = v.top_p, min_p = v.min_p,
       repetition_penalty = v.repetition_penalty, seed = seed, max_new_tokens = new_tokens,

@@ -48,9 +48,12 @@ local function check_keys(parameters, name)
         :format(name, options.show(key)))
     end
   end
+  local missing = {}
   for key, required in pairs(types[name]) do
-    if required and parameters[key] == nil then wrong(("rope type %s needs %s"):format(name, key)) end
+    if required and parameters[key] == nil then missing[#missing + 1] = key end
   end
+  table.sort(missing)
+  if #missing > 0 then wrong(("rope type %s needs %s"):format(name, table.concat(missing, ", "))) end
 end
 
 local function factor_list(list, name, dims)

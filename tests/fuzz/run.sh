@@ -31,7 +31,7 @@ sources_of() {
   case $1 in
     json) echo "$common" ;;
     sentencepiece) echo "$common $text" ;;
-    safetensors) echo "$common safetensors" ;;
+    safetensors) echo "$common safetensors shape" ;;
     *) echo "$common $named" ;;
   esac
 }

@@ -72,7 +72,7 @@ local cases = {
   { "position zero of a counted axis", function() return zeros({ 2, 8 }, { "token", "hidden" }):at { token = 0 } end, "at:", "token", "0", "1" },
   { "merging axes that are not there", function() return zeros({ 2, 8 }, { "token", "hidden" }):merge({ "head", "head_dim" }, "hidden") end, "merge:", "head" },
   { "softmax over an axis it lacks", function() return zeros({ 2, 8 }, { "token", "hidden" }):softmax "vocab" end, "softmax:", "vocab", "hidden" },
-  { "two axes of one name", function() return zeros({ 2, 8 }, { "token", "token" }) end, "token", "twice" },
+  { "two axes of one name", function() return zeros({ 2, 8 }, { "token", "token" }) end, "token", "two axes" },
   { "sizes and names that disagree in number", function() return zeros({ 2, 8, 3 }, { "token", "hidden" }) end, "3", "2" },
   { "setting a tensor of another shape", function() zeros({ 2, 8 }, { "token", "hidden" }):set(zeros({ 2, 9 }, { "token", "hidden" })) end, "set:", "hidden", "8", "9" },
   { "item of many elements", function() return zeros({ 2, 8 }, { "token", "hidden" }):item() end, "item:", "16" },
@@ -96,13 +96,15 @@ local cases = {
   { "a linear whose axis does not fit", function()
     return family_with(function(net, batch)
       local x = net:embedding(batch.ids, "embed_tokens")
-      return net:linear(x, "layers.0.mlp.down_proj", "hidden")
+      local y = net:linear(x, "layers.0.mlp.down_proj", "hidden")   -- no tail call: Lua forgets the lines of those
+      return y
     end)
   end, "linear:", "48", "112", "layers.0.mlp.down_proj", "errors_spec.lua:" },
   { "a linear with the wrong output axis", function()
     return family_with(function(net, batch)
       local x = net:embedding(batch.ids, "embed_tokens")
-      return net:linear(x, "layers.0.mlp.gate_proj", "hidden")
+      local y = net:linear(x, "layers.0.mlp.gate_proj", "hidden")   -- no tail call: Lua forgets the lines of those
+      return y
     end)
   end, "linear:", "112", "48", "hidden", "errors_spec.lua:" },
   { "a ragged size asked for while tracing", function()
@@ -110,11 +112,12 @@ local cases = {
       local x = net:embedding(batch.ids, "embed_tokens")
       return x * x:size "token"
     end)
-  end, "token", "ragged" },
+  end, "size:", "token", "while a pass is traced", "errors_spec.lua:" },
   { "a weight that is not there", function()
     return family_with(function(net, batch)
       local x = net:embedding(batch.ids, "embed_tokens")
-      return net:linear(x, "layers.0.self_attn.query", "hidden")
+      local y = net:linear(x, "layers.0.self_attn.query", "hidden")   -- no tail call: Lua forgets the lines of those
+      return y
     end)
   end, "layers.0.self_attn.query", "self_attn.q_proj" },
 }

@@ -1,0 +1,236 @@
+-- generate, stream, score: options, defaults, contradictions, results, streaming, cancelling.
+local pl = require "perilune"
+local core = require "perilune.core"
+local t = require "spec"
+
+local tales = "scripts/models/tales"
+local m = pl.load(tales, { compute = "f32" })
+local prompt = "Once upon a time"
+local greedy = { max_new_tokens = 12, do_sample = false }
+
+local function same(a, b)
+  if #a ~= #b then return false end
+  for i = 1, #a do if a[i] ~= b[i] then return false end end
+  return true
+end
+local function with(more)
+  local o = {}
+  for key, value in pairs(greedy) do o[key] = value end
+  for key, value in pairs(more) do o[key] = value end
+  return o
+end
+
+t.test("one in, one out; a list in, a list out", function()
+  local one = m:generate(prompt, greedy)
+  t.equal(type(one.text), "string")
+  t.equal(#one.ids, 12)
+  t.equal(one.prompt_tokens, #m.tokenizer:ids(prompt))
+  t.equal(one.finish_reason, "length")
+  t.ok(one.timings.prefill_ms >= 0 and one.timings.decode_ms >= 0 and one.timings.tokens_per_s > 0)
+  local list = m:generate({ prompt, "The", prompt }, greedy)
+  t.equal(#list, 3)
+  t.equal(list[1].text, one.text)
+  t.equal(list[3].ids, one.ids)
+  t.equal(m:generate({}, greedy), {})
+  t.equal(#m:generate({ prompt }, greedy), 1)
+end)
+
+t.test("kinds of prompt", function()
+  local ids = m.tokenizer:ids(prompt)
+  local one = m:generate(prompt, greedy)
+  t.equal(m:generate(ids, greedy).ids, one.ids)
+  t.equal(m:generate({ prompt = prompt, max_new_tokens = 12, do_sample = false }).ids, one.ids)
+  t.equal(m:generate({ ids = ids }, greedy).ids, one.ids)
+  t.equal(m:generate(m.tokenizer:encode { prompt, "The" }, greedy)[1].ids, one.ids)
+  local mixed = m:generate({ prompt, ids, { prompt = prompt, max_new_tokens = 3 } }, greedy)
+  t.equal(mixed[2].ids, one.ids)
+  t.equal(#mixed[3].ids, 3)
+  t.raises_text(function() m:generate { messages = { { role = "user", content = "hi" } } } end, "chat")
+  t.raises_text(function() m:generate { prompt = "x", ids = { 1 } } end, "one of")
+  t.raises_text(function() m:generate { prompt = "x", max_new_token = 1 } end, "max_new_token", "max_new_tokens")
+  t.raises_text(function() m:generate(12) end, "text")
+  t.raises_text(function() m:generate { { 1, 5000 } } end, "5000")
+end)
+
+t.test("files give defaults, the caller overrides", function()
+  local sampled = m:generate(prompt, { seed = 3, max_new_tokens = 30 })   -- the file samples at 0.8
+  t.ok(not same(sampled.ids, m:generate(prompt, with { max_new_tokens = 30 }).ids))
+  t.equal(sampled.seed, 3)
+  t.equal(m:generate(prompt, { seed = 3, max_new_tokens = 30 }).ids, sampled.ids)
+  t.ok(not same(m:generate(prompt, { seed = 4, max_new_tokens = 30 }).ids, sampled.ids))
+  local free = m:generate(prompt, { max_new_tokens = 8 })
+  t.equal(m:generate(prompt, { max_new_tokens = 8, seed = free.seed }).ids, free.ids)
+end)
+
+t.test("options that contradict each other, when the caller gave both", function()
+  for _, pair in ipairs {
+    { { do_sample = false, temperature = 0.5 }, "do_sample", "temperature" },
+    { { do_sample = false, top_k = 5 }, "do_sample", "top_k" },
+    { { do_sample = false, top_p = 0.5 }, "do_sample", "top_p" },
+    { { max_new_tokens = 5, max_length = 9 }, "max_new_tokens", "max_length" },
+    { { max_new_tokens = 5, min_new_tokens = 9 }, "5", "9" },
+  } do
+    local err = t.raises_text(function() m:generate(prompt, pair[1]) end, pair[2], pair[3], "contradict")
+    t.equal(err.code, "option")
+  end
+  t.ok(m:generate(prompt, { do_sample = false, max_new_tokens = 2 }).text)   -- the file's temperature is no contradiction
+end)
+
+t.test("values out of range, and what is not there yet", function()
+  t.raises_text(function() m:generate(prompt, { temperature = 0 }) end, "temperature", "do_sample")
+  t.raises_text(function() m:generate(prompt, { top_p = 1.5 }) end, "top_p", "1.5")
+  t.raises_text(function() m:generate(prompt, { repetition_penalty = 0 }) end, "repetition_penalty")
+  t.raises_text(function() m:generate(prompt, { top_k = "many" }) end, "top_k", "many")
+  t.raises_text(function() m:generate(prompt, { seed = 1.5 }) end, "seed")
+  t.raises_text(function() m:generate(prompt, { stop = "" }) end, "stop")
+  for _, key in ipairs { "num_beams", "no_repeat_ngram_size" } do
+    local err = t.raises_text(function() m:generate(prompt, { [key] = 3 }) end, key, "not supported yet")
+    t.equal(err.code, "unsupported")
+  end
+  t.ok(m:generate(prompt, with { num_beams = 1, max_new_tokens = 1 }).text)
+end)
+
+t.test("sampling options narrow the choice", function()
+  local best = m:generate(prompt, greedy).ids
+  t.equal(m:generate(prompt, { max_new_tokens = 12, top_k = 1, seed = 9 }).ids, best)
+  t.equal(m:generate(prompt, { max_new_tokens = 12, top_p = 1e-6, seed = 9 }).ids, best)
+  t.equal(m:generate(prompt, { max_new_tokens = 12, min_p = 1, top_p = 1, seed = 9 }).ids, best)
+  t.equal(m:generate(prompt, { max_new_tokens = 12, temperature = 1e-3, seed = 9 }).ids, best)
+end)
+
+t.test("ends: stop ids, stop strings, lengths", function()
+  local long = m:generate(prompt, with { max_new_tokens = 60 })
+  local word = long.text:match "^.-%s(%a%a%a%a%a+)"
+  local cut = m:generate(prompt, with { max_new_tokens = 60, stop = word })
+  t.equal(cut.finish_reason, "stop")
+  t.equal(cut.stop, word)
+  t.equal(cut.text, long.text:sub(1, long.text:find(word, 1, true) - 1))
+  t.equal(m:generate(prompt, with { max_new_tokens = 60, stop = { "no such text", word } }).text, cut.text)
+  local at_id = m:generate(prompt, with { eos_token_id = long.ids[5] })
+  t.equal(at_id.finish_reason, "stop")
+  t.ok(#at_id.ids <= 5)
+  local least = m:generate(prompt, with { eos_token_id = long.ids[3], min_new_tokens = 6 })
+  t.ok(#least.ids >= 6)
+  t.equal(#m:generate(prompt, { do_sample = false, max_length = 9 }).ids, 9 - #m.tokenizer:ids(prompt))
+  t.equal(#m:generate(prompt, with { max_new_tokens = 0 }).ids, 0)
+end)
+
+t.test("the context: an error, or the left side dropped", function()
+  local ids = { 1 }
+  for i = 2, 520 do ids[i] = 300 + i end
+  local err = t.raises_text(function() m:generate(ids, greedy) end, "520", "512", "truncate_left")
+  t.equal(err.code, "length")
+  local result = m:generate(ids, with { context = "truncate_left", eos_token_id = {} })
+  t.equal(#result.ids, 12)
+  t.equal(result.lost, 20)
+  t.equal(result.prompt_tokens, 500)
+  local full = {}
+  for i = 1, 510 do full[i] = ids[i] end
+  local ended = m:generate(full, with { eos_token_id = {} })
+  t.equal(ended.finish_reason, "context")
+  t.raises_text(function() m:generate(ids, { context = "slide" }) end, "slide", "not supported yet")
+  t.raises_text(function() m:generate(ids, { context = "shrink" }) end, "shrink")
+end)
+
+t.test("log-probabilities", function()
+  local result = m:generate(prompt, with { logprobs = 3, prompt_logprobs = true })
+  t.equal(#result.logprobs, 12)
+  t.equal(#result.top_logprobs[1], 3)
+  t.equal(result.top_logprobs[1][1].id, result.ids[1])
+  t.equal(result.top_logprobs[1][1].logprob, result.logprobs[1])
+  t.ok(result.top_logprobs[1][1].logprob >= result.top_logprobs[1][2].logprob)
+  local scored = m:score(prompt)
+  t.equal(#scored.token_logprobs, #m.tokenizer:ids(prompt) - 1)
+  t.near(scored.token_logprobs, result.prompt_logprobs, 1e-4)
+  t.near(scored.perplexity, math.exp(-scored.logprob / #scored.token_logprobs), 1e-6)
+  t.equal(#m:score(prompt, { top = 4 }).top[1], 4)
+end)
+
+t.test("several answers of one prompt", function()
+  local result = m:generate(prompt, { n = 3, seed = 5, max_new_tokens = 10, eos_token_id = {} })
+  t.equal(#result.sequences, 3)
+  t.ok(not same(result.sequences[1].ids, result.sequences[2].ids))
+  t.equal(result.sequences[1].ids, m:generate(prompt, { seed = 5, max_new_tokens = 10, eos_token_id = {} }).ids)
+end)
+
+t.test("closures: processors, stop_when, on_token", function()
+  local best = m:generate(prompt, greedy).ids
+  local banned = m:generate(prompt, with { processors = { function(row) row:set(-math.huge, { vocab = best[1] }) end } })
+  t.ok(banned.ids[1] ~= best[1])
+  local seen = {}
+  local result = m:generate(prompt, with {
+    on_token = function(...) seen[#seen + 1] = select("#", ...) end,
+    stop_when = function(state) return state.step >= 4 and "enough" or false end,
+  })
+  t.ok(#result.ids < 12)
+  t.equal(result.finish_reason, "stop")
+  t.equal(result.stop, "enough")
+  t.equal(#seen, #result.ids)
+  local failed = m:generate(prompt, with { stop_when = function() error "broken closure" end })
+  t.equal(failed.finish_reason, "error")
+  t.ok(tostring(failed.error):find("broken closure", 1, true))
+  t.equal(m:generate(prompt, greedy).ids, best)
+end)
+
+t.test("stream: the pieces joined are the text", function()
+  local pieces, events = {}, 0
+  local s = m:stream(prompt, { seed = 7, max_new_tokens = 40 })
+  for piece, event in s do
+    pieces[#pieces + 1] = piece
+    if event.id then events = events + 1 end
+  end
+  local result = s:result()
+  t.equal(table.concat(pieces), result.text)
+  t.ok(events >= #result.ids - 1)
+  t.equal(result.text, m:generate(prompt, { seed = 7, max_new_tokens = 40 }).text)
+  t.equal(s(), nil)
+end)
+
+t.test("stream: cancelled, dropped, finished at once", function()
+  local s = m:stream(prompt, with { max_new_tokens = 100, eos_token_id = {} })
+  local count = 0
+  for _ in s do
+    count = count + 1
+    if count == 5 then s:cancel() end
+  end
+  t.equal(count, 5)
+  t.equal(s:result().finish_reason, "cancelled")
+  t.ok(#s:result().ids < 100)
+  local used = m:memory().cache
+  local function begin_and_drop()
+    for _ = 1, 20 do
+      local dropped = m:stream(prompt, { max_new_tokens = 50 })
+      t.equal(type(dropped()), "string")
+    end
+  end
+  begin_and_drop()
+  collectgarbage()
+  collectgarbage()
+  t.equal(m:memory().cache, used)
+  t.equal(m:stream(prompt, greedy):result().ids, m:generate(prompt, greedy).ids)
+  t.raises_text(function() m:stream({ "a", "b" }) end, "2")
+end)
+
+t.test("ids only, without a tokenizer", function()
+  local bare = pl.load(tales, { tokenizer = false, compute = "f32" })
+  local ids = m.tokenizer:ids(prompt)
+  t.equal(bare:generate(ids, greedy).ids, m:generate(prompt, greedy).ids)
+  t.raises_text(function() bare:generate(prompt) end, "tokenizer")
+end)
+
+t.test("golden: greedy and least lengths", function()
+  for _, name in ipairs { "llama-gqa", "gpt2-plain" } do
+    local folder = t.golden(name)
+    local model = pl.load(folder, { compute = "f32" })
+    local expected = core.read_json(folder .. "/expected.json")
+    for _, set in ipairs(expected.generate) do
+      if not set.options.num_beams and not set.options.no_repeat_ngram_size then
+        for i, row in ipairs(set.results) do
+          local result = model:generate(expected.prompts[i].ids, { do_sample = false, max_new_tokens = set.options.max_new_tokens,
+            min_new_tokens = set.options.min_new_tokens, eos_token_id = set.options.eos_token_id })
+          t.equal(result.ids, row.new_ids)
+        end
+      end
+    end
+  end
+end)
