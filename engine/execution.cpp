@@ -24,7 +24,7 @@ struct Execution::State {
   void grow_arena(std::size_t bytes);
   void make_tensors(bool all);
   Tensor input_tensor(const PlanValue& value) const;
-  void size_scratch();
+  void size_scratch(bool all);
   OpRun op_run(std::size_t step);
   Tensor tagged(const Tensor& tensor) const;
 };
@@ -206,11 +206,13 @@ OpRun Execution::State::op_run(std::size_t step) {
   return run;
 }
 
-void Execution::State::size_scratch() {
+/// The most that any op needs. `all` false: sizes are those of the last bind, only ops that look
+/// further are asked again.
+void Execution::State::size_scratch(bool all) {
   std::size_t most = 0;
   for (std::size_t s = 0; s < plan->steps().size(); ++s) {
     const PlanStep& step = plan->steps()[s];
-    if (step.op->is_view()) continue;
+    if (step.op->is_view() || (!all && !step.op->scratch_follows_binding())) continue;
     try {
       most = std::max(most, step.op->scratch_bytes(op_run(s)));
     } catch (Error& error) {
@@ -247,7 +249,7 @@ void Execution::bind(std::shared_ptr<PassBinding> binding) {
     const bool same = state.same_sizes();
     if (!same) state.place_buffers();
     state.make_tensors(!same);
-    state.size_scratch();
+    state.size_scratch(!same);
   } catch (...) {
     state.binding.reset();
     state.totals.clear();

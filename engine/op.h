@@ -85,6 +85,9 @@ class Op {
   virtual void run(OpRun& run) const = 0;
   /// Bytes of scratch for these inputs; asked when sizes are known.
   virtual std::size_t scratch_bytes(const OpRun&) const { return 0; }
+  /// Whether scratch_bytes depends on more than the sizes of inputs and outputs (lengths of
+  /// caches).
+  virtual bool scratch_follows_binding() const { return false; }
   /// For ops whose output is a view of input 0: the view. Such ops are never run.
   virtual std::optional<Tensor> view(std::span<const Tensor>) const { return std::nullopt; }
   virtual bool is_view() const { return false; }

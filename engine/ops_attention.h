@@ -48,6 +48,7 @@ class AttentionOp final : public Op {
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override;
   void run(OpRun& run) const override;
   std::size_t scratch_bytes(const OpRun& run) const override;
+  bool scratch_follows_binding() const override { return true; }
   std::string describe() const override;
 
  private:
@@ -64,6 +65,7 @@ class AttentionWeightsOp final : public Op {
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override;
   void run(OpRun& run) const override;
   std::size_t scratch_bytes(const OpRun& run) const override;
+  bool scratch_follows_binding() const override { return true; }
   std::vector<AxisIdentity> made_axes() const override { return {key_axis_}; }
   std::vector<RaggedRows> bind_axes(std::span<const TensorSpec> inputs, const PassBinding& binding,
                                     const AxisRows& axes) const override;

@@ -1,7 +1,9 @@
 #include "repl/lua_call.h"
 
-#include <csignal>
+#include <pthread.h>
+
 #include <cstdio>
+#include <sstream>
 #include <string>
 
 #include "bindings/lua/perilune_lua.h"
@@ -9,57 +11,111 @@
 namespace perilune::repl {
 namespace {
 
-lua_State* g_running = nullptr;  // the handler's way to the state; signals are the process's
+// The handler's way to what runs.
+lua_State* g_running = nullptr;
+pthread_t g_thread;
 lua::Interrupter g_interrupter;
+SecondInterrupt g_second = SecondInterrupt::ends_process;
+volatile std::sig_atomic_t g_interrupts = 0;
+
+constexpr int kEveryStep = LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT;
 
 void stop_hook(lua_State* L, lua_Debug*) {
-  lua_sethook(L, nullptr, 0, 0);
+  if (g_interrupts < 2) lua_sethook(L, nullptr, 0, 0);
   luaL_error(L, "interrupted");
 }
 
 void on_interrupt(int signal) {
-  std::signal(signal, SIG_DFL);  // a second Ctrl-C ends the process
-  g_interrupter.interrupt();
-  if (g_running != nullptr) {
-    lua_sethook(g_running, stop_hook, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
+  if (pthread_equal(pthread_self(), g_thread) == 0) {  // the engine's threads have no Lua state
+    pthread_kill(g_thread, signal);
+    return;
   }
+  g_interrupts = g_interrupts + 1;
+  if (g_second == SecondInterrupt::ends_process) std::signal(signal, SIG_DFL);
+  g_interrupter.interrupt();
+  if (g_running != nullptr) lua_sethook(g_running, stop_hook, kEveryStep, 1);
 }
 
-// Turns any raised value into the text to print: an error table's place, message and traceback.
+std::string text_field(lua_State* L, int index, const char* name) {
+  lua_getfield(L, index, name);
+  const char* text = lua_tostring(L, -1);
+  const std::string copy = text != nullptr ? text : "";
+  lua_pop(L, 1);
+  return copy;
+}
+
+// The frames that are the script's own: not the library's, not C functions.
+std::string script_frames(const std::string& traceback) {
+  std::istringstream lines(traceback);
+  std::string frames;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.rfind("\t", 0) != 0 || line.rfind("\t[C]", 0) == 0) continue;
+    if (line.rfind("\tstdlib/perilune/", 0) == 0 || line.rfind("\t(command line):0", 0) == 0) {
+      continue;
+    }
+    frames += "\n" + line;
+  }
+  return frames.empty() ? "" : "\nstack traceback:" + frames;
+}
+
+// Turns any raised value into the text to print: place, message, the script's frames.
 int describe_error(lua_State* L) {
   std::string text;
+  std::string traceback;
   if (lua_istable(L, 1)) {
-    lua_getfield(L, 1, "message");
-    if (const char* message = lua_tostring(L, -1)) text = message;
-    lua_getfield(L, 1, "where");
-    if (const char* where = lua_tostring(L, -1)) text = std::string(where) + ": " + text;
-    lua_getfield(L, 1, "traceback");
-    if (const char* trace = lua_tostring(L, -1)) {
-      lua_pushlstring(L, (text + "\n" + trace).data(), text.size() + 1 + std::string(trace).size());
-      return 1;
-    }
-  } else if (const char* message = lua_tostring(L, 1)) {
-    text = message;
-  } else {
-    text = std::string("(error of type ") + luaL_typename(L, 1) + ")";
+    text = text_field(L, 1, "message");
+    traceback = text_field(L, 1, "traceback");
+    const std::string where = text_field(L, 1, "where");
+    if (!where.empty() && text.find(where) == std::string::npos) text.insert(0, where + ": ");
   }
-  luaL_traceback(L, L, text.c_str(), 1);
+  if (text.empty() && luaL_callmeta(L, 1, "__tostring") != 0 && lua_isstring(L, -1)) {
+    text = lua_tostring(L, -1);
+  }
+  if (text.empty()) {
+    const char* message = lua_tostring(L, 1);
+    text = message != nullptr ? message
+                              : std::string("(error of type ") + luaL_typename(L, 1) + ")";
+  }
+  if (traceback.empty()) {
+    luaL_traceback(L, L, nullptr, 1);
+    traceback = lua_tostring(L, -1);
+  }
+  text += script_frames(traceback);
+  lua_pushlstring(L, text.data(), text.size());
   return 1;
 }
 
 }  // namespace
 
+Interruptible::Interruptible(lua_State* L, SecondInterrupt second) : L_(L) {
+  g_thread = pthread_self();
+  g_interrupter = lua::interrupter(L);
+  g_second = second;
+  g_interrupts = 0;
+  g_running = L;
+  struct sigaction action {};
+  action.sa_handler = on_interrupt;  // without SA_RESTART: a read that waits ends as well
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGINT, &action, &previous_);
+}
+
+Interruptible::~Interruptible() {
+  sigaction(SIGINT, &previous_, nullptr);
+  g_running = nullptr;
+  lua_sethook(L_, nullptr, 0, 0);
+  g_interrupter.clear();
+  g_interrupter = lua::Interrupter();
+}
+
 bool report_call(lua_State* L, int arguments, int results) {
   const int base = lua_gettop(L) - arguments;
   lua_pushcfunction(L, describe_error);
   lua_insert(L, base);
-  g_running = L;
-  g_interrupter = lua::interrupter(L);
-  const auto previous = std::signal(SIGINT, on_interrupt);
-  const int status = lua_pcall(L, arguments, results, base);
-  std::signal(SIGINT, previous);
-  g_running = nullptr;
-  g_interrupter.clear();
+  int status = 0;
+  {
+    const Interruptible interruptible(L, SecondInterrupt::ends_process);
+    status = lua_pcall(L, arguments, results, base);
+  }
   lua_remove(L, base);
   if (status == 0) return true;
   const char* text = lua_tostring(L, -1);

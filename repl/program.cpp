@@ -1,12 +1,14 @@
 #include "repl/program.h"
 
+#include <sys/stat.h>
+
 #include <csignal>
 #include <cstdio>
 #include <string>
-#include <vector>
 
 #include "bindings/lua/perilune_lua.h"
 #include "repl/lua_call.h"
+#include "repl/session.h"
 
 namespace perilune::repl {
 namespace {
@@ -14,7 +16,35 @@ namespace {
 constexpr int kFailed = 1;
 constexpr int kWrongUsage = 2;
 
-// Pushes every argument after `first`, and sets the global table `arg` as `lua` does.
+// Warnings of the engine and the library go to stderr, until a script says otherwise.
+constexpr const char* kPrepare = R"lua(
+local core = require "perilune.core"
+core.on_warning(function(text, where)
+  io.stdout:flush()
+  io.stderr:write("perilune: warning: ", text, where ~= "" and " (" .. where .. ")" or "", "\n")
+end)
+)lua";
+
+constexpr const char* kVersion = R"lua(
+local core = require "perilune.core"
+local version, build, sanitizers = ...
+print("perilune " .. version)
+print("build       " .. build .. (sanitizers ~= "" and ", sanitizers " .. sanitizers or ""))
+print("processor   " .. table.concat(core.tiers(), ", ") .. "; uses " .. core.devices()[1].tier)
+print("Lua         " .. jit.version)
+)lua";
+
+// Runs Lua text of the program itself with the texts given.
+bool run_text(lua_State* L, const char* text, std::initializer_list<const char*> arguments = {}) {
+  if (luaL_loadbuffer(L, text, std::string(text).size(), "=perilune") != 0) {
+    std::fprintf(stderr, "perilune: %s\n", lua_tostring(L, -1));
+    return false;
+  }
+  for (const char* argument : arguments) lua_pushstring(L, argument);
+  return report_call(L, static_cast<int>(arguments.size()));
+}
+
+// Pushes every argument after `script`, and sets the global table `arg` as `lua` does.
 int push_arguments(lua_State* L, int argc, char** argv, int script) {
   lua_newtable(L);
   for (int i = 0; i < argc; ++i) {
@@ -36,50 +66,56 @@ int run_chunk(lua_State* L, int load_status, int argc, char** argv, int script) 
   return report_call(L, arguments) ? 0 : kFailed;
 }
 
-int run_verb(lua_State* L, int argc, char** argv) {
+int run_verb(lua_State* L, const char* name, int argc, char** argv) {
   lua_getglobal(L, "require");
   lua_pushstring(L, "perilune.verbs");
   if (!report_call(L, 1, 1)) return kFailed;
   lua_getfield(L, -1, "run");
-  lua_pushstring(L, argv[1]);
+  lua_pushstring(L, name);
   lua_newtable(L);
-  for (int i = 2; i < argc; ++i) {
+  for (int i = 0; i < argc; ++i) {
     lua_pushstring(L, argv[i]);
-    lua_rawseti(L, -2, i - 1);
+    lua_rawseti(L, -2, i + 1);
   }
   if (!report_call(L, 2, 1)) return kFailed;
   return static_cast<int>(lua_tointeger(L, -1));
 }
 
+// A file by its ending, by a folder before it, or because it is there.
 bool is_script(const std::string& word) {
-  if (word == "-" || (word.size() > 4 && word.compare(word.size() - 4, 4, ".lua") == 0))
+  if (word == "-" || (word.size() > 4 && word.compare(word.size() - 4, 4, ".lua") == 0)) {
     return true;
-  if (word.find('/') == std::string::npos) return false;
-  std::FILE* file = std::fopen(word.c_str(), "rb");
-  if (file != nullptr) std::fclose(file);
-  return file != nullptr;
+  }
+  struct stat info {};
+  return stat(word.c_str(), &info) == 0 && !S_ISDIR(info.st_mode);
 }
 
 int dispatch(lua_State* L, int argc, char** argv) {
-  if (argc < 2) return run_chunk(L, luaL_loadfile(L, nullptr), argc, argv, 0);
+  if (argc < 2) {
+    push_arguments(L, argc, argv, 0);
+    lua_settop(L, 0);
+    return run_session(L, PERILUNE_VERSION);
+  }
   const std::string word = argv[1];
   if (word == "-e") {
     if (argc < 3) {
-      std::fprintf(stderr, "perilune: -e needs a line of Lua\n");
+      std::fprintf(stderr, "perilune: -e needs a line of Lua; usage: perilune -e CODE ARGS...\n");
       return kWrongUsage;
     }
-    return run_chunk(L, luaL_loadbuffer(L, argv[2], std::string(argv[2]).size(), "=(command line)"),
-                     argc, argv, 2);
+    const std::string code = argv[2];
+    return run_chunk(L, luaL_loadbuffer(L, code.data(), code.size(), "=(command line)"), argc, argv,
+                     2);
   }
-  if (word == "-h" || word == "--help") {
-    char help[] = "help";
-    char* verb[] = {argv[0], help};
-    return run_verb(L, 2, verb);
+  if (word == "-v" || word == "--version") {
+    return run_text(L, kVersion, {PERILUNE_VERSION, PERILUNE_BUILD_TYPE, PERILUNE_SANITIZERS})
+               ? 0
+               : kFailed;
   }
+  if (word == "-h" || word == "--help") return run_verb(L, "help", argc - 2, argv + 2);
   if (is_script(word)) {
     return run_chunk(L, luaL_loadfile(L, word == "-" ? nullptr : argv[1]), argc, argv, 1);
   }
-  return run_verb(L, argc, argv);
+  return run_verb(L, argv[1], argc - 2, argv + 2);
 }
 
 }  // namespace
@@ -92,8 +128,12 @@ int run_program(int argc, char** argv) {
   }
   luaL_openlibs(L);
   lua::open(L);
-  const int status = dispatch(L, argc, argv);
+  const int status = run_text(L, kPrepare) ? dispatch(L, argc, argv) : kFailed;
   lua_close(L);
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    std::fprintf(stderr, "perilune: standard output could not be written\n");
+    return status == 0 ? kFailed : status;
+  }
   return status;
 }
 

@@ -51,7 +51,9 @@ int absolute(lua_State* L, int index) {
   return index < 0 && index > LUA_REGISTRYINDEX ? lua_gettop(L) + index + 1 : index;
 }
 
-bool is_number(lua_State* L, int index) { return lua_type(L, index) == LUA_TNUMBER; }
+bool is_number(lua_State* L, int index) {
+  return lua_type(L, index) == LUA_TNUMBER;
+}
 
 bool is_list(lua_State* L, int index) {
   if (!lua_istable(L, index)) return false;
@@ -164,8 +166,7 @@ std::map<std::string, std::int64_t> to_sizes(lua_State* L, int index, const std:
   return result;
 }
 
-Options::Options(lua_State* L, int index, std::string op)
-    : L_(L), index_(0), op_(std::move(op)) {
+Options::Options(lua_State* L, int index, std::string op) : L_(L), index_(0), op_(std::move(op)) {
   if (lua_isnoneornil(L, index)) return;
   if (!lua_istable(L, index)) wrong(L, index, op_, "options", "a table of options");
   index_ = absolute(L, index);
@@ -284,7 +285,9 @@ void Options::done() {
   }
 }
 
-void push_text(lua_State* L, std::string_view text) { lua_pushlstring(L, text.data(), text.size()); }
+void push_text(lua_State* L, std::string_view text) {
+  lua_pushlstring(L, text.data(), text.size());
+}
 
 void push_integer(lua_State* L, std::int64_t value) {
   lua_pushnumber(L, static_cast<double>(value));

@@ -86,9 +86,9 @@ T* Options::object(const char* key) {
   if (!push(key)) return nullptr;
   T* found = test_object<T>(L_, -1);
   if (found == nullptr) {
-    throw Error(ErrorCode::option, op_,
-                label(key) + ": expected a " + TypeName<T>::value + ", got " +
-                    describe_value(L_, -1));
+    throw Error(
+        ErrorCode::option, op_,
+        label(key) + ": expected a " + TypeName<T>::value + ", got " + describe_value(L_, -1));
   }
   lua_pop(L_, 1);  // the options table keeps it alive
   return found;

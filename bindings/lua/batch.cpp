@@ -50,8 +50,8 @@ Rows32 to_rows(lua_State* L, int index, const char* op, const char* name) {
   Rows32 rows;
   for (int i = 1; i <= count; ++i) {
     lua_rawgeti(L, table, i);
-    const std::string row = (std::string(name) == "rows" ? "row " : std::string(name) + " of row ") +
-                            std::to_string(i);
+    const std::string row =
+        (std::string(name) == "rows" ? "row " : std::string(name) + " of row ") + std::to_string(i);
     if (const Value* value = test_object<Value>(L, -1)) {
       rows.push_back(row_of_tensor(value->tensor, op, row));
     } else {
@@ -88,8 +88,7 @@ Rows32 to_grid(lua_State* L, int index, const char* op, const char* name) {
       rows.emplace_back();
       for (int j = 1; j <= static_cast<int>(lua_objlen(L, -1)); ++j) {
         lua_rawgeti(L, -1, j);
-        rows.back().push_back(lua_isboolean(L, -1) ? lua_toboolean(L, -1)
-                                                   : to_id(L, -1, op, row));
+        rows.back().push_back(lua_isboolean(L, -1) ? lua_toboolean(L, -1) : to_id(L, -1, op, row));
         lua_pop(L, 1);
       }
       lua_pop(L, 1);
@@ -244,8 +243,7 @@ int tokenizer(lua_State* L) {
 
 /// Upvalues: batch, row (1-based).
 int row_tokens(lua_State* L) {
-  const auto& object =
-      check_object<BatchObject>(L, lua_upvalueindex(1), "tokens", "batch");
+  const auto& object = check_object<BatchObject>(L, lua_upvalueindex(1), "tokens", "batch");
   const std::int64_t row = static_cast<std::int64_t>(lua_tonumber(L, lua_upvalueindex(2))) - 1;
   lua_newtable(L);
   int position = 0;
@@ -268,8 +266,9 @@ int push_row(lua_State* L, int batch_index, std::int64_t row) {
   lua_setfield(L, -2, "ids");
   set_field(L, "length", object.batch->rows().length(row));
   const auto index = static_cast<std::size_t>(row);
-  set_field(L, "lost", index < object.batch->facts().size() ? object.batch->facts()[index].lost
-                                                            : std::int64_t{0});
+  set_field(
+      L, "lost",
+      index < object.batch->facts().size() ? object.batch->facts()[index].lost : std::int64_t{0});
   lua_pushvalue(L, batch_index);
   push_integer(L, row + 1);
   lua_pushcclosure(L, guarded<row_tokens>, 2);
@@ -342,7 +341,8 @@ Batch::Padding to_padding(lua_State* L, int index, const BatchObject& object, co
     throw Error(ErrorCode::option, op, "option multiple_of: must be 1 or more");
   }
   if (const auto pad = options.integer("pad_id")) {
-    padding.pad_id = static_cast<std::int32_t>(std::clamp<std::int64_t>(*pad, INT32_MIN, INT32_MAX));
+    padding.pad_id =
+        static_cast<std::int32_t>(std::clamp<std::int64_t>(*pad, INT32_MIN, INT32_MAX));
   } else if (object.tokenizer != nullptr) {
     padding.pad_id = object.tokenizer->specials().pad.value_or(0);
   }
@@ -448,8 +448,8 @@ int tostring(lua_State* L) {
                      (batch.tokens() == 1 ? " token" : " tokens");
   if (batch.has_ids()) {
     for (std::int64_t row = 0; row < std::min(batch.size(), kRowsShown); ++row) {
-      text += "\n  " + std::to_string(row + 1) + " (" +
-              std::to_string(batch.rows().length(row)) + ")" + row_text(object, row);
+      text += "\n  " + std::to_string(row + 1) + " (" + std::to_string(batch.rows().length(row)) +
+              ")" + row_text(object, row);
     }
     if (batch.size() > kRowsShown) text += "\n  ...";
   }
@@ -472,11 +472,16 @@ void add_batch(lua_State* L) {
       {"first", guarded<first>},
   };
   constexpr Member kGetters[] = {
-      {"size", guarded<size>},           {"tokens", guarded<tokens>},
-      {"ids", guarded<ids>},             {"positions", guarded<positions>},
-      {"type_ids", guarded<type_ids>},   {"lengths", guarded<lengths>},
-      {"row_starts", guarded<row_starts>}, {"lost", guarded<lost>},
-      {"windows", guarded<windows>},     {"tokenizer", guarded<tokenizer>},
+      {"size", guarded<size>},
+      {"tokens", guarded<tokens>},
+      {"ids", guarded<ids>},
+      {"positions", guarded<positions>},
+      {"type_ids", guarded<type_ids>},
+      {"lengths", guarded<lengths>},
+      {"row_starts", guarded<row_starts>},
+      {"lost", guarded<lost>},
+      {"windows", guarded<windows>},
+      {"tokenizer", guarded<tokenizer>},
   };
   constexpr Member kOperators[] = {{"__tostring", guarded<tostring>}};
   register_type<BatchObject>(L, kMethods, kGetters, kOperators);

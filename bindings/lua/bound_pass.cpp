@@ -23,8 +23,7 @@ std::vector<std::int64_t> set_inputs(lua_State* L, Options& options, PassBinding
     lua_rawgeti(L, -1, 1);
     lua_rawgeti(L, -2, 2);
     const Tensor tensor = to_tensor(L, -2, op.c_str(), name.c_str());
-    const Batch& batch =
-        *check_object<BatchObject>(L, -1, op.c_str(), "the input's batch").batch;
+    const Batch& batch = *check_object<BatchObject>(L, -1, op.c_str(), "the input's batch").batch;
     lua_pop(L, 2);
     (void)batch.token_axis(op, tensor);
     binding.set_input(name, tensor, batch.rows());
@@ -117,9 +116,9 @@ std::vector<SequencePointer> read_caches(lua_State* L, Options& options, const B
   expect_table(L, -1, op, "option caches");
   const auto count = static_cast<std::int64_t>(lua_objlen(L, -1));
   if (count != batch.size()) {
-    throw Error(ErrorCode::argument, op,
-                std::to_string(count) + " caches for a batch of " + std::to_string(batch.size()) +
-                    " rows");
+    throw Error(
+        ErrorCode::argument, op,
+        std::to_string(count) + " caches for a batch of " + std::to_string(batch.size()) + " rows");
   }
   for (std::int64_t row = 1; row <= count; ++row) {
     lua_rawgeti(L, -1, static_cast<int>(row));
@@ -128,9 +127,9 @@ std::vector<SequencePointer> read_caches(lua_State* L, Options& options, const B
     lua_pop(L, 1);
     for (std::int64_t other = 0; other + 1 < row; ++other) {
       if (caches[static_cast<std::size_t>(other)] != caches.back()) continue;
-      throw Error(ErrorCode::argument, op,
-                  "rows " + std::to_string(other + 1) + " and " + std::to_string(row) +
-                      " share one cache")
+      throw Error(
+          ErrorCode::argument, op,
+          "rows " + std::to_string(other + 1) + " and " + std::to_string(row) + " share one cache")
           .hint("give each row its own: cache:fork()");
     }
     if (caches.back()->cache() != caches.front()->cache()) {

@@ -48,8 +48,8 @@ int make_engine(lua_State* L) {
   }
   auto& engine = push_object(L, EngineObject{});
   make_environment(L, 1);
-  engine.scheduler = std::make_unique<Scheduler>(state(L).context,
-                                                 make_lua_policy(engine, name), settings);
+  engine.scheduler =
+      std::make_unique<Scheduler>(state(L).context, make_lua_policy(engine, name), settings);
   return 1;
 }
 
@@ -89,15 +89,13 @@ void read_generate(lua_State* L, Options& options, Request& request) {
     lua_pop(L, 1);
   }
   request.options.stop_ids = options.ids("stop_ids").value_or(std::vector<std::int32_t>{});
-  request.options.stop_strings =
-      options.texts("stop_strings").value_or(std::vector<std::string>{});
+  request.options.stop_strings = options.texts("stop_strings").value_or(std::vector<std::string>{});
   if (const auto* tokenizer = options.object<TokenizerPointer>("tokenizer")) {
     request.tokenizer = *tokenizer;
   }
   request.reachable = options.integer("reachable").value_or(0);
   if (request.tokenizer == nullptr && !request.options.stop_strings.empty()) {
-    throw Error(ErrorCode::option, "submit",
-                "stop texts need a tokenizer, and this model has none")
+    throw Error(ErrorCode::option, "submit", "stop texts need a tokenizer, and this model has none")
         .hint("stop by ids: eos_token_id");
   }
 }
@@ -109,8 +107,8 @@ void read_forward(Options& options, Request& request) {
   request.forward_input = batch->batch;
   const auto rows = options.choice("rows", {"last", "all"});
   if (rows) {
-    request.forward_input = request.forward_input->with_rows(
-        rows == "last" ? RowSelection::last : RowSelection::all);
+    request.forward_input =
+        request.forward_input->with_rows(rows == "last" ? RowSelection::last : RowSelection::all);
   }
 }
 
@@ -312,10 +310,10 @@ int close(lua_State* L) {
 
 int tostring(lua_State* L) {
   const auto& engine = self<EngineObject>(L, "tostring");
-  push_text(L, engine.scheduler == nullptr
-                   ? "Engine (closed)"
-                   : "Engine with " + std::to_string(engine.scheduler->requests().size()) +
-                         " requests");
+  push_text(
+      L, engine.scheduler == nullptr
+             ? "Engine (closed)"
+             : "Engine with " + std::to_string(engine.scheduler->requests().size()) + " requests");
   return 1;
 }
 
@@ -325,14 +323,10 @@ void add_engine(lua_State* L) {
   constexpr Member kFunctions[] = {{"engine", guarded<make_engine>}};
   set_functions(L, kFunctions);
   constexpr Member kMethods[] = {
-      {"submit", guarded_once<submit>},
-      {"step", guarded_once<step>},
-      {"events", guarded<events>},
-      {"set_policy", guarded_once<set_policy>},
-      {"stats", guarded<stats>},
-      {"cancel_all", guarded_once<cancel_all>},
-      {"idle", guarded<idle>},
-      {"set_more", guarded<set_more>},
+      {"submit", guarded_once<submit>}, {"step", guarded_once<step>},
+      {"events", guarded<events>},      {"set_policy", guarded_once<set_policy>},
+      {"stats", guarded<stats>},        {"cancel_all", guarded_once<cancel_all>},
+      {"idle", guarded<idle>},          {"set_more", guarded<set_more>},
       {"close", guarded_once<close>},
   };
   constexpr Member kOperators[] = {{"__tostring", guarded<tostring>}};

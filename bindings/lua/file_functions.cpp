@@ -104,9 +104,9 @@ int read_json_file(lua_State* L) {
 }
 
 int write_json_text(lua_State* L) {
-  const std::int64_t indent =
-      lua_isnoneornil(L, 2) ? -1 : to_integer(L, 2, "write_json", "indent");
-  push_text(L, write_json(to_json(L, 1, 0), static_cast<int>(std::clamp<std::int64_t>(indent, -1, 16))));
+  const std::int64_t indent = lua_isnoneornil(L, 2) ? -1 : to_integer(L, 2, "write_json", "indent");
+  push_text(
+      L, write_json(to_json(L, 1, 0), static_cast<int>(std::clamp<std::int64_t>(indent, -1, 16))));
   return 1;
 }
 

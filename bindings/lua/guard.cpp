@@ -33,7 +33,9 @@ int error_concat(lua_State* L) {
   return 1;
 }
 
-void push_traceback(lua_State* L) { luaL_traceback(L, L, nullptr, 1); }
+void push_traceback(lua_State* L) {
+  luaL_traceback(L, L, nullptr, 1);
+}
 
 ErrorCode code_by_name(const char* name) {
   if (name == nullptr) return ErrorCode::argument;
@@ -162,9 +164,13 @@ int run_guarded(lua_State* L, Body body, bool retry) {
   }
 }
 
-std::string script_place(lua_State* L) { return frame_place(L, true, false); }
+std::string script_place(lua_State* L) {
+  return frame_place(L, true, false);
+}
 
-std::string calling_place(lua_State* L) { return frame_place(L, false, true); }
+std::string calling_place(lua_State* L) {
+  return frame_place(L, false, true);
+}
 
 void call(lua_State* L, int arguments, int results, const char* op) {
   const int function = lua_gettop(L) - arguments;

@@ -142,9 +142,9 @@ int layer_norm(lua_State* L) {
 
 RopeScaling scaling_by_name(const std::string& name) {
   constexpr std::pair<const char*, RopeScaling> kKnown[] = {
-      {"default", RopeScaling::none},     {"linear", RopeScaling::linear},
-      {"dynamic", RopeScaling::dynamic},  {"llama3", RopeScaling::llama3},
-      {"yarn", RopeScaling::yarn},        {"longrope", RopeScaling::longrope}};
+      {"default", RopeScaling::none},    {"linear", RopeScaling::linear},
+      {"dynamic", RopeScaling::dynamic}, {"llama3", RopeScaling::llama3},
+      {"yarn", RopeScaling::yarn},       {"longrope", RopeScaling::longrope}};
   for (const auto& [known, scaling] : kKnown) {
     if (name == known) return scaling;
   }

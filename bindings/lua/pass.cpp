@@ -130,7 +130,8 @@ int output(lua_State* L) {
   const std::string name = to_text(L, 2, "output", "name");
   const Value& value = to_value(L, 3, "output", name.c_str());
   for (const auto& [known, unused] : object.outputs) {
-    if (known == name) throw Error(ErrorCode::argument, "output", "\"" + name + "\" is given twice");
+    if (known == name)
+      throw Error(ErrorCode::argument, "output", "\"" + name + "\" is given twice");
   }
   if (object.trace != nullptr) object.trace->output(name, value);
   object.outputs.emplace_back(name, value);

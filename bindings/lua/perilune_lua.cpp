@@ -6,6 +6,7 @@
 #include <iterator>
 
 #include "bindings/lua/embedded_stdlib.h"
+#include "bindings/lua/introspect.h"
 #include "bindings/lua/types.h"
 
 namespace perilune::lua {
@@ -126,6 +127,7 @@ int open_core(lua_State* L) {
   add_cache(L);
   add_engine(L);
   add_measure(L);
+  add_introspection(L);
   return 1;
 }
 

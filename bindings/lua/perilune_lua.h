@@ -10,7 +10,8 @@ namespace perilune {
 class Context;
 }
 
-/// The module `perilune.core` (bindings/lua/README.md). For package.preload, or luaL_requiref's way.
+/// The module `perilune.core` (bindings/lua/README.md). For package.preload, or luaL_requiref's
+/// way.
 extern "C" int luaopen_perilune_core(lua_State* L);
 
 namespace perilune::lua {

@@ -86,8 +86,8 @@ int execute(lua_State* L) {
   const auto batch = check_object<BatchObject>(L, 2, "forward", "batch").batch;
   Options options(L, 3, "forward");
   const Program& program = object.plan->program();
-  BoundPass bound = bind_pass(L, options, batch, writes(program, KvKind::self),
-                              writes(program, KvKind::cross));
+  BoundPass bound =
+      bind_pass(L, options, batch, writes(program, KvKind::self), writes(program, KvKind::cross));
   // One execution is kept with the plan, since its arena is worth keeping; it is taken out while
   // it runs, so that a nested run makes one of its own.
   auto execution = std::move(object.execution);
@@ -146,9 +146,8 @@ int make_cache(lua_State* L) {
     throw Error(ErrorCode::option, "cache",
                 "option page_tokens must be a multiple of " + std::to_string(kernels::kKvBlock));
   }
-  push_object(L, std::make_shared<Cache>(context, device,
-                                         CacheLayout(std::move(slots), dtype, page_tokens),
-                                         budget));
+  push_object(L, std::make_shared<Cache>(
+                     context, device, CacheLayout(std::move(slots), dtype, page_tokens), budget));
   return 1;
 }
 
@@ -206,9 +205,9 @@ int sequence_crop(lua_State* L) {
   auto& sequence = *self<SequencePointer>(L, "crop");
   const std::int64_t length = to_integer(L, 2, "crop", "length");
   if (length < 0 || length > sequence.length()) {
-    throw Error(ErrorCode::argument, "crop",
-                "length " + std::to_string(length) + " is not 0 to " +
-                    std::to_string(sequence.length()));
+    throw Error(
+        ErrorCode::argument, "crop",
+        "length " + std::to_string(length) + " is not 0 to " + std::to_string(sequence.length()));
   }
   sequence.crop(length);
   return 0;
@@ -230,9 +229,9 @@ void add_plan(lua_State* L) {
   constexpr Member kFunctions[] = {{"plan", guarded<make_plan>}, {"execute", guarded<execute>}};
   set_functions(L, kFunctions);
   constexpr Member kMethods[] = {
-      {"text", guarded<plan_text>},     {"weight_bytes", guarded<weight_bytes>},
-      {"pack", guarded_once<pack>},     {"arena_bytes", guarded<arena_bytes>},
-      {"steps", guarded<steps>},        {"outputs", guarded<plan_outputs>},
+      {"text", guarded<plan_text>}, {"weight_bytes", guarded<weight_bytes>},
+      {"pack", guarded_once<pack>}, {"arena_bytes", guarded<arena_bytes>},
+      {"steps", guarded<steps>},    {"outputs", guarded<plan_outputs>},
   };
   constexpr Member kOperators[] = {{"__tostring", guarded<plan_text>}};
   register_type<PlanObject>(L, kMethods, {}, kOperators);

@@ -11,7 +11,9 @@ const char* kind_text(RequestKind kind) {
   return kind == RequestKind::forward ? "forward" : "generate";
 }
 
-Error plan_error(const std::string& problem) { return {ErrorCode::policy, "policy", problem}; }
+Error plan_error(const std::string& problem) {
+  return {ErrorCode::policy, "policy", problem};
+}
 
 /// Writes the fields of the entry table on top of the stack.
 void refresh(lua_State* L, const QueueEntry& entry) {

@@ -29,8 +29,8 @@ void push_hooks(lua_State* L, std::uint64_t id) {
   if (!lua_istable(L, -1)) throw Error(ErrorCode::internal, "request", "its functions are gone");
 }
 
-/// Pushes the `state` of hooks: { ids=, text=, step=, request=, prompt_tokens= }, one table for each
-/// output of the request, whose list of ids only grows. The hooks table is on top.
+/// Pushes the `state` of hooks: { ids=, text=, step=, request=, prompt_tokens= }, one table for
+/// each output of the request, whose list of ids only grows. The hooks table is on top.
 void push_hook_state(lua_State* L, EngineObject& engine, const Request& request) {
   const Sequence& sequence = request.sequences[request.current_sequence];
   const int hooks = lua_gettop(L);
@@ -229,7 +229,9 @@ void set_sequence(lua_State* L, const Request& request, const Sequence& sequence
   push_logprobs(L, sequence);
 }
 
-double milliseconds(double from, double to) { return from > 0 && to > from ? (to - from) * 1e3 : 0; }
+double milliseconds(double from, double to) {
+  return from > 0 && to > from ? (to - from) * 1e3 : 0;
+}
 
 void set_timings(lua_State* L, const Request& request) {
   const RequestTimes& times = request.times;

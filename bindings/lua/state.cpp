@@ -41,7 +41,9 @@ Reference::~Reference() {
              key_);
 }
 
-void Reference::push(lua_State* L) const { lua_rawgeti(L, LUA_REGISTRYINDEX, key_); }
+void Reference::push(lua_State* L) const {
+  lua_rawgeti(L, LUA_REGISTRYINDEX, key_);
+}
 
 void State::charge(lua_State* L, std::size_t bytes) {
   debt += bytes;
@@ -105,8 +107,8 @@ State& make_state(lua_State* L, const StateOptions& options) {
   *box = made.release();
   lua_rawset(L, LUA_REGISTRYINDEX);
 
-  // Callbacks made while no entry is active run on the main state, not on a coroutine that may be
-  // collected: Lua 5.1 does not tell which it is, so a state of our own stands in for it.
+  // Where callbacks run while no entry is active: Lua 5.1 does not tell which state is the main
+  // one, and `L` may be a coroutine that is collected, so a thread of our own stands in.
   lua_pushlightuserdata(L, const_cast<char*>(&kStateKey[1]));
   (*box)->anchor->main = lua_newthread(L);
   lua_rawset(L, LUA_REGISTRYINDEX);

@@ -237,7 +237,8 @@ int scope_end(lua_State* L) {
   if (here.scopes.empty()) throw Error(ErrorCode::state, "scope", "no scope is open");
   const int count = lua_gettop(L);
   for (int i = 1; i <= count; ++i) {
-    if (const Value* value = test_object<Value>(L, i)) here.keep(value->tensor.storage());
+    const Value* value = test_object<Value>(L, i);
+    if (value != nullptr && value->tensor.defined()) here.keep(value->tensor.storage());
   }
   for (const auto& held : here.scopes.back()) {
     if (const auto storage = held.lock()) storage->free_now();
@@ -246,9 +247,10 @@ int scope_end(lua_State* L) {
   return 0;
 }
 
+/// Other values than tensors are not in a scope, and pass through.
 int keep(lua_State* L) {
-  const Value& value = check_object<Value>(L, 1, "keep", "tensor");
-  if (value.tensor.defined()) state(L).keep(value.tensor.storage());
+  const Value* value = test_object<Value>(L, 1);
+  if (value != nullptr && value->tensor.defined()) state(L).keep(value->tensor.storage());
   lua_settop(L, 1);
   return 1;
 }

@@ -115,8 +115,8 @@ int set(lua_State* L) {
                     pick.axis + " " + std::to_string(pick.first) + " is out of range (" +
                         pick.axis + "=" + std::to_string(target.shape().size(axis)) + ")");
       }
-      target = pick.drop ? target.pick(axis, pick.first)
-                         : target.slice(axis, pick.first, pick.count);
+      target =
+          pick.drop ? target.pick(axis, pick.first) : target.slice(axis, pick.first, pick.count);
     }
   }
   if (is_number(L, 2)) {
@@ -124,8 +124,8 @@ int set(lua_State* L) {
   } else if (lua_isboolean(L, 2)) {
     tensor_ops::assign(target, lua_toboolean(L, 2));
   } else if (lua_istable(L, 2)) {
-    tensor_ops::assign(
-        target, tensor_of_lists(L, 2, target.dtype(), target.shape().names(), "set"));
+    tensor_ops::assign(target,
+                       tensor_of_lists(L, 2, target.dtype(), target.shape().names(), "set"));
   } else {
     tensor_ops::assign(target, to_tensor(L, 2, "set", "value"));
   }
@@ -209,8 +209,7 @@ int split_axis(lua_State* L) {
   std::vector<Axis> parts;
   for (const std::string& name : names) {
     const auto given = sizes.find(name);
-    const std::int64_t known =
-        given != sizes.end() ? given->second : declared_size(L, value, name);
+    const std::int64_t known = given != sizes.end() ? given->second : declared_size(L, value, name);
     if (given != sizes.end() && given->second <= 0) {
       throw Error(ErrorCode::argument, "split_axis",
                   name + " must be 1 or more, got " + std::to_string(given->second));
@@ -265,8 +264,7 @@ int equal(lua_State* L) {
 int close(lua_State* L) {
   const Tensor& a = to_tensor(L, 1, "close", "self");
   const Tensor& b = to_tensor(L, 2, "close", "b");
-  const double tolerance =
-      lua_isnoneornil(L, 3) ? 1e-5 : to_number(L, 3, "close", "tolerance");
+  const double tolerance = lua_isnoneornil(L, 3) ? 1e-5 : to_number(L, 3, "close", "tolerance");
   lua_pushboolean(L, tensor_ops::close(a, b, tolerance) ? 1 : 0);
   return 1;
 }
@@ -334,8 +332,8 @@ void add_tensor(lua_State* L) {
       {"free", guarded_once<free_storage>},
   };
   constexpr Member kGetters[] = {
-      {"dtype", guarded<dtype>},   {"device", guarded<device>}, {"bytes", guarded<bytes>},
-      {"rank", guarded<rank>},     {"shape", guarded<shape>},   {"traced", guarded<traced>},
+      {"dtype", guarded<dtype>}, {"device", guarded<device>}, {"bytes", guarded<bytes>},
+      {"rank", guarded<rank>},   {"shape", guarded<shape>},   {"traced", guarded<traced>},
   };
   std::vector<Member> methods(std::begin(kMethods), std::end(kMethods));
   const auto math = tensor_math_methods();

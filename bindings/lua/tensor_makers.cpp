@@ -58,9 +58,13 @@ int filled(lua_State* L, const char* op, double number) {
   return 1;
 }
 
-int zeros(lua_State* L) { return filled(L, "zeros", 0); }
+int zeros(lua_State* L) {
+  return filled(L, "zeros", 0);
+}
 
-int ones(lua_State* L) { return filled(L, "ones", 1); }
+int ones(lua_State* L) {
+  return filled(L, "ones", 1);
+}
 
 /// arange(n): 1 to n; arange(first, last, step): both ends included, as in Lua's own `for`.
 int arange(lua_State* L) {

@@ -203,8 +203,7 @@ Value to_offsets(lua_State* L, int index, const std::string& axis) {
   std::vector<std::int64_t> list = to_integers(L, index, "gather", "positions");
   for (std::int64_t& position : list) position -= ids ? 0 : 1;
   const Shape shape{Axis{axis, static_cast<std::int64_t>(list.size()), 0}};
-  return Value::of(
-      Tensor::from(state(L).context, std::span<const std::int64_t>(list), shape));
+  return Value::of(Tensor::from(state(L).context, std::span<const std::int64_t>(list), shape));
 }
 
 int gather(lua_State* L) {
@@ -291,14 +290,10 @@ std::vector<Member> tensor_math_methods() {
 
 std::vector<Member> tensor_operators() {
   return {
-      {"__add", guarded<binary<Binary::add>>},
-      {"__sub", guarded<binary<Binary::subtract>>},
-      {"__mul", guarded<binary<Binary::multiply>>},
-      {"__div", guarded<binary<Binary::divide>>},
-      {"__pow", guarded<binary<Binary::power>>},
-      {"__unm", guarded<unary<Unary::negate>>},
-      {"__lt", guarded<order_of_tensors<true>>},
-      {"__le", guarded<order_of_tensors<false>>},
+      {"__add", guarded<binary<Binary::add>>},      {"__sub", guarded<binary<Binary::subtract>>},
+      {"__mul", guarded<binary<Binary::multiply>>}, {"__div", guarded<binary<Binary::divide>>},
+      {"__pow", guarded<binary<Binary::power>>},    {"__unm", guarded<unary<Unary::negate>>},
+      {"__lt", guarded<order_of_tensors<true>>},    {"__le", guarded<order_of_tensors<false>>},
   };
 }
 

@@ -11,9 +11,9 @@ namespace perilune::lua {
 namespace {
 
 constexpr std::int64_t kStatisticsLimit = 1 << 20;
-constexpr std::int64_t kEdge = 3;     // shown at each end of an elided axis
-constexpr std::int64_t kWhole = 8;    // axes up to this size are shown whole
-constexpr int kMaxLines = 10;
+constexpr std::int64_t kEdge = 3;   // shown at each end of an elided axis
+constexpr std::int64_t kWhole = 8;  // axes up to this size are shown whole
+constexpr int kMaxLines = 12;
 
 std::string number_text(double value) {
   char text[32];
@@ -50,22 +50,22 @@ struct Printer {
   std::string text;
   int lines = 0;
 
-  /// False when there is no room for more lines.
+  /// False when there was no room for the line.
+  bool add(const std::string& line) {
+    if (lines == kMaxLines) return false;
+    text += "\n  " + (++lines == kMaxLines ? "..." : line);
+    return lines < kMaxLines;
+  }
+
   bool print(const Tensor& tensor, const std::string& place) {
     if (tensor.shape().rank() == 1) {
-      if (lines == kMaxLines) {
-        text += "\n  ...";
-        return false;
-      }
-      ++lines;
-      text += "\n  " + (place.empty() ? "" : place + "  ") + line_text(tensor);
-      return true;
+      return add((place.empty() ? "" : place + "  ") + line_text(tensor));
     }
     const Axis& axis = tensor.shape().axis(0);
     const bool ids = tensor_ops::is_id_axis(axis.name);
     for (std::int64_t i = 0; i < axis.size; ++i) {
       if (!shown(i, axis.size)) {
-        text += "\n  ...";
+        if (!add("...")) return false;
         i = axis.size - kEdge - 1;
         continue;
       }
@@ -111,8 +111,9 @@ std::string tensor_text(const Value& value) {
   std::string text = "Tensor " + tensor.describe() + " " + byte_text(tensor.bytes());
   if (tensor.elements() == 0) return text;
   if (tensor.shape().rank() == 0) {
-    return text + "  " + (tensor.dtype() == DType::boolean ? (tensor.item() != 0 ? "true" : "false")
-                                                           : number_text(tensor.item()));
+    return text + "  " +
+           (tensor.dtype() == DType::boolean ? (tensor.item() != 0 ? "true" : "false")
+                                             : number_text(tensor.item()));
   }
   Printer printer;
   (void)printer.print(tensor, "");

@@ -5,7 +5,9 @@
 
 namespace perilune::lua {
 
-void push_tensor(lua_State* L, const Tensor& tensor) { push_object(L, Value::of(tensor)); }
+void push_tensor(lua_State* L, const Tensor& tensor) {
+  push_object(L, Value::of(tensor));
+}
 
 void push_value(lua_State* L, Value value) {
   const Value& pushed = push_object(L, std::move(value));
@@ -24,9 +26,9 @@ const Value& to_value(lua_State* L, int index, const char* op, const char* name)
 const Tensor& to_tensor(lua_State* L, int index, const char* op, const char* name) {
   const Value& value = to_value(L, index, op, name);
   if (value.symbolic() || !value.tensor.defined()) {
-    throw Error(ErrorCode::state, op,
-                std::string(name) + " has no values: " + value.spec.text() +
-                    " is traced, not computed")
+    throw Error(
+        ErrorCode::state, op,
+        std::string(name) + " has no values: " + value.spec.text() + " is traced, not computed")
         .hint("run the pass line by line: m:eager()");
   }
   return value.tensor;
@@ -151,8 +153,9 @@ struct ListReader {
     throw Error(ErrorCode::shape, op,
                 "rows differ in length: " + name + " 1 has " + std::to_string(sizes[depth]) + ", " +
                     name + " " + std::to_string(row) + " has " + std::to_string(got))
-        .hint("pad (pl.batch(rows):padded{ side=\"left\" }), truncate (pl.clamp_to_shortest) or "
-              "keep ragged (pl.batch(rows))");
+        .hint(
+            "pad (pl.batch(rows):padded{ side=\"left\" }), truncate (pl.clamp_to_shortest) or "
+            "keep ragged (pl.batch(rows))");
   }
 
   void leaf(std::size_t depth, std::size_t row) {
@@ -289,8 +292,8 @@ const double* push_nested(lua_State* L, const Shape& shape, int axis, const doub
 
 void push_lists(lua_State* L, const Tensor& tensor) {
   if (tensor.elements() > std::numeric_limits<int>::max()) {
-    throw Error(ErrorCode::memory, "tolist", "too many elements for a Lua table: " +
-                                                 tensor.describe());
+    throw Error(ErrorCode::memory, "tolist",
+                "too many elements for a Lua table: " + tensor.describe());
   }
   const std::vector<double> values = tensor.to_doubles();
   (void)push_nested(L, tensor.shape(), 0, values.data(), tensor.dtype() == DType::boolean);

@@ -323,7 +323,7 @@ int max_base_id(lua_State* L) {
 int specials(lua_State* L) {
   const SpecialTokens& special = self<TokenizerPointer>(L, "specials")->specials();
   const std::pair<const char*, const std::optional<std::int32_t>*> kRoles[] = {
-      {"bos", &special.bos}, {"eos", &special.eos}, {"pad", &special.pad}, {"unk", &special.unk},
+      {"bos", &special.bos}, {"eos", &special.eos}, {"pad", &special.pad},  {"unk", &special.unk},
       {"cls", &special.cls}, {"sep", &special.sep}, {"mask", &special.mask}};
   lua_createtable(L, 0, 7);
   for (const auto& [name, value] : kRoles) {

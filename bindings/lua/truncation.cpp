@@ -18,8 +18,7 @@ std::int64_t count_of(const Encoding& encoding, int text) {
                        [text](const Token& token) { return token.text == text; });
 }
 
-Kept share(Kept lengths, std::int64_t room, Truncation::Strategy strategy,
-           const std::string& op) {
+Kept share(Kept lengths, std::int64_t room, Truncation::Strategy strategy, const std::string& op) {
   using Strategy = Truncation::Strategy;
   const std::int64_t excess = lengths.first + lengths.second - room;
   if (excess <= 0) return lengths;
@@ -31,13 +30,13 @@ Kept share(Kept lengths, std::int64_t room, Truncation::Strategy strategy,
       (kept.first > kept.second ? kept.first : kept.second) -= 1;
     }
   }
-  const bool empty = (lengths.first > 0 && kept.first <= 0) ||
-                     (lengths.second > 0 && kept.second <= 0);
+  const bool empty =
+      (lengths.first > 0 && kept.first <= 0) || (lengths.second > 0 && kept.second <= 0);
   if (empty) {
     throw Error(ErrorCode::length, op,
-                "nothing of a text would be left: its texts have " +
-                    std::to_string(lengths.first) + " and " + std::to_string(lengths.second) +
-                    " tokens, there is room for " + std::to_string(std::max<std::int64_t>(0, room)));
+                "nothing of a text would be left: its texts have " + std::to_string(lengths.first) +
+                    " and " + std::to_string(lengths.second) + " tokens, there is room for " +
+                    std::to_string(std::max<std::int64_t>(0, room)));
   }
   return kept;
 }

@@ -75,7 +75,8 @@ T& check_object(lua_State* L, int index, const char* op, const char* name) {
   Error error(ErrorCode::argument, op,
               std::string(name) + ": expected a " + TypeName<T>::value + ", got " +
                   describe_value(L, index));
-  if (std::string_view(name) == "self") error.hint(std::string("call methods with a colon: object:") + op + "(...)");
+  if (std::string_view(name) == "self")
+    error.hint(std::string("call methods with a colon: object:") + op + "(...)");
   throw error;
 }
 

@@ -6,15 +6,6 @@ local runtime = require "perilune.runtime"
 
 local pl = {}
 
--- The highest id that the embedding must hold: base vocabulary and special tokens.
-local function highest_id(tokenizer)
-  local highest = tokenizer.vocab_size - 1
-  for _, id in pairs(tokenizer.specials) do
-    if type(id) == "number" and id > highest then highest = id end
-  end
-  return highest
-end
-
 local function as_set(value)
   if type(value) == "number" then return { [value] = true }, tostring(value) end
   if type(value) ~= "table" then return nil end
@@ -60,7 +51,7 @@ end
 ---@return string[] warnings
 function pl.pairing(s, tokenizer)
   local errors, warnings = {}, {}
-  local highest = highest_id(tokenizer)
+  local highest = tokenizer.max_base_id   -- base vocabulary and special tokens
   if highest >= s.vocab_rows then
     errors[1] = ("tokenizer id %d has no embedding row (the model has %d): this tokenizer belongs to another model")
       :format(highest, s.vocab_rows)

@@ -27,6 +27,13 @@ local function finish(request, lost)
   return result
 end
 
+-- Ends what is left of an engine: requests are told, keys and values given back.
+local function abandon(engine)
+  engine:cancel_all()
+  engine:step()
+  engine:close()
+end
+
 --- Continues prompts. One in, one Result out; a list in, a list out in the same order. Options come
 --- from generation_config.json (config.json where that file is absent) unless given; the reference
 --- lists them. Without a limit anywhere, 128 new tokens. Giving temperature, top_k, top_p or min_p
@@ -60,13 +67,6 @@ end
 ---@class Stream
 local Stream = { __name = "Stream" }
 Stream.__index = Stream
-
--- Ends what is left of an engine: requests are told, keys and values given back.
-local function abandon(engine)
-  engine:cancel_all()
-  engine:step()
-  engine:close()
-end
 
 -- Userdata, because only userdata have finalizers here: a stream that is dropped ends at once, even
 -- while code compiled for its loop still refers to its request.

@@ -4,6 +4,7 @@ local core = require "perilune.core"
 local kind = require "perilune.kind"
 local raise = require "perilune.raise"
 local layout = require "perilune.layout"
+local padding = require "perilune.padding"
 
 local inputs = {}
 
@@ -119,6 +120,7 @@ function inputs.read(m, input, op, limit)
   end
   inputs.check_lengths(m, batch.lengths, limit, op)
   inputs.check_ids(m, batch_rows(batch), op)
+  if name ~= "Batch" then padding.remember(batch, rawget(m, "state_").family.padding) end
   return batch, view
 end
 

@@ -52,6 +52,22 @@ end
 
 core.extend("Tensor", Tensor)
 
+local Tokenizer = {}
+
+--- Prints every token of a text: id, piece, and the bytes it came from.
+---@param text string
+---@return Tokenizer self
+function Tokenizer:explain(text)
+  for i, token in ipairs(self:tokens(text)) do
+    local from = token.first and token.last and token.last >= token.first and ("%d-%d"):format(token.first, token.last) or ""
+    print(("%4d  %6d  %-16s %-9s %s%s"):format(i, token.id, token.piece, from,
+      from ~= "" and ("%q"):format(text:sub(token.first, token.last)) or "", token.special and "  special" or ""))
+  end
+  return self
+end
+
+core.extend("Tokenizer", Tokenizer)
+
 local inspect = {}
 
 --- "[token=7, hidden=768]": named sizes of a tensor.

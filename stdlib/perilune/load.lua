@@ -8,6 +8,7 @@ local family = require "perilune.family"
 local passes = require "perilune.passes"
 local runtime = require "perilune.runtime"
 local check = require "perilune.check"
+local padding = require "perilune.padding"
 local Model = require "perilune.model"
 
 local pl = {}
@@ -143,6 +144,7 @@ function pl.load(path, opts)
   local s = pl.prepare(path, o, "load")
   local tokenizer, reason = read_tokenizer(s, o.tokenizer)
   pair(s, tokenizer)
+  if tokenizer then padding.remember(tokenizer, s.family.padding) end
   if o.threads then core.set_threads(o.threads) end
   s.reachable = s.reachable or s.vocab_rows
   for _, plan in ipairs(pl.plans(s)) do plan:pack(o.on_progress) end
@@ -172,10 +174,9 @@ end
 function pl.estimate(path, opts)
   local s = pl.prepare(path, options.check(opts, spec, "estimate"), "estimate")
   local pool = runtime.pool(s)
-  local out = { weights = 0, cache_per_token = pool and pool.bytes_per_token or 0, workspace = 0, fits = {} }
+  local out = { cache_per_token = pool and pool.bytes_per_token or 0, workspace = 0, fits = {} }
   local plans = pl.plans(s)
-  out.weights = s.checkpoint.stored_bytes
-  if s.compute == "f32" and s.checkpoint.main_dtype ~= "f32" then out.weights = 2 * out.weights end
+  out.weights = s.checkpoint.stored_bytes   -- products widen stored weights as they read them
   for _, plan in ipairs(plans) do out.workspace = math.max(out.workspace, plan:arena_bytes(512, 16)) end
   for _, device in ipairs(core.devices()) do
     out.fits[device.name] = out.weights + out.workspace + 1024 * out.cache_per_token <= (device.free or 0)

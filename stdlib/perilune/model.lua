@@ -76,6 +76,20 @@ function Model:stream(input, opts) return generate.stream(self, input, opts) end
 ---@return table|table[] { logprob=, perplexity=, token_logprobs=, ids=, top= }
 function Model:score(texts, opts) return generate.score(self, texts, opts) end
 
+--- One vector a text, from the last hidden states.
+---@param texts any as forward takes it
+---@param opts table|nil { pooling="mean"|"first"|"last"|"pooled", normalize=false }
+---@return Tensor [batch, hidden]
+function Model:embed(texts, opts)
+  local o = options.check(opts, { pooling = { "mean", "first", "last", "pooled" }, normalize = "boolean" }, "embed")
+  local pooling = o.pooling or "mean"
+  local output = pooling == "pooled" and "pooled" or "last_hidden_state"
+  local out = forward.forward(self, texts, { outputs = { output } })
+  local x = out[output]
+  if pooling ~= "pooled" then x = out.batch[pooling](out.batch, x) end
+  return o.normalize and x / x:norm "hidden" or x
+end
+
 --- Keys and values that calls of forward share: `m:forward(ids, { cache = c })` continues where c ends.
 ---@param opts table|nil { rows=1 }
 ---@return Cache c c.length, c:fork(), c:crop(n), c:bytes()

@@ -22,8 +22,8 @@ inline constexpr int kLanes = 16;
 inline constexpr bool kFused = true;
 inline constexpr bool kBf16Dot = true;
 inline constexpr int kPanelWidth = 32;
-inline constexpr int kRowTile = 12;
-inline constexpr int kAttentionRows = 6;
+inline constexpr int kRowTile = 4;  // smaller tiles than avx512 has: they take long to compile
+inline constexpr int kAttentionRows = 2;
 inline constexpr std::int64_t kSteps = 192;
 
 template <class Function>
@@ -32,109 +32,109 @@ Vec each(Function function) {
   for (int i = 0; i < kLanes; ++i) out.lane[i] = function(i);
   return out;
 }
-inline Vec splat(float x) {
+[[gnu::noinline, maybe_unused]] Vec splat(float x) {
   return each([=](int) { return x; });
 }
-inline Vec zero() {
+[[gnu::noinline, maybe_unused]] Vec zero() {
   return splat(0);
 }
-inline Vec broadcast(const float* p) {
+[[gnu::noinline, maybe_unused]] Vec broadcast(const float* p) {
   return splat(*p);
 }
-inline Vec load(const float* p) {
+[[gnu::noinline, maybe_unused]] Vec load(const float* p) {
   return each([=](int i) { return p[i]; });
 }
-inline Vec load(const F16* p) {
+[[gnu::noinline, maybe_unused]] Vec load(const F16* p) {
   return each([=](int i) { return f16_to_f32(p[i].bits); });
 }
-inline Vec load(const Bf16* p) {
+[[gnu::noinline, maybe_unused]] Vec load(const Bf16* p) {
   return each([=](int i) { return bf16_to_f32(p[i].bits); });
 }
-inline void store(float* p, Vec x) {
+[[gnu::noinline, maybe_unused]] void store(float* p, Vec x) {
   for (int i = 0; i < kLanes; ++i) p[i] = x.lane[i];
 }
-inline PairVec load(const Bf16Pair* p) {
+[[gnu::noinline, maybe_unused]] PairVec load(const Bf16Pair* p) {
   PairVec out;
   for (int i = 0; i < kLanes; ++i) out.lane[i] = p[i].bits;
   return out;
 }
-inline PairVec broadcast(const Bf16Pair* p) {
+[[gnu::noinline, maybe_unused]] PairVec broadcast(const Bf16Pair* p) {
   PairVec out;
   for (int i = 0; i < kLanes; ++i) out.lane[i] = p->bits;
   return out;
 }
-inline float half_of(std::uint32_t pair, int which) {
+[[gnu::noinline, maybe_unused]] float half_of(std::uint32_t pair, int which) {
   return bf16_to_f32(static_cast<std::uint16_t>(pair >> (16 * which)));
 }
-inline Vec multiply_add(PairVec a, PairVec b, Vec c) {
+[[gnu::noinline, maybe_unused]] Vec multiply_add(PairVec a, PairVec b, Vec c) {
   return each([&](int i) {
     const float odd = std::fma(half_of(a.lane[i], 1), half_of(b.lane[i], 1), c.lane[i]);
     return std::fma(half_of(a.lane[i], 0), half_of(b.lane[i], 0), odd);
   });
 }
-inline Vec add(Vec a, Vec b) {
+[[gnu::noinline, maybe_unused]] Vec add(Vec a, Vec b) {
   return each([&](int i) { return a.lane[i] + b.lane[i]; });
 }
-inline Vec sub(Vec a, Vec b) {
+[[gnu::noinline, maybe_unused]] Vec sub(Vec a, Vec b) {
   return each([&](int i) { return a.lane[i] - b.lane[i]; });
 }
-inline Vec mul(Vec a, Vec b) {
+[[gnu::noinline, maybe_unused]] Vec mul(Vec a, Vec b) {
   return each([&](int i) { return a.lane[i] * b.lane[i]; });
 }
-inline Vec div(Vec a, Vec b) {
+[[gnu::noinline, maybe_unused]] Vec div(Vec a, Vec b) {
   return each([&](int i) { return a.lane[i] / b.lane[i]; });
 }
-inline Vec multiply_add(Vec a, Vec b, Vec c) {
+[[gnu::noinline, maybe_unused]] Vec multiply_add(Vec a, Vec b, Vec c) {
   return each([&](int i) { return std::fma(a.lane[i], b.lane[i], c.lane[i]); });
 }
-inline Vec smaller(Vec a, Vec b) {
+[[gnu::noinline, maybe_unused]] Vec smaller(Vec a, Vec b) {
   return each([&](int i) { return a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]; });
 }
-inline Vec larger(Vec a, Vec b) {
+[[gnu::noinline, maybe_unused]] Vec larger(Vec a, Vec b) {
   return each([&](int i) { return a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]; });
 }
-inline Vec magnitude(Vec x) {
+[[gnu::noinline, maybe_unused]] Vec magnitude(Vec x) {
   return each([&](int i) { return std::fabs(x.lane[i]); });
 }
-inline Vec with_sign(Vec magnitude_of, Vec sign_of) {
+[[gnu::noinline, maybe_unused]] Vec with_sign(Vec magnitude_of, Vec sign_of) {
   return each([&](int i) { return std::copysign(magnitude_of.lane[i], sign_of.lane[i]); });
 }
-inline Vec nearest(Vec x) {
+[[gnu::noinline, maybe_unused]] Vec nearest(Vec x) {
   return each([&](int i) { return std::nearbyint(x.lane[i]); });
 }
-inline Vec power_of_two(Vec n) {
+[[gnu::noinline, maybe_unused]] Vec power_of_two(Vec n) {
   return each([&](int i) {
     return n.lane[i] >= -126 ? std::ldexp(1.0f, static_cast<int>(n.lane[i])) : 0.0f;
   });
 }
-inline Mask less(Vec a, Vec b) {
+[[gnu::noinline, maybe_unused]] Mask less(Vec a, Vec b) {
   Mask out;
   for (int i = 0; i < kLanes; ++i) out.lane[i] = a.lane[i] < b.lane[i];
   return out;
 }
-inline Mask both(Mask a, Mask b) {
+[[gnu::noinline, maybe_unused]] Mask both(Mask a, Mask b) {
   for (int i = 0; i < kLanes; ++i) a.lane[i] = a.lane[i] && b.lane[i];
   return a;
 }
-inline Vec select(Mask mask, Vec yes, Vec no) {
+[[gnu::noinline, maybe_unused]] Vec select(Mask mask, Vec yes, Vec no) {
   return each([&](int i) { return mask.lane[i] ? yes.lane[i] : no.lane[i]; });
 }
-inline Vec lane_index() {
+[[gnu::noinline, maybe_unused]] Vec lane_index() {
   return each([](int i) { return static_cast<float>(i); });
 }
-inline Vec round_to_bf16(Vec x) {
+[[gnu::noinline, maybe_unused]] Vec round_to_bf16(Vec x) {
   return each([&](int i) { return bf16_to_f32(f32_to_bf16(x.lane[i])); });
 }
-inline float sum(Vec x) {
+[[gnu::noinline, maybe_unused]] float sum(Vec x) {
   for (int width = kLanes / 2; width > 0; width /= 2)
     for (int i = 0; i < width; ++i) x.lane[i] += x.lane[i + width];
   return x.lane[0];
 }
-inline float largest(Vec x) {
+[[gnu::noinline, maybe_unused]] float largest(Vec x) {
   for (int i = 1; i < kLanes; ++i) x.lane[0] = x.lane[i] > x.lane[0] ? x.lane[i] : x.lane[0];
   return x.lane[0];
 }
-inline float first(Vec x) {
+[[gnu::noinline, maybe_unused]] float first(Vec x) {
   return x.lane[0];
 }
 

@@ -181,3 +181,25 @@ t.test("a family of a script: mistakes in the table", function()
     pl.family { name = "x", model_types = { "llama" }, architectures = { Bar = "base" }, config = print, heads = { base = print }, decode = print }
   end, "llama", "already")
 end)
+
+t.test("a family of a script: its own pass on another model's files", function()
+  local llama = require "perilune.models.llama"
+  local quiet = {}
+  for key, value in pairs(llama) do quiet[key] = value end
+  quiet.name, quiet.model_types, quiet.architectures = "quiet", { "quiet" }, { QuietForCausalLM = "causal" }
+  quiet.heads = { causal = function(net, x) return net:softcap(llama.heads.causal(net, x), 5) end }
+  pl.family(quiet)
+  local folder = os.tmpname()
+  os.remove(folder)
+  assert(os.execute(("cp -r '%s' '%s'"):format(t.golden "llama-gqa", folder)))
+  local text = core.read_file(folder .. "/config.json"):gsub('"llama"', '"quiet"'):gsub("LlamaForCausalLM", "QuietForCausalLM")
+  core.write_file(folder .. "/config.json", text)
+  local m, plain = pl.load(folder, { compute = "f32" }), pl.load(t.golden "llama-gqa", { compute = "f32" })
+  os.execute(("rm -r '%s'"):format(folder))
+  t.equal(m.family, "quiet")
+  local ids = { { 1, 306, 353, 299 } }
+  local a, b = m:forward(ids).logits, plain:forward(ids).logits
+  t.ok(a:abs():max() <= 5)
+  t.equal(a:argmax("vocab"):tolist(), b:argmax("vocab"):tolist())
+  t.equal(#m:generate(ids[1], { max_new_tokens = 4, do_sample = false, eos_token_id = {} }).ids, 4)
+end)

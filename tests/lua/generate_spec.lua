@@ -234,3 +234,16 @@ t.test("golden: greedy and least lengths", function()
     end
   end
 end)
+
+t.test("a failing policy fails the call, and leaves nothing behind", function()
+  local used, steps = m:memory().cache, 0
+  t.raises_text(function()
+    m:generate(prompt, with { policy = function(queue)
+      steps = steps + 1
+      return steps < 3 and { queue[1] } or error "no more"
+    end })
+  end, "no more")
+  t.equal(steps, 3)
+  collectgarbage()
+  t.equal(m:memory().cache, used)
+end)

@@ -187,6 +187,27 @@ t.test("cache: chunks and forks, the same bits as at once", function()
   t.raises_text(function() m:forward(rows, { cache = c }) end, "1", "3")
 end)
 
+t.test("padded views go to the family's side", function()
+  local function first_mask(batch) return batch:padded().mask:at { batch = 1, seq = 1 }:item() end
+  local texts = { "The", "Once upon a time" }
+  t.equal(first_mask(m.tokenizer:encode(texts)), 0)                  -- a decoder: left
+  t.equal(first_mask(m:forward(texts).batch), 0)
+  t.equal(first_mask(pl.batch { { 1 }, { 1, 2 } }), 1)               -- no family: right
+  t.equal(m.tokenizer:encode(texts):padded({ side = "right" }).mask:at { batch = 1, seq = 1 }:item(), 1)
+  t.equal(first_mask(m.tokenizer:encode(texts):select { 1, 2 }), 0)
+end)
+
+t.test("embed: pooled hidden states", function()
+  local bert = pl.load(t.golden "bert-base", { compute = "f32" })
+  local two = { { 2, 181, 43, 3 }, { 2, 37, 71, 77, 17, 3 } }
+  local hidden = bert:forward(two)
+  t.ok(bert:embed(two):equal(hidden.batch:mean(hidden.last_hidden_state)))
+  t.ok(bert:embed(two, { pooling = "pooled" }):equal(hidden.pooled))
+  t.ok(bert:embed({ two[2] }):at { batch = 1 }:equal(bert:embed(two):at { batch = 2 }))
+  t.near(bert:embed(two, { normalize = true }):norm("hidden"):tolist(), { 1, 1 }, 1e-5)
+  t.raises_text(function() bert:embed(two, { pooling = "max" }) end, "max", "mean")
+end)
+
 t.test("limits name both numbers", function()
   local long = {}
   for i = 1, 513 do long[i] = 5 end

@@ -1,0 +1,67 @@
+---@meta
+-- What the engine itself gives: declarations for the reference, for ?name and for editors. Never run.
+
+---@class Batch
+---@field size integer rows
+---@field tokens integer of all rows together
+---@field ids Tensor i32 [token]
+---@field positions Tensor i32 [token], from 0
+---@field type_ids Tensor i32 [token], from 0
+---@field lengths integer[] tokens of every row
+---@field row_starts integer[] where every row starts, from 1
+---@field lost integer[] tokens that truncation dropped from every row
+---@field windows integer[] which input every row came from
+---@field tokenizer Tokenizer|nil what encoded it
+local Batch = {}
+
+--- One row.
+---@param i integer
+---@return table { ids=, length=, lost=, tokens=function }
+function Batch:row(i) end
+
+--- Iterates over rows: `for i, row in b:rows() do`.
+---@return fun(): integer, table
+function Batch:rows() end
+
+--- Rows in another order, or fewer.
+---@param list integer[] positions of rows
+---@return Batch
+function Batch:select(list) end
+
+--- The rows of both.
+---@param other Batch
+---@return Batch
+function Batch:concat(other) end
+
+--- The padded view: ids and mask [batch, seq], and the share of cells that is padding.
+---@param opts table|nil { side="left"|"right" (default: the family's), to="longest"|n, multiple_of=, pad_id= }
+---@return table { ids=, mask=, positions=, type_ids=, waste= }
+function Batch:padded(opts) end
+
+--- A ragged [token, …] of this batch as [batch, seq, …], zeros outside rows.
+---@param t Tensor
+---@param opts table|nil as padded takes them
+---@return Tensor
+function Batch:pad(t, opts) end
+
+--- A ragged [token, …] of this batch as one tensor a row.
+---@param t Tensor
+---@return Tensor[]
+function Batch:split(t) end
+
+--- The mean over every row's tokens.
+---@param t Tensor [token, …]
+---@return Tensor [batch, …]
+function Batch:mean(t) end
+
+--- Every row's first token.
+---@param t Tensor [token, …]
+---@return Tensor [batch, …]
+function Batch:first(t) end
+
+--- Every row's last token.
+---@param t Tensor [token, …]
+---@return Tensor [batch, …]
+function Batch:last(t) end
+
+return Batch

@@ -1,0 +1,25 @@
+---@meta
+-- What the engine itself gives: declarations for the reference, for ?name and for editors. Never run.
+
+---@class Request
+---@field id integer
+---@field state string "waiting", "running" or "done"
+---@field prompt_tokens integer
+local Request = {}
+
+--- Its events that nobody took yet; yields what is there and never steps: `for event in line:events() do`.
+---@return fun(): table event { kind="token"|"done"|"error"|"warning", text=, id= }
+function Request:events() end
+
+--- The result; nil until it is done.
+---@return table|nil Result
+function Request:result() end
+
+--- Ends it at the next chance.
+function Request:cancel() end
+
+--- Where the scheduler has it: "waiting", "prefill", "decode" or "done".
+---@return string
+function Request:wait_state() end
+
+return Request

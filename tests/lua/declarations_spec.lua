@@ -1,0 +1,72 @@
+-- The declarations in stdlib/perilune/types say exactly what the engine's userdata have, and every
+-- public function of the standard library is annotated.
+local pl = require "perilune"
+local core = require "perilune.core"
+local t = require "spec"
+
+local m = pl.load("scripts/models/tales", { compute = "f32" })
+local e = pl.engine(m)
+local request = e:submit("x", { max_new_tokens = 1 })
+
+local objects = {
+  { "tensor", "Tensor", pl.zeros({ 1 }, { axes = { "token" } }) },
+  { "batch", "Batch", pl.batch { { 1 } } },
+  { "tokenizer", "Tokenizer", m.tokenizer },
+  { "tokenizer", "Decoder", m.tokenizer:decoder() },
+  { "request", "Request", request },
+}
+
+local function read(path)
+  local file = assert(io.open(path))
+  local text = file:read "*a"
+  file:close()
+  return text
+end
+
+-- Names of a class: ---@field lines in its block, and its functions.
+local function declared(text, class)
+  local names = {}
+  local block = text:match("%-%-%-@class " .. class .. "\n(.-)local " .. class .. " =")
+  for name in (block or ""):gmatch "%-%-%-@field ([%w_]+)" do names[name] = true end
+  for name in text:gmatch("function " .. class .. "[:.]([%w_]+)") do names[name] = true end
+  return names
+end
+
+for _, object in ipairs(objects) do
+  t.test(object[2] .. ": declared and there", function()
+    local names = declared(read("stdlib/perilune/types/" .. object[1] .. ".lua"), object[2])
+    for name in pairs(declared(read "stdlib/perilune/inspect.lua", object[2])) do names[name] = true end
+    local there = {}
+    for _, name in ipairs(core.members(object[3])) do
+      there[name] = true
+      t.ok(names[name], object[2] .. "." .. name .. " is not declared")
+    end
+    for name in pairs(names) do t.ok(there[name], object[2] .. "." .. name .. " is declared and not there") end
+  end)
+end
+
+t.test("every public function has its annotations", function()
+  local missing = {}
+  for _, file in ipairs { "load", "check", "engine", "init", "model", "cache", "batch", "policy", "rope", "trace", "generate", "inspect",
+    "types/tensor", "types/batch", "types/tokenizer", "types/request", "types/functions" } do
+    local text = read("stdlib/perilune/" .. file .. ".lua")
+    local before = ""
+    for line in text:gmatch "[^\n]*" do
+      local class, name, arguments = line:match "^function ([%w_]+)[:.]([%w_]+)%((.-)%)"
+      if class and not name:find "^_" then
+        if not before:find "%-%-%- %S" then missing[#missing + 1] = file .. ": " .. class .. "." .. name .. " (what it does)" end
+        for argument in arguments:gmatch "[^%s,]+" do
+          if not before:find("---@param " .. argument, 1, true) and argument ~= "_" then
+            missing[#missing + 1] = file .. ": " .. class .. "." .. name .. " (" .. argument .. ")"
+          end
+        end
+      end
+      if line:find "^%-%-%-" then before = before .. line .. "\n" elseif line ~= "" then before = "" end
+    end
+  end
+  t.equal(missing, {})
+end)
+
+t.test("every public name is declared somewhere and exists", function()
+  for _, name in ipairs(getmetatable(pl).names()) do t.ok(pl[name] ~= nil, "pl." .. name) end
+end)
