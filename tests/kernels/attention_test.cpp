@@ -364,6 +364,30 @@ TEST_CASE("scores of minus infinity hide a key, and NaN in a seen value is not h
   }
 }
 
+TEST_CASE("a NaN in a value reaches the rows that see it, and no others") {
+  for (const KernelTable* table : tables_under_test())
+    for (const DType dtype : {DType::f32, DType::f16, DType::bf16})
+      for (const std::int64_t window : {0, 6, 40}) {
+        INFO(table->tier << " " << dtype_name(dtype) << " window " << window);
+        constexpr std::int64_t kTokens = 90, kSpoiled = 37;
+        const Setup s = {.dtype = dtype, .head_dim = 18, .window = window};
+        const Sequence sequence = make_sequence(s, kTokens, 5);
+        Sequence spoiled = sequence;
+        const auto at = static_cast<std::size_t>(kSpoiled * s.kv_heads * s.head_dim);
+        std::fill_n(spoiled.v.begin() + static_cast<std::ptrdiff_t>(at), s.kv_heads * s.head_dim,
+                    NAN);
+        const std::vector<float> clean = run_chunks(*table, s, sequence, kTokens);
+        const std::vector<float> bad = run_chunks(*table, s, spoiled, kTokens);
+        for (std::int64_t t = 0; t < kTokens; ++t) {
+          const bool seen = t >= kSpoiled && (window == 0 || t < kSpoiled + window);
+          for (std::int64_t i = 0; i < s.heads * s.head_dim; ++i) {
+            const auto j = static_cast<std::size_t>(t * s.heads * s.head_dim + i);
+            if (seen ? !std::isnan(bad[j]) : bad[j] != clean[j]) FAIL("token " << t);
+          }
+        }
+      }
+}
+
 TEST_CASE("attention weights are the softmax itself") {
   for (const KernelTable* table : tables_under_test())
     for (const Setup& s : setups()) {

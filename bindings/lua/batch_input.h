@@ -1,0 +1,20 @@
+// Rows and grids of ids as scripts write them.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "bindings/lua/types.h"
+
+namespace perilune::lua {
+
+using Rows32 = std::vector<std::vector<std::int32_t>>;
+using Rows64 = std::vector<std::vector<std::int64_t>>;
+
+/// Lists of whole numbers, or tensors of one axis.
+Rows32 to_rows(lua_State* L, int index, const char* op, const char* name);
+Rows64 widen(const Rows32& rows);
+/// Lists of lists (also of booleans, for masks), or a tensor [batch, seq].
+Rows32 to_grid(lua_State* L, int index, const char* op, const char* name);
+
+}  // namespace perilune::lua
