@@ -49,7 +49,7 @@ std::string script_frames(const std::string& traceback) {
   std::istringstream lines(traceback);
   std::string frames;
   for (std::string line; std::getline(lines, line);) {
-    if (line.rfind("\t", 0) != 0 || line.rfind("\t[C]", 0) == 0) continue;
+    if (line.rfind("\t", 0) != 0 || line.rfind("\t[", 0) == 0) continue;
     if (line.rfind("\tstdlib/perilune/", 0) == 0 || line.rfind("\t(command line):0", 0) == 0) {
       continue;
     }

@@ -27,9 +27,8 @@ local function environment(session)
     __index = function(_, name)
       local value = rawget(_G, name)
       if value ~= nil or always[name] or session.assigned[name] then return value end
-      local near = type(name) == "string" and core.nearest(name, known_names())
-      core.error { code = "argument", op = "session", message = tostring(name) .. " is not defined",
-        hint = near and 'did you mean "' .. near .. '"?' or nil }
+      local near = type(name) == "string" and #name > 1 and core.nearest(name, known_names())
+      error(tostring(name) .. " is not defined" .. (near and "; did you mean " .. near .. "?" or ""), 0)
     end,
     __newindex = function(_, name, value)
       session.assigned[name] = true
@@ -81,7 +80,7 @@ function Session:complete(text) return completion.complete(text, self) end
 local function own_frames(trace)
   local lines = {}
   for line in (trace or ""):gmatch "[^\n]+" do
-    if line:find "^\t" and not line:find("^\t%[C%]") and not line:find("^\tstdlib/perilune/") then lines[#lines + 1] = line end
+    if line:find "^\t" and not line:find("^\t%[") and not line:find("^\tstdlib/perilune/") then lines[#lines + 1] = line end
   end
   return table.concat(lines, "\n")
 end
