@@ -200,8 +200,11 @@ Value Net::rope(const Value& x, const Value& positions,
 kernels::Activation activation_by_name(const std::string& name) {
   static const std::pair<const char*, kernels::Activation> kNames[] = {
       {"gelu", kernels::Activation::gelu},
+      {"gelu_python", kernels::Activation::gelu},
       {"gelu_new", kernels::Activation::gelu_tanh},
       {"gelu_pytorch_tanh", kernels::Activation::gelu_tanh},
+      {"gelu_python_tanh", kernels::Activation::gelu_tanh},
+      {"gelu_accurate", kernels::Activation::gelu_tanh},
       {"gelu_fast", kernels::Activation::gelu_tanh},
       {"quick_gelu", kernels::Activation::quick_gelu},
       {"relu", kernels::Activation::relu},

@@ -44,6 +44,7 @@ struct GenerateOptions {
   std::vector<std::string> stop_strings;
   std::int64_t n = 1;  // outputs
   bool prompt_logprobs = false;
+  bool score_only = false;  // log-probabilities are kept for the score of several outputs alone
 };
 
 /// One sequence of a request.

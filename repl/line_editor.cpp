@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <clocale>
 #include <csignal>
 #include <cstdio>
@@ -29,6 +28,8 @@ std::string history_file() {
 }
 
 namespace {
+
+volatile std::sig_atomic_t g_interrupted = 0;
 
 ReadStatus read_plain(const std::string& prompt, std::string& line) {
   if (!prompt.empty()) {
@@ -162,12 +163,12 @@ struct LineEditor::Terminal {
   ReadStatus read(const std::string& text, std::string& line) {
     prompt = text;
     interrupted = false;
+    g_interrupted = 0;
     int count = 0;
     const char* typed = el_gets(edit, &count);
     if (interrupted) return ReadStatus::interrupted;
     if (typed == nullptr || count <= 0) {
-      if (typed == nullptr && count == -1 && errno == EINTR) return ReadStatus::interrupted;
-      return ReadStatus::end;
+      return g_interrupted != 0 ? ReadStatus::interrupted : ReadStatus::end;
     }
     line.assign(typed, static_cast<std::size_t>(count));
     while (!line.empty() && (line.back() == '\n' || line.back() == '\r')) line.pop_back();
@@ -191,6 +192,8 @@ struct LineEditor::Terminal {
 };
 
 #endif
+
+void note_interrupt(int) { g_interrupted = 1; }
 
 LineEditor::LineEditor(bool interactive, const std::string& history, Completer completer)
     : interactive_(interactive) {

@@ -41,6 +41,10 @@ class LineEditor {
   std::unique_ptr<Terminal> terminal_;
 };
 
+/// The handler of SIGINT while lines are read: a key that arrives before the terminal is set for
+/// editing drops the line as well.
+void note_interrupt(int signal);
+
 /// Where sessions keep their lines: $XDG_STATE_HOME/perilune/history (its folder is made),
 /// else ~/.perilune_history, else "".
 std::string history_file();

@@ -73,8 +73,8 @@ int describe_error(lua_State* L) {
   }
   if (text.empty()) {
     const char* message = lua_tostring(L, 1);
-    text = message != nullptr ? message
-                              : std::string("(error of type ") + luaL_typename(L, 1) + ")";
+    text =
+        message != nullptr ? message : std::string("(error of type ") + luaL_typename(L, 1) + ")";
   }
   if (traceback.empty()) {
     luaL_traceback(L, L, nullptr, 1);

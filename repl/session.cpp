@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
 #include <string>
 
@@ -121,6 +122,23 @@ bool push_session(lua_State* L, LineEditor& editor, bool interactive, const char
   return report_call(L, 1, 1);
 }
 
+// Between two lines Ctrl-C has nothing to stop, and must not end the session.
+class QuietBetweenLines {
+ public:
+  QuietBetweenLines() {
+    struct sigaction action {};
+    action.sa_handler = note_interrupt;
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, &previous_);
+  }
+  ~QuietBetweenLines() { sigaction(SIGINT, &previous_, nullptr); }
+  QuietBetweenLines(const QuietBetweenLines&) = delete;
+  QuietBetweenLines& operator=(const QuietBetweenLines&) = delete;
+
+ private:
+  struct sigaction previous_ {};
+};
+
 }  // namespace
 
 int run_session(lua_State* L, const char* version) {
@@ -135,6 +153,7 @@ int run_session(lua_State* L, const char* version) {
   if (!push_session(L, editor, interactive, version)) return 1;
   const Session session(L, lua_gettop(L));
   listener = &session;
+  const QuietBetweenLines quiet;
   for (std::string line;;) {
     std::fflush(stdout);
     const ReadStatus status = editor.read(session.prompt(), line);

@@ -15,14 +15,14 @@ namespace {
 
 /// Calls `read(index)` for each entry of a list, or once for a value alone.
 template <class Read>
-void each_entry(lua_State* L, int index, Read read) {
+void each_entry(lua_State* L, int index, const std::string& op, const std::string& name,
+                Read read) {
   if (!lua_istable(L, index)) {
     read(index, std::size_t{0});
     return;
   }
   const int table = absolute(L, index);
-  const std::size_t count = lua_objlen(L, table);
-  reserve_stack(L, 4);
+  const std::size_t count = list_length(L, table, op, name);
   for (std::size_t i = 1; i <= count; ++i) {
     lua_rawgeti(L, table, static_cast<int>(i));
     read(-1, i);
@@ -63,6 +63,28 @@ bool is_list(lua_State* L, int index) {
   if (lua_next(L, table) == 0) return true;
   lua_pop(L, 2);
   return false;
+}
+
+std::size_t list_length(lua_State* L, int index, const std::string& op, const std::string& name) {
+  const int table = absolute(L, index);
+  const std::size_t count = lua_objlen(L, table);
+  std::size_t found = 0;
+  reserve_stack(L, 4);
+  for (lua_pushnil(L); lua_next(L, table) != 0; lua_pop(L, 1)) {
+    ++found;
+    if (is_number(L, -2)) continue;
+    throw Error(ErrorCode::argument, op,
+                name + ": expected a list, got a table with the key " + describe_value(L, -2));
+  }
+  if (found == count) return count;
+  for (int entry = 1;; ++entry) {
+    lua_rawgeti(L, table, entry);
+    const bool empty = lua_isnil(L, -1);
+    lua_pop(L, 1);
+    if (!empty) continue;
+    throw Error(ErrorCode::argument, op,
+                name + ": the list has a hole: entry " + std::to_string(entry) + " is nil");
+  }
 }
 
 std::string to_text(lua_State* L, int index, const std::string& op, const std::string& name) {
@@ -119,7 +141,7 @@ DType to_dtype(lua_State* L, int index, const std::string& op, const std::string
 std::vector<std::string> to_texts(lua_State* L, int index, const std::string& op,
                                   const std::string& name) {
   std::vector<std::string> result;
-  each_entry(L, index, [&](int entry, std::size_t i) {
+  each_entry(L, index, op, name, [&](int entry, std::size_t i) {
     result.push_back(to_text(L, entry, op, entry_name(name, i)));
   });
   return result;
@@ -128,7 +150,7 @@ std::vector<std::string> to_texts(lua_State* L, int index, const std::string& op
 std::vector<std::int64_t> to_integers(lua_State* L, int index, const std::string& op,
                                       const std::string& name) {
   std::vector<std::int64_t> result;
-  each_entry(L, index, [&](int entry, std::size_t i) {
+  each_entry(L, index, op, name, [&](int entry, std::size_t i) {
     result.push_back(to_integer(L, entry, op, entry_name(name, i)));
   });
   return result;
@@ -137,7 +159,7 @@ std::vector<std::int64_t> to_integers(lua_State* L, int index, const std::string
 std::vector<std::int32_t> to_ids(lua_State* L, int index, const std::string& op,
                                  const std::string& name) {
   std::vector<std::int32_t> result;
-  each_entry(L, index, [&](int entry, std::size_t i) {
+  each_entry(L, index, op, name, [&](int entry, std::size_t i) {
     result.push_back(to_id(L, entry, op, entry_name(name, i)));
   });
   return result;
@@ -146,7 +168,7 @@ std::vector<std::int32_t> to_ids(lua_State* L, int index, const std::string& op,
 std::vector<double> to_numbers(lua_State* L, int index, const std::string& op,
                                const std::string& name) {
   std::vector<double> result;
-  each_entry(L, index, [&](int entry, std::size_t i) {
+  each_entry(L, index, op, name, [&](int entry, std::size_t i) {
     result.push_back(to_number(L, entry, op, entry_name(name, i)));
   });
   return result;

@@ -30,6 +30,9 @@ DType dtype_by_name(const std::string& name, const std::string& op);
 bool is_number(lua_State* L, int index);
 /// Whether the value is a table with entries 1..n (n may be 0) and nothing about named keys.
 bool is_list(lua_State* L, int index);
+/// Entries of the list at `index`; throws Error(argument) for holes and named keys, which would
+/// lose values.
+std::size_t list_length(lua_State* L, int index, const std::string& op, const std::string& name);
 
 /// A list, or one value alone as a list of one.
 std::vector<std::string> to_texts(lua_State* L, int index, const std::string& op,

@@ -39,10 +39,37 @@ std::shared_ptr<const Batch> with_wanted(lua_State* L, std::shared_ptr<const Bat
   return batch->with_rows(RowSelection::listed, std::move(wanted));
 }
 
-/// core.batch(rows, { positions=, type_ids=, labels=, rows=, tokenizer= })
+/// Appends option pairs to the rows and gives their type ids: 0 for a row's first part, 1 for its
+/// second. Empty without pairs.
+Rows64 append_pairs(lua_State* L, Options& options, Rows32& rows) {
+  Rows64 types;
+  if (!options.push("pairs")) return types;
+  const Rows32 second = to_rows(L, -1, "batch", "pairs");
+  lua_pop(L, 1);
+  if (second.size() != rows.size()) {
+    throw Error(ErrorCode::argument, "batch",
+                "option pairs has " + std::to_string(second.size()) + " rows, there are " +
+                    std::to_string(rows.size()));
+  }
+  if (options.has("type_ids")) {
+    throw Error(ErrorCode::option, "batch", "options pairs and type_ids contradict each other")
+        .hint("pairs says the type ids: 0 for the first part, 1 for the second");
+  }
+  for (std::size_t row = 0; row < rows.size(); ++row) {
+    types.emplace_back(rows[row].size(), 0);
+    rows[row].insert(rows[row].end(), second[row].begin(), second[row].end());
+    types.back().resize(rows[row].size(), 1);
+  }
+  return types;
+}
+
+/// core.batch(rows, { pairs=, positions=, type_ids=, labels=, rows=, tokenizer= })
 int make_batch(lua_State* L) {
-  auto batch = Batch::make(state(L).context, to_rows(L, 1, "batch", "rows"));
+  Rows32 given = to_rows(L, 1, "batch", "rows");
   Options options(L, 2, "batch");
+  const Rows64 types = append_pairs(L, options, given);
+  auto batch = Batch::make(state(L).context, given);
+  if (!types.empty()) batch = batch->with_type_ids(types);
   if (options.push("positions")) {
     batch = batch->with_positions(widen(to_rows(L, -1, "batch", "positions")));
     lua_pop(L, 1);
@@ -138,6 +165,37 @@ int windows(lua_State* L) {
     list.push_back(batch->facts()[r].source + 1);
   }
   push_list(L, list);
+  return 1;
+}
+
+int labels(lua_State* L) {
+  const auto& lists = batch_of(L, "labels")->labels();
+  if (lists.empty()) return 0;
+  lua_createtable(L, static_cast<int>(lists.size()), 0);
+  int position = 0;
+  for (const auto& row : lists) {
+    push_list(L, row);
+    lua_rawseti(L, -2, ++position);
+  }
+  return 1;
+}
+
+/// Which tokens the batch itself asks answers for: "last", "all", lists of positions, or nil.
+int wanted(lua_State* L) {
+  const auto& batch = batch_of(L, "wanted");
+  switch (batch->row_selection()) {
+    case RowSelection::last: push_text(L, "last"); return 1;
+    case RowSelection::all: push_text(L, "all"); return 1;
+    case RowSelection::listed: break;
+    default: return 0;
+  }
+  lua_createtable(L, static_cast<int>(batch->wanted().size()), 0);
+  int position = 0;
+  for (std::vector<std::int64_t> row : batch->wanted()) {
+    for (std::int64_t& offset : row) ++offset;
+    push_list(L, row);
+    lua_rawseti(L, -2, ++position);
+  }
   return 1;
 }
 
@@ -390,6 +448,8 @@ void add_batch(lua_State* L) {
       {"row_starts", guarded<row_starts>},
       {"lost", guarded<lost>},
       {"windows", guarded<windows>},
+      {"labels", guarded<labels>},
+      {"wanted", guarded<wanted>},
       {"tokenizer", guarded<tokenizer>},
   };
   constexpr Member kOperators[] = {{"__tostring", guarded<tostring>}};

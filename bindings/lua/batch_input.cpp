@@ -32,7 +32,7 @@ std::vector<std::int32_t> row_of_tensor(const Tensor& tensor, const char* op,
 Rows32 to_rows(lua_State* L, int index, const char* op, const char* name) {
   expect_table(L, index, op, name);
   const int table = absolute(L, index);
-  const int count = static_cast<int>(lua_objlen(L, table));
+  const int count = static_cast<int>(list_length(L, table, op, name));
   Rows32 rows;
   for (int i = 1; i <= count; ++i) {
     lua_rawgeti(L, table, i);

@@ -161,7 +161,6 @@ void reserve(BoundPass& bound, const std::string& op) {
     const bool self = !bound.writes_self || cache.reserve(batch.rows().length(index));
     const bool cross = !bound.writes_cross || cache.reserve_cross(bound.cross_lengths[row]);
     if (self && cross) continue;
-    bound.rollback();
     throw Error(ErrorCode::memory, op,
                 "the cache is full: row " + std::to_string(row + 1) + " needs room for " +
                     std::to_string(self ? bound.cross_lengths[row] : batch.rows().length(index)) +
@@ -173,7 +172,9 @@ void reserve(BoundPass& bound, const std::string& op) {
 
 }  // namespace
 
-void BoundPass::commit() {
+void BoundPass::finish() {
+  if (!commits) return rollback();
+  finished_ = true;
   for (std::size_t row = 0; row < caches.size(); ++row) {
     if (writes_self) {
       caches[row]->commit(binding->batch().rows().length(static_cast<std::int64_t>(row)));
@@ -183,7 +184,12 @@ void BoundPass::commit() {
 }
 
 void BoundPass::rollback() {
+  finished_ = true;
   for (const SequencePointer& cache : caches) cache->rollback();
+}
+
+BoundPass::~BoundPass() {
+  if (!finished_) rollback();  // nothing to do where it was moved from: no caches
 }
 
 BoundPass bind_pass(lua_State* L, Options& options, std::shared_ptr<const Batch> batch,

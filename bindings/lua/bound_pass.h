@@ -9,15 +9,23 @@
 namespace perilune::lua {
 
 struct BoundPass {
+  BoundPass() = default;
+  BoundPass(BoundPass&&) = default;
+  BoundPass& operator=(BoundPass&&) = delete;
+  /// What was reserved and neither committed nor rolled back is given back.
+  ~BoundPass();
+
   std::shared_ptr<PassBinding> binding;
   std::vector<SequencePointer> caches;  // one a row, or none
   bool writes_self = false, writes_cross = false, commits = true;
   std::vector<std::int64_t> cross_lengths;  // per row, of the encoded input
 
-  /// Makes what was written part of the caches.
-  void commit();
-  /// Gives reserved room back.
+  /// Makes what was written part of the caches, or gives the room back (commit=false).
+  void finish();
+
+ private:
   void rollback();
+  bool finished_ = false;
 };
 
 /// Reads caches=, cache=, inputs=, rows=, commit= and reserves room. `writes_self` and

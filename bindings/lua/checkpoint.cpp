@@ -1,4 +1,8 @@
 // Checkpoint: named weights of a folder.
+#include <algorithm>
+#include <cstdio>
+#include <set>
+
 #include "bindings/lua/tensor_value.h"
 
 namespace perilune::lua {
@@ -126,6 +130,51 @@ int tensor(lua_State* L) {
   return 1;
 }
 
+/// FNV-1a over words, with the high bits folded back.
+struct Hash {
+  std::uint64_t value = 14695981039346656037ULL;
+  void mix(std::uint64_t word) {
+    value = (value ^ word) * 1099511628211ULL;
+    value ^= value >> 29;
+  }
+};
+
+void mix_tensor(Hash& hash, const TensorFile& file, const StoredTensor& stored,
+                std::vector<std::uint64_t>& block) {
+  for (const char letter : stored.name + " " + stored.type) {
+    hash.mix(static_cast<unsigned char>(letter));
+  }
+  for (const std::int64_t size : stored.sizes) hash.mix(static_cast<std::uint64_t>(size));
+  const std::uint64_t total = stored.end - stored.begin;
+  for (std::uint64_t at = 0; at < total;) {
+    const auto count = static_cast<std::size_t>(
+        std::min<std::uint64_t>(total - at, block.size() * sizeof(std::uint64_t)));
+    const std::size_t words = (count + 7) / 8;
+    block[words - 1] = 0;
+    file.read(stored, at, count, block.data());
+    for (std::size_t i = 0; i < words; ++i) hash.mix(block[i]);
+    at += count;
+  }
+}
+
+/// All stored names, types, sizes and bytes as 16 hexadecimal digits.
+int fingerprint(lua_State* L) {
+  auto& checkpoint = open_checkpoint(L, "fingerprint");
+  Hash hash;
+  std::set<std::string> seen;
+  std::vector<std::uint64_t> block(std::size_t{1} << 17);
+  for (const std::string& name : checkpoint.names()) {
+    const auto view = checkpoint.find(name);
+    if (!view || !seen.insert(view->stored_name).second) continue;
+    const StoredTensor* stored = view->file->find(view->stored_name);
+    if (stored != nullptr) mix_tensor(hash, *view->file, *stored, block);
+  }
+  char text[17];
+  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash.value));
+  push_text(L, text);
+  return 1;
+}
+
 int close(lua_State* L) {
   self<CheckpointObject>(L, "close").checkpoint = nullptr;
   return 0;
@@ -163,6 +212,7 @@ void add_checkpoint(lua_State* L) {
       {"names", guarded<names>},   {"unread", guarded<unread>},
       {"touch", guarded<touch>},   {"packed_bytes", guarded<packed_bytes>},
       {"tensor", guarded<tensor>}, {"close", guarded<close>},
+      {"fingerprint", guarded<fingerprint>},
   };
   constexpr Member kGetters[] = {
       {"main_dtype", guarded<main_dtype>},

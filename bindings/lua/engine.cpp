@@ -1,4 +1,6 @@
 // core.engine: the scheduler, with a policy and hooks written in Lua.
+#include <cmath>
+
 #include "bindings/lua/serving.h"
 #include "bindings/lua/tensor_value.h"
 
@@ -16,12 +18,12 @@ EngineObject& open_engine(lua_State* L, const char* op) {
 
 /// The environment table that the engine and its requests share; the engine is on top.
 void make_environment(lua_State* L, int policy) {
-  lua_createtable(L, 0, 6);
+  lua_createtable(L, 0, 7);
   lua_pushvalue(L, -2);
   lua_setfield(L, -2, "engine");
   lua_pushvalue(L, policy);
   lua_setfield(L, -2, "policy");
-  for (const char* name : {"hooks", "entries", "requests"}) {
+  for (const char* name : {"hooks", "entries", "tags", "requests"}) {
     lua_newtable(L);
     if (std::string(name) == "requests") {
       lua_createtable(L, 0, 1);
@@ -71,6 +73,10 @@ void read_sampling(lua_State* L, GenerateOptions& generate) {
   generate.max_new_tokens = options.integer("max_new_tokens").value_or(0);
   generate.prompt_logprobs = options.boolean("prompt_logprobs").value_or(false);
   generate.n = options.integer("n").value_or(1);
+  if (generate.n > 1 && sampling.logprobs < 0) {
+    sampling.logprobs = 0;
+    generate.score_only = true;
+  }
   options.done();
 }
 
@@ -112,6 +118,23 @@ void read_forward(Options& options, Request& request) {
   }
 }
 
+/// A text as it is; any other value waits in the environment table under a name made for it.
+std::string read_tag(lua_State* L, Options& options, EngineObject& engine) {
+  if (!options.push("tag")) return "";
+  std::string name;
+  if (lua_type(L, -1) == LUA_TSTRING) {
+    name = to_text(L, -1, options.op(), options.label("tag"));
+  } else {
+    name = std::string(kTagMark) + std::to_string(++engine.tags);
+    push_shared(L, "tags");
+    lua_pushvalue(L, -2);
+    lua_setfield(L, -2, name.c_str());
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  return name;
+}
+
 int submit(lua_State* L) {
   EngineObject& engine = open_engine(L, "submit");
   Options options(L, 2, "submit");
@@ -130,7 +153,7 @@ int submit(lua_State* L) {
   request->priority = options.integer("priority").value_or(0);
   request->deadline_ms = options.number("deadline_ms").value_or(0.0);
   request->client = options.text("client").value_or("");
-  request->tag = options.text("tag").value_or("");
+  request->tag = read_tag(L, options, engine);
   lua_newtable(L);
   const bool hooked = read_hooks(L, options, engine, *request);
   options.done();
@@ -168,6 +191,12 @@ void tidy(lua_State* L, EngineObject& engine) {
       lua_pop(L, 1);
     }
     forget_entry(L, request.id);
+    if (request.tag.rfind(kTagMark, 0) == 0) {
+      push_shared(L, "tags");
+      lua_pushnil(L);
+      lua_setfield(L, -2, request.tag.c_str());
+      lua_pop(L, 1);
+    }
     entry = request.events.empty() ? engine.requests.erase(entry) : std::next(entry);
   }
 }
@@ -186,16 +215,34 @@ void refuse_nested(const EngineObject& engine, const char* op) {
   }
 }
 
+int push_step(lua_State* L, const StepResult& result) {
+  lua_createtable(L, 0, 6);
+  set_field(L, "tokens", result.tokens);
+  set_field(L, "rows", result.rows);
+  set_field(L, "ms", result.ms);
+  set_field(L, "idle", result.idle);
+  set_field(L, "pending", result.pending);
+  if (result.wait_ms > 0) set_field(L, "wait_ms", result.wait_ms);
+  return 1;
+}
+
+/// A step whose budget was spent before it began: a frame that is late, not a mistake.
+StepResult spent(const Scheduler& scheduler) {
+  StepResult result;
+  result.idle = scheduler.idle();
+  return result;
+}
+
 int step(lua_State* L) {
   EngineObject& engine = open_engine(L, "step");
   Options options(L, 2, "step");
   const auto budget = options.number("budget_ms");
   options.done();
-  if (budget && !(*budget > 0)) {
-    throw Error(ErrorCode::option, "step", "option budget_ms: a number above 0")
-        .hint("without budget_ms, one pass runs");
+  if (budget && std::isnan(*budget)) {
+    throw Error(ErrorCode::option, "step", "option budget_ms: expected a number, got nan");
   }
   refuse_nested(engine, "step");
+  if (budget && *budget <= 0) return push_step(L, spent(*engine.scheduler));
   StepResult result;
   try {
     const Stepping stepping(engine);
@@ -213,14 +260,7 @@ int step(lua_State* L) {
     throw;
   }
   tidy(L, engine);
-  lua_createtable(L, 0, 6);
-  set_field(L, "tokens", result.tokens);
-  set_field(L, "rows", result.rows);
-  set_field(L, "ms", result.ms);
-  set_field(L, "idle", result.idle);
-  set_field(L, "pending", result.pending);
-  if (result.wait_ms > 0) set_field(L, "wait_ms", result.wait_ms);
-  return 1;
+  return push_step(L, result);
 }
 
 /// Iterator over (request, event): index 1 is the engine (the generic for's state).
@@ -288,6 +328,12 @@ int idle(lua_State* L) {
   return 1;
 }
 
+/// Whether the call comes from inside the engine's own step: a policy, a callback of a request.
+int stepping(lua_State* L) {
+  lua_pushboolean(L, self<EngineObject>(L, "stepping").stepping ? 1 : 0);
+  return 1;
+}
+
 int set_more(lua_State* L) {
   open_engine(L, "set_more").scheduler->set_more(to_boolean(L, 2, "set_more", "more"));
   return 0;
@@ -301,7 +347,7 @@ int close(lua_State* L) {
   engine.scheduler = nullptr;
   engine.requests.clear();
   lua_getfenv(L, 1);
-  for (const char* name : {"hooks", "entries"}) {
+  for (const char* name : {"hooks", "entries", "tags"}) {
     lua_newtable(L);
     lua_setfield(L, -2, name);
   }
@@ -327,6 +373,7 @@ void add_engine(lua_State* L) {
       {"events", guarded<events>},      {"set_policy", guarded_once<set_policy>},
       {"stats", guarded<stats>},        {"cancel_all", guarded_once<cancel_all>},
       {"idle", guarded<idle>},          {"set_more", guarded<set_more>},
+      {"stepping", guarded<stepping>},
       {"close", guarded_once<close>},
   };
   constexpr Member kOperators[] = {{"__tostring", guarded<tostring>}};

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 
 #include "bindings/lua/types.h"
 #include "engine/file.h"
@@ -162,6 +163,15 @@ int folder(lua_State* L) {
   return 1;
 }
 
+/// Makes a folder and those above it; one that is there is fine.
+int make_directory(lua_State* L) {
+  const std::string path = to_text(L, 1, "make_directory", "path");
+  std::error_code problem;
+  std::filesystem::create_directories(path, problem);
+  if (!problem) return 0;
+  throw Error(ErrorCode::file, "make_directory", path + ": " + problem.message());
+}
+
 int list_directory(lua_State* L) {
   const std::string path = to_text(L, 1, "list_directory", "path");
   DIR* handle = opendir(path.c_str());
@@ -220,6 +230,7 @@ void add_file_functions(lua_State* L) {
       {"file_exists", guarded<exists>},
       {"folder_exists", guarded<folder>},
       {"list_directory", guarded<list_directory>},
+      {"make_directory", guarded<make_directory>},
   };
   set_functions(L, kFunctions);
 }

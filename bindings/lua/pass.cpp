@@ -150,11 +150,7 @@ int finish_eager(lua_State* L, PassObject& object) {
     lua_setfield(L, -2, path.c_str());
   }
   lua_setfield(L, -2, "kept");
-  if (object.bound->commits) {
-    object.bound->commit();
-  } else {
-    object.bound->rollback();
-  }
+  object.bound->finish();
   return 1;
 }
 

@@ -1,4 +1,6 @@
 // Plan and core.execute: a program made ready, and one run of it. And the pool of caches.
+#include <cstring>
+
 #include "bindings/lua/bound_pass.h"
 #include "bindings/lua/tensor_value.h"
 
@@ -93,23 +95,14 @@ int execute(lua_State* L) {
   auto execution = std::move(object.execution);
   object.execution = nullptr;
   if (execution == nullptr) execution = std::make_shared<Execution>(object.plan);
+  execution->bind(bound.binding);
+  (void)execution->run();
   lua_newtable(L);
-  try {
-    execution->bind(bound.binding);
-    (void)execution->run();
-    for (const std::string& name : execution->output_names()) {
-      push_value(L, Value::of(execution->output(name).copy()));
-      lua_setfield(L, -2, name.c_str());
-    }
-  } catch (...) {
-    bound.rollback();
-    throw;
+  for (const std::string& name : execution->output_names()) {
+    push_value(L, Value::of(execution->output(name).copy()));
+    lua_setfield(L, -2, name.c_str());
   }
-  if (bound.commits) {
-    bound.commit();
-  } else {
-    bound.rollback();
-  }
+  bound.finish();
   object.execution = std::move(execution);
   return 1;
 }
@@ -218,6 +211,67 @@ int sequence_clear(lua_State* L) {
   return 0;
 }
 
+int sequence_groups(lua_State* L) {
+  push_integer(L, static_cast<std::int64_t>(
+                      self<SequencePointer>(L, "groups")->cache()->layout().groups().size()));
+  return 1;
+}
+
+/// sequence:pages(group): their bytes as u8 [page, byte], for files.
+int sequence_pages(lua_State* L) {
+  const auto sequence = self<SequencePointer>(L, "pages");
+  const auto& groups = sequence->cache()->layout().groups();
+  const std::int64_t group = to_position(to_integer(L, 2, "pages", "group"),
+                                         static_cast<std::int64_t>(groups.size()), "pages", "group");
+  const auto bytes = static_cast<std::size_t>(groups[static_cast<std::size_t>(group)].page_bytes);
+  const auto& pages = sequence->pages(static_cast<int>(group));
+  const Shape shape{Axis{"page", static_cast<std::int64_t>(pages.size()), 0},
+                    Axis{"byte", static_cast<std::int64_t>(bytes), 0}};
+  Tensor made = Tensor::zeros(state(L).context, DType::u8, shape);
+  auto* to = made.as<std::uint8_t>();
+  for (std::size_t i = 0; i < pages.size(); ++i) {
+    if (pages[i] != nullptr) std::memcpy(to + i * bytes, pages[i], bytes);
+  }
+  push_value(L, Value::of(std::move(made)));
+  return 1;
+}
+
+Error wrong_file(const std::string& what) {
+  return Error(ErrorCode::format, "cache_load", "the file does not fit: " + what);
+}
+
+/// sequence:restore(length, { pages of every group }): an empty sequence as it was in a file.
+int sequence_restore(lua_State* L) {
+  const auto sequence = self<SequencePointer>(L, "restore");
+  const std::int64_t length = to_integer(L, 2, "restore", "length");
+  const auto stored = to_tensors(L, 3, "restore", "pages");
+  const auto& groups = sequence->cache()->layout().groups();
+  if (sequence->length() != 0 || length < 0) throw wrong_file("its length");
+  if (stored.size() != groups.size()) throw wrong_file("the number of its layer groups");
+  if (!sequence->reserve(length)) {
+    throw Error(
+        ErrorCode::memory, "cache_load",
+        "no room for " + std::to_string(length) + " positions among the model's keys and values");
+  }
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    const auto& pages = sequence->pages(static_cast<int>(g));
+    const Shape& shape = stored[g].shape();
+    if (stored[g].dtype() != DType::u8 || shape.rank() != 2 ||
+        shape.size(0) != static_cast<std::int64_t>(pages.size()) ||
+        shape.size(1) != groups[g].page_bytes) {
+      sequence->rollback();
+      throw wrong_file("the size of its pages");
+    }
+    const auto bytes = static_cast<std::size_t>(groups[g].page_bytes);
+    const Tensor whole = stored[g].copy();
+    for (std::size_t i = 0; i < pages.size(); ++i) {
+      if (pages[i] != nullptr) std::memcpy(pages[i], whole.as<std::uint8_t>() + i * bytes, bytes);
+    }
+  }
+  sequence->commit(length);
+  return 0;
+}
+
 int sequence_bytes(lua_State* L) {
   push_integer(L, self<SequencePointer>(L, "bytes")->bytes());
   return 1;
@@ -257,6 +311,9 @@ void add_cache(lua_State* L) {
       {"crop", guarded_once<sequence_crop>},
       {"clear", guarded_once<sequence_clear>},
       {"bytes", guarded<sequence_bytes>},
+      {"groups", guarded<sequence_groups>},
+      {"pages", guarded<sequence_pages>},
+      {"restore", guarded_once<sequence_restore>},
   };
   constexpr Member kSequenceGetters[] = {
       {"length", guarded<sequence_length>},

@@ -39,7 +39,14 @@ void push_entry(lua_State* L, int entries, const QueueEntry& entry) {
     set_field(L, "priority", entry.priority);
     if (entry.deadline_ms > 0) set_field(L, "deadline_ms", entry.deadline_ms);
     if (!entry.client.empty()) set_field(L, "client", entry.client);
-    if (!entry.tag.empty()) set_field(L, "tag", entry.tag);
+    if (entry.tag.rfind(kTagMark, 0) == 0) {
+      push_shared(L, "tags");
+      lua_getfield(L, -1, entry.tag.c_str());
+      lua_remove(L, -2);
+      lua_setfield(L, -2, "tag");
+    } else if (!entry.tag.empty()) {
+      set_field(L, "tag", entry.tag);
+    }
     lua_pushnumber(L, static_cast<double>(entry.id));
     lua_pushvalue(L, -2);
     lua_rawset(L, entries);

@@ -50,6 +50,12 @@ void push_hook_state(lua_State* L, EngineObject& engine, const Request& request)
     lua_rawseti(L, hooks, static_cast<int>(sequence.output_index) + 1);
   }
   lua_getfield(L, -1, "ids");
+  if (!lua_istable(L, -1)) {  // a script took it out of its state
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -3, "ids");
+  }
   for (std::size_t i = lua_objlen(L, -1); i < sequence.ids.size(); ++i) {
     push_integer(L, sequence.ids[i]);
     lua_rawseti(L, -2, static_cast<int>(i) + 1);
@@ -219,14 +225,19 @@ void push_logprobs(lua_State* L, const Sequence& sequence) {
   }
 }
 
-/// Sets text, ids, finish_reason, stop and log-probabilities in the table on top.
+/// Sets text, ids, stop, the score among several answers (their log-probability) and log-probabilities in the table on top.
 void set_sequence(lua_State* L, const Request& request, const Sequence& sequence) {
   if (request.tokenizer != nullptr) set_field(L, "text", sequence.text);
   const auto begin = sequence.ids.begin() + static_cast<std::ptrdiff_t>(request.prompt_tokens);
   push_list(L, std::vector<std::int32_t>(begin, sequence.ids.end()));
   lua_setfield(L, -2, "ids");
   if (!sequence.stop.empty()) set_field(L, "stop", sequence.stop);
-  push_logprobs(L, sequence);
+  if (request.options.n > 1) {
+    double score = 0;
+    for (const float logprob : sequence.logprobs) score += static_cast<double>(logprob);
+    set_field(L, "score", score);
+  }
+  if (!request.options.score_only) push_logprobs(L, sequence);
 }
 
 double milliseconds(double from, double to) {
@@ -246,9 +257,8 @@ void set_timings(lua_State* L, const Request& request) {
   set_field(L, "queued_ms", milliseconds(times.submitted, first_run));
   set_field(L, "prefill_ms", milliseconds(first_run, first_token));
   set_field(L, "decode_ms", decode);
-  if (decode > 0 && tokens > 0) {
-    set_field(L, "tokens_per_s", static_cast<double>(tokens) / decode * 1e3);
-  }
+  const bool measured = decode > 0 && tokens > 0;
+  set_field(L, "tokens_per_s", measured ? static_cast<double>(tokens) / decode * 1e3 : 0.0);
   lua_setfield(L, -2, "timings");
 }
 

@@ -23,6 +23,9 @@ class EngineFrame {
   lua_State* previous_;
 };
 
+/// Begins the name under which a tag that is no text is kept.
+inline constexpr const char* kTagMark = "\1";
+
 /// The state that callbacks run on; throws Error(state) outside of the engine's own calls.
 lua_State* frame_state(const EngineObject& engine, const char* op);
 /// Pushes field `name` of the environment table shared by the engine and its requests.

@@ -156,8 +156,10 @@ int to(lua_State* L) {
   try {
     push_value(L, Value::of(tensor.to(tensor.context()->device(name))));
   } catch (Error& error) {
-    if (error.hint().empty()) {
-      error.hint("dtypes are f32, f16, bf16, i32, i64, u8, i8, bool");
+    if (name.rfind("cuda", 0) != 0) {
+      error.hint(
+          "to takes a dtype (f32, f16, bf16, i32, i64, u8, i8, bool) or a device (cpu, cuda, "
+          "cuda:0)");
     }
     throw;
   }

@@ -118,6 +118,9 @@ int random(lua_State* L) {
   const double low = options.number("low").value_or(0.0);
   const double high = options.number("high").value_or(1.0);
   const Shape shape = shape_of_sizes(L, "random", options);
+  if (!(low <= high) || !std::isfinite(high - low)) {
+    throw Error(ErrorCode::option, "random", "options low and high: two numbers, low at most high");
+  }
   options.done();
   Tensor made = Tensor::make(state(L).context, DType::f32, shape);
   const std::int64_t count = made.elements();

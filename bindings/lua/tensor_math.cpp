@@ -194,22 +194,32 @@ int matmul(lua_State* L) {
   return 1;
 }
 
-/// Positions as scripts count, as offsets.
-Value to_offsets(lua_State* L, int index, const std::string& axis) {
+/// Positions along an axis as scripts count, as offsets.
+Value to_offsets(lua_State* L, int index, const Axis& along) {
+  const std::string& axis = along.name;
   const bool ids = tensor_ops::is_id_axis(axis);
   if (const Value* given = test_object<Value>(L, index)) {
     return ids ? *given : tensor_ops::scalar(Binary::subtract, *given, 1.0);
   }
   std::vector<std::int64_t> list = to_integers(L, index, "gather", "positions");
-  for (std::int64_t& position : list) position -= ids ? 0 : 1;
+  for (std::int64_t& position : list) {
+    if (ids) continue;
+    if (along.symbolic() && position > 0) {
+      --position;
+    } else {
+      position = to_position(position, along.size, "gather", axis);
+    }
+  }
   const Shape shape{Axis{axis, static_cast<std::int64_t>(list.size()), 0}};
   return Value::of(Tensor::from(state(L).context, std::span<const std::int64_t>(list), shape));
 }
 
 int gather(lua_State* L) {
   const Value& value = self<Value>(L, "gather");
-  const std::string axis = to_text(L, 2, "gather", "axis");
-  const Value offsets = to_offsets(L, 3, axis);
+  const int named = lua_type(L, 3) == LUA_TSTRING ? 3 : 2;  // either order
+  const std::string axis = to_text(L, named, "gather", "axis");
+  const Shape& shape = value.spec.shape;
+  const Value offsets = to_offsets(L, 5 - named, shape.axis(shape.index("gather", axis)));
   push_value(L, tensor_ops::gather(value, axis, offsets, note_place(L, value)));
   return 1;
 }

@@ -16,6 +16,7 @@ constexpr std::int64_t kWhole = 8;  // axes up to this size are shown whole
 constexpr int kMaxLines = 12;
 
 std::string number_text(double value) {
+  if (std::isnan(value)) return "nan";  // whatever its sign
   char text[32];
   if (value == std::floor(value) && std::abs(value) < 1e7) {
     std::snprintf(text, sizeof text, "%.0f", value);

@@ -148,6 +148,10 @@ struct ListReader {
     return depth < axes.size() && axes[depth] != "batch" ? axes[depth] : "row";
   }
 
+  std::string list_name(std::size_t depth, std::size_t row) const {
+    return depth == 0 ? "data" : row_name(depth - 1) + " " + std::to_string(row);
+  }
+
   [[noreturn]] void ragged(std::size_t depth, std::size_t row, std::size_t got) const {
     const std::string name = depth == 0 ? "row" : row_name(depth - 1);
     throw Error(ErrorCode::shape, op,
@@ -180,7 +184,7 @@ struct ListReader {
   void read(std::size_t depth, std::size_t row) {
     reserve_stack(L, 4);
     if (!lua_istable(L, -1)) return leaf(depth, row);
-    const std::size_t count = lua_objlen(L, -1);
+    const std::size_t count = list_length(L, -1, op, list_name(depth, row));
     if (depth >= static_cast<std::size_t>(kernels::kMaxAxes)) {
       throw Error(ErrorCode::shape, op, "lists are nested deeper than the six axes of a tensor");
     }

@@ -122,11 +122,13 @@ struct TypeName<SequencePointer> {
 ///   engine    the engine's userdata         policy    as given
 ///   requests  id -> userdata, weak          hooks     id -> { processors=, stop_when=, ... }
 ///   entries   id -> a policy's queue entry
+///   tags      a request's name for its tag -> the tag, where it is no text
 struct EngineObject {
   std::unique_ptr<Scheduler> scheduler;              // null after close()
   std::map<std::uint64_t, RequestPointer> requests;  // not done, or with events to deliver
   lua_State* frame = nullptr;  // where index 1 is the engine or one of its requests; else null
   bool stepping = false;
+  std::uint64_t tags = 0;  // how many tags that are no text were given
 };
 template <>
 struct TypeName<EngineObject> {

@@ -55,6 +55,7 @@ void register_type(lua_State* L, std::span<const Member> methods, std::span<cons
 
 template <class T>
 T& push_object(lua_State* L, T object) {
+  static_assert(alignof(T) <= 8, "what a userdata's memory is aligned to");
   reserve_stack(L, 4);
   void* memory = lua_newuserdata(L, sizeof(T));
   T* made = new (memory) T(std::move(object));

@@ -3,6 +3,7 @@ local raise = require "perilune.raise"
 local options = require "perilune.options"
 local runtime = require "perilune.runtime"
 local core = require "perilune.core"
+local kind = require "perilune.kind"
 
 local cache = {}
 
@@ -21,7 +22,7 @@ function Cache.__index(c, key)
     end
     return key == "lengths" and lengths or longest
   end
-  local near = type(key) == "string" and core.nearest(key, { "length", "lengths", "fork", "crop", "bytes" })
+  local near = type(key) == "string" and core.nearest(key, { "length", "lengths", "fork", "crop", "bytes", "save" })
   return raise("argument", "cache", "a Cache has no field or method " .. options.show(key),
     near and ('did you mean "' .. near .. '"?') or nil)
 end
@@ -45,6 +46,7 @@ end
 --- Another cache with the same content; pages are shared until one of them is written.
 ---@return Cache
 function Cache:fork()
+  runtime.expect(self, "Cache", "fork")
   local sequences = {}
   for i, sequence in ipairs(rawget(self, "sequences_")) do sequences[i] = sequence:fork() end
   return setmetatable({ sequences_ = sequences, state_ = rawget(self, "state_") }, Cache)
@@ -54,18 +56,64 @@ end
 ---@param n integer
 ---@return Cache self
 function Cache:crop(n)
+  runtime.expect(self, "Cache", "crop")
+  if type(n) ~= "number" or n % 1 ~= 0 or n < 0 then
+    raise("argument", "crop", "n: expected a whole number, 0 or more, got " .. options.show(n))
+  end
   for _, sequence in ipairs(rawget(self, "sequences_")) do
     if sequence.length > n then sequence:crop(n) end
   end
   return self
 end
 
+--- Writes keys and values to a file, for pl.cache_load with the same model.
+---@param path string
+function Cache:save(path)
+  runtime.expect(self, "Cache", "save")
+  local s, lengths, tensors = rawget(self, "state_"), {}, {}
+  if s.closed then raise("state", "save", "the model was closed: " .. s.path) end
+  for i, sequence in ipairs(rawget(self, "sequences_")) do
+    lengths[i] = tostring(sequence.length)
+    for group = 1, sequence:groups() do tensors[("rows.%d.groups.%d"):format(i, group)] = sequence:pages(group) end
+  end
+  core.save_tensors(path, tensors, { lengths = table.concat(lengths, " "), cache = s.cache_dtype, compute = s.compute,
+    model = s.checkpoint:fingerprint() })
+end
+
 --- Bytes of its pages.
 ---@return integer
 function Cache:bytes()
+  runtime.expect(self, "Cache", "bytes")
   local sum = 0
   for _, sequence in ipairs(rawget(self, "sequences_")) do sum = sum + sequence:bytes() end
   return sum
+end
+
+--- Reads what c:save wrote. Only the model that made it, loaded in the same way, can go on from it.
+---@param path string
+---@param m Model
+---@return Cache
+function cache.cache_load(path, m)
+  if kind.of(m) ~= "Model" then raise("argument", "cache_load", "expected a path and a model, got " .. options.show(m)) end
+  local s = runtime.open(m, "cache_load")
+  local file = core.open_tensors(path)
+  local about = file.metadata
+  if not about.lengths or not about.model then raise("format", "cache_load", tostring(path) .. " is no file of a cache") end
+  if about.model ~= s.checkpoint:fingerprint() then
+    raise("argument", "cache_load", path .. " was made by another model than " .. s.path)
+  end
+  if about.cache ~= s.cache_dtype or about.compute ~= s.compute then
+    raise("argument", "cache_load", ("%s holds cache=%s of compute=%s, the model has cache=%s and compute=%s")
+      :format(path, tostring(about.cache), tostring(about.compute), s.cache_dtype, s.compute), "load the model in the same way")
+  end
+  local pool, sequences = runtime.pool(s), {}
+  for length in about.lengths:gmatch "%d+" do
+    local sequence, pages = pool:sequence(), {}
+    sequences[#sequences + 1] = sequence
+    for group = 1, sequence:groups() do pages[group] = file:tensor(("rows.%d.groups.%d"):format(#sequences, group)) end
+    sequence:restore(tonumber(length), pages)
+  end
+  return setmetatable({ sequences_ = sequences, state_ = s }, Cache)
 end
 
 function Cache.__tostring(c)

@@ -1,5 +1,5 @@
 -- The `---` comments of the standard library, read: what every public function, method, field and
--- type does. Functions written in C++ are described in perilune/annotations/.
+-- type does. Functions written in C++ are described in perilune/types/.
 --
 -- An entry: { name = "pl.load" | "Model:forward" | "Model.path" | "Model", owner = "pl" | "Model",
 --   member = "load", kind = "function" | "method" | "field" | "class", arguments = "(path, opts)",
@@ -97,8 +97,9 @@ end
 local function read_file(all, source)
   local owners = { pl = "pl" }
   for variable, name in pairs(tables[source.file] or {}) do owners[variable] = name end
-  local block, number = new_block(), 0
-  for line in (core.stdlib_source(source.file) .. "\n"):gmatch "(.-)\r?\n" do
+  local block, number, text = new_block(), 0, core.stdlib_source(source.file) .. "\n"
+  for class, variable in text:gmatch 'core%.extend%("(%w+)",%s*([%w_]+)%)' do owners[variable] = class end
+  for line in text:gmatch "(.-)\r?\n" do
     number = number + 1
     if line:find "^%-%-%-" then
       read_comment(block, line, number)
@@ -130,6 +131,8 @@ function documentation.all()
   local public = {}
   for _, name in ipairs(documentation.public_names()) do public[name] = true end
   local kept = { list = {}, by_name = {} }
+  add(kept, { name = "pl.policy", owner = "pl", member = "policy", kind = "field", type = "table", params = {}, returns = {},
+    text = "constructors of policies: pl.policy.fifo()", file = "stdlib/perilune/policy.lua", line = 1 })
   for _, entry in ipairs(all.list) do if is_public(entry, public) and entry.owner ~= "Session" then add(kept, entry) end end
   cached = kept
   return kept

@@ -54,6 +54,7 @@ function pl.engine(models, opts)
 end
 
 local function open(e, op)
+  runtime.expect(e, "Engine", op)
   local engine = rawget(e, "core_")
   if not engine then raise("state", op, "the engine was closed") end
   return engine
@@ -78,14 +79,14 @@ local function submit_forward(m, engine, input, o, pool)
   end
   return engine:submit { kind = "forward", batch = batch, cache = pool or runtime.pool(s), rows = "all",
     plan = runtime.plan(s, passes.main_entry(s.family), s.head, s.head == "causal" and "last" or "all"),
-    priority = o.priority, deadline_ms = o.deadline_ms, client = o.client, tag = o.tag ~= nil and tostring(o.tag) or nil }
+    priority = o.priority, deadline_ms = o.deadline_ms, client = o.client, tag = o.tag }
 end
 
 local forward_spec = { priority = "integer", deadline_ms = "number", client = "string", tag = "any" }
 
 --- Takes a prompt (for a causal model) or an input to run once through another head.
 ---@param input any as m:generate or m:forward take it; one row
----@param opts table|nil options of m:generate, and client=, priority=, deadline_ms=, tag=, model=, kind="generate"|"forward"
+---@param opts GenerateOptions|nil and model= (of several), kind="generate"|"forward"
 ---@return Request
 function Engine:submit(input, opts)
   local engine = open(self, "submit")
@@ -146,8 +147,10 @@ function Engine:idle() return open(self, "idle"):idle() end
 
 --- Cancels what is left and gives its memory back.
 function Engine:close()
+  runtime.expect(self, "Engine", "close")
   local engine = rawget(self, "core_")
   if not engine then return end
+  if engine:stepping() then raise("state", "close", "called from inside the engine's own step") end
   pcall(function()
     engine:cancel_all()
     engine:step()

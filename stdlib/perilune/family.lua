@@ -3,6 +3,7 @@ local core = require "perilune.core"
 local raise = require "perilune.raise"
 local options = require "perilune.options"
 local config = require "perilune.config"
+local rope = require "perilune.rope"
 
 local family = {}
 local registered = {}   -- by name, in order of `order`
@@ -188,8 +189,9 @@ end
 ---@param json table
 ---@return string[]
 function family.unknown_keys(t, json)
-  local known, warnings = {}, {}
+  local known = {}
   for _, key in ipairs(t.keys or {}) do known[key] = true end
+  local warnings = known.rope_scaling and rope.rope_warnings(json) or {}
   for key in pairs(json) do
     if not known[key] and not config.shared_keys[key] then
       warnings[#warnings + 1] = ("config.json: family %s does not know the key %s; it is ignored"):format(t.name, options.show(key))

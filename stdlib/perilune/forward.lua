@@ -25,8 +25,11 @@ local function hidden_paths(program, prefix)
   return list
 end
 
--- Which variant of the program, and the listed rows.
-local function read_rows(s, rows, op)
+-- Which variant of the program, and the listed rows; a batch may say itself which it wants.
+local function read_rows(s, o, input, op)
+  local rows = o.rows
+  if s.family.decode and s.family.encode then input = o.decoder end
+  if rows == nil and kind.of(input) == "Batch" and family.per_token[s.head] then rows = input.wanted end
   local default = (s.head == "causal" or s.head == "seq2seq") and "last" or "all"
   if rows == nil then return default end
   if rows == "last" or rows == "all" then return family.per_token[s.head] and rows or "all" end
@@ -79,7 +82,7 @@ end
 function forward.compute(m, input, o, op, paths)
   local s = runtime.open(m, op)
   local main = passes.main_entry(s.family)
-  local rows, wanted = read_rows(s, o.rows, op)
+  local rows, wanted = read_rows(s, o, input, op)
   local run = { entry = main, head = s.head, rows = rows, wanted = wanted, paths = paths.main }
   if not (main == "decode" and s.family.encode) then
     local batch, view = inputs.read(m, input, op, s.c.max_tokens)
@@ -155,7 +158,7 @@ function forward.forward(m, input, opts)
   local o = options.check(opts, { rows = "string|table", outputs = "table", decoder = "table|Batch", cache = "any", adapter = "any" }, "forward")
   if o.adapter ~= nil then raise("unsupported", "forward", "option adapter is not supported yet") end
   local set = o.outputs and wanted_outputs(s, o.outputs, "forward") or nil
-  local rows = read_rows(s, o.rows, "forward")
+  local rows = read_rows(s, o, input, "forward")
   local wanted = plan_paths(s, set or {}, rows)
   local results, encoded, given = forward.compute(m, input, o, "forward", wanted)
   local out = { batch = given.batch }

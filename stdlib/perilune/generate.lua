@@ -1,5 +1,7 @@
 -- m:generate and m:stream: a loop over an engine's steps.
+local core = require "perilune.core"
 local raise = require "perilune.raise"
+local runtime = require "perilune.runtime"
 local options = require "perilune.options"
 local serve = require "perilune.serve"
 local generation = require "perilune.generation"
@@ -66,7 +68,15 @@ end
 
 ---@class Stream
 local Stream = { __name = "Stream" }
-Stream.__index = Stream
+-- Fields that come and go.
+local held = { engine_ = true, request_ = true, lost_ = true, events_ = true, model_ = true, guard_ = true, result_ = true }
+
+function Stream.__index(_, key)
+  if Stream[key] or held[key] then return Stream[key] end
+  local near = type(key) == "string" and core.nearest(key, { "cancel", "result" })
+  return raise("argument", "stream", "a Stream has no method " .. options.show(key),
+    near and ('did you mean "' .. near .. '"?') or "its methods are cancel and result; it is made for `for`")
+end
 
 -- Userdata, because only userdata have finalizers here: a stream that is dropped ends at once, even
 -- while code compiled for its loop still refers to its request.
@@ -99,8 +109,10 @@ end
 
 --- Ends the generation where it is.
 function Stream:cancel()
+  runtime.expect(self, "Stream", "cancel")
   if not self.engine_ then return end
   self.request_:cancel()
+  if self.engine_:stepping() then return end   -- from one of its callbacks: the loop ends by itself
   while not self.engine_:idle() do self.engine_:step() end
   self:result()
 end
@@ -108,6 +120,7 @@ end
 --- The result; runs to the end first.
 ---@return table Result
 function Stream:result()
+  runtime.expect(self, "Stream", "result")
   if self.result_ then return self.result_ end
   while not self.engine_:idle() do self.engine_:step() end
   self.result_ = finish(self.request_, self.lost_)

@@ -109,6 +109,7 @@ end
 local function text_list(value, op)
   if value == nil then return {} end
   if type(value) == "string" then value = { value } end
+  if not kind.is_list(value) then raise("option", op, "option stop: expected a text or a list of texts, got " .. options.show(value)) end
   for _, text in ipairs(value) do
     if type(text) ~= "string" or text == "" then
       raise("option", op, "option stop: expected texts that are not empty, got " .. options.show(text))
@@ -200,7 +201,7 @@ function generation.request(s, ids, given, op)
     stop_strings = text_list(given.stop, op),
     processors = function_list(given.processors, op), stop_when = given.stop_when, on_token = given.on_token,
     priority = given.priority, deadline_ms = given.deadline_ms, client = given.client,
-    tag = given.tag ~= nil and tostring(given.tag) or nil,
+    tag = given.tag,
   }
 end
 

@@ -46,7 +46,7 @@ local function overview(name, entry)
   local lines = { name }
   if entry and entry.text ~= "" then lines[#lines + 1] = entry.text end
   for _, member in ipairs(documentation.of(name)) do
-    local left = member.kind == "field" and member.name .. ": " .. member.type or member.name .. member.arguments
+    local left = member.kind == "field" and member.member .. ": " .. member.type or member.name .. member.arguments
     lines[#lines + 1] = wrapped(("  %-44s"):format(left), first_sentence(member.text))
   end
   return table.concat(lines, "\n")
@@ -84,11 +84,13 @@ function help.find(name, session)
   return found
 end
 
--- Entries that speak of a word.
-local function mentions(word)
-  local found, plain = {}, word:lower()
+-- Entries whose name and text hold every word.
+local function mentions(words)
+  local found = {}
   for _, entry in ipairs(documentation.all().list) do
-    if entry.text:lower():find(plain, 1, true) and entry.kind ~= "class" then found[#found + 1] = entry end
+    local text, all = (entry.name .. " " .. entry.text):lower(), entry.kind ~= "class"
+    for word in words:lower():gmatch "%S+" do all = all and text:find(word, 1, true) end
+    if all then found[#found + 1] = entry end
   end
   return found
 end
@@ -150,7 +152,7 @@ function help.source(name, session)
     lines[1] = ("%s:%d"):format(info.short_src, info.linedefined)
   end
   for _, entry in ipairs(help.find(name, session)) do
-    local built_in = entry.file:find "/annotations/" and " (description; it is built in)" or ""
+    local built_in = entry.file:find "/types/" and " (description; it is built in)" or ""
     lines[#lines + 1] = ("%s  %s:%d%s"):format(entry.name, entry.file, entry.line, built_in)
   end
   return #lines > 0 and table.concat(lines, "\n") or nothing(name)

@@ -2,6 +2,8 @@
 -- loaded when it is first read.
 local core = require "perilune.core"
 local raise = require "perilune.raise"
+local options = require "perilune.options"
+local kind = require "perilune.kind"
 local family = require "perilune.family"
 
 local pl = {}
@@ -10,7 +12,7 @@ local pl = {}
 local where = {
   load = "perilune.load", estimate = "perilune.load", devices = "perilune.load", health = "perilune.load",
   tokenizer = "perilune.load", check = "perilune.check", rope_options = "perilune.rope", engine = "perilune.engine",
-  lengths = "perilune.batch", collate = "perilune.batch",
+  cache_load = "perilune.cache", lengths = "perilune.batch", collate = "perilune.batch",
   clock = "core", on_warning = "core", batch = "core", batch_from_padded = "core",
   tensor = "core", zeros = "core", ones = "core", arange = "core", random = "core", cat = "core", stack = "core",
   clamp_to_shortest = "core",
@@ -37,7 +39,7 @@ end
 
 --- Opens a safetensors file: its names, and each tensor when it is asked for.
 ---@param path string
----@return table { names=, tensor=function(name), info=function(name), has=function(name), metadata= }
+---@return table file file[name] → Tensor; { names=, tensors=, tensor=function(name), info=function(name), has=function(name), metadata= }
 function pl.open(path)
   if type(path) == "string" and path:match "%.gguf$" then raise("unsupported", "open", "GGUF files are not supported yet: " .. path) end
   local file = core.open_tensors(path)
@@ -49,7 +51,15 @@ function pl.open(path)
       return file[method](file, name)
     end
   end
-  return { names = file.names, metadata = file.metadata, tensor = reader "tensor", info = reader "info", has = reader "has" }
+  local function field(t, name)
+    if name ~= "tensors" then return file:tensor(name) end
+    local all = {}
+    for _, one in ipairs(file.names) do all[one] = file:tensor(one) end
+    rawset(t, name, all)
+    return all
+  end
+  return setmetatable({ names = file.names, metadata = file.metadata, tensor = reader "tensor", info = reader "info", has = reader "has" },
+    { __index = field })
 end
 
 --- Writes tensors to a safetensors file, through a temporary one: a failure leaves the old file.
@@ -57,7 +67,18 @@ end
 ---@param tensors table<string, Tensor>
 function pl.save(path, tensors) return core.save_tensors(path, tensors) end
 
---- Frees every tensor made inside `f`, except those it returns and those given to pl.keep.
+-- Keeps a tensor, or all tensors of a table.
+local function keep_all(value, seen)
+  if type(value) == "userdata" then
+    core.keep(value)
+  elseif type(value) == "table" and not seen[value] then
+    seen[value] = true
+    for _, entry in next, value do keep_all(entry, seen) end
+  end
+end
+
+--- Frees every tensor made inside `f`, except those it returns (in tables as well) and those given to
+--- pl.keep.
 ---@param f function
 ---@param ... any its arguments
 ---@return any what f returns
@@ -65,16 +86,25 @@ function pl.scope(f, ...)
   core.scope_begin()
   local function leave(fine, ...)
     if fine then
-      for i = 1, select("#", ...) do
-        local value = select(i, ...)
-        if type(value) == "userdata" then core.keep(value) end
-      end
+      local seen = {}
+      for i = 1, select("#", ...) do keep_all((select(i, ...)), seen) end
     end
     core.scope_end()
     if not fine then error((...), 0) end
     return ...
   end
   return leave(pcall(f, ...))
+end
+
+--- Elements of `a` where the mask is true, of `b` elsewhere.
+---@param mask Tensor bool
+---@param a Tensor|number
+---@param b Tensor|number
+---@return Tensor
+function pl.where(mask, a, b)
+  if kind.of(mask) ~= "Tensor" then raise("argument", "where", "mask: expected a Tensor, got " .. options.show(mask)) end
+  local chosen = mask:where(a, b)
+  return chosen
 end
 
 --- Keeps a tensor beyond the scope it was made in.
@@ -88,7 +118,7 @@ end
 pl.policy = require "perilune.policy"
 require "perilune.inspect"
 
-local own = { "family", "try", "open", "save", "scope", "keep", "policy" }
+local own = { "family", "try", "open", "save", "scope", "keep", "where", "policy" }
 
 --- All public names, sorted.
 ---@return string[]

@@ -1,6 +1,7 @@
 -- Looking at tensors and models: t:show(), t:hist(), m:shapes().
 local core = require "perilune.core"
 local options = require "perilune.options"
+local plot = require "perilune.plot"
 
 local Tensor = {}
 
@@ -34,6 +35,10 @@ function Tensor:hist(opts)
   for _, v in ipairs(values) do
     if v == v and math.abs(v) ~= math.huge then least, most = math.min(least, v), math.max(most, v) end
   end
+  if least > most then
+    print "  no numbers to count"
+    return self
+  end
   for i = 1, bins do counts[i] = 0 end
   local highest = 1
   for _, v in ipairs(values) do
@@ -47,6 +52,14 @@ function Tensor:hist(opts)
     local from = least + (most - least) * (i - 1) / bins
     print(("%12.4g  %s %d"):format(from, ("#"):rep(math.floor(width * counts[i] / highest + 0.5)), counts[i]))
   end
+  return self
+end
+
+--- Draws a tensor of one or two axes to an SVG file: a line, or a picture of its cells.
+---@param path string
+---@return Tensor self
+function Tensor:plot(path)
+  plot.write(self, path)
   return self
 end
 

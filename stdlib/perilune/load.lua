@@ -137,7 +137,7 @@ end
 --- Loads a model folder: config.json, safetensors weights, a tokenizer where there is one. Checks
 --- that everything fits together before a weight is used.
 ---@param path string a folder
----@param opts table|nil { device=, compute="auto"|"f32"|"bf16", cache=, threads=, head=, tokenizer=, mmap=, on_progress= }
+---@param opts LoadOptions|nil
 ---@return Model
 function pl.load(path, opts)
   local o = options.check(opts, spec, "load")
@@ -169,7 +169,7 @@ end
 
 --- What a model would take, from the headers of its files alone.
 ---@param path string
----@param opts table|nil as pl.load takes them
+---@param opts LoadOptions|nil
 ---@return table { weights=, cache_per_token=, workspace=, fits={ device → boolean } }
 function pl.estimate(path, opts)
   local s = pl.prepare(path, options.check(opts, spec, "estimate"), "estimate")

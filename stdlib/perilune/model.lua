@@ -9,21 +9,22 @@ local trace = require "perilune.trace"
 local generate = require "perilune.generate"
 local caches = require "perilune.cache"
 local inspect = require "perilune.inspect"
+local folders = require "perilune.folders"
 
 ---@class Model
----@field tokenizer Tokenizer|nil
+---@field tokenizer Tokenizer|nil its tokenizer, where the folder has one that can be read
 ---@field tokenizer_reason string|nil why there is no tokenizer
 ---@field config table config.json as read
----@field family string
+---@field family string "llama", "gpt2", …
 ---@field head string which head the model runs
----@field device string
+---@field device string where it runs
 ---@field compute string "f32" or "bf16"
 ---@field cache_dtype string element type of keys and values
 ---@field max_tokens integer|nil positions
 ---@field vocab_size integer rows of the embedding
 ---@field labels table<integer, string>|nil class names by id, from 0
----@field warnings string[]
----@field path string
+---@field warnings string[] what was odd about its files
+---@field path string its folder
 local Model = { __name = "Model" }
 
 -- Fields that may be nil; anything else that is asked for and missing is a mistake.
@@ -60,13 +61,13 @@ function Model:trace(input, paths, opts) return trace.trace(self, input, paths, 
 
 --- Continues prompts: one in, one Result out; a list in, a list out.
 ---@param input any text | ids | Batch | { prompt=|ids=, any option } | list of these
----@param opts table|nil max_new_tokens=, do_sample=, temperature=, top_k=, top_p=, min_p=, repetition_penalty=, seed=, stop=, …
+---@param opts GenerateOptions|nil
 ---@return table|table[] Result { text=, ids=, finish_reason=, seed=, … }
 function Model:generate(input, opts) return generate.generate(self, input, opts) end
 
 --- Continues one prompt piece by piece: `for piece, event in m:stream(prompt) do … end`.
 ---@param input any one prompt, as generate takes it
----@param opts table|nil as generate takes them
+---@param opts GenerateOptions|nil
 ---@return Stream s s:cancel(), s:result()
 function Model:stream(input, opts) return generate.stream(self, input, opts) end
 
@@ -81,6 +82,7 @@ function Model:score(texts, opts) return generate.score(self, texts, opts) end
 ---@param opts table|nil { pooling="mean"|"first"|"last"|"pooled", normalize=false }
 ---@return Tensor [batch, hidden]
 function Model:embed(texts, opts)
+  runtime.open(self, "embed")
   local o = options.check(opts, { pooling = { "mean", "first", "last", "pooled" }, normalize = "boolean" }, "embed")
   local pooling = o.pooling or "mean"
   local output = pooling == "pooled" and "pooled" or "last_hidden_state"
@@ -137,7 +139,7 @@ function Model:shapes() return inspect.shapes(runtime.open(self, "shapes")) end
 
 --- The ops of a compiled pass as a printable table.
 ---@param entry string|nil "decode", "encode" or "cross"; default: the main one
----@return table prints as the table
+---@return table list of { op=, text= }; prints as a table
 function Model:program(entry)
   local s = runtime.open(self, "program")
   local main = passes.main_entry(s.family)
@@ -149,7 +151,12 @@ function Model:program(entry)
   end
   local plan
   if entry == main then plan = runtime.plan(s, entry, s.head, s.family.decode and "wanted" or "all") else plan = runtime.plan(s, entry) end
-  return setmetatable({ text = plan:text() }, { __tostring = function(t) return t.text end })
+  local text, ops = plan:text(), {}
+  for line in text:gmatch "[^\n]+" do
+    local op, rest = line:match "^%d+%s+(%S+)%s*(.*)$"
+    if op then ops[#ops + 1] = { op = op, text = rest } end
+  end
+  return setmetatable(ops, { __tostring = function() return text end })
 end
 
 local function main_plan(s)
@@ -175,14 +182,29 @@ function Model:bytes_per_token() return main_plan(runtime.open(self, "bytes_per_
 ---@param id integer from 0
 ---@return string
 function Model:label(id)
+  runtime.expect(self, "Model", "label")
   if not self.labels then raise("argument", "label", "this model has no labels") end
   local name = self.labels[id]
   if name == nil then raise("argument", "label", ("no class has id %s"):format(tostring(id))) end
   return name
 end
 
+--- Names the weights and the configuration: equal for models that compute the same. Reads every weight.
+---@return string
+function Model:fingerprint()
+  local s = runtime.open(self, "fingerprint")
+  return s.family.name .. "-" .. s.head .. "-" .. s.checkpoint:fingerprint()
+end
+
+--- Writes the model's folder again: configurations, tokenizer and weights as they are stored.
+---@param path string a folder; it is made where it is missing
+function Model:save(path)
+  folders.copy(runtime.open(self, "save").path, path, "save")
+end
+
 --- Gives the model's memory back. Calls after it raise.
 function Model:close()
+  runtime.expect(self, "Model", "close")
   local s = rawget(self, "state_")
   if s.closed then return end
   s.closed = true

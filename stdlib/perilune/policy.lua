@@ -1,4 +1,7 @@
 -- Batching policies: who runs next. Each is a constructor that gives { name=, plan=function(queue, room) }.
+local core = require "perilune.core"
+local raise = require "perilune.raise"
+
 local policy = {}
 
 -- Pages that `tokens` more positions take.
@@ -58,4 +61,10 @@ function policy.fifo()
   return { name = "fifo", plan = first_in_first_out }
 end
 
-return policy
+return setmetatable(policy, { __index = function(t, name)
+  local names = {}
+  for known in pairs(t) do names[#names + 1] = known end
+  local near = type(name) == "string" and core.nearest(name, names)
+  return raise("argument", "policy", ("there is no pl.policy.%s"):format(tostring(name)),
+    near and ("did you mean pl.policy." .. near .. "?") or ("there are " .. table.concat(names, ", ")))
+end })

@@ -1,7 +1,6 @@
 -- Reference values (expected.json + expected.safetensors in a model folder) held against what the
 -- engine computes. One function a kind of case; each calls report(case, verdict) and nothing else
 -- decides what counts as close.
-local core = require "perilune.core"
 
 local reference = {}
 

@@ -47,8 +47,8 @@ function repl.new(host)
   session.environment = environment(session)
   if host.interactive then
     print(("Perilune %s on %s. :help tells more, ?name explains a name, Ctrl-D leaves."):format(host.version or "", core.devices()[1].name))
-    require("perilune.debugger").install(host)
   end
+  require("perilune.debugger").install(host)
   return session
 end
 
@@ -101,7 +101,7 @@ function Session:report(err)
     io.stderr:write "interrupted\n"
     return
   end
-  io.stderr:write((text:gsub("^line:1: ", "")), "\n")
+  io.stderr:write((text:gsub("^line:1: ", ""):gsub("; in line:1%f[^%d]", "")), "\n")
 end
 
 -- Bytes of tensors in a value, looking one table deep.

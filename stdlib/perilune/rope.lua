@@ -4,12 +4,13 @@ local options = require "perilune.options"
 
 local pl = {}
 
--- What a type reads beside its name; true: required.
+-- What a type reads beside its name; true: required. What only other types read is passed over, as
+-- the published implementation does, with a warning.
 local types = {
   default = {},
   linear = { factor = true },
   dynamic = { factor = true, original_max_position_embeddings = false },
-  llama3 = { factor = true, low_freq_factor = true, high_freq_factor = true, original_max_position_embeddings = true },
+  llama3 = { factor = true, low_freq_factor = true, high_freq_factor = true, original_max_position_embeddings = false },
   yarn = { factor = false, original_max_position_embeddings = false, attention_factor = false, beta_fast = false,
     beta_slow = false, mscale = false, mscale_all_dim = false, truncate = false },
   longrope = { factor = false, original_max_position_embeddings = false, attention_factor = false, short_factor = true,
@@ -38,9 +39,14 @@ local function type_of(parameters)
   return name
 end
 
+local function read_by_another(key)
+  for _, keys in pairs(types) do if keys[key] ~= nil then return true end end
+  return false
+end
+
 local function check_keys(parameters, name)
   for key in pairs(parameters) do
-    if types[name][key] == nil and not common[key] then
+    if types[name][key] == nil and not common[key] and not read_by_another(key) then
       if type(parameters[key]) == "table" and key:find "attention$" then
         raise("unsupported", "load", "config.json: rope parameters per kind of layer (" .. key .. ") are not supported yet")
       end
@@ -68,14 +74,14 @@ end
 local function scaling_of(name, parameters, json, dims)
   if name == "default" then return nil end
   local most = positive(json.max_position_embeddings, "max_position_embeddings")
-  local original = positive(parameters.original_max_position_embeddings or json.original_max_position_embeddings,
+  local original = positive(json.original_max_position_embeddings or parameters.original_max_position_embeddings,
     "original_max_position_embeddings")
   local factor = positive(parameters.factor, "factor")
-  if name == "yarn" or name == "longrope" then
+  if name == "dynamic" then
+    original = most or original
+  elseif name ~= "linear" then
     original = original or most
     factor = factor or (original and most and most / original)
-  elseif name == "dynamic" then
-    original = most or original
   end
   if name ~= "linear" and not original then wrong("rope type " .. name .. " needs max_position_embeddings") end
   if parameters.truncate ~= nil and type(parameters.truncate) ~= "boolean" then wrong "rope: truncate must be true or false" end
@@ -91,16 +97,37 @@ local function scaling_of(name, parameters, json, dims)
   }
 end
 
+-- The published implementation lets the old spelling win where a file holds both.
+local function parameters_of(json)
+  local parameters = json.rope_scaling
+  if parameters == nil or type(parameters) == "table" and next(parameters) == nil then parameters = json.rope_parameters end
+  if parameters == nil then parameters = {} end
+  if type(parameters) ~= "table" then wrong("rope_scaling must be an object, got " .. options.show(parameters)) end
+  return parameters
+end
+
+--- Warnings for rope parameters that only other rope types read.
+---@param json table config.json whose rope_options are known to be good
+---@return string[]
+function pl.rope_warnings(json)
+  local parameters, list = parameters_of(json), {}
+  local name = type_of(parameters)
+  for key in pairs(parameters) do
+    if types[name][key] == nil and not common[key] then
+      list[#list + 1] = ("config.json: rope type %s does not read %s; it is ignored"):format(name, options.show(key))
+    end
+  end
+  table.sort(list)
+  return list
+end
+
 --- Rotary options of a config, for `net:rope`: from rope_parameters, or rope_theta, rope_scaling,
 --- rotary_pct, partial_rotary_factor, original_max_position_embeddings. An unknown type raises.
 ---@param json table config.json
 ---@param head_dim integer
 ---@return table { theta=, dims=, style=, scaling= }
 function pl.rope_options(json, head_dim)
-  local parameters = json.rope_parameters
-  if parameters == nil then parameters = json.rope_scaling end
-  if parameters == nil then parameters = {} end
-  if type(parameters) ~= "table" then wrong("rope_scaling must be an object, got " .. options.show(parameters)) end
+  local parameters = parameters_of(json)
   local name = type_of(parameters)
   check_keys(parameters, name)
   local theta = positive(parameters.rope_theta or json.rope_theta or json.rotary_emb_base or 10000, "rope_theta")

@@ -2,15 +2,28 @@
 -- through them: compiled, or line by line when the model is eager or has hooks.
 local core = require "perilune.core"
 local raise = require "perilune.raise"
+local kind = require "perilune.kind"
 local passes = require "perilune.passes"
 
 local runtime = {}
+
+--- Raises unless a method of a class was called on one of its objects: with a colon.
+---@param object any
+---@param class string
+---@param op string
+function runtime.expect(object, class, op)
+  if kind.of(object) ~= class then
+    raise("argument", op, ("self: expected a %s, got %s"):format(class, kind.of(object) or type(object)),
+      ("call methods with a colon: object:%s(...)"):format(op))
+  end
+end
 
 --- A model's state, or an error when it was closed.
 ---@param m table
 ---@param op string
 ---@return table
 function runtime.open(m, op)
+  runtime.expect(m, "Model", op)
   local s = rawget(m, "state_")
   if s.closed then raise("state", op, "the model was closed: " .. s.path, "load it again") end
   return s

@@ -18,6 +18,7 @@ commands.help = { usage = ":help [NAME]", text = "this list, or what a name does
   print "Names that `local` introduces stay for the session. pl is the library: ?pl lists it."
   print "  ?NAME          what a function, method, field or type does: ?pl.load, ?m:generate, ?Tensor"
   print "  ??NAME         where it is defined"
+  print "  m:debug(input) a forward pass that stops at every named tensor"
   local names = {}
   for name in pairs(commands) do names[#names + 1] = name end
   table.sort(names)

@@ -3,7 +3,7 @@ local command_line = require "perilune.command_line"
 
 local help = {
   summary = "what the program can do",
-  usage = "perilune help [VERB]",
+  usage = "perilune help [VERB | NAME]",
 }
 
 local function overview(verbs)
@@ -16,7 +16,7 @@ local function overview(verbs)
       { "  perilune -e CODE", "run a line of Lua" },
       { "  perilune --version", "what this build is" },
     } .. "\n\n" .. command_line.columns(rows)
-    .. "\n\nperilune help VERB, or perilune VERB --help, says more about one.\n"
+    .. "\n\nperilune help VERB, or perilune VERB --help, says more about one; perilune help pl.load,\nor any other name of the library, what that does.\n"
 end
 
 function help.run(_, arguments)
@@ -26,6 +26,11 @@ function help.run(_, arguments)
     return command_line.ok
   end
   local fine, verb = pcall(verbs.get, arguments[1])
+  local named = require "perilune.help"
+  if not fine and #named.find(arguments[1]) > 0 then   -- a function, a method or a type
+    print(named.text(arguments[1]))
+    return command_line.ok
+  end
   if not fine then
     io.stderr:write("perilune help: ", (tostring(verb):gsub("^perilune: ", "")), "\n")
     return command_line.wrong_usage

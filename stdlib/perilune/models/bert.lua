@@ -10,7 +10,7 @@ local bert = {
   tokenizers = { "wordpiece" },
   embedding = "embeddings.word_embeddings",
   prefixes = { "bert." },
-  unused = { "embeddings.position_ids", "cls.seq_relationship.*", "cls.predictions.decoder.*" },
+  unused = { "embeddings.position_ids", "cls.seq_relationship.*", "cls.predictions.decoder.*", "cls.predictions.bias" },
   keys = { "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act",
     "max_position_embeddings", "type_vocab_size", "layer_norm_eps", "position_embedding_type", "is_decoder",
     "add_cross_attention", "tie_word_embeddings", "is_encoder_decoder" },
@@ -83,8 +83,10 @@ bert.heads = {
     local c = net.config
     local h = net:activation(net:linear(x, "cls.predictions.transform.dense", "hidden", { bias = true }), c.activation)
     h = net:layer_norm(h, "cls.predictions.transform.LayerNorm", c.norm_eps)
-    return net:head(h, "cls.predictions.decoder", "vocab",
-      { tied = c.tied and "embeddings.word_embeddings" or nil, bias = "cls.predictions.bias" })
+    local tied = c.tied and not net:has "cls.predictions.decoder.weight"
+    local own_bias = not tied and net:has "cls.predictions.decoder.bias" or not net:has "cls.predictions.bias"
+    return net:head(h, "cls.predictions.decoder", "vocab", { tied = tied and "embeddings.word_embeddings" or nil,
+      bias = own_bias and "cls.predictions.decoder.bias" or "cls.predictions.bias" })
   end,
 }
 

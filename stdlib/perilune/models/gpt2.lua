@@ -64,7 +64,10 @@ end
 
 gpt2.heads = {
   base = function(_, x) return { last_hidden_state = x } end,
-  causal = function(net, x) return net:head(x, "lm_head", "vocab", { tied = net.config.tied and "wte" or nil }) end,
+  causal = function(net, x)   -- a stored head is used, whatever the config says of tying
+    local tied = net.config.tied and not net:has "lm_head"
+    return net:head(x, "lm_head", "vocab", { tied = tied and "wte" or nil })
+  end,
 }
 
 return gpt2

@@ -32,6 +32,9 @@ function llama.config(json)
   config.only(json, "rope_interleaved", false)
   config.integer(json, "pretraining_tp", 1)   -- how the published code slices its products: same values
   local turned = rope.rope_options(json, head_dim)
+  if turned.dims ~= head_dim then
+    raise("unsupported", "load", "config.json: partial_rotary_factor is not supported: models of this family turn whole heads")
+  end
   return {
     layers = config.layers(json, "num_hidden_layers"),
     axes = { hidden = hidden, ffn = config.integer(json, "intermediate_size"), head = heads, kv_head = kv_heads,
@@ -67,7 +70,10 @@ end
 
 llama.heads = {
   base = function(_, x) return { last_hidden_state = x } end,
-  causal = function(net, x) return net:head(x, "lm_head", "vocab", { tied = net.config.tied and "embed_tokens" or nil }) end,
+  causal = function(net, x)   -- a stored head is used, whatever the config says of tying
+    local tied = net.config.tied and not net:has "lm_head"
+    return net:head(x, "lm_head", "vocab", { tied = tied and "embed_tokens" or nil })
+  end,
 }
 
 return llama

@@ -116,9 +116,10 @@ end
 
 t5.heads = {
   base = function(_, x) return { last_hidden_state = x } end,
-  seq2seq = function(net, x)
+  seq2seq = function(net, x)   -- a stored head is used, whatever the config says of tying
     local c = net.config
-    return net:head(x, "lm_head", "vocab", { tied = c.tied and "shared" or nil, scale = c.head_scale })
+    local tied = c.tied and not net:has "lm_head"
+    return net:head(x, "lm_head", "vocab", { tied = tied and "shared" or nil, scale = c.head_scale })
   end,
 }
 

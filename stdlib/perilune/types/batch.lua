@@ -11,6 +11,8 @@
 ---@field row_starts integer[] where every row starts, from 1
 ---@field lost integer[] tokens that truncation dropped from every row
 ---@field windows integer[] which input every row came from
+---@field labels integer[][]|nil the labels it was made with
+---@field wanted string|integer[][]|nil which tokens it asks answers for: what option rows of pl.batch said
 ---@field tokenizer Tokenizer|nil what encoded it
 local Batch = {}
 

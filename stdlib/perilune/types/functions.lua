@@ -52,7 +52,7 @@ function pl.clamp_to_shortest(list, axis) end
 
 --- Rows of ids as a batch: ragged, nothing padded.
 ---@param rows integer[][]|Tensor[]
----@param opts table|nil { positions=, type_ids=, labels=, rows="last"|"all"|lists }
+---@param opts table|nil { pairs= (second parts, of type 1), positions=, type_ids=, labels=, rows="last"|"all"|lists }
 ---@return Batch
 function pl.batch(rows, opts) end
 

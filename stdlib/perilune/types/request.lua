@@ -2,9 +2,9 @@
 -- What the engine itself gives: declarations for the reference, for ?name and for editors. Never run.
 
 ---@class Request
----@field id integer
+---@field id integer from 1, in order of arrival
 ---@field state string "waiting", "running" or "done"
----@field prompt_tokens integer
+---@field prompt_tokens integer tokens of its prompt
 local Request = {}
 
 --- Its events that nobody took yet; yields what is there and never steps: `for event in line:events() do`.

@@ -3,9 +3,9 @@
 
 ---@class Tensor
 ---@field dtype string "f32" | "f16" | "bf16" | "i32" | "i64" | "u8" | "i8" | "bool"
----@field device string
----@field bytes integer
----@field rank integer
+---@field device string where its elements are
+---@field bytes integer of its elements
+---@field rank integer how many axes
 ---@field shape table list of { name=, size= }; shape.hidden → size of axis hidden
 ---@field traced boolean true while a pass is being written down
 local Tensor = {}
@@ -191,11 +191,11 @@ function Tensor:cumsum(axis) end
 ---@return Tensor values
 ---@return Tensor positions
 function Tensor:sort(axis, opts) end
---- Elements at positions along an axis.
----@param positions Tensor|integer[]
+--- Elements at positions along an axis (from 1, negative from the end; ids on vocab and class).
 ---@param axis string
+---@param positions Tensor|integer[]
 ---@return Tensor
-function Tensor:gather(positions, axis) end
+function Tensor:gather(axis, positions) end
 --- Elements of `a` where this mask is true, of `b` elsewhere.
 ---@param a Tensor|number
 ---@param b Tensor|number

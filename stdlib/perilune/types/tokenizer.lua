@@ -7,10 +7,10 @@
 ---@field max_id integer the highest id, added tokens included
 ---@field max_base_id integer the highest id of the base vocabulary or a special token
 ---@field specials table<string, integer> bos, eos, pad, unk, cls, sep, mask, where there are such
----@field model_max_length integer|nil
+---@field model_max_length integer|nil tokens that its files name as the longest
 ---@field added_tokens table[] { id=, content=, special= }
----@field warnings string[]
----@field path string
+---@field warnings string[] what was odd about its files
+---@field path string where it was read from
 local Tokenizer = {}
 
 --- Texts as a batch of ids.

@@ -1,0 +1,73 @@
+---@meta
+-- Options tables with many keys: declarations for the reference, for ?name and for editors. Never run.
+
+--- What pl.load and pl.estimate take.
+---@class LoadOptions
+---@field device string "auto" (default), "cpu", "cuda", "cuda:0" or "emulator"; the default comes from PERILUNE_DEVICE where it is set
+---@field compute string "auto" (default), "f32" or "bf16": the arithmetic of products
+---@field cache string "f32" or "bf16": element type of keys and values
+---@field threads integer processor threads; default: all that this process may use
+---@field head string a head of the family instead of the one that config.json names
+---@field tokenizer string|boolean|Tokenizer a path or a tokenizer; false for none
+---@field mmap boolean false reads weights instead of mapping the file
+---@field on_progress fun(done: integer, total: integer) called while weights are prepared
+---@field device_map any not supported yet: raises
+---@field max_memory any not supported yet: raises
+---@field quantize any not supported yet: raises
+---@field adapters any not supported yet: raises
+
+--- What m:generate, m:stream and e:submit take; any of them may also stand in one prompt's own table.
+--- Defaults come from generation_config.json, or from config.json where that file is absent.
+---@class GenerateOptions
+---@field max_new_tokens integer end after so many tokens; default 128 where no file says otherwise
+---@field min_new_tokens integer no end before so many tokens
+---@field max_length integer prompt and new tokens together
+---@field min_length integer prompt and new tokens together, at least
+---@field do_sample boolean draw tokens; false takes the most likely one. Giving temperature, top_k, top_p or min_p turns it on
+---@field temperature number above 0; logits are divided by it
+---@field top_k integer draw among the k most likely; 0 for all
+---@field top_p number draw among the most likely that together reach this probability
+---@field min_p number drop tokens less likely than this share of the most likely one
+---@field repetition_penalty number above 1 makes tokens of the text so far less likely
+---@field seed integer the same seed gives the same text; default: a fresh one, named in the result
+---@field stop string|string[] end where such a text would begin
+---@field eos_token_id integer|integer[] ids that end the text
+---@field pad_token_id integer read from published files, without effect: rows are never padded
+---@field bos_token_id integer read from published files, without effect: the tokenizer adds it
+---@field logprobs integer|boolean log-probability of every new token, and of its n best
+---@field prompt_logprobs boolean|integer log-probabilities of the prompt's tokens
+---@field n integer answers for one prompt, each with a stream of random numbers of its own
+---@field num_return_sequences integer the published name of n
+---@field processors function|function[] function(row, state) may change a row of logits before a token is chosen
+---@field stop_when fun(state: table): boolean|string ends the text when it answers true or a reason
+---@field on_token function called with every new token
+---@field context string a prompt beyond the model's positions: "error" (default) or "truncate_left"
+---@field policy table|function of a call with several prompts: the order of work, such as pl.policy.fifo()
+---@field truncate any not for prompts: raises and names context
+---@field priority integer for policies that look at it
+---@field deadline_ms number for policies that look at it
+---@field client string for policies that look at it
+---@field tag any for policies that look at it; they get it as it was given
+---@field num_beams integer only 1 yet
+---@field num_beam_groups integer only 1 yet
+---@field no_repeat_ngram_size integer only 0 yet
+---@field length_penalty number of beams: without effect yet
+---@field early_stopping any of beams: without effect yet
+---@field diversity_penalty number only 0 yet
+---@field typical_p number only 1 yet
+---@field epsilon_cutoff number only 0 yet
+---@field eta_cutoff number only 0 yet
+---@field penalty_alpha number only 0 yet
+---@field guidance_scale number only 1 yet
+---@field encoder_no_repeat_ngram_size integer only 0 yet
+---@field encoder_repetition_penalty number only 1 yet
+---@field bad_words_ids table not supported yet: raises
+---@field force_words_ids table not supported yet: raises
+---@field suppress_tokens table not supported yet: raises
+---@field begin_suppress_tokens table not supported yet: raises
+---@field forced_bos_token_id integer not supported yet: raises
+---@field forced_eos_token_id integer|integer[] not supported yet: raises
+---@field exponential_decay_length_penalty table not supported yet: raises
+---@field sequence_bias table not supported yet: raises
+
+return {}

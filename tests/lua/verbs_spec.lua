@@ -1,0 +1,97 @@
+-- Every verb of the program, run as a program: help, exit statuses, what it prints.
+local verbs = require "perilune.verbs"
+local core = require "perilune.core"
+local t = require "spec"
+
+local program = os.getenv "PERILUNE" or arg[-1]
+local golden = t.golden "llama-gqa"
+local tales = "scripts/models/tales"
+
+-- Runs the program with a line of arguments; what it printed and its exit status.
+local function run(arguments)
+  local pipe = assert(io.popen(("%s %s 2>&1; echo \"status=$?\""):format(program, arguments)))
+  local text = pipe:read "*a"
+  pipe:close()
+  local out, status = text:match "^(.*)status=(%d+)\n$"
+  return out, tonumber(status)
+end
+
+local function expect(arguments, wanted, ...)
+  local out, status = run(arguments)
+  t.ok(status == wanted, ("perilune %s: exit status %s, expected %d:\n%s"):format(arguments, tostring(status), wanted, out))
+  for i = 1, select("#", ...) do
+    local part = select(i, ...)
+    t.ok(out:find(part, 1, true), ("perilune %s: lacks %q in:\n%s"):format(arguments, part, out))
+  end
+  return out
+end
+
+-- The files say which verbs there are.
+t.test("verbs.names is the list of files", function()
+  local files = {}
+  for _, source in ipairs(core.stdlib()) do
+    local name = source.name:match "^perilune%.commands%.([%w_]+)$"
+    if name then files[#files + 1] = name end
+  end
+  table.sort(files)
+  t.equal(verbs.names, files)
+end)
+
+local tested = {}
+
+for _, name in ipairs(verbs.names) do
+  t.test(name .. ": --help, help and wrong usage", function()
+    local verb = verbs.get(name)
+    local out = expect(name .. " --help", 0, "usage: " .. verb.usage, verb.summary)
+    for option in pairs(verb.options or {}) do t.ok(out:find("--" .. option, 1, true), "--" .. option .. " is not in the help") end
+    t.equal(expect("help " .. name, 0), out)
+    expect(name .. " --no-such-option", 2, "unknown option --no-such-option", "usage: " .. verb.usage)
+  end)
+end
+
+local function verb_test(name, what, fn)
+  tested[name] = true
+  t.test(name .. ": " .. what, fn)
+end
+
+verb_test("help", "lists the verbs", function()
+  local out = expect("help", 0)
+  for _, name in ipairs(verbs.names) do t.ok(out:find("perilune " .. name, 1, true), name) end
+  expect("help chekc", 2, 'did you mean "check"?')
+  expect("help pl.load", 0, "pl.load(path, opts)")
+end)
+
+verb_test("run", "continues a prompt", function()
+  if not t.exists(tales .. "/config.json") then t.skip "no model scripts/models/tales" end
+  local one = expect(("run %s 'Once upon a time' --max-new-tokens 8 --seed 3"):format(tales), 0)
+  t.equal(expect(("run %s 'Once upon a time' --max-new-tokens 8 --seed 3"):format(tales), 0), one, "the same seed")
+  expect("run", 2, "name a model folder")
+  expect("run no_such_folder x", 1, "no_such_folder")
+  expect(("run %s x --max-new-tokens few"):format(tales), 2, "needs a number")
+end)
+
+verb_test("check", "says whether a folder fits together", function()
+  expect("check " .. golden, 0, "family   llama", "ok")
+  expect("check", 2, "name a model folder")
+  expect("check no_such_folder", 1, "error", "no_such_folder")
+end)
+
+verb_test("compare", "holds a folder to its expected values", function()
+  expect("compare " .. golden, 0, "ok")
+  expect("compare " .. golden .. " --tolerance 1e-30", 1, "OFF")
+  expect("compare", 2, "usage")
+end)
+
+verb_test("bench", "measures rates", function()
+  local out = expect(("bench %s --json --threads 1 --prompt 8 --new 4 --repeats 1"):format(golden), 0)
+  local report = core.json(out, "bench")
+  t.equal(report.runs[1].threads, 1)
+  t.ok(report.runs[1].decode_tokens_per_s > 0)
+  t.ok(report.runs[1].bandwidth_share > 0)
+  expect(("bench %s --threads 1 --prompt 8 --new 4 --repeats 1"):format(golden), 0, "decode tokens/s")
+  expect("bench", 2, "name one model folder")
+end)
+
+t.test("every verb has its test above", function()
+  for _, name in ipairs(verbs.names) do t.ok(tested[name], "perilune " .. name .. " is not tested") end
+end)
