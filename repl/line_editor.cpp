@@ -163,12 +163,20 @@ struct LineEditor::Terminal {
   ReadStatus read(const std::string& text, std::string& line) {
     prompt = text;
     interrupted = false;
-    g_interrupted = 0;
+    // Before the prompt is seen, so that a Ctrl-C after it is a key and not a signal.
+    el_set(edit, EL_PREP_TERM, 1);
+    if (g_interrupted != 0) {
+      g_interrupted = 0;
+      el_set(edit, EL_PREP_TERM, 0);
+      return ReadStatus::interrupted;
+    }
     int count = 0;
     const char* typed = el_gets(edit, &count);
     if (interrupted) return ReadStatus::interrupted;
     if (typed == nullptr || count <= 0) {
-      return g_interrupted != 0 ? ReadStatus::interrupted : ReadStatus::end;
+      const bool dropped = g_interrupted != 0;
+      g_interrupted = 0;
+      return dropped ? ReadStatus::interrupted : ReadStatus::end;
     }
     line.assign(typed, static_cast<std::size_t>(count));
     while (!line.empty() && (line.back() == '\n' || line.back() == '\r')) line.pop_back();
@@ -193,7 +201,9 @@ struct LineEditor::Terminal {
 
 #endif
 
-void note_interrupt(int) { g_interrupted = 1; }
+void note_interrupt(int) {
+  g_interrupted = 1;
+}
 
 LineEditor::LineEditor(bool interactive, const std::string& history, Completer completer)
     : interactive_(interactive) {

@@ -95,4 +95,26 @@ Rows32 to_grid(lua_State* L, int index, const char* op, const char* name) {
   return rows;
 }
 
+Rows64 append_pairs(lua_State* L, Options& options, Rows32& rows) {
+  Rows64 types;
+  if (!options.push("pairs")) return types;
+  const Rows32 second = to_rows(L, -1, "batch", "pairs");
+  lua_pop(L, 1);
+  if (second.size() != rows.size()) {
+    throw Error(ErrorCode::argument, "batch",
+                "option pairs has " + std::to_string(second.size()) + " rows, there are " +
+                    std::to_string(rows.size()));
+  }
+  if (options.has("type_ids")) {
+    throw Error(ErrorCode::option, "batch", "options pairs and type_ids contradict each other")
+        .hint("pairs says the type ids: 0 for the first part, 1 for the second");
+  }
+  for (std::size_t row = 0; row < rows.size(); ++row) {
+    types.emplace_back(rows[row].size(), 0);
+    rows[row].insert(rows[row].end(), second[row].begin(), second[row].end());
+    types.back().resize(rows[row].size(), 1);
+  }
+  return types;
+}
+
 }  // namespace perilune::lua

@@ -16,5 +16,8 @@ Rows32 to_rows(lua_State* L, int index, const char* op, const char* name);
 Rows64 widen(const Rows32& rows);
 /// Lists of lists (also of booleans, for masks), or a tensor [batch, seq].
 Rows32 to_grid(lua_State* L, int index, const char* op, const char* name);
+/// Appends option pairs to the rows and gives their type ids: 0 for a row's first part, 1 for its
+/// second. Empty without pairs.
+Rows64 append_pairs(lua_State* L, Options& options, Rows32& rows);
 
 }  // namespace perilune::lua

@@ -208,10 +208,14 @@ void add_checkpoint(lua_State* L) {
   constexpr Member kFunctions[] = {{"checkpoint", guarded<open_folder>}};
   set_functions(L, kFunctions);
   constexpr Member kMethods[] = {
-      {"has", guarded<has>},       {"sizes", guarded<sizes>},
-      {"names", guarded<names>},   {"unread", guarded<unread>},
-      {"touch", guarded<touch>},   {"packed_bytes", guarded<packed_bytes>},
-      {"tensor", guarded<tensor>}, {"close", guarded<close>},
+      {"has", guarded<has>},
+      {"sizes", guarded<sizes>},
+      {"names", guarded<names>},
+      {"unread", guarded<unread>},
+      {"touch", guarded<touch>},
+      {"packed_bytes", guarded<packed_bytes>},
+      {"tensor", guarded<tensor>},
+      {"close", guarded<close>},
       {"fingerprint", guarded<fingerprint>},
   };
   constexpr Member kGetters[] = {

@@ -373,8 +373,7 @@ void add_engine(lua_State* L) {
       {"events", guarded<events>},      {"set_policy", guarded_once<set_policy>},
       {"stats", guarded<stats>},        {"cancel_all", guarded_once<cancel_all>},
       {"idle", guarded<idle>},          {"set_more", guarded<set_more>},
-      {"stepping", guarded<stepping>},
-      {"close", guarded_once<close>},
+      {"stepping", guarded<stepping>},  {"close", guarded_once<close>},
   };
   constexpr Member kOperators[] = {{"__tostring", guarded<tostring>}};
   register_type<EngineObject>(L, kMethods, {}, kOperators);

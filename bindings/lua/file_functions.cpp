@@ -163,13 +163,14 @@ int folder(lua_State* L) {
   return 1;
 }
 
-/// Makes a folder and those above it; one that is there is fine.
+/// make_directory(path, op): makes a folder and those above it; one that is there is fine.
 int make_directory(lua_State* L) {
   const std::string path = to_text(L, 1, "make_directory", "path");
+  const std::string op = to_text(L, 2, "make_directory", "op");
   std::error_code problem;
   std::filesystem::create_directories(path, problem);
   if (!problem) return 0;
-  throw Error(ErrorCode::file, "make_directory", path + ": " + problem.message());
+  throw Error(ErrorCode::file, op, path + ": " + problem.message());
 }
 
 int list_directory(lua_State* L) {

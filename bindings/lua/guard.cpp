@@ -180,7 +180,8 @@ void call(lua_State* L, int arguments, int results, const char* op) {
   lua_remove(L, function);
   if (status == 0) return;
   // On failure one value lies where the results would be.
-  std::string message = "(a " + std::string(luaL_typename(L, -1)) + " was raised as an error)", name;
+  std::string message = "(a " + std::string(luaL_typename(L, -1)) + " was raised as an error)",
+              name;
   if (lua_istable(L, -1)) {
     lua_getfield(L, -1, "code");
     if (lua_type(L, -1) == LUA_TSTRING) name = lua_tostring(L, -1);

@@ -221,8 +221,9 @@ int sequence_groups(lua_State* L) {
 int sequence_pages(lua_State* L) {
   const auto sequence = self<SequencePointer>(L, "pages");
   const auto& groups = sequence->cache()->layout().groups();
-  const std::int64_t group = to_position(to_integer(L, 2, "pages", "group"),
-                                         static_cast<std::int64_t>(groups.size()), "pages", "group");
+  const std::int64_t group =
+      to_position(to_integer(L, 2, "pages", "group"), static_cast<std::int64_t>(groups.size()),
+                  "pages", "group");
   const auto bytes = static_cast<std::size_t>(groups[static_cast<std::size_t>(group)].page_bytes);
   const auto& pages = sequence->pages(static_cast<int>(group));
   const Shape shape{Axis{"page", static_cast<std::int64_t>(pages.size()), 0},

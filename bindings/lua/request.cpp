@@ -225,7 +225,8 @@ void push_logprobs(lua_State* L, const Sequence& sequence) {
   }
 }
 
-/// Sets text, ids, stop, the score among several answers (their log-probability) and log-probabilities in the table on top.
+/// Sets text, ids, stop and log-probabilities in the table on top; of several answers also the
+/// score, the log-probability of the whole.
 void set_sequence(lua_State* L, const Request& request, const Sequence& sequence) {
   if (request.tokenizer != nullptr) set_field(L, "text", sequence.text);
   const auto begin = sequence.ids.begin() + static_cast<std::ptrdiff_t>(request.prompt_tokens);
@@ -364,7 +365,10 @@ int tostring(lua_State* L) {
 void push_event(lua_State* L, const Event& event) {
   lua_createtable(L, 0, 4);
   set_field(L, "kind", event_name(event.kind));
-  set_field(L, "text", event.text);
+  // The texts of events, said one after the other, are the answer: an end has none.
+  const bool ended = event.kind == EventKind::done;
+  set_field(L, "text", ended ? std::string() : event.text);
+  if (ended) set_field(L, "finish_reason", event.text);
   if (event.kind == EventKind::token && event.id >= 0) {
     set_field(L, "id", static_cast<std::int64_t>(event.id));
   }

@@ -25,6 +25,11 @@ int tensor(lua_State* L) {
 }
 
 Shape shape_of_sizes(lua_State* L, const char* op, Options& options) {
+  if (lua_istable(L, 1) && !is_list(L, 1)) {
+    throw Error(ErrorCode::argument, op,
+                "sizes: expected a list of numbers, got a table with names")
+        .hint("axis names are an option: ({ 2, 3 }, { axes={ \"batch\", \"hidden\" } })");
+  }
   const auto sizes = to_integers(L, 1, op, "sizes");
   const auto names = options.texts("axes").value_or(std::vector<std::string>{});
   if (!names.empty() && names.size() != sizes.size()) {

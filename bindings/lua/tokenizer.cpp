@@ -286,13 +286,22 @@ int is_special(lua_State* L) {
 /// tok:add{ "piece", ..., special= } -> ids
 int add(lua_State* L) {
   auto& tokenizer = *self<TokenizerPointer>(L, "add");
-  const auto pieces = to_texts(L, 2, "add", "pieces");
   bool special = false;
-  if (lua_istable(L, 2)) {
-    lua_getfield(L, 2, "special");
+  lua_settop(L, 2);
+  if (lua_istable(L, 2)) {  // all but special are the pieces
+    lua_newtable(L);
+    for (lua_pushnil(L); lua_next(L, 2) != 0; lua_pop(L, 1)) {
+      lua_pushvalue(L, -2);
+      lua_pushvalue(L, -2);
+      lua_rawset(L, 3);
+    }
+    lua_getfield(L, 3, "special");
     if (!lua_isnil(L, -1)) special = to_boolean(L, -1, "add", "special");
+    lua_pushnil(L);
+    lua_setfield(L, 3, "special");
     lua_pop(L, 1);
   }
+  const auto pieces = to_texts(L, lua_gettop(L), "add", "pieces");
   if (pieces.empty()) throw Error(ErrorCode::argument, "add", "no pieces were given");
   push_list(L, tokenizer.add(pieces, special));
   return 1;

@@ -3,7 +3,6 @@ local raise = require "perilune.raise"
 local options = require "perilune.options"
 local runtime = require "perilune.runtime"
 local core = require "perilune.core"
-local kind = require "perilune.kind"
 
 local cache = {}
 
@@ -89,32 +88,11 @@ function Cache:bytes()
   return sum
 end
 
---- Reads what c:save wrote. Only the model that made it, loaded in the same way, can go on from it.
----@param path string
----@param m Model
+--- A cache of these sequences of a model's pool.
+---@param sequences userdata[]
+---@param s table the model's state
 ---@return Cache
-function cache.cache_load(path, m)
-  if kind.of(m) ~= "Model" then raise("argument", "cache_load", "expected a path and a model, got " .. options.show(m)) end
-  local s = runtime.open(m, "cache_load")
-  local file = core.open_tensors(path)
-  local about = file.metadata
-  if not about.lengths or not about.model then raise("format", "cache_load", tostring(path) .. " is no file of a cache") end
-  if about.model ~= s.checkpoint:fingerprint() then
-    raise("argument", "cache_load", path .. " was made by another model than " .. s.path)
-  end
-  if about.cache ~= s.cache_dtype or about.compute ~= s.compute then
-    raise("argument", "cache_load", ("%s holds cache=%s of compute=%s, the model has cache=%s and compute=%s")
-      :format(path, tostring(about.cache), tostring(about.compute), s.cache_dtype, s.compute), "load the model in the same way")
-  end
-  local pool, sequences = runtime.pool(s), {}
-  for length in about.lengths:gmatch "%d+" do
-    local sequence, pages = pool:sequence(), {}
-    sequences[#sequences + 1] = sequence
-    for group = 1, sequence:groups() do pages[group] = file:tensor(("rows.%d.groups.%d"):format(#sequences, group)) end
-    sequence:restore(tonumber(length), pages)
-  end
-  return setmetatable({ sequences_ = sequences, state_ = s }, Cache)
-end
+function cache.of(sequences, s) return setmetatable({ sequences_ = sequences, state_ = s }, Cache) end
 
 function Cache.__tostring(c)
   return ("Cache %d rows, %s positions, %d bytes"):format(#rawget(c, "sequences_"), table.concat(c.lengths, " + "), c:bytes())

@@ -43,7 +43,7 @@ end
 ---@param op string
 function folders.copy(from, to, op)
   if type(to) ~= "string" or to == "" then raise("argument", op, "expected the path of a folder, got " .. options.show(to)) end
-  core.make_directory(to)
+  core.make_directory(to, op)
   for _, name in ipairs(core.list_directory(from)) do
     if belongs(name) then copy_file(from .. "/" .. name, to .. "/" .. name, op) end
   end

@@ -75,6 +75,16 @@ local function trace_all(s)
   end
 end
 
+-- c.rows: tables whose rows config.json counts, as path → { key, count }.
+local function check_rows(s)
+  for path, row in pairs(s.c.rows or {}) do
+    local sizes = s.checkpoint:sizes(path .. ".weight")
+    if sizes and sizes[1] ~= row[2] then
+      raise("shape", "load", ("config.json: %s %d does not fit %s.weight [%s]"):format(row[1], row[2], path, table.concat(sizes, ", ")))
+    end
+  end
+end
+
 local function embedding_rows(s)
   local vocab = s.c.axes.vocab
   if not s.family.embedding then return vocab or raise("argument", "load", "family " .. s.family.name .. ": axes.vocab is missing") end
@@ -105,6 +115,7 @@ function pl.prepare(path, o, op)
   s.cache_dtype = o.cache or (s.compute == "f32" and "f32" or "bf16")
   trace_all(s)
   s.vocab_rows = embedding_rows(s)
+  check_rows(s)
   return s
 end
 

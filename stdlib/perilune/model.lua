@@ -129,6 +129,17 @@ function Model:hook(path, f)
   end }
 end
 
+--- One pass that stops at every named tensor and asks what to do. Only at the prompt of the perilune
+--- program, where someone can answer.
+---@param input any as forward takes it
+---@param opts table|nil as forward takes it
+---@return table|nil what forward gives; nil when it was stopped
+function Model:debug(input, opts)
+  runtime.open(self, "debug")
+  return raise("state", "debug", "there is nobody to ask: m:debug works at the prompt of the perilune program",
+    "in a script, m:trace(input, paths) and m:hook(path, f) see the same tensors")
+end
+
 --- Canonical paths that trace and hook take, in computed order.
 ---@return string[]
 function Model:paths() return (runtime.paths(runtime.open(self, "paths"))) end
@@ -189,7 +200,7 @@ function Model:label(id)
   return name
 end
 
---- Names the weights and the configuration: equal for models that compute the same. Reads every weight.
+--- Names family, head and stored weights: equal for folders with the same weights. Reads every weight.
 ---@return string
 function Model:fingerprint()
   local s = runtime.open(self, "fingerprint")

@@ -86,6 +86,9 @@ end
 ---@param op string
 function serve.check_causal(m, op)
   local s = runtime.open(m, op)
+  if #s.hooks > 0 and op ~= "score" then
+    raise("unsupported", op, "the model has hooks, and generation does not call them yet", "remove them (handle:remove()), or use m:forward")
+  end
   if m.head == "seq2seq" then raise("unsupported", op, "generation of an encoder-decoder is not supported yet") end
   if m.head ~= "causal" then
     raise("argument", op, ("head %s of this model does not predict a next token"):format(m.head),

@@ -144,6 +144,15 @@ t.test("padded pairs: tensors, lists, booleans, and what is none", function()
   t.raises_text(function() m:forward { ids = ids, msk = mask } end, "mask")
 end)
 
+t.test("adding pieces to a tokenizer", function()
+  local tok = pl.tokenizer "scripts/models/tales"
+  local before, given = tok.max_id, { "<npc>", "<end>", special = true }
+  t.equal(tok:add(given), { before + 1, before + 2 })
+  t.equal({ given.special, tok:id "<npc>", tok:is_special(before + 2) }, { true, before + 1, true })
+  t.raises_text(function() tok:add { "<x>", specail = true } end, "specail")
+  t.raises_text(function() tok:add {} end, "add")
+end)
+
 t.test("printing shows pieces", function()
   local text = tostring(m.tokenizer:encode { "Once upon a time", "The" })
   t.ok(text:find("Batch of 2 rows", 1, true) and text:find("Once", 1, true), text)

@@ -34,7 +34,8 @@ t.test("a game's loop: submit, a budget a frame, events as they come", function(
     for ev in line:events() do
       t.equal(type(ev.text), "string")
       kinds[#kinds + 1] = ev.kind
-      if ev.kind == "token" then said = said .. ev.text end
+      said = said .. ev.text
+      if ev.kind == "done" then t.equal(ev.finish_reason, line:result().finish_reason) end
     end
     frames = frames + 1
     t.ok(frames < 100000)

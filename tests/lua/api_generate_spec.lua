@@ -145,10 +145,11 @@ t.test("processors: what they see, what they may do", function()
   t.equal(m:generate(prompt, with { processors = { function(row) row:set(100, { vocab = 300 }) end, function(row) row:set(200, { vocab = 301 }) end } }).ids[1], 301)
   t.equal(m:generate(prompt, with { processors = function(row) return row * -1 end, max_new_tokens = 1 }).finish_reason, "length")
   t.equal(m:generate(prompt, with { processors = {} }).ids, best.ids)
+  for _, rubbish in ipairs { "x", 7, false, {} } do t.equal(m:generate(prompt, with { processors = function() return rubbish end }).ids, best.ids) end
   for name, bad in pairs {
     ["raises"] = function() error "broken" end, ["a table"] = function() error { reason = "broken" } end, ["nothing"] = function() error() end,
     ["frees"] = function(row) row:free() end, ["wrong size"] = function() return pl.ones { 3 } end, ["nan"] = function(row) row:set(nan) end,
-    ["all out"] = function(row) row:set(-inf) end, ["yields"] = function() coroutine.yield() end, ["rubbish"] = function() return "x" end,
+    ["all out"] = function(row) row:set(-inf) end, ["yields"] = function() coroutine.yield() end,
     ["writes beyond"] = function(row) row:set(1, { vocab = 2048 }) end,
   } do
     local failed = m:generate({ prompt, { prompt = prompt, processors = bad }, prompt }, greedy)
@@ -267,4 +268,12 @@ t.test("no tokenizer: ids in, ids out", function()
   end
   t.equal(count, 8)
   error_table(function() bare:generate({ 1, 5 }, { stop = "x" }) end, "tokenizer")
+end)
+
+t.test("hooks are not passed over in silence", function()
+  local hook = m:hook("layers.1", function(x) return x * 0 end)
+  t.equal(error_table(function() m:generate(prompt, greedy) end, "hooks").code, "unsupported")
+  error_table(function() m:stream(prompt, greedy) end, "hooks")
+  hook:remove()
+  t.equal(m:generate(prompt, greedy).ids, best.ids)
 end)

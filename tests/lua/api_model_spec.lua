@@ -208,7 +208,7 @@ end)
 
 t.test("strange options of forward", function()
   for _, o in ipairs { { rows = 1 }, { rows = "first" }, { rows = {} }, { rows = { { 1 }, { 9 }, { 1 } } }, { rows = { { 0 }, { 1 }, { 1 } } },
-    { rows = { { "1" }, { 1 }, { 1 } } }, { rows = { 1, 1, 1 } }, { outputs = "logits" }, { outputs = { 7 } }, { outputs = { "logit" } },
+    { rows = { { "1" }, { 1 }, { 1 } } }, { rows = { 1, 1, 9 } }, { outputs = "logits" }, { outputs = { 7 } }, { outputs = { "logit" } },
     { outputs = { "pooled" } }, { decoder = { 1 } }, { cache = {} }, { cache = 7 }, { adapter = "x" } } do
     error_table(function() m:forward(rows, o) end)
   end
@@ -264,13 +264,14 @@ end)
 t.test("hooks: in order, by name, gone when removed, on the call they break", function()
   local order = {}
   local first = m:hook("layers.1", function(x) order[#order + 1] = "first" return x * 1 end)
-  local second = m:hook("layers.1", function() order[#order + 1] = "second" second = nil end)
+  local second = m:hook("layers.1", function() order[#order + 1] = "second" end)
   local plain = m:forward(rows).logits
   t.equal(order, { "first", "second" })
   first:remove()
   first:remove()
   m:forward(rows)
   t.equal(#order, 3)
+  second:remove()
   for _, bad in ipairs { 7, "x", {}, true, pl.ones { 3 } } do
     local h = m:hook("layers.1", function() return bad end)
     error_table(function() m:forward(rows) end)
@@ -312,7 +313,7 @@ t.test("caches: counts, forks, crops, files", function()
   t.equal(two.length, 2)
   error_table(function() m:forward({ 1 }, { cache = two }) end, "2", "1")
   for _, count in ipairs { 0, -1, 1.5, "2" } do error_table(function() m:cache { rows = count } end, "rows") end
-  error_table(function() return two.len, 1 end, "length")
+  error_table(function() return two.lenth, 1 end, "length")
   error_table(function() pl.load(t.golden "bert-base"):cache() end, "cache")
   local failed = m:cache()
   t.raises(function() m:forward({ 1, 5000 }, { cache = failed }) end)
@@ -346,8 +347,8 @@ end)
 t.test("use after close, by every door", function()
   local gone = pl.load(tales, { compute = "f32" })
   local cache, tokenizer, stream, engine = gone:cache(), gone.tokenizer, gone:stream("The", { max_new_tokens = 5 }), pl.engine(gone)
-  local hook, out = gone:hook("layers.0", function() end), gone:forward(rows)
   local line = engine:submit("The", { max_new_tokens = 3 })
+  local hook, out = gone:hook("layers.0", function() end), gone:forward(rows)
   gone:close()
   for _, call in ipairs {
     function() gone:score "x" end, function() gone:embed "x" end, function() gone:cache() end, function() gone:hook("layers.0", print) end,

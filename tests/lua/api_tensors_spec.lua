@@ -113,7 +113,7 @@ end)
 
 t.test("what to() takes is told", function()
   t.raises_text(function() grid():to "float16" end, "float16", "f16", "cpu")
-  t.raises_text(function() pl.tensor({ 1 }, { dtype = "f8" }) end, "f8", "f32 f16 bf16")
+  t.raises_text(function() pl.tensor({ 1 }, { dtype = "f8" }) end, "f8", "f32, f16, bf16")
 end)
 
 t.test("empty tensors", function()
@@ -192,7 +192,7 @@ t.test("joins and shapes: mistakes name what is wrong", function()
   t.raises_text(function() named({ 2, 3, 4 }, { "a", "b", "c" }):merge({ "a", "c" }, "d") end, "neighbours", "order")
   t.raises_text(function() x:expand("hidden", 5) end, "hidden", "3")
   t.raises_text(function() pl.stack({ named({ 3 }, { "token" }), named({ 2 }, { "token" }) }, "batch") end, "row 2", "3", "2",
-    "pl.batch(rows):padded", "pl.clamp_to_shortest", "pl.batch(rows) ")
+    "pl.batch(rows):padded", "pl.clamp_to_shortest", "ragged")
   local heads = named({ 2, 3, 4 }, { "head", "query", "head_dim" }):matmul(named({ 2, 5, 4 }, { "head", "key", "head_dim" }), { over = "head_dim" })
   t.equal(tostring(heads.shape), "[head=2, query=3, key=5]")
 end)

@@ -77,7 +77,7 @@ bool Terminal::shows(const std::string& text, int seconds) {
 bool Terminal::answers() {
   const std::string number = std::to_string(++count_);
   type("print(\"answer\" .. " + number + " .. \".\")\r");
-  return shows("answer" + number + ".");
+  return shows("answer" + number + ".") && shows("> ");  // a key before that may be another line's
 }
 
 int Terminal::status() {

@@ -23,13 +23,16 @@ function bert.config(json)
   config.only(json, "add_cross_attention", false)
   config.only(json, "is_encoder_decoder", false)
   local classes, labels = config.labels(json)
+  local positions, types = config.integer(json, "max_position_embeddings", 512), config.integer(json, "type_vocab_size", 2)
   return {
     layers = config.layers(json, "num_hidden_layers"),
     axes = { hidden = hidden, ffn = config.integer(json, "intermediate_size"), head = heads, kv_head = heads,
       head_dim = config.head_dim(hidden, heads, "hidden_size", "num_attention_heads"),
       vocab = config.integer(json, "vocab_size"), class = classes },
-    max_tokens = config.integer(json, "max_position_embeddings", 512),
-    types = config.integer(json, "type_vocab_size", 2),
+    max_tokens = positions,
+    types = types,
+    rows = { ["embeddings.position_embeddings"] = { "max_position_embeddings", positions },
+      ["embeddings.token_type_embeddings"] = { "type_vocab_size", types } },
     norm_eps = config.epsilon(json, "layer_norm_eps", 1e-12),
     activation = config.activation(json, "hidden_act", "gelu"),
     tied = config.boolean(json, "tie_word_embeddings", true),

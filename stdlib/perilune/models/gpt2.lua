@@ -13,19 +13,22 @@ local gpt2 = {
   unused = { "h.*.attn.bias", "h.*.attn.masked_bias" },   -- the causal mask, stored by old versions
   keys = { "vocab_size", "n_positions", "n_ctx", "n_embd", "n_layer", "n_head", "n_inner", "activation_function",
     "layer_norm_epsilon", "scale_attn_weights", "scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn",
-    "tie_word_embeddings", "add_cross_attention", "is_decoder", "is_encoder_decoder" },
+    "tie_word_embeddings", "add_cross_attention", "is_causal", "is_decoder", "is_encoder_decoder" },
 }
 
 function gpt2.config(json)
   local hidden, heads = config.integer(json, "n_embd"), config.integer(json, "n_head")
   config.only(json, "add_cross_attention", false)
   config.only(json, "is_encoder_decoder", false)
+  config.only(json, "is_causal", true)
   config.boolean(json, "reorder_and_upcast_attn", false)   -- how half precision is kept exact: f32 here anyway
+  local positions = config.integer(json, "n_positions", 1024)
   return {
     layers = config.layers(json, "n_layer"),
     axes = { hidden = hidden, ffn = config.integer(json, "n_inner", 4 * hidden), head = heads, kv_head = heads,
       head_dim = config.head_dim(hidden, heads, "n_embd", "n_head"), vocab = config.integer(json, "vocab_size") },
-    max_tokens = config.integer(json, "n_positions", 1024),
+    max_tokens = positions,
+    rows = { wpe = { "n_positions", positions } },
     norm_eps = config.epsilon(json, "layer_norm_epsilon", 1e-5),
     activation = config.activation(json, "activation_function", "gelu_new"),
     scaled = config.boolean(json, "scale_attn_weights", true),

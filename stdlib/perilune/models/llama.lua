@@ -16,7 +16,7 @@ local llama = {
   keys = { "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
     "head_dim", "hidden_act", "max_position_embeddings", "original_max_position_embeddings", "rms_norm_eps",
     "rope_theta", "rope_scaling", "rope_parameters", "partial_rotary_factor", "attention_bias", "mlp_bias",
-    "tie_word_embeddings", "vocab_size", "pretraining_tp", "is_decoder", "is_encoder_decoder", "rope_interleaved" },
+    "tie_word_embeddings", "vocab_size", "pretraining_tp", "is_causal", "is_decoder", "is_encoder_decoder", "rope_interleaved" },
 }
 
 function llama.config(json)
@@ -30,6 +30,7 @@ function llama.config(json)
     or config.head_dim(hidden, heads, "hidden_size", "num_attention_heads")
   config.only(json, "is_encoder_decoder", false)
   config.only(json, "rope_interleaved", false)
+  config.only(json, "is_causal", true)
   config.integer(json, "pretraining_tp", 1)   -- how the published code slices its products: same values
   local turned = rope.rope_options(json, head_dim)
   if turned.dims ~= head_dim then

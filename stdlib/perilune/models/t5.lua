@@ -14,7 +14,7 @@ local t5 = {
     "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight" },
   keys = { "vocab_size", "d_model", "d_kv", "d_ff", "num_layers", "num_decoder_layers", "num_heads", "n_positions",
     "relative_attention_num_buckets", "relative_attention_max_distance", "layer_norm_epsilon", "feed_forward_proj",
-    "dense_act_fn", "is_gated_act", "is_encoder_decoder", "is_decoder", "decoder_start_token_id",
+    "dense_act_fn", "is_gated_act", "is_encoder_decoder", "is_causal", "is_decoder", "decoder_start_token_id",
     "tie_word_embeddings", "scale_decoder_outputs" },
 }
 
@@ -34,6 +34,7 @@ end
 function t5.config(json)
   local activation, gated = feed_forward(json)
   config.only(json, "is_encoder_decoder", true)
+  config.only(json, "is_causal", true)
   local heads, hidden = config.integer(json, "num_heads"), config.integer(json, "d_model")
   local layers = config.layers(json, "num_layers")
   local tied = config.boolean(json, "tie_word_embeddings", true)

@@ -8,7 +8,7 @@
 local Request = {}
 
 --- Its events that nobody took yet; yields what is there and never steps: `for event in line:events() do`.
----@return fun(): table event { kind="token"|"done"|"error"|"warning", text=, id= }
+---@return fun(): table event { kind="token"|"done"|"error"|"warning", text= ("" of done), id=, output= (of several), finish_reason= (of done) }
 function Request:events() end
 
 --- The result; nil until it is done.
