@@ -20,7 +20,7 @@ set(test_environment
     "PERILUNE_SANITIZE=${PERILUNE_SANITIZE}"
     "CXX=${CMAKE_CXX_COMPILER}"
     "ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1"
-    "LSAN_OPTIONS=report_objects=1"
+    "LSAN_OPTIONS=report_objects=1:print_suppressions=0:suppressions=${CMAKE_SOURCE_DIR}/tests/leaks.txt"
     "UBSAN_OPTIONS=print_stacktrace=1")
 
 if(PERILUNE_SANITIZE)

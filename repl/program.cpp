@@ -23,6 +23,8 @@ core.on_warning(function(text, where)
   io.stdout:flush()
   io.stderr:write("perilune: warning: ", text, where ~= "" and " (" .. where .. ")" or "", "\n")
 end)
+local exit = os.exit  -- closes the state, so that memory and threads are given back first
+os.exit = function(status, close) return exit(status, close ~= false) end
 )lua";
 
 constexpr const char* kVersion = R"lua(
