@@ -179,9 +179,8 @@ end
 ---@return string[]
 function documentation.option_keys(entry)
   local keys = {}
-  local class = nil
   for _, param in ipairs(entry.params) do
-    class = param.type:match "(%u%w*Options)"
+    local class = param.type:match "(%u%w*Options)"
     if class then
       for _, field in ipairs(documentation.of(class)) do keys[#keys + 1] = field.member end
     elseif param.type:find "table" then
