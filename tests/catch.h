@@ -16,6 +16,9 @@ namespace perilune_test {
 /// PERILUNE_SKIP_LOG where that is set. tests/main.cpp exits with 77 when all cases were skipped.
 void note_skip(const std::string& reason);
 
+/// A generator's seed: `base`, moved by PERILUNE_SEED where that is set (tests/campaign.sh).
+unsigned seeded(unsigned base);
+
 }  // namespace perilune_test
 
 /// Leaves the test case (or the void function) as skipped.

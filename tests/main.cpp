@@ -67,6 +67,11 @@ int check_tier() {
 
 }  // namespace
 
+unsigned seeded(unsigned base) {
+  const char* text = std::getenv("PERILUNE_SEED");
+  return base + (text == nullptr ? 0U : 1000003U * static_cast<unsigned>(std::atoi(text)));
+}
+
 void note_skip(const std::string& reason) {
   if (counts().skipped.insert(counts().running).second)
     write_skip(counts().running + ": " + reason);

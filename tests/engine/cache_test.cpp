@@ -120,7 +120,7 @@ TEST_CASE("random appends, forks, crops and clears keep every sequence's own con
   const CacheLayout layout = small_layout();
   const std::int64_t bytes = layout.groups()[0].page_bytes + layout.groups()[1].page_bytes;
   for (unsigned seed = 0; seed < 20; ++seed) {
-    std::mt19937 random(seed);
+    std::mt19937 random(perilune_test::seeded(seed));
     const auto pool = std::make_shared<Cache>(context, nullptr, layout, 24 * bytes);
     std::vector<Modelled> sequences;
     float next = 1;

@@ -62,7 +62,7 @@ void check_same(const Answer& a, const Answer& b) {
 
 /// The k-th of a set of requests that differ in everything an answer may depend on.
 RequestPointer varied(const Served& served, unsigned k) {
-  std::mt19937 random(k + 1);
+  std::mt19937 random(seeded(k + 1));
   std::vector<std::int32_t> ids{1};
   const unsigned length = 1 + random() % 70;
   while (ids.size() < length) ids.push_back(static_cast<std::int32_t>(random() % 384));
@@ -138,7 +138,7 @@ TEST_CASE("no answer depends on batch, chunks, budgets, preemption, padding or t
       options.max_tokens = round % 3 == 0 ? 40 : 200;
       const auto whims = std::make_shared<Whims>(round);
       auto scheduler = served.scheduler(whims, options);
-      std::mt19937 random(round);
+      std::mt19937 random(seeded(round));
       std::vector<std::pair<unsigned, RequestPointer>> requests;
       for (int i = 0; i < 2000; ++i) {
         if (requests.size() < 8 && random() % 3 == 0) {

@@ -10,7 +10,7 @@ local count = tonumber(os.getenv "PERILUNE_COMPOSITIONS") or 1000
 local m = pl.load("scripts/models/tales", { compute = os.getenv "PERILUNE_INVARIANCE_COMPUTE" or "f32" })
 
 -- A generator of our own: the same compositions on every machine and run.
-local state = 12345
+local state = 12345 + (tonumber(os.getenv "PERILUNE_SEED") or 0)
 local function random(n)
   state = (state * 16807) % 2147483647
   return state % n + 1
