@@ -14,30 +14,19 @@
 namespace perilune {
 namespace {
 
-std::string reason_of(int error) {
-  return std::generic_category().message(error);
-}
-
-// Closes a descriptor on every way out.
-class Descriptor {
- public:
-  explicit Descriptor(int number) : number_(number) {}
-  ~Descriptor() {
-    if (number_ >= 0) ::close(number_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return number_; }
-
- private:
-  int number_;
-};
-
 [[noreturn]] void fail(std::string_view op, const std::string& path, const std::string& problem) {
   throw Error(ErrorCode::file, std::string(op), path + ": " + problem);
 }
 
 }  // namespace
+
+Descriptor::~Descriptor() {
+  if (number_ >= 0) ::close(number_);
+}
+
+std::string reason_of(int error) {
+  return std::generic_category().message(error);
+}
 
 std::string read_file(const std::string& path, std::uint64_t max_bytes, std::string_view op) {
   // A pipe or device that has no writer must not block the caller.

@@ -7,6 +7,22 @@
 
 namespace perilune {
 
+/// A file descriptor that closes itself on every way out.
+class Descriptor {
+ public:
+  explicit Descriptor(int number) : number_(number) {}
+  ~Descriptor();
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return number_; }
+
+ private:
+  int number_;
+};
+
+/// What an errno value means, in words.
+std::string reason_of(int error);
+
 /// The bytes of the regular file `path`. Throws Error(file) naming `op` and the path: it is
 /// missing, a folder or a device, longer than `max_bytes`, cannot be read, or changed while it was
 /// read.

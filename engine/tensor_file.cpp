@@ -18,25 +18,6 @@
 namespace perilune {
 namespace {
 
-std::string reason(int error) {
-  return std::generic_category().message(error);
-}
-
-/// A file descriptor that closes itself.
-class Descriptor {
- public:
-  explicit Descriptor(int number) : number_(number) {}
-  ~Descriptor() {
-    if (number_ >= 0) ::close(number_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return number_; }
-
- private:
-  int number_;
-};
-
 class SafetensorsFile final : public TensorFile {
  public:
   SafetensorsFile(const std::string& path, bool map);
@@ -71,11 +52,11 @@ class SafetensorsFile final : public TensorFile {
 SafetensorsFile::SafetensorsFile(const std::string& path, bool map)
     : path_(path), descriptor_(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
   if (descriptor_.get() < 0) {
-    throw Error(ErrorCode::file, "load", path + ": " + reason(errno));
+    throw Error(ErrorCode::file, "load", path + ": " + reason_of(errno));
   }
   struct stat status {};
   if (::fstat(descriptor_.get(), &status) != 0) {
-    throw Error(ErrorCode::file, "load", path + ": " + reason(errno));
+    throw Error(ErrorCode::file, "load", path + ": " + reason_of(errno));
   }
   if (!S_ISREG(status.st_mode)) throw Error(ErrorCode::file, "load", path + ": not a regular file");
   bytes_ = static_cast<std::size_t>(status.st_size);
@@ -105,7 +86,7 @@ void SafetensorsFile::read_bytes(std::uint64_t begin, std::size_t size, void* to
                       std::to_string(bytes_) + " when it was opened")
           .hint("something changed the file meanwhile: load the model again");
     } else if (errno != EINTR) {
-      throw Error(ErrorCode::file, "load", path_ + ": " + reason(errno));
+      throw Error(ErrorCode::file, "load", path_ + ": " + reason_of(errno));
     }
   }
 }

@@ -9,7 +9,7 @@
 ---@field threads integer processor threads; default: all that this process may use
 ---@field head string a head of the family instead of the one that config.json names
 ---@field tokenizer string|boolean|Tokenizer a path or a tokenizer; false for none
----@field mmap boolean false reads weights instead of mapping the file
+---@field mmap boolean true maps the weights' file instead of reading it; a mapped file that shrinks ends the process (default false)
 ---@field on_progress fun(done: integer, total: integer) called while weights are prepared
 ---@field device_map any not supported yet: raises
 ---@field max_memory any not supported yet: raises
