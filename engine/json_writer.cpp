@@ -2,7 +2,7 @@
 #include <cmath>
 
 #include "engine/json.h"
-#include "engine/stream_decoder.h"
+#include "engine/text/stream_decoder.h"
 
 namespace perilune {
 namespace {

@@ -13,9 +13,9 @@
 #include "engine/cache.h"
 #include "engine/plan.h"
 #include "engine/sampler.h"
-#include "engine/stop_matcher.h"
-#include "engine/stream_decoder.h"
-#include "engine/tokenizer.h"
+#include "engine/text/stop_matcher.h"
+#include "engine/text/stream_decoder.h"
+#include "engine/text/tokenizer.h"
 
 namespace perilune {
 

@@ -253,7 +253,7 @@ int tokens(lua_State* L) {
   for (const Token& token : encoding.tokens) {
     lua_createtable(L, 0, 6);
     set_field(L, "id", static_cast<std::int64_t>(token.id));
-    set_field(L, "piece", token.piece);
+    set_field(L, "piece", tokenizer.piece(token.id));
     if (token.text >= 0) {
       set_field(L, "first", static_cast<std::int64_t>(token.first) + 1);
       set_field(L, "last", static_cast<std::int64_t>(token.last));

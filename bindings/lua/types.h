@@ -15,7 +15,7 @@
 #include "engine/net.h"
 #include "engine/plan.h"
 #include "engine/scheduler.h"
-#include "engine/tokenizer.h"
+#include "engine/text/tokenizer.h"
 
 namespace perilune::lua {
 

@@ -3,8 +3,8 @@
 #include <string_view>
 
 #include "engine/error.h"
-#include "engine/sentencepiece_file.h"
-#include "engine/tokenizer_sentencepiece.h"
+#include "engine/text/sentencepiece_file.h"
+#include "engine/text/tokenizer_sentencepiece.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);

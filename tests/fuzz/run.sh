@@ -53,7 +53,9 @@ for target in "$@"; do
   objects=
   for source in $(sources_of "$target"); do
     object=$build/$(basename "$source").o
-    $launcher clang++ $flags -fsanitize=fuzzer-no-link -c "engine/$source.cpp" -o "$object"
+    path=engine/$source.cpp
+    [ -f "$path" ] || path=engine/text/$source.cpp
+    $launcher clang++ $flags -fsanitize=fuzzer-no-link -c "$path" -o "$object"
     objects="$objects $object"
   done
   $launcher clang++ $flags -fsanitize=fuzzer-no-link -c "tests/fuzz/fuzz_$target.cpp" \

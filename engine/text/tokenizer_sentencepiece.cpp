@@ -1,11 +1,11 @@
-#include "engine/tokenizer_sentencepiece.h"
+#include "engine/text/tokenizer_sentencepiece.h"
 
 #include <sentencepiece_processor.h>
 
 #include <algorithm>
 
 #include "engine/error.h"
-#include "engine/sentencepiece_call.h"
+#include "engine/text/sentencepiece_call.h"
 
 namespace perilune {
 namespace {

@@ -10,9 +10,9 @@
 
 #include "engine/error.h"
 #include "engine/file.h"
-#include "engine/proto_wire.h"
-#include "engine/sentencepiece_file.h"
-#include "engine/tokenizer_sentencepiece.h"
+#include "engine/text/proto_wire.h"
+#include "engine/text/sentencepiece_file.h"
+#include "engine/text/tokenizer_sentencepiece.h"
 #include "tests/catch.h"
 
 using perilune::Error;

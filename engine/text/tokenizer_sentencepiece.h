@@ -10,12 +10,12 @@
 #include <unordered_map>
 #include <vector>
 
-#include "engine/sentencepiece_file.h"
-#include "engine/sentencepiece_normalizer.h"
-#include "engine/tokenizer.h"
-#include "engine/tokenizer_added.h"
-#include "engine/tokenizer_config.h"
-#include "engine/unigram.h"
+#include "engine/text/sentencepiece_file.h"
+#include "engine/text/sentencepiece_normalizer.h"
+#include "engine/text/tokenizer.h"
+#include "engine/text/tokenizer_added.h"
+#include "engine/text/tokenizer_config.h"
+#include "engine/text/unigram.h"
 
 namespace sentencepiece {
 class SentencePieceProcessor;

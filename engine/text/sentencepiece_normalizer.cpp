@@ -1,8 +1,8 @@
-#include "engine/sentencepiece_normalizer.h"
+#include "engine/text/sentencepiece_normalizer.h"
 
 #include <cstring>
 
-#include "engine/stream_decoder.h"
+#include "engine/text/stream_decoder.h"
 
 namespace perilune {
 

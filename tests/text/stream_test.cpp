@@ -2,8 +2,8 @@
 #include <random>
 
 #include "engine/error.h"
-#include "engine/stop_matcher.h"
-#include "engine/stream_decoder.h"
+#include "engine/text/stop_matcher.h"
+#include "engine/text/stream_decoder.h"
 #include "tests/catch.h"
 
 using perilune::StopMatcher;

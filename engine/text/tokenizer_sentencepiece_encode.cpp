@@ -4,8 +4,8 @@
 #include <algorithm>
 
 #include "engine/error.h"
-#include "engine/sentencepiece_call.h"
-#include "engine/tokenizer_sentencepiece.h"
+#include "engine/text/sentencepiece_call.h"
+#include "engine/text/tokenizer_sentencepiece.h"
 
 namespace perilune {
 namespace {
@@ -35,8 +35,7 @@ void SentencePieceTokenizer::encode_unigram(bool dummy_prefix, std::string_view 
     const auto put = [&](std::int32_t id) {
       out.ids.push_back(id);
       if (!options.tokens) return;
-      out.tokens.push_back({id, model_.pieces[static_cast<std::size_t>(id)].text, begin, end,
-                            is_special(id), which});
+      out.tokens.push_back({id, begin, end, is_special(id), which});
     };
     const bool unknown = segment.id == model_.unknown_id;
     if (unknown && model_.byte_fallback) {
@@ -67,8 +66,7 @@ void SentencePieceTokenizer::encode_library(bool dummy_prefix, std::string_view 
     const auto id = static_cast<std::int32_t>(found.id());
     out.ids.push_back(id);
     if (!options.tokens) continue;
-    out.tokens.push_back({id, model_.pieces[static_cast<std::size_t>(id)].text,
-                          first + found.begin(), first + found.end(), is_special(id), which});
+    out.tokens.push_back({id, first + found.begin(), first + found.end(), is_special(id), which});
   }
   // The library gives the place of a character to the last of its bytes only.
   for (std::size_t i = out.tokens.size(); options.tokens && i-- > start + 1;) {
@@ -123,8 +121,8 @@ void SentencePieceTokenizer::encode_text(std::string_view text, int which,
     if (part.token != nullptr) {
       out.ids.push_back(part.token->id);
       if (options.tokens) {
-        out.tokens.push_back({part.token->id, part.token->content, part.first, part.last,
-                              is_special(part.token->id), which});
+        out.tokens.push_back(
+            {part.token->id, part.first, part.last, is_special(part.token->id), which});
       }
       continue;
     }
@@ -144,7 +142,7 @@ void SentencePieceTokenizer::put_in(std::optional<std::int32_t> id, const Encode
                                     Encoding& out) const {
   if (!options.special || !id) return;
   out.ids.push_back(*id);
-  if (options.tokens) out.tokens.push_back({*id, piece(*id), 0, 0, true, -1});
+  if (options.tokens) out.tokens.push_back({*id, 0, 0, true, -1});
 }
 
 Encoding SentencePieceTokenizer::encode(std::string_view text, const EncodeOptions& options) const {

@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include "engine/byte_trie.h"
-#include "engine/sentencepiece_file.h"
+#include "engine/text/byte_trie.h"
+#include "engine/text/sentencepiece_file.h"
 
 namespace perilune {
 

@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <cstring>
 
-#include "engine/sentencepiece_file.h"
-#include "engine/stream_decoder.h"
+#include "engine/text/sentencepiece_file.h"
+#include "engine/text/stream_decoder.h"
 
 namespace perilune {
 namespace {

@@ -1,4 +1,4 @@
-#include "engine/stream_decoder.h"
+#include "engine/text/stream_decoder.h"
 
 #include <algorithm>
 #include <array>

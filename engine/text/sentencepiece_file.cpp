@@ -1,4 +1,4 @@
-#include "engine/sentencepiece_file.h"
+#include "engine/text/sentencepiece_file.h"
 
 #include <algorithm>
 #include <array>
@@ -6,8 +6,8 @@
 #include <unordered_set>
 
 #include "engine/error.h"
-#include "engine/proto_wire.h"
-#include "engine/stream_decoder.h"
+#include "engine/text/proto_wire.h"
+#include "engine/text/stream_decoder.h"
 
 namespace perilune {
 namespace {

@@ -1,4 +1,4 @@
-#include "engine/tokenizer_added.h"
+#include "engine/text/tokenizer_added.h"
 
 #include <algorithm>
 #include <set>

@@ -1,4 +1,4 @@
-#include "engine/byte_trie.h"
+#include "engine/text/byte_trie.h"
 
 namespace perilune {
 namespace {

@@ -1,6 +1,6 @@
 // Ids to text as the library's Decode does it, one id at a time.
 #include "engine/error.h"
-#include "engine/tokenizer_sentencepiece.h"
+#include "engine/text/tokenizer_sentencepiece.h"
 
 namespace perilune {
 namespace {

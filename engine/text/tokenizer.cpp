@@ -1,4 +1,4 @@
-#include "engine/tokenizer.h"
+#include "engine/text/tokenizer.h"
 
 #include <algorithm>
 #include <array>
@@ -6,8 +6,8 @@
 #include "engine/error.h"
 #include "engine/file.h"
 #include "engine/json.h"
-#include "engine/tokenizer_config.h"
-#include "engine/tokenizer_sentencepiece.h"
+#include "engine/text/tokenizer_config.h"
+#include "engine/text/tokenizer_sentencepiece.h"
 
 namespace perilune {
 namespace {

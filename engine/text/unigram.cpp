@@ -1,9 +1,9 @@
-#include "engine/unigram.h"
+#include "engine/text/unigram.h"
 
 #include <algorithm>
 #include <cfloat>
 
-#include "engine/stream_decoder.h"
+#include "engine/text/stream_decoder.h"
 
 namespace perilune {
 namespace {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -9,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "engine/stream_decoder.h"
+#include "engine/text/stream_decoder.h"
 
 namespace perilune {
 
@@ -38,10 +39,10 @@ struct EncodeOptions {
 /// One token and where it came from.
 struct Token {
   std::int32_t id = 0;
-  std::string piece;                // as the vocabulary writes it
   std::size_t first = 0, last = 0;  // bytes [first, last) of its text; empty where it was put in
   bool special = false;
-  int text = 0;  // 0: the text, 1: the pair, -1: put in
+  int text = 0;            // 0: the text, 1: the pair, -1: put in
+  std::int32_t word = -1;  // which piece of its text it is a part of, from 0; -1: put in
 };
 
 struct Encoding {
@@ -55,7 +56,7 @@ class Tokenizer : public std::enable_shared_from_this<Tokenizer> {
  public:
   virtual ~Tokenizer() = default;
 
-  /// "sentencepiece", "bpe", "wordpiece", "unigram" or "tiktoken".
+  /// "sentencepiece", "bpe", "wordpiece", "unigram", "wordlevel" or "tiktoken".
   virtual const char* kind() const = 0;
   /// Entries of the base vocabulary, without added tokens.
   virtual std::int32_t vocab_size() const = 0;
@@ -95,8 +96,11 @@ class Tokenizer : public std::enable_shared_from_this<Tokenizer> {
   const std::vector<std::string>& warnings() const { return warnings_; }
   /// The file it was read from.
   const std::string& path() const { return path_; }
+  /// Jinja sources by name, as the model's files carry them; most have one, "default".
+  const std::map<std::string, std::string>& chat_templates() const { return chat_templates_; }
 
  protected:
+  std::map<std::string, std::string> chat_templates_;
   std::vector<std::string> warnings_;
   std::string path_;
 };

@@ -1,4 +1,4 @@
-#include "engine/proto_wire.h"
+#include "engine/text/proto_wire.h"
 
 #include <bit>
 

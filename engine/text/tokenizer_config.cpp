@@ -1,4 +1,4 @@
-#include "engine/tokenizer_config.h"
+#include "engine/text/tokenizer_config.h"
 
 #include "engine/error.h"
 #include "engine/file.h"
