@@ -2,6 +2,7 @@
 local core = require "perilune.core"
 local raise = require "perilune.raise"
 local options = require "perilune.options"
+local rope = require "perilune.rope"
 
 local config = {}
 
@@ -140,6 +141,82 @@ function config.head_dim(hidden, heads, hidden_key, heads_key)
       "one of the two is wrong, or head_dim is missing")
   end
   return hidden / heads
+end
+
+-- What `layer_types` may say of a layer.
+local layer_kinds = { full_attention = true, sliding_attention = true }
+
+--- How many of the last positions each layer sees: `windows[i]` for layer i from 0, nil for all. From
+--- `layer_types` where the file has it, else from `slides(i)`; the width is `sliding_window`.
+---@param json table
+---@param layers integer
+---@param slides fun(layer: integer): boolean
+---@return table<integer, integer> windows
+function config.windows(json, layers, slides)
+  local windows, list = {}, json.layer_types
+  if list ~= nil and (type(list) ~= "table" or #list ~= layers) then
+    bad("layer_types", ("a list of %d kinds of layers"):format(layers), list)
+  end
+  for i = 0, layers - 1 do
+    local kind = list and list[i + 1]
+    if list and not layer_kinds[kind] then
+      raise("unsupported", "load", ("config.json: layer_types: layer %d is %s"):format(i, options.show(kind)),
+        "known kinds are full_attention and sliding_attention")
+    end
+    local sliding = slides(i)
+    if list then sliding = kind == "sliding_attention" end
+    if sliding then windows[i] = config.integer(json, "sliding_window") end
+  end
+  return windows
+end
+
+--- Sizes and switches that the decoders with rotary positions and published names in common share; a
+--- family changes what differs.
+---@param json table
+---@param share number|nil the part of a head that turns; default: whole heads only
+---@return table c
+function config.decoder(json, share)
+  local hidden = config.integer(json, "hidden_size")
+  local heads = config.integer(json, "num_attention_heads")
+  local kv_heads = config.integer(json, "num_key_value_heads", heads)
+  if heads % kv_heads ~= 0 then
+    raise("shape", "load", ("config.json: num_attention_heads %d is not a multiple of num_key_value_heads %d"):format(heads, kv_heads))
+  end
+  local head_dim = json.head_dim and config.integer(json, "head_dim")
+    or config.head_dim(hidden, heads, "hidden_size", "num_attention_heads")
+  config.only(json, "is_encoder_decoder", false)
+  config.only(json, "rope_interleaved", false)
+  config.only(json, "is_causal", true)
+  local turned = rope.rope_options(json, head_dim, share)
+  if turned.dims ~= head_dim and not share then
+    raise("unsupported", "load", "config.json: partial_rotary_factor is not supported: models of this family turn whole heads")
+  end
+  return {
+    layers = config.layers(json, "num_hidden_layers"),
+    axes = { hidden = hidden, ffn = config.integer(json, "intermediate_size"), head = heads, kv_head = kv_heads,
+      head_dim = head_dim, vocab = config.integer(json, "vocab_size") },
+    max_tokens = rope.rope_positions(config.integer(json, "max_position_embeddings", 2048), turned),
+    norm_eps = config.epsilon(json, "rms_norm_eps", 1e-6),
+    activation = config.activation(json, "hidden_act", "silu"),
+    tied = config.boolean(json, "tie_word_embeddings", false),
+    rope = turned,
+    windows = {},   -- by layer from 0: how many of the last positions it sees; nil: all
+    qkv_bias = false, output_bias = false, mlp_bias = false, qk_norm = false,
+  }
+end
+
+--- Windows of the layers from `max_window_layers` on, where the file turns them on.
+---@param json table
+---@param layers integer
+---@return table<integer, integer>
+function config.late_windows(json, layers)
+  local used = config.boolean(json, "use_sliding_window", false) and json.sliding_window ~= nil
+  local first = config.integer(json, "max_window_layers", 28, 0)
+  if used then return config.windows(json, layers, function(i) return i >= first end) end
+  for _, kind in ipairs(type(json.layer_types) == "table" and json.layer_types or {}) do
+    if kind ~= "full_attention" then config.only(json, "use_sliding_window", true) end
+  end
+  return {}
 end
 
 -- Keys that say nothing about the mathematics of a pass: training, bookkeeping, defaults of

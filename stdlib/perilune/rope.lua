@@ -125,13 +125,14 @@ end
 --- rotary_pct, partial_rotary_factor, original_max_position_embeddings. An unknown type raises.
 ---@param json table config.json
 ---@param head_dim integer
+---@param share number|nil the part of a head that turns where the file does not say; default 1
 ---@return table { theta=, dims=, style=, scaling= }
-function pl.rope_options(json, head_dim)
+function pl.rope_options(json, head_dim, share)
   local parameters = parameters_of(json)
   local name = type_of(parameters)
   check_keys(parameters, name)
   local theta = positive(parameters.rope_theta or json.rope_theta or json.rotary_emb_base or 10000, "rope_theta")
-  local share = positive(parameters.partial_rotary_factor or json.partial_rotary_factor or json.rotary_pct or 1,
+  share = positive(parameters.partial_rotary_factor or json.partial_rotary_factor or json.rotary_pct or share or 1,
     "partial_rotary_factor")
   local dims = math.floor(head_dim * share)
   if dims < 2 or dims > head_dim or dims % 2 ~= 0 then

@@ -30,6 +30,7 @@ function bert.config(json)
       head_dim = config.head_dim(hidden, heads, "hidden_size", "num_attention_heads"),
       vocab = config.integer(json, "vocab_size"), class = classes },
     max_tokens = positions,
+    first_position = 0,
     types = types,
     rows = { ["embeddings.position_embeddings"] = { "max_position_embeddings", positions },
       ["embeddings.token_type_embeddings"] = { "type_vocab_size", types } },
@@ -51,7 +52,7 @@ function bert.encode(net, batch)
   local c = net.config
   local x = net:embedding(batch.ids, "embeddings.word_embeddings")
     + net:embedding(batch.type_ids, "embeddings.token_type_embeddings")
-    + net:embedding(batch.positions, "embeddings.position_embeddings")
+    + net:embedding(batch.positions, "embeddings.position_embeddings", { offset = c.first_position })
   x = net:mark("embeddings", net:layer_norm(x, "embeddings.LayerNorm", c.norm_eps))
   for i = 0, c.layers - 1 do
     local layer = net:scope("encoder.layer." .. i, "layers." .. i)

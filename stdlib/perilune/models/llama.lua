@@ -1,15 +1,13 @@
 -- Llama: RMS norm, rotary positions, grouped heads, a gated feed-forward. Also what publishes itself
 -- under its name (TinyLlama, SmolLM2, …).
 local config = require "perilune.config"
-local rope = require "perilune.rope"
-local raise = require "perilune.raise"
 
 local llama = {
   name = "llama",
   model_types = { "llama" },
   architectures = { LlamaForCausalLM = "causal", LlamaModel = "base" },
   padding = "left",
-  tokenizers = { "sentencepiece", "bpe", "unigram" },
+  tokenizers = { "sentencepiece", "bpe", "tiktoken", "unigram" },
   embedding = "embed_tokens",
   prefixes = { "model." },
   unused = { "*.rotary_emb.inv_freq" },
@@ -20,34 +18,25 @@ local llama = {
 }
 
 function llama.config(json)
-  local hidden = config.integer(json, "hidden_size")
-  local heads = config.integer(json, "num_attention_heads")
-  local kv_heads = config.integer(json, "num_key_value_heads", heads)
-  if heads % kv_heads ~= 0 then
-    raise("shape", "load", ("config.json: num_attention_heads %d is not a multiple of num_key_value_heads %d"):format(heads, kv_heads))
-  end
-  local head_dim = json.head_dim and config.integer(json, "head_dim")
-    or config.head_dim(hidden, heads, "hidden_size", "num_attention_heads")
-  config.only(json, "is_encoder_decoder", false)
-  config.only(json, "rope_interleaved", false)
-  config.only(json, "is_causal", true)
+  local c = config.decoder(json)
   config.integer(json, "pretraining_tp", 1)   -- how the published code slices its products: same values
-  local turned = rope.rope_options(json, head_dim)
-  if turned.dims ~= head_dim then
-    raise("unsupported", "load", "config.json: partial_rotary_factor is not supported: models of this family turn whole heads")
+  c.qkv_bias = config.boolean(json, "attention_bias", false)
+  c.output_bias = c.qkv_bias
+  c.mlp_bias = config.boolean(json, "mlp_bias", false)
+  return c
+end
+
+local function attention(layer, h, batch, window)
+  local c = layer.config
+  local q = layer:linear(h, "self_attn.q_proj", { "head", "head_dim" }, { bias = c.qkv_bias })
+  local k = layer:linear(h, "self_attn.k_proj", { "kv_head", "head_dim" }, { bias = c.qkv_bias })
+  local v = layer:linear(h, "self_attn.v_proj", { "kv_head", "head_dim" }, { bias = c.qkv_bias })
+  if c.qk_norm then
+    q, k = layer:rms_norm(q, "self_attn.q_norm", c.norm_eps), layer:rms_norm(k, "self_attn.k_norm", c.norm_eps)
   end
-  return {
-    layers = config.layers(json, "num_hidden_layers"),
-    axes = { hidden = hidden, ffn = config.integer(json, "intermediate_size"), head = heads, kv_head = kv_heads,
-      head_dim = head_dim, vocab = config.integer(json, "vocab_size") },
-    max_tokens = rope.rope_positions(config.integer(json, "max_position_embeddings", 2048), turned),
-    norm_eps = config.epsilon(json, "rms_norm_eps", 1e-6),
-    activation = config.activation(json, "hidden_act", "silu"),
-    attention_bias = config.boolean(json, "attention_bias", false),
-    mlp_bias = config.boolean(json, "mlp_bias", false),
-    tied = config.boolean(json, "tie_word_embeddings", false),
-    rope = turned,
-  }
+  q, k = layer:rope(q, batch.positions, c.rope), layer:rope(k, batch.positions, c.rope)
+  local a = layer:attention(q, layer:cached(k, v, { window = window }), { mask = "causal" })
+  return layer:mark("attention", layer:linear(a, "self_attn.o_proj", "hidden", { over = { "head", "head_dim" }, bias = c.output_bias }))
 end
 
 function llama.decode(net, batch)
@@ -55,13 +44,8 @@ function llama.decode(net, batch)
   local x = net:mark("embeddings", net:embedding(batch.ids, "embed_tokens"))
   for i = 0, c.layers - 1 do
     local layer = net:scope("layers." .. i, "layers." .. i)   -- checkpoint path, canonical path
-    local h = layer:rms_norm(x, "input_layernorm", c.norm_eps)
-    local q = layer:rope(layer:linear(h, "self_attn.q_proj", { "head", "head_dim" }, { bias = c.attention_bias }), batch.positions, c.rope)
-    local k = layer:rope(layer:linear(h, "self_attn.k_proj", { "kv_head", "head_dim" }, { bias = c.attention_bias }), batch.positions, c.rope)
-    local v = layer:linear(h, "self_attn.v_proj", { "kv_head", "head_dim" }, { bias = c.attention_bias })
-    local a = layer:attention(q, layer:cached(k, v), { mask = "causal" })
-    x = x + layer:mark("attention", layer:linear(a, "self_attn.o_proj", "hidden", { over = { "head", "head_dim" }, bias = c.attention_bias }))
-    h = layer:rms_norm(x, "post_attention_layernorm", c.norm_eps)
+    x = x + attention(layer, layer:rms_norm(x, "input_layernorm", c.norm_eps), batch, c.windows[i])
+    local h = layer:rms_norm(x, "post_attention_layernorm", c.norm_eps)
     local gated = layer:activation(layer:linear(h, "mlp.gate_proj", "ffn", { bias = c.mlp_bias }), c.activation)
       * layer:linear(h, "mlp.up_proj", "ffn", { bias = c.mlp_bias })
     x = layer:mark(x + layer:mark("mlp", layer:linear(gated, "mlp.down_proj", "hidden", { bias = c.mlp_bias })))

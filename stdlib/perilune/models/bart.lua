@@ -1,0 +1,123 @@
+-- BART: an encoder-decoder with learned positions, layer norm after each part and biases everywhere.
+local config = require "perilune.config"
+
+local bart = {
+  name = "bart",
+  model_types = { "bart" },
+  architectures = { BartForConditionalGeneration = "seq2seq", BartModel = "base" },
+  padding = "right",
+  tokenizers = { "bpe" },
+  embedding = "shared",
+  prefixes = { "model." },
+  unused = { "encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight", "final_logits_bias" },
+  keys = { "vocab_size", "d_model", "encoder_layers", "decoder_layers", "encoder_attention_heads",
+    "decoder_attention_heads", "encoder_ffn_dim", "decoder_ffn_dim", "encoder_layerdrop", "decoder_layerdrop",
+    "activation_function", "max_position_embeddings", "scale_embedding", "decoder_start_token_id", "init_std",
+    "is_encoder_decoder", "is_decoder", "is_causal", "tie_word_embeddings", "num_hidden_layers", "add_bias_logits",
+    "add_final_layer_norm", "normalize_before", "normalize_embedding", "static_position_embeddings",
+    "extra_pos_embeddings", "classif_dropout", "classifier_dropout", "gradient_checkpointing" },
+}
+
+-- The decoder's sizes where they differ from the encoder's.
+local function decoder_axes(json, hidden)
+  local heads = config.integer(json, "decoder_attention_heads")
+  return { ffn = config.integer(json, "decoder_ffn_dim"), head = heads, kv_head = heads,
+    head_dim = config.head_dim(hidden, heads, "d_model", "decoder_attention_heads") }
+end
+
+function bart.config(json)
+  local hidden = config.integer(json, "d_model")
+  local heads = config.integer(json, "encoder_attention_heads")
+  config.only(json, "is_encoder_decoder", true)
+  config.only(json, "normalize_before", false)        -- later families' switches that old files carry
+  config.only(json, "add_final_layer_norm", false)
+  config.only(json, "normalize_embedding", true)
+  config.only(json, "static_position_embeddings", false)
+  local positions = config.integer(json, "max_position_embeddings", 1024)
+  local _, labels = config.labels(json)
+  return {
+    layers = { encoder = config.layers(json, "encoder_layers"), decoder = config.layers(json, "decoder_layers") },
+    axes = { hidden = hidden, ffn = config.integer(json, "encoder_ffn_dim"), head = heads, kv_head = heads,
+      head_dim = config.head_dim(hidden, heads, "d_model", "encoder_attention_heads"), vocab = config.integer(json, "vocab_size"), row = 1 },
+    decoder_axes = decoder_axes(json, hidden),
+    max_tokens = positions, max_source = positions,
+    norm_eps = 1e-5,   -- not in the file: the published code's
+    activation = config.activation(json, "activation_function", "gelu"),
+    embedding_scale = config.boolean(json, "scale_embedding", false) and hidden ^ 0.5 or 1,
+    decoder_start = config.integer(json, "decoder_start_token_id", json.eos_token_id or 2, 0),
+    labels = labels,
+  }
+end
+
+local function decoder_of(net) return net:scope("decoder", "decoder", { axes = net.config.decoder_axes }) end
+
+local function embed(net, side, batch)
+  local c = net.config
+  local x = net:embedding(batch.ids, "shared", { scale = c.embedding_scale })
+    + side:embedding(batch.positions, "embed_positions", { offset = 2 })
+  return side:mark("embeddings", side:layer_norm(x, "layernorm_embedding", c.norm_eps))
+end
+
+local function project(layer, x, path, axis) return layer:linear(x, path, { axis, "head_dim" }, { bias = true }) end
+
+local function joined(layer, a, path) return layer:linear(a, path, "hidden", { over = { "head", "head_dim" }, bias = true }) end
+
+local function feed_forward(layer, x)
+  local c = layer.config
+  local h = layer:activation(layer:linear(x, "fc1", "ffn", { bias = true }), c.activation)
+  h = layer:mark("mlp", layer:linear(h, "fc2", "hidden", { bias = true }))
+  return layer:mark(layer:layer_norm(x + h, "final_layer_norm", c.norm_eps))
+end
+
+function bart.encode(net, batch)
+  local c = net.config
+  local side = net:scope("encoder", "encoder")
+  local x = embed(net, side, batch)
+  for i = 0, c.layers.encoder - 1 do
+    local layer = side:scope("layers." .. i, "layers." .. i)
+    local q, k, v = project(layer, x, "self_attn.q_proj", "head"), project(layer, x, "self_attn.k_proj", "kv_head"),
+      project(layer, x, "self_attn.v_proj", "kv_head")
+    local a = layer:attention(q, layer:uncached(k, v), { mask = "none" })
+    a = layer:mark("attention", joined(layer, a, "self_attn.out_proj"))
+    x = feed_forward(layer, layer:layer_norm(x + a, "self_attn_layer_norm", c.norm_eps))
+  end
+  return x
+end
+
+function bart.cross(net, encoded)
+  local side = decoder_of(net)
+  for i = 0, net.config.layers.decoder - 1 do
+    local layer = side:scope("layers." .. i, "layers." .. i)
+    layer:cached(project(layer, encoded, "encoder_attn.k_proj", "kv_head"), project(layer, encoded, "encoder_attn.v_proj", "kv_head"),
+      { kind = "cross" })
+  end
+end
+
+function bart.decode(net, batch)
+  local c = net.config
+  local side = decoder_of(net)
+  local x = embed(net, side, batch)
+  for i = 0, c.layers.decoder - 1 do
+    local layer = side:scope("layers." .. i, "layers." .. i)
+    local q, k, v = project(layer, x, "self_attn.q_proj", "head"), project(layer, x, "self_attn.k_proj", "kv_head"),
+      project(layer, x, "self_attn.v_proj", "kv_head")
+    local a = layer:attention(q, layer:cached(k, v), { mask = "causal" })
+    a = layer:mark("attention", joined(layer, a, "self_attn.out_proj"))
+    x = layer:layer_norm(x + a, "self_attn_layer_norm", c.norm_eps)
+    a = layer:attention(project(layer, x, "encoder_attn.q_proj", "head"), layer:cross(), { mask = "none", name = "cross_attention" })
+    a = layer:mark("cross_attention", joined(layer, a, "encoder_attn.out_proj"))
+    x = feed_forward(layer, layer:layer_norm(x + a, "encoder_attn_layer_norm", c.norm_eps))
+  end
+  return x
+end
+
+bart.heads = {
+  base = function(_, x) return { last_hidden_state = x } end,
+  seq2seq = function(net, x)
+    local logits = net:head(x, "lm_head", "vocab", { tied = "shared" })
+    if not net:has "final_logits_bias" then return logits end
+    return logits + net:tensor("final_logits_bias", { "row", "vocab" }):at { row = 1 }
+  end,
+}
+
+return bart

@@ -1,0 +1,78 @@
+-- DistilBERT: BERT with half the layers, without segments and pooler.
+local config = require "perilune.config"
+local bert = require "perilune.models.bert"
+
+local distilbert = {
+  name = "distilbert",
+  model_types = { "distilbert" },
+  architectures = { DistilBertModel = "base", DistilBertForMaskedLM = "masked",
+    DistilBertForSequenceClassification = "sequence", DistilBertForTokenClassification = "token",
+    DistilBertForQuestionAnswering = "question" },
+  padding = "right",
+  tokenizers = { "wordpiece" },
+  embedding = "embeddings.word_embeddings",
+  prefixes = { "distilbert." },
+  unused = { "embeddings.position_ids", "vocab_projector.*" },
+  keys = { "vocab_size", "dim", "n_layers", "n_heads", "hidden_dim", "activation", "max_position_embeddings",
+    "sinusoidal_pos_embds", "qa_dropout", "seq_classif_dropout", "tie_word_embeddings", "tie_weights_",
+    "is_encoder_decoder", "is_decoder", "add_cross_attention" },
+}
+
+function distilbert.config(json)
+  local hidden, heads = config.integer(json, "dim"), config.integer(json, "n_heads")
+  config.only(json, "is_decoder", false)
+  config.only(json, "is_encoder_decoder", false)
+  local classes, labels = config.labels(json)
+  local positions = config.integer(json, "max_position_embeddings", 512)
+  return {
+    layers = config.layers(json, "n_layers"),
+    axes = { hidden = hidden, ffn = config.integer(json, "hidden_dim"), head = heads, kv_head = heads,
+      head_dim = config.head_dim(hidden, heads, "dim", "n_heads"), vocab = config.integer(json, "vocab_size"), class = classes },
+    max_tokens = positions,
+    rows = { ["embeddings.position_embeddings"] = { "max_position_embeddings", positions } },
+    norm_eps = 1e-12,   -- not in the file: the published code has it
+    activation = config.activation(json, "activation", "gelu"),
+    tied = config.boolean(json, "tie_word_embeddings", true),
+    labels = labels,
+  }
+end
+
+distilbert.weights = bert.weights
+
+function distilbert.encode(net, batch)
+  local c = net.config
+  local x = net:embedding(batch.ids, "embeddings.word_embeddings") + net:embedding(batch.positions, "embeddings.position_embeddings")
+  x = net:mark("embeddings", net:layer_norm(x, "embeddings.LayerNorm", c.norm_eps))
+  for i = 0, c.layers - 1 do
+    local layer = net:scope("transformer.layer." .. i, "layers." .. i)
+    local q = layer:linear(x, "attention.q_lin", { "head", "head_dim" }, { bias = true })
+    local k = layer:linear(x, "attention.k_lin", { "kv_head", "head_dim" }, { bias = true })
+    local v = layer:linear(x, "attention.v_lin", { "kv_head", "head_dim" }, { bias = true })
+    local a = layer:attention(q, layer:uncached(k, v), { mask = "none" })
+    a = layer:mark("attention", layer:linear(a, "attention.out_lin", "hidden", { over = { "head", "head_dim" }, bias = true }))
+    x = layer:layer_norm(a + x, "sa_layer_norm", c.norm_eps)
+    local h = layer:activation(layer:linear(x, "ffn.lin1", "ffn", { bias = true }), c.activation)
+    h = layer:mark("mlp", layer:linear(h, "ffn.lin2", "hidden", { bias = true }))
+    x = layer:mark(layer:layer_norm(h + x, "output_layer_norm", c.norm_eps))
+  end
+  return x
+end
+
+distilbert.heads = {
+  base = function(_, x) return { last_hidden_state = x } end,
+  token = bert.heads.token,
+  question = bert.heads.question,
+  sequence = function(net, x)
+    local h = net:activation(net:linear(net:select(x, "first"), "pre_classifier", "hidden", { bias = true }), "relu")
+    return net:linear(h, "classifier", "class", { bias = true })
+  end,
+  masked = function(net, x)
+    local c = net.config
+    local h = net:activation(net:linear(x, "vocab_transform", "hidden", { bias = true }), c.activation)
+    h = net:layer_norm(h, "vocab_layer_norm", c.norm_eps)
+    local tied = c.tied and not net:has "vocab_projector.weight"
+    return net:head(h, "vocab_projector", "vocab", { tied = tied and "embeddings.word_embeddings" or nil, bias = "vocab_projector.bias" })
+  end,
+}
+
+return distilbert

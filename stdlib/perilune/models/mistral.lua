@@ -1,0 +1,29 @@
+-- Mistral: Llama whose layers see the last positions only, where the file names a window.
+local config = require "perilune.config"
+local llama = require "perilune.models.llama"
+
+local mistral = {
+  name = "mistral",
+  model_types = { "mistral" },
+  architectures = { MistralForCausalLM = "causal", MistralModel = "base" },
+  padding = "left",
+  tokenizers = { "sentencepiece", "bpe", "tiktoken" },
+  embedding = llama.embedding,
+  prefixes = llama.prefixes,
+  unused = llama.unused,
+  keys = { "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
+    "head_dim", "hidden_act", "max_position_embeddings", "original_max_position_embeddings", "rms_norm_eps",
+    "rope_theta", "rope_scaling", "rope_parameters", "tie_word_embeddings", "vocab_size", "sliding_window",
+    "layer_types", "is_causal", "is_decoder", "is_encoder_decoder" },
+  decode = llama.decode,
+  heads = llama.heads,
+}
+
+function mistral.config(json)
+  local c = config.decoder(json)
+  local slides = json.sliding_window ~= nil
+  c.windows = config.windows(json, c.layers, function() return slides end)
+  return c
+end
+
+return mistral

@@ -1,0 +1,39 @@
+-- Phi-3, 3.5 and 4-mini: Llama stored with one product for query, key and value and one for both halves
+-- of the gated feed-forward; a part of each head may turn.
+local config = require "perilune.config"
+local llama = require "perilune.models.llama"
+
+local phi3 = {
+  name = "phi3",
+  model_types = { "phi3" },
+  architectures = { Phi3ForCausalLM = "causal", Phi3Model = "base" },
+  padding = "left",
+  tokenizers = { "sentencepiece", "bpe", "tiktoken" },
+  embedding = llama.embedding,
+  prefixes = llama.prefixes,
+  unused = llama.unused,
+  keys = { "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
+    "hidden_act", "max_position_embeddings", "original_max_position_embeddings", "rms_norm_eps", "rope_theta",
+    "rope_scaling", "rope_parameters", "partial_rotary_factor", "tie_word_embeddings", "vocab_size", "sliding_window",
+    "layer_types", "attention_bias", "head_dim", "is_causal", "is_decoder", "is_encoder_decoder" },
+  decode = llama.decode,
+  heads = llama.heads,
+}
+
+function phi3.config(json)
+  config.only(json, "attention_bias", false)
+  local c = config.decoder(json, 1)
+  local slides = json.sliding_window ~= nil
+  c.windows = config.windows(json, c.layers, function() return slides end)
+  return c
+end
+
+function phi3.weights()
+  return {
+    ["layers.*.self_attn.qkv_proj"] = { rename = "layers.*.self_attn",
+      split = { { "q_proj", "head", "head_dim" }, { "k_proj", "kv_head", "head_dim" }, { "v_proj", "kv_head", "head_dim" } } },
+    ["layers.*.mlp.gate_up_proj"] = { rename = "layers.*.mlp", split = { "gate_proj", "up_proj" } },
+  }
+end
+
+return phi3

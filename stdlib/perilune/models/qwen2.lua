@@ -1,0 +1,30 @@
+-- Qwen2 and 2.5: Llama with biases on query, key and value; later layers may see a window only.
+local config = require "perilune.config"
+local llama = require "perilune.models.llama"
+
+local qwen2 = {
+  name = "qwen2",
+  model_types = { "qwen2" },
+  architectures = { Qwen2ForCausalLM = "causal", Qwen2Model = "base" },
+  padding = "left",
+  tokenizers = { "bpe", "tiktoken" },
+  embedding = llama.embedding,
+  prefixes = llama.prefixes,
+  unused = llama.unused,
+  keys = { "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
+    "head_dim", "hidden_act", "max_position_embeddings", "original_max_position_embeddings", "rms_norm_eps",
+    "rope_theta", "rope_scaling", "rope_parameters", "tie_word_embeddings", "vocab_size", "use_sliding_window",
+    "sliding_window", "max_window_layers", "layer_types", "use_mrope", "is_causal", "is_decoder", "is_encoder_decoder" },
+  decode = llama.decode,
+  heads = llama.heads,
+}
+
+function qwen2.config(json)
+  local c = config.decoder(json)
+  config.only(json, "use_mrope", false)
+  c.qkv_bias = true
+  c.windows = config.late_windows(json, c.layers)
+  return c
+end
+
+return qwen2

@@ -1,0 +1,31 @@
+-- Qwen3: Qwen2 without its biases, whose queries and keys are normalized head by head.
+local config = require "perilune.config"
+local llama = require "perilune.models.llama"
+local qwen2 = require "perilune.models.qwen2"
+
+local qwen3 = {
+  name = "qwen3",
+  model_types = { "qwen3" },
+  architectures = { Qwen3ForCausalLM = "causal", Qwen3Model = "base" },
+  padding = "left",
+  tokenizers = qwen2.tokenizers,
+  embedding = llama.embedding,
+  prefixes = llama.prefixes,
+  unused = llama.unused,
+  keys = { "attention_bias" },
+  decode = llama.decode,
+  heads = llama.heads,
+}
+for _, key in ipairs(qwen2.keys) do qwen3.keys[#qwen3.keys + 1] = key end
+
+function qwen3.config(json)
+  if json.head_dim == nil then json.head_dim = 128 end   -- the published default, whatever the hidden size
+  local c = config.decoder(json)
+  c.qkv_bias = config.boolean(json, "attention_bias", false)
+  c.output_bias = c.qkv_bias
+  c.qk_norm = true
+  c.windows = config.late_windows(json, c.layers)
+  return c
+end
+
+return qwen3

@@ -1,0 +1,51 @@
+-- RoBERTa, XLM-RoBERTa, CamemBERT: BERT whose positions start after the padding id, with other heads.
+local config = require "perilune.config"
+local bert = require "perilune.models.bert"
+
+local roberta = {
+  name = "roberta",
+  model_types = { "roberta", "xlm-roberta", "camembert" },
+  architectures = {},
+  padding = "right",
+  tokenizers = { "bpe", "sentencepiece", "unigram" },
+  embedding = bert.embedding,
+  prefixes = { "roberta." },
+  unused = { "embeddings.position_ids", "lm_head.decoder.*", "lm_head.bias" },
+  keys = bert.keys,
+  weights = bert.weights,
+  encode = bert.encode,
+}
+for _, class in ipairs { "Roberta", "XLMRoberta", "Camembert" } do
+  for suffix, head in pairs { Model = "base", ForMaskedLM = "masked", ForSequenceClassification = "sequence",
+    ForTokenClassification = "token", ForQuestionAnswering = "question" } do
+    roberta.architectures[class .. suffix] = head
+  end
+end
+
+function roberta.config(json)
+  local c = bert.config(json)
+  c.first_position = config.integer(json, "pad_token_id", 1, 0) + 1
+  c.max_tokens = c.max_tokens - c.first_position
+  return c
+end
+
+local function dense(net, x, path) return net:linear(x, path, "hidden", { bias = true }) end
+
+roberta.heads = {
+  base = bert.heads.base,
+  token = bert.heads.token,
+  question = bert.heads.question,
+  sequence = function(net, x)
+    local h = net:activation(dense(net, net:select(x, "first"), "classifier.dense"), "tanh")
+    return net:linear(h, "classifier.out_proj", "class", { bias = true })
+  end,
+  masked = function(net, x)
+    local c = net.config
+    local h = net:layer_norm(net:activation(dense(net, x, "lm_head.dense"), "gelu"), "lm_head.layer_norm", c.norm_eps)
+    local tied = c.tied and not net:has "lm_head.decoder.weight"
+    return net:head(h, "lm_head.decoder", "vocab", { tied = tied and "embeddings.word_embeddings" or nil,
+      bias = net:has "lm_head.bias" and "lm_head.bias" or "lm_head.decoder.bias" })
+  end,
+}
+
+return roberta
