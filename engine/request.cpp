@@ -27,6 +27,7 @@ const char* request_state_name(RequestState state) {
 }
 
 std::int64_t Request::pending_tokens() const {
+  if (needs_encoding()) return source_tokens();
   std::int64_t most = 0;
   for (const Sequence& sequence : sequences) {
     if (sequence.finished) continue;

@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "engine/batch.h"
+#include "engine/beam_search.h"
 #include "engine/cache.h"
 #include "engine/plan.h"
 #include "engine/sampler.h"
@@ -43,6 +45,7 @@ struct GenerateOptions {
   std::vector<std::int32_t> stop_ids;  // eos and the caller's
   std::vector<std::string> stop_strings;
   std::int64_t n = 1;  // outputs
+  BeamOptions beams;   // more than one: n best of them are the outputs
   bool prompt_logprobs = false;
   bool score_only = false;  // log-probabilities are kept for the score of several outputs alone
 };
@@ -55,9 +58,10 @@ struct Sequence {
   std::uint64_t output_index = 0;
   bool finished = false;
   FinishReason reason = FinishReason::none;
-  std::string stop;         // which stop string or text
-  std::string text;         // released so far
-  std::size_t emitted = 0;  // bytes of `text` that events have carried
+  std::string stop;            // which stop string or text
+  std::string text;            // released so far
+  std::size_t emitted = 0;     // bytes of `text` that events have carried
+  std::optional<float> score;  // of a beam's answer: weighed sum of log-probabilities
   std::vector<float> logprobs;
   std::vector<std::vector<TokenLogprob>> top_logprobs;
   std::vector<float> prompt_logprobs;  // of prompt tokens 2, 3, ...: one fewer than the prompt has
@@ -92,10 +96,18 @@ struct Request {
   RequestHooks hooks;
   std::shared_ptr<const Plan> plan;            // decode with a causal head, or the forward's
   std::shared_ptr<const Tokenizer> tokenizer;  // null: ids only, no text
-  std::vector<Sequence> sequences;             // one until the prompt is done, then options.n
+  std::vector<Sequence> sequences;             // one until the prompt is done, then options.n or
+                                               // the beams that run; at last the outputs
   std::size_t current_sequence = 0;
   std::shared_ptr<Sampler> sampler;
-  std::shared_ptr<const Batch> forward_input;                   // kind forward: one row
+  std::unique_ptr<BeamSearch> beams;  // null: no beam search
+  // An encoder-decoder's input, one row, and what reads it before the prompt (the decoder's start)
+  // runs. Null: there is no encoder.
+  std::shared_ptr<const Batch> source;
+  std::vector<std::int32_t> source_ids;  // of `source`, where it has ids
+  std::shared_ptr<const Plan> encode_plan, cross_plan;
+  bool encoded = false;                        // its cross keys and values are in the cache
+  std::shared_ptr<const Batch> forward_input;  // kind forward: one row
   std::vector<std::pair<std::string, Tensor>> forward_outputs;  // copies, this row's
   std::int64_t reachable = 0;                                   // sampler mask
   // What a policy sees and the caller chose.
@@ -112,11 +124,15 @@ struct Request {
   std::deque<Event> events;  // not yet delivered, here or through Scheduler::next_event
 
   bool done() const { return state == RequestState::done; }
+  bool needs_encoding() const { return source != nullptr && !encoded; }
+  std::int64_t source_tokens() const { return source ? source->tokens() : 0; }
+  /// Its pending tokens run in one pass or not at all.
+  bool whole() const { return kind == RequestKind::forward || needs_encoding(); }
   std::int64_t new_tokens() const {
     return static_cast<std::int64_t>(sequences[0].ids.size()) - prompt_tokens;
   }
-  /// Tokens whose keys and values are not there yet (the prompt's rest, or 1 when decoding): of the
-  /// sequence that has most of them.
+  /// Tokens whose keys and values are not there yet (the source, then the prompt's rest, or 1 when
+  /// decoding): of the sequence that has most of them.
   std::int64_t pending_tokens() const;
   /// Ids whose keys and values are committed: of the sequence that has fewest.
   std::int64_t computed() const;

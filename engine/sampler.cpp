@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "engine/error.h"
+#include "engine/sampler_cutoffs.h"
 
 namespace perilune {
 
@@ -60,10 +61,25 @@ void check_sampling(const SamplingOptions& options) {
   if (!(options.min_p >= 0 && options.min_p <= 1)) {
     bad_option("min_p", number(options.min_p), "between 0 and 1");
   }
-  if (!(options.repetition_penalty > 0) || !std::isfinite(options.repetition_penalty)) {
-    bad_option("repetition_penalty", number(options.repetition_penalty), "above 0",
-               "1 leaves the scores as they are");
+  const auto check_penalty = [](const char* name, double value) {
+    if (value > 0 && std::isfinite(value)) return;
+    bad_option(name, number(value), "above 0", "1 leaves the scores as they are");
+  };
+  check_penalty("repetition_penalty", options.repetition_penalty);
+  check_penalty("encoder_repetition_penalty", options.encoder_repetition_penalty);
+  if (!(options.typical_p > 0 && options.typical_p <= 1)) {
+    bad_option("typical_p", number(options.typical_p), "above 0, at most 1");
   }
+  const auto check_cutoff = [](const char* name, double value) {
+    if (!(value >= 0 && value < 1)) bad_option(name, number(value), "0 (off) or more, below 1");
+  };
+  check_cutoff("epsilon_cutoff", options.epsilon_cutoff);
+  check_cutoff("eta_cutoff", options.eta_cutoff);
+  const auto check_ngram = [](const char* name, std::int64_t value) {
+    if (value < 0) bad_option(name, std::to_string(value), "0 (off) or more");
+  };
+  check_ngram("no_repeat_ngram_size", options.no_repeat_ngram_size);
+  check_ngram("encoder_no_repeat_ngram_size", options.encoder_no_repeat_ngram_size);
   if (options.min_new_tokens < 0) {
     bad_option("min_new_tokens", std::to_string(options.min_new_tokens), "0 or more");
   }
@@ -122,23 +138,8 @@ void Sampler::prepare(std::span<float> logits, const SamplingState& state, Sampl
   }
   if (options_.logprobs >= 0) log_probabilities(logits, state, result);
 
+  apply_rules(logits, state);
   const auto size = static_cast<std::int64_t>(logits.size());
-  if (options_.repetition_penalty != 1.0) {
-    // From the untouched row, so that an id that occurs twice is still penalised once.
-    scratch_.assign(logits.begin(), logits.end());
-    const auto penalty = static_cast<float>(options_.repetition_penalty);
-    for (std::int32_t id : state.ids) {
-      if (id < 0 || id >= size) continue;
-      const float score = scratch_[static_cast<std::size_t>(id)];
-      logits[static_cast<std::size_t>(id)] = score < 0 ? score * penalty : score / penalty;
-    }
-  }
-  const auto length = static_cast<std::int64_t>(state.ids.size());
-  if (length - state.prompt_tokens < options_.min_new_tokens) {
-    for (std::int32_t id : state.stop_ids) {
-      if (id >= 0 && id < size) logits[static_cast<std::size_t>(id)] = kNever;
-    }
-  }
   if (state.reachable > 0) {
     for (std::int64_t id = state.reachable; id < size; ++id) {
       logits[static_cast<std::size_t>(id)] = kNever;
@@ -207,6 +208,9 @@ void Sampler::filter(std::span<float> logits) {
   keep_top_k(logits);
   keep_top_p(logits);
   keep_min_p(logits);
+  if (options_.typical_p < 1.0) keep_typical(logits, options_.typical_p);
+  if (options_.epsilon_cutoff > 0) keep_above(logits, options_.epsilon_cutoff, false);
+  if (options_.eta_cutoff > 0) keep_above(logits, options_.eta_cutoff, true);
 }
 
 void Sampler::choose(std::span<float> logits, const SamplingState& state, Sampled& result) {

@@ -9,6 +9,18 @@
 
 namespace perilune {
 
+/// A bias on the last id of a sequence where its others came before.
+struct SequenceBias {
+  std::vector<std::int32_t> ids;
+  float bias = 0;
+};
+
+/// From `start` new tokens on, stop ids gain |score| (factor^tokens beyond - 1).
+struct ExponentialDecay {
+  std::int64_t start = 0;
+  double factor = 1;
+};
+
 /// Options with the published names. `given` keys only may contradict each other; checked by
 /// check_sampling.
 struct SamplingOptions {
@@ -17,7 +29,18 @@ struct SamplingOptions {
   std::int64_t top_k = 0;  // 0: off
   double top_p = 1.0;
   double min_p = 0.0;
+  double typical_p = 1.0;  // mass of the most typical (Meister et al. 2022); 1: off
+  double epsilon_cutoff = 0.0, eta_cutoff = 0.0;  // Hewitt et al. 2022; 0: off
   double repetition_penalty = 1.0;
+  double encoder_repetition_penalty = 1.0;  // of the source's ids; above 1 favours them
+  std::int64_t no_repeat_ngram_size = 0;    // 0: off
+  std::int64_t encoder_no_repeat_ngram_size = 0;
+  std::vector<SequenceBias> sequence_bias;             // added where a sequence would be completed
+  std::vector<std::vector<std::int32_t>> bad_words;    // never completed
+  std::vector<std::int32_t> suppress, begin_suppress;  // never chosen; not as the first new token
+  std::optional<std::int32_t> forced_bos;              // chosen after a prompt of one token
+  std::vector<std::int32_t> forced_eos;                // one of them is the last token that fits
+  std::optional<ExponentialDecay> exponential_decay;   // of the chance to go on
   std::uint64_t seed = 0;
   std::int64_t min_new_tokens = 0;
   std::int64_t logprobs = -1;  // -1: off; n: the chosen one's and n best, before processors
@@ -46,6 +69,8 @@ struct SamplingState {
   std::int64_t position = 0;               // of the token to choose, in the sequence
   std::uint64_t output_index = 0;          // which of n outputs
   std::span<const std::int32_t> stop_ids;  // banned while fewer than min_new_tokens are there
+  std::span<const std::int32_t> source;    // an encoder-decoder's input
+  std::int64_t max_new_tokens = 0;         // 0: no limit
   std::int64_t reachable = 0;  // ids >= this are masked out (padding rows of the vocabulary)
 };
 
@@ -74,6 +99,8 @@ class Sampler {
   void keep_top_k(std::span<float> logits);
   void keep_top_p(std::span<float> logits);
   void keep_min_p(std::span<float> logits) const;
+  void apply_rules(std::span<float> logits, const SamplingState& state);
+  void penalize(std::span<float> logits, std::span<const std::int32_t> ids, double penalty);
   void log_probabilities(std::span<const float> logits, const SamplingState& state,
                          Sampled& result);
 

@@ -49,6 +49,52 @@ void check_options(const Request& request) {
   }
 }
 
+/// Whether keys and values of a prompt and its source fit an empty cache.
+void check_memory(const std::shared_ptr<Cache>& cache, std::int64_t tokens, std::int64_t source) {
+  const CacheLayout& layout = cache->layout();
+  double bytes = 0;  // no overflow
+  for (const KvGroup& group : layout.groups()) {
+    const std::int64_t positions = group.kind == KvKind::cross ? source : tokens;
+    const std::int64_t pages = (positions + layout.page_tokens() - 1) / layout.page_tokens();
+    bytes += static_cast<double>(pages) * static_cast<double>(group.page_bytes);
+  }
+  if (bytes <= static_cast<double>(cache->budget())) return;
+  throw Error(ErrorCode::memory, "submit",
+              "keys and values of " + number(tokens + source) + " tokens take " +
+                  number(static_cast<std::int64_t>(bytes)) + " bytes, the cache has " +
+                  number(cache->budget()))
+      .hint("give the engine more memory, or shorten the prompt");
+}
+
+/// A beam search, where the options ask for one.
+void make_beams(Request& request) {
+  const GenerateOptions& options = request.options;
+  if (options.beams.beams == 1) return;
+  const auto refuse = [](const std::string& what) {
+    throw Error(ErrorCode::option, "generate", what + " does not go with num_beams above 1");
+  };
+  if (options.n > options.beams.beams) {
+    throw Error(ErrorCode::option, "generate",
+                number(options.n) + " outputs of " + number(options.beams.beams) + " beams")
+        .hint("num_return_sequences is at most num_beams");
+  }
+  if (options.sampling.do_sample) refuse("do_sample");
+  if (options.sampling.logprobs >= 0 && !options.score_only) refuse("logprobs");
+  if (options.prompt_logprobs) refuse("prompt_logprobs");
+  if (request.hooks.stop_when) refuse("stop_when");
+  if (request.hooks.on_token) refuse("on_token");
+  request.beams =
+      std::make_unique<BeamSearch>(options.beams, options.stop_ids.size(), options.max_new_tokens);
+}
+
+void check_source(const Request& request) {
+  if (!request.source) return;
+  if (request.source->size() != 1 || !request.encode_plan || !request.cross_plan) {
+    throw Error(ErrorCode::argument, "submit",
+                "a source is one row, with the plans that encode it");
+  }
+}
+
 void make_cache(Request& request, const std::shared_ptr<Cache>& cache) {
   Sequence& sequence = request.sequences[0];
   const bool keeps = !request.plan->program().kv_slots.empty();
@@ -73,16 +119,7 @@ void make_cache(Request& request, const std::shared_ptr<Cache>& cache) {
     sequence.computed = tokens - 1;
   }
   request.reused_tokens = sequence.computed;
-  const CacheLayout& layout = sequence.cache->cache()->layout();
-  const std::int64_t pages = (tokens + layout.page_tokens() - 1) / layout.page_tokens();
-  const std::int64_t page_bytes = layout.bytes_per_token() * layout.page_tokens();
-  const std::int64_t budget = sequence.cache->cache()->budget();
-  if (page_bytes > 0 && pages > budget / page_bytes) {
-    throw Error(ErrorCode::memory, "submit",
-                "keys and values of " + number(tokens) + " tokens take " +
-                    number(pages * page_bytes) + " bytes, the cache has " + number(budget))
-        .hint("give the engine more memory, or shorten the prompt");
-  }
+  check_memory(sequence.cache->cache(), tokens, request.source_tokens());
 }
 
 }  // namespace
@@ -120,13 +157,17 @@ RequestPointer Scheduler::submit(RequestPointer request, std::shared_ptr<Cache> 
   }
   check_prompt(*request);
   check_options(*request);
+  check_source(*request);
+  if (request->source && request->source->has_ids())
+    request->source_ids = request->source->row_ids(0);
+  make_beams(*request);
   request->sampler = std::make_shared<Sampler>(request->options.sampling);
   make_cache(*request, cache);
   Sequence& sequence = request->sequences[0];
   if (request->prompt_tokens == 0) {
     request->prompt_tokens = static_cast<std::int64_t>(sequence.ids.size());
   }
-  if (request->kind == RequestKind::generate && request->tokenizer) {
+  if (request->kind == RequestKind::generate && request->tokenizer && !request->beams) {
     if (!sequence.decoder) {
       DecodeOptions options;
       options.continues = true;

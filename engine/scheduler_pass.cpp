@@ -68,12 +68,15 @@ bool cancelled(const ScheduledGroup& group) {
 
 std::shared_ptr<const Batch> Scheduler::State::make_batch(
     const ScheduledGroup& group, const std::vector<std::int64_t>& fillers) const {
+  if (group.kind == PassKind::cross) return group.source;
   std::vector<std::vector<std::int32_t>> filler_ids;
   for (std::int64_t length : fillers) filler_ids.emplace_back(static_cast<std::size_t>(length), 0);
-  if (group.kind == RequestKind::forward) {
+  if (group.kind != PassKind::generate) {
     std::shared_ptr<const Batch> batch;
     for (const ScheduledRow& row : group.rows) {
-      const auto one = row.request->forward_input->with_rows(RowSelection::automatic);
+      const Request& request = *row.request;
+      const auto& input = group.kind == PassKind::encode ? request.source : request.forward_input;
+      const auto one = input->with_rows(RowSelection::automatic);
       batch = batch ? batch->concat(*one) : one;
     }
     return fillers.empty() ? batch : batch->concat(*Batch::make(context, filler_ids));
@@ -119,15 +122,17 @@ void Scheduler::State::start(ScheduledGroup& group) {
   const std::vector<std::int64_t> fillers = filler_lengths(group);
   auto batch = make_batch(group, fillers);
   auto binding = std::make_shared<PassBinding>(context, batch);
+  if (group.kind == PassKind::cross) binding->set_input("encoded", group.encoded, batch->rows());
   group.fillers.clear();
   set_caches(group, *binding);
   std::vector<std::int64_t> wanted, per_row;
   for (std::size_t r = 0; r < group.rows.size(); ++r) {
     ScheduledRow& row = group.rows[r];
     const auto length = static_cast<std::int64_t>(row.of().ids.size());
-    row.chooses = group.kind == RequestKind::generate && row.first + row.tokens == length &&
+    row.chooses = group.kind == PassKind::generate && row.first + row.tokens == length &&
                   row.request->options.max_new_tokens > 0;
-    row.wanted = wanted_tokens(row, *group.plan);
+    const bool has_head = group.kind == PassKind::generate || group.kind == PassKind::forward;
+    if (has_head) row.wanted = wanted_tokens(row, *group.plan);
     for (std::int64_t token : row.wanted) wanted.push_back(batch->rows().starts[r] + token);
     per_row.push_back(static_cast<std::int64_t>(row.wanted.size()));
   }
@@ -187,12 +192,14 @@ bool Scheduler::State::run_group(double deadline) {
 void Scheduler::State::split_failed(const std::string& text, ErrorCode code) {
   ScheduledGroup group = std::move(work.front());
   work.pop_front();
+  // What was encoded together is encoded again, alone.
+  const bool again = group.kind == PassKind::cross;
   std::vector<ScheduledGroup> alone;
   for (ScheduledRow& row : group.rows) {
     if (alone.empty() || alone.back().rows[0].request != row.request) {
       alone.emplace_back();
-      alone.back().plan = group.plan;
-      alone.back().kind = group.kind;
+      alone.back().plan = again ? row.request->encode_plan : group.plan;
+      alone.back().kind = again ? PassKind::encode : group.kind;
       alone.back().padded = group.padded;
     }
     alone.back().rows.push_back(std::move(row));
@@ -239,10 +246,10 @@ void Scheduler::State::rollback_all() {
 /// The state that goes with what is computed.
 void Scheduler::State::settle(Request& request) const {
   if (request.done()) return;
-  const std::int64_t computed = request.computed();
-  request.state = computed == 0                      ? RequestState::waiting
-                  : computed < request.prompt_tokens ? RequestState::prefill
-                                                     : RequestState::decode;
+  const std::int64_t computed = request.computed() + (request.encoded ? 1 : 0);
+  request.state = computed == 0                                ? RequestState::waiting
+                  : request.computed() < request.prompt_tokens ? RequestState::prefill
+                                                               : RequestState::decode;
 }
 
 bool Scheduler::State::in_flight(const Request& request) const {

@@ -34,6 +34,7 @@ bool holds_pages(const Request& request) {
 }  // namespace
 
 std::int64_t total_tokens(const Request& request, std::int64_t tokens) {
+  if (request.needs_encoding()) return std::min(tokens, request.source_tokens());
   std::int64_t total = 0;
   for (const Sequence& sequence : request.sequences)
     total += std::min(tokens, pending_of(sequence));
@@ -41,6 +42,7 @@ std::int64_t total_tokens(const Request& request, std::int64_t tokens) {
 }
 
 std::int64_t total_pages(const Request& request, std::int64_t tokens) {
+  if (request.needs_encoding()) return 0;  // the source's keys have pages of their own kind
   std::int64_t pages = 0;
   for (const Sequence& sequence : request.sequences) {
     if (!sequence.cache || sequence.finished) continue;
@@ -54,8 +56,8 @@ QueueEntry Scheduler::State::entry(const Request& request) const {
   out.id = request.id;
   out.kind = request.kind;
   out.state = request.state;
-  out.prompt_tokens = request.prompt_tokens;
-  out.cached_tokens = request.computed();
+  out.prompt_tokens = request.prompt_tokens + request.source_tokens();
+  out.cached_tokens = request.computed() + (request.encoded ? request.source_tokens() : 0);
   out.pending_tokens = request.pending_tokens();
   out.new_tokens = request.new_tokens();
   out.max_new_tokens = request.options.max_new_tokens;
@@ -81,7 +83,7 @@ Room Scheduler::State::make_room(double budget_ms) const {
   room.bytes = std::numeric_limits<std::int64_t>::max();
   for (const RequestPointer& request : live) {
     if (request->done()) continue;
-    if (request->kind == RequestKind::forward) {  // one chunk
+    if (request->whole()) {  // one chunk
       room.tokens = std::max(room.tokens, request->pending_tokens());
     }
     room.rows = std::max(room.rows, request->unfinished());
@@ -147,9 +149,10 @@ void Scheduler::State::check(const StepPlan& plan, const Room& room) const {
                number(pending) + " pending");
     }
     if (row.tokens == 0) continue;
-    if (request->kind == RequestKind::forward && row.tokens != pending) {
+    if (request->whole() && row.tokens != pending) {
       bad_plan(name + " is planned with " + number(row.tokens) + " of its " + number(pending) +
-               " tokens; a forward request cannot be chunked");
+               " tokens; a " + (request->source ? "source" : "forward request") +
+               " cannot be chunked");
     }
     tokens += total_tokens(*request, row.tokens);
     rows += request->unfinished();
@@ -193,7 +196,8 @@ void Scheduler::State::check_pages(const StepPlan& plan) const {
 
 void Scheduler::State::preempt(Request& request) {
   for (Sequence& sequence : request.sequences) {
-    if (sequence.cache) sequence.cache->clear();
+    if (sequence.cache && request.encoded) sequence.cache->crop(0);  // the source stays encoded
+    if (sequence.cache && !request.encoded) sequence.cache->clear();
     sequence.computed = 0;
   }
   request.state = RequestState::waiting;
@@ -217,11 +221,33 @@ std::int64_t Scheduler::State::fitting_tokens(const Request& request, const Room
       tokens = std::max<std::int64_t>(0, tokens - ((computed + tokens - 1) % page_tokens + 1));
     }
   }
-  return request.kind == RequestKind::forward && tokens < pending ? 0 : tokens;
+  return request.whole() && tokens < pending ? 0 : tokens;
 }
 
-/// Reserves and appends the rows of one request; false, and nothing changed, without memory.
-bool Scheduler::State::schedule(const RequestPointer& request, std::int64_t tokens, bool padded) {
+/// The group of `work` for a pass, made where there is none yet.
+ScheduledGroup& Scheduler::State::group_for(const std::shared_ptr<const Plan>& plan, PassKind kind,
+                                            bool padded) {
+  for (ScheduledGroup& group : work) {
+    if (group.plan == plan && group.kind == kind) return group;
+  }
+  ScheduledGroup& group = work.emplace_back();
+  group.plan = plan;
+  group.kind = kind;
+  group.padded = padded;
+  return group;
+}
+
+bool Scheduler::State::schedule_source(const RequestPointer& request) {
+  if (!request->sequences[0].cache->reserve_cross(request->source_tokens())) return false;
+  ScheduledRow row;
+  row.request = request;
+  row.tokens = request->source_tokens();
+  group_for(request->encode_plan, PassKind::encode, false).rows.push_back(std::move(row));
+  return true;
+}
+
+bool Scheduler::State::schedule_rows(const RequestPointer& request, std::int64_t tokens,
+                                     bool padded) {
   for (std::size_t s = 0; s < request->sequences.size(); ++s) {
     Sequence& sequence = request->sequences[s];
     const std::int64_t own = std::min(tokens, pending_of(sequence));
@@ -231,16 +257,9 @@ bool Scheduler::State::schedule(const RequestPointer& request, std::int64_t toke
     }
     return false;
   }
-  auto group = std::find_if(work.begin(), work.end(), [&](const ScheduledGroup& other) {
-    return other.plan == request->plan && other.kind == request->kind;
-  });
-  if (group == work.end()) {
-    work.emplace_back();
-    group = work.end() - 1;
-    group->plan = request->plan;
-    group->kind = request->kind;
-    group->padded = padded;
-  }
+  const bool forward = request->kind == RequestKind::forward;
+  ScheduledGroup& group =
+      group_for(request->plan, forward ? PassKind::forward : PassKind::generate, padded);
   for (std::size_t s = 0; s < request->sequences.size(); ++s) {
     const Sequence& sequence = request->sequences[s];
     const std::int64_t own = std::min(tokens, pending_of(sequence));
@@ -250,8 +269,16 @@ bool Scheduler::State::schedule(const RequestPointer& request, std::int64_t toke
     row.sequence = s;
     row.first = sequence.computed;
     row.tokens = own;
-    group->rows.push_back(std::move(row));
+    group.rows.push_back(std::move(row));
   }
+  return true;
+}
+
+/// Reserves and appends the rows of one request; false, and nothing changed, without memory.
+bool Scheduler::State::schedule(const RequestPointer& request, std::int64_t tokens, bool padded) {
+  const bool fits =
+      request->needs_encoding() ? schedule_source(request) : schedule_rows(request, tokens, padded);
+  if (!fits) return false;
   const double now = clock_seconds();
   if (request->times.first_run == 0) request->times.first_run = now;
   request->times.last_run = now;

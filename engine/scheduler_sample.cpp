@@ -19,6 +19,8 @@ double log_probability(std::span<const float> logits, std::int32_t id) {
          std::log(sum);
 }
 
+}  // namespace
+
 void check_processed(const Tensor& row, std::int64_t size) {
   const bool good = row.defined() && row.dtype() == DType::f32 && row.contiguous() &&
                     row.elements() == size && row.device().host_visible();
@@ -28,14 +30,15 @@ void check_processed(const Tensor& row, std::int64_t size) {
       .hint("write into the row with row:set");
 }
 
-FinishReason limit_reached(const Request& request, const Sequence& sequence) {
-  const auto length = static_cast<std::int64_t>(sequence.ids.size());
+FinishReason limit_reached(const Request& request, std::int64_t length) {
   if (length - request.prompt_tokens >= request.options.max_new_tokens) {
     return FinishReason::length;
   }
   if (request.max_tokens > 0 && length >= request.max_tokens) return FinishReason::context;
   return FinishReason::none;
 }
+
+namespace {
 
 /// The part of `tensor` that is row `index` of the batch, as a copy with the identities of the
 /// request's own input.
@@ -84,17 +87,26 @@ void Scheduler::State::complete(ScheduledGroup& group) {
   if (group.padded) filler_caches.clear();
   for (const ScheduledRow& row : group.rows) {
     Sequence& sequence = row.of();
-    sequence.computed += row.tokens;
-    if (sequence.cache) sequence.cache->commit(row.tokens);
+    if (group.kind == PassKind::cross) {
+      sequence.cache->commit_cross(row.tokens);
+      row.request->encoded = true;
+      continue;
+    }
+    if (group.kind != PassKind::encode) {
+      sequence.computed += row.tokens;
+      if (sequence.cache) sequence.cache->commit(row.tokens);
+    }
     result.tokens += row.tokens;
     stats.tokens += row.tokens;
   }
-  const auto rows = static_cast<std::int64_t>(group.rows.size());
+  const auto rows =
+      group.kind == PassKind::cross ? 0 : static_cast<std::int64_t>(group.rows.size());
   result.rows += rows;
   stats.rows += rows;
+  if (group.kind == PassKind::encode) return follow_with_cross(group);
 
   Tensor logits;
-  if (group.kind == RequestKind::generate && !binding.wanted().empty()) {
+  if (group.kind == PassKind::generate && !binding.wanted().empty()) {
     logits = execution.output("logits");
   }
   const bool gathered =
@@ -110,8 +122,9 @@ void Scheduler::State::complete(ScheduledGroup& group) {
       continue;
     }
     settle(*request);
+    if (group.kind == PassKind::cross) continue;
     try {
-      if (group.kind == RequestKind::forward) {
+      if (group.kind == PassKind::forward) {
         collect(row, r, execution, binding);
       } else {
         sample_row(row, logits, first);
@@ -124,6 +137,17 @@ void Scheduler::State::complete(ScheduledGroup& group) {
   }
 }
 
+/// What was encoded becomes every layer's cross keys and values, before anything else runs.
+void Scheduler::State::follow_with_cross(const ScheduledGroup& group) {
+  ScheduledGroup cross;
+  cross.plan = group.rows[0].request->cross_plan;
+  cross.kind = PassKind::cross;
+  cross.rows = group.rows;
+  cross.source = group.execution->binding().batch_pointer();
+  cross.encoded = group.execution->output("encoded").copy();
+  work.push_front(std::move(cross));
+}
+
 /// `first`: where the row's wanted logits begin; below 0: logits are there for all tokens, and the
 /// row's own begin at -first - 1.
 void Scheduler::State::sample_row(const ScheduledRow& row, const Tensor& logits,
@@ -133,7 +157,10 @@ void Scheduler::State::sample_row(const ScheduledRow& row, const Tensor& logits,
   if (row.chooses) {
     const auto last = static_cast<std::int64_t>(row.wanted.size()) - 1;
     const std::int64_t at = first >= 0 ? first + last : -first - 1 + row.tokens - 1;
-    if (request->sequences.size() == 1 && request->options.n > 1) {
+    if (request->beams) {
+      offer_beam(request, row.sequence, logits, at);
+      if (!request->done() && request->beams->complete()) advance_beams(request);
+    } else if (request->sequences.size() == 1 && request->options.n > 1) {
       split_outputs(*request);
       for (std::size_t s = 0; s < request->sequences.size() && !request->done(); ++s) {
         choose(request, s, logits, at);
@@ -204,19 +231,43 @@ std::span<float> Scheduler::State::logits_at(const Tensor& logits, std::int64_t 
   return {logits_row.as<float>(), static_cast<std::size_t>(size)};
 }
 
+SamplingState Scheduler::State::sampling_state(const Request& request, std::size_t index) const {
+  const Sequence& sequence = request.sequences[index];
+  SamplingState state;
+  state.ids = sequence.ids;
+  state.prompt_tokens = request.prompt_tokens;
+  state.position = static_cast<std::int64_t>(sequence.ids.size());
+  state.output_index = sequence.output_index;
+  state.stop_ids = request.options.stop_ids;
+  state.max_new_tokens = request.options.max_new_tokens;
+  state.reachable = request.reachable;
+  if (request.source) state.source = request.source_ids;
+  return state;
+}
+
+/// Fails the request for a row that gave no token.
+bool Scheduler::State::check_sampled(const RequestPointer& request, const Sampled& sampled,
+                                     bool from_model, std::int64_t position) {
+  const std::string place = " at position " + std::to_string(position + 1);
+  if (sampled.not_finite) {
+    fail(request,
+         from_model ? "generate: the logits hold NaN" + place +
+                          "; the weights are damaged, or the compute mode overflows"
+                    : "processors: a processor wrote NaN into the scores" + place,
+         from_model ? ErrorCode::format : ErrorCode::argument);
+  } else if (sampled.id < 0) {
+    fail(request, "generate: every token is masked out" + place, ErrorCode::argument);
+  }
+  return !request->done();
+}
+
 void Scheduler::State::choose(const RequestPointer& request, std::size_t index,
                               const Tensor& logits, std::int64_t at) {
   Sequence& sequence = request->sequences[index];
   request->current_sequence = index;
   const bool hooked = static_cast<bool>(request->hooks.processors);
   std::span<float> scores = logits_at(logits, at, hooked);
-  SamplingState state;
-  state.ids = sequence.ids;
-  state.prompt_tokens = request->prompt_tokens;
-  state.position = static_cast<std::int64_t>(sequence.ids.size());
-  state.output_index = sequence.output_index;
-  state.stop_ids = request->options.stop_ids;
-  state.reachable = request->reachable;
+  const SamplingState state = sampling_state(*request, index);
   Sampled sampled;
   request->sampler->prepare(scores, state, sampled);
   const bool from_model = sampled.not_finite;
@@ -229,19 +280,7 @@ void Scheduler::State::choose(const RequestPointer& request, std::size_t index,
   } else {
     request->sampler->choose(scores, state, sampled);
   }
-  const std::string place = " at position " + std::to_string(state.position + 1);
-  if (sampled.not_finite) {
-    fail(request,
-         from_model ? "generate: the logits hold NaN" + place +
-                          "; the weights are damaged, or the compute mode overflows"
-                    : "processors: a processor wrote NaN into the scores" + place,
-         from_model ? ErrorCode::format : ErrorCode::argument);
-    return;
-  }
-  if (sampled.id < 0) {
-    fail(request, "generate: every token is masked out" + place, ErrorCode::argument);
-    return;
-  }
+  if (!check_sampled(request, sampled, from_model, state.position)) return;
   if (request->options.sampling.logprobs >= 0) {
     sequence.logprobs.push_back(sampled.logprob);
     sequence.top_logprobs.push_back(std::move(sampled.top));
@@ -274,7 +313,8 @@ void Scheduler::State::accept(const RequestPointer& request, std::size_t index, 
       reason = FinishReason::stop;
     }
   }
-  if (reason == FinishReason::none) reason = limit_reached(*request, sequence);
+  if (reason == FinishReason::none)
+    reason = limit_reached(*request, static_cast<std::int64_t>(sequence.ids.size()));
   if (reason != FinishReason::none) {
     sequence.text += flush_text(sequence);
     if (!stop_id && stopped_by_text()) reason = FinishReason::stop;
@@ -313,6 +353,7 @@ void Scheduler::State::collect(const ScheduledRow& row, std::size_t index,
 void Scheduler::State::finish(const RequestPointer& request, FinishReason reason) {
   if (request->done()) return;
   const bool keep_pages = in_flight(*request);  // a pass that runs still writes to them
+  if (request->beams && !keep_pages) settle_beams(*request, reason);
   for (Sequence& sequence : request->sequences) {
     if (!sequence.finished) {
       sequence.finished = true;

@@ -24,11 +24,15 @@ struct ScheduledRow {
   Sequence& of() const { return request->sequences[sequence]; }
 };
 
+enum class PassKind { generate, forward, encode, cross };
+
 /// Rows that one pass computes: same plan, same kind.
 struct ScheduledGroup {
   std::shared_ptr<const Plan> plan;
-  RequestKind kind = RequestKind::generate;
+  PassKind kind = PassKind::generate;
   std::vector<ScheduledRow> rows;
+  std::shared_ptr<const Batch> source;  // cross: what was encoded
+  Tensor encoded;                       // cross: [token, hidden] of `source`
   bool padded = false;
   std::vector<std::unique_ptr<SequenceCache>> fillers;  // padded: one a filler row
   Execution* execution = nullptr;                       // bound and perhaps begun
@@ -77,6 +81,9 @@ struct Scheduler::State {
   void order_rows(const StepPlan& plan);
   std::int64_t fitting_tokens(const Request& request, const Room& left) const;
   bool schedule(const RequestPointer& request, std::int64_t tokens, bool padded);
+  bool schedule_source(const RequestPointer& request);
+  bool schedule_rows(const RequestPointer& request, std::int64_t tokens, bool padded);
+  ScheduledGroup& group_for(const std::shared_ptr<const Plan>& plan, PassKind kind, bool padded);
   void apply(const StepPlan& plan);
   void preempt(Request& request);
   bool preempt_youngest();
@@ -102,6 +109,7 @@ struct Scheduler::State {
   // scheduler_sample.cpp: after the commit, row by row
   void complete(ScheduledGroup& group);
   void sample_row(const ScheduledRow& row, const Tensor& logits, std::int64_t first);
+  void follow_with_cross(const ScheduledGroup& group);
   void collect(const ScheduledRow& row, std::size_t index, const Execution& execution,
                const PassBinding& binding);
   void score_prompt(const ScheduledRow& row, const Tensor& logits, std::int64_t first);
@@ -109,11 +117,25 @@ struct Scheduler::State {
   std::span<float> logits_at(const Tensor& logits, std::int64_t at, bool own_copy);
   void choose(const RequestPointer& request, std::size_t index, const Tensor& logits,
               std::int64_t at);
+  SamplingState sampling_state(const Request& request, std::size_t index) const;
+  bool check_sampled(const RequestPointer& request, const Sampled& sampled, bool from_model,
+                     std::int64_t position);
   void accept(const RequestPointer& request, std::size_t index, std::int32_t id);
   void release_text(const RequestPointer& request, Sequence& sequence, std::int32_t id);
   void finish(const RequestPointer& request, FinishReason reason);
   void fail(const RequestPointer& request, const std::string& text, ErrorCode code);
+
+  // scheduler_beams.cpp
+  void offer_beam(const RequestPointer& request, std::size_t index, const Tensor& logits,
+                  std::int64_t at);
+  void advance_beams(const RequestPointer& request);
+  void settle_beams(Request& request, FinishReason reason) const;
 };
+
+/// A row's last processor may not have changed its shape.
+void check_processed(const Tensor& row, std::int64_t size);
+/// Why a sequence of `length` ids cannot go on; none: it can.
+FinishReason limit_reached(const Request& request, std::int64_t length);
 
 /// Tokens that `tokens` for each unfinished sequence come to, and the pages they need.
 std::int64_t total_tokens(const Request& request, std::int64_t tokens);

@@ -1,6 +1,7 @@
 // core.engine: the scheduler, with a policy and hooks written in Lua.
 #include <cmath>
 
+#include "bindings/lua/batch_input.h"
 #include "bindings/lua/serving.h"
 #include "bindings/lua/tensor_value.h"
 
@@ -57,10 +58,68 @@ int make_engine(lua_State* L) {
 
 // ---------------------------------------------------------------- submit
 
+std::vector<std::vector<std::int32_t>> read_sequences(lua_State* L, Options& options,
+                                                      const char* key) {
+  std::vector<std::vector<std::int32_t>> rows;
+  if (options.push(key)) {
+    rows = to_rows(L, -1, options.op().c_str(), options.label(key).c_str());
+    lua_pop(L, 1);
+  }
+  return rows;
+}
+
+/// What the scores of some ids are changed by: { ids, … } and a number for each.
+void read_bias(lua_State* L, Options& options, SamplingOptions& sampling) {
+  auto rows = read_sequences(L, options, "bias_ids");
+  if (!options.push("bias_values")) return;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    lua_rawgeti(L, -1, static_cast<int>(i) + 1);
+    const double value = to_number(L, -1, options.op(), options.label("bias_values"));
+    sampling.sequence_bias.push_back({std::move(rows[i]), static_cast<float>(value)});
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+}
+
+/// What is forbidden, forced or favoured.
+void read_rules(lua_State* L, Options& options, SamplingOptions& sampling) {
+  const auto ids = [&](const char* key) {
+    return options.ids(key).value_or(std::vector<std::int32_t>{});
+  };
+  sampling.encoder_repetition_penalty = options.number("encoder_repetition_penalty").value_or(1.0);
+  sampling.no_repeat_ngram_size = options.integer("no_repeat_ngram_size").value_or(0);
+  sampling.encoder_no_repeat_ngram_size =
+      options.integer("encoder_no_repeat_ngram_size").value_or(0);
+  read_bias(L, options, sampling);
+  sampling.bad_words = read_sequences(L, options, "bad_words_ids");
+  sampling.suppress = ids("suppress_tokens");
+  sampling.begin_suppress = ids("begin_suppress_tokens");
+  const auto forced = ids("forced_bos_token_id");
+  if (!forced.empty()) sampling.forced_bos = forced.front();
+  sampling.forced_eos = ids("forced_eos_token_id");
+  const auto start = options.integer("decay_start");
+  const auto factor = options.number("decay_factor");
+  if (start && factor) sampling.exponential_decay = ExponentialDecay{*start, *factor};
+}
+
+void read_beams(Options& options, BeamOptions& beams) {
+  beams.beams = options.integer("num_beams").value_or(1);
+  beams.length_penalty = options.number("length_penalty").value_or(1.0);
+  const auto early = options.choice("early_stopping", {"no", "yes", "never"}).value_or("no");
+  beams.early_stopping = early == "yes"     ? EarlyStopping::yes
+                         : early == "never" ? EarlyStopping::never
+                                            : EarlyStopping::no;
+}
+
 /// The table of sampling options on top of the stack.
 void read_sampling(lua_State* L, GenerateOptions& generate) {
   Options options(L, lua_gettop(L), "submit");
   SamplingOptions& sampling = generate.sampling;
+  sampling.typical_p = options.number("typical_p").value_or(1.0);
+  sampling.epsilon_cutoff = options.number("epsilon_cutoff").value_or(0.0);
+  sampling.eta_cutoff = options.number("eta_cutoff").value_or(0.0);
+  read_rules(L, options, sampling);
+  read_beams(options, generate.beams);
   sampling.do_sample = options.boolean("do_sample").value_or(false);
   sampling.temperature = options.number("temperature").value_or(1.0);
   sampling.top_k = options.integer("top_k").value_or(0);
@@ -147,6 +206,13 @@ int submit(lua_State* L) {
   const auto* plan = options.object<PlanObject>("plan");
   if (plan == nullptr) throw Error(ErrorCode::argument, "submit", "a request needs its plan");
   request->plan = plan->plan;
+  if (const auto* source = options.object<BatchObject>("source")) request->source = source->batch;
+  if (const auto* encode = options.object<PlanObject>("encode_plan")) {
+    request->encode_plan = encode->plan;
+  }
+  if (const auto* cross = options.object<PlanObject>("cross_plan")) {
+    request->cross_plan = cross->plan;
+  }
   CachePointer cache;
   if (const auto* pool = options.object<CachePointer>("cache")) cache = *pool;
   request->max_tokens = options.integer("max_tokens").value_or(0);

@@ -233,7 +233,9 @@ void set_sequence(lua_State* L, const Request& request, const Sequence& sequence
   push_list(L, std::vector<std::int32_t>(begin, sequence.ids.end()));
   lua_setfield(L, -2, "ids");
   if (!sequence.stop.empty()) set_field(L, "stop", sequence.stop);
-  if (request.options.n > 1) {
+  if (sequence.score) {
+    set_field(L, "score", static_cast<double>(*sequence.score));
+  } else if (request.options.n > 1) {
     double score = 0;
     for (const float logprob : sequence.logprobs) score += static_cast<double>(logprob);
     set_field(L, "score", score);
@@ -289,7 +291,7 @@ int result(lua_State* L) {
   if (!request.done()) return 0;
   lua_createtable(L, 0, 14);
   set_field(L, "finish_reason", finish_reason_name(request.reason()));
-  set_field(L, "prompt_tokens", request.prompt_tokens);
+  set_field(L, "prompt_tokens", request.source ? request.source_tokens() : request.prompt_tokens);
   if (!request.error.empty()) {
     set_field(L, "error", request.error);
     set_field(L, "error_code", error_code_name(request.error_code));

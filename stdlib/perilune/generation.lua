@@ -17,7 +17,7 @@ generation.spec = {
   pad_token_id = "integer", bos_token_id = "integer", logprobs = "count|boolean", prompt_logprobs = "boolean|count",
   n = "positive", num_return_sequences = "positive", processors = "table|function", stop_when = "function",
   on_token = "function", context = { "error", "truncate_left", "slide" }, priority = "integer", deadline_ms = "number",
-  client = "string", tag = "any",
+  client = "string", tag = "any", decoder = "table",
   num_beams = "positive", num_beam_groups = "positive", no_repeat_ngram_size = "count", length_penalty = "number",
   early_stopping = "any", diversity_penalty = "number", typical_p = "number", epsilon_cutoff = "number",
   eta_cutoff = "number", penalty_alpha = "number", guidance_scale = "number", encoder_no_repeat_ngram_size = "count",
@@ -28,14 +28,11 @@ generation.spec = {
 
 -- Options of the published files that are understood and not run yet, with the values that change
 -- nothing. length_penalty and early_stopping matter to beams alone.
-local neutral = {
-  num_beams = 1, num_beam_groups = 1, no_repeat_ngram_size = 0, diversity_penalty = 0, typical_p = 1, epsilon_cutoff = 0,
-  eta_cutoff = 0, penalty_alpha = 0, guidance_scale = 1, encoder_no_repeat_ngram_size = 0, encoder_repetition_penalty = 1,
-}
-local absent = { "bad_words_ids", "force_words_ids", "suppress_tokens", "begin_suppress_tokens", "forced_bos_token_id",
-  "forced_eos_token_id", "exponential_decay_length_penalty", "sequence_bias" }
+local neutral = { num_beam_groups = 1, diversity_penalty = 0, penalty_alpha = 0, guidance_scale = 1 }
+local absent = { "force_words_ids" }
 
-local sampling_keys = { "temperature", "top_k", "top_p", "min_p" }
+local sampling_keys = { "temperature", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff" }
+local off_values = { temperature = 1, top_p = 1, typical_p = 1 }   -- 0 switches the others off
 
 local function is_empty(value) return value == nil or (type(value) == "table" and next(value) == nil) end
 
@@ -61,8 +58,7 @@ end
 local function check_contradictions(given, op)
   if given.do_sample == false then
     for _, key in ipairs(sampling_keys) do
-      local off = key == "min_p" and given[key] == 0 or key ~= "top_k" and key ~= "min_p" and given[key] == 1 or key == "top_k" and given[key] == 0
-      if given[key] ~= nil and not off then
+      if given[key] ~= nil and given[key] ~= (off_values[key] or 0) then
         contradict(op, "do_sample=false", ("%s=%g"):format(key, given[key]), "a greedy choice does not sample")
       end
     end
@@ -104,6 +100,71 @@ local function id_list(value, op, key)
     list[i] = id
   end
   return list
+end
+
+-- Lists of ids, none empty.
+local function sequences(value, op, key)
+  if is_empty(value) then return nil end
+  if not kind.is_list(value) then raise("option", op, ("option %s: expected lists of ids, got %s"):format(key, options.show(value))) end
+  local list = {}
+  for i, one in ipairs(value) do
+    list[i] = id_list(one, op, key)
+    if #list[i] == 0 then raise("option", op, ("option %s: entry %d has no ids"):format(key, i)) end
+  end
+  return list
+end
+
+-- A bias for each sequence: { { ids, bias }, … }, as the published files write it.
+local function biases(value, op)
+  if is_empty(value) then return nil, nil end
+  local lists, numbers = {}, {}
+  for i, pair in ipairs(value) do
+    if type(pair) ~= "table" or type(pair[2]) ~= "number" then
+      raise("option", op, "option sequence_bias: expected { { ids, bias }, … }, got " .. options.show(pair))
+    end
+    lists[i], numbers[i] = pair[1], pair[2]
+  end
+  return sequences(lists, op, "sequence_bias"), numbers
+end
+
+-- What is forbidden, forced or favoured, as core's engine takes it.
+local function rules(value_of, op)
+  local function ids(key)
+    local value = value_of(key)
+    if is_empty(value) then return nil end
+    return id_list(value, op, key)
+  end
+  local lists, numbers = biases(value_of "sequence_bias", op)
+  local decay = value_of "exponential_decay_length_penalty"
+  if not is_empty(decay) and not (type(decay[1]) == "number" and decay[1] % 1 == 0 and decay[1] >= 0 and type(decay[2]) == "number" and decay[2] > 0) then
+    raise("option", op, "option exponential_decay_length_penalty: expected { tokens, factor }, got " .. options.show(decay))
+  end
+  return {
+    no_repeat_ngram_size = value_of "no_repeat_ngram_size", encoder_no_repeat_ngram_size = value_of "encoder_no_repeat_ngram_size",
+    encoder_repetition_penalty = value_of "encoder_repetition_penalty", bias_ids = lists, bias_values = numbers,
+    bad_words_ids = sequences(value_of "bad_words_ids", op, "bad_words_ids"), suppress_tokens = ids "suppress_tokens",
+    begin_suppress_tokens = ids "begin_suppress_tokens", forced_bos_token_id = ids "forced_bos_token_id",
+    forced_eos_token_id = ids "forced_eos_token_id", decay_start = not is_empty(decay) and decay[1] or nil,
+    decay_factor = not is_empty(decay) and decay[2] or nil,
+  }
+end
+
+local early_names = { [true] = "yes", [false] = "no", never = "never" }
+
+-- Adds what a beam search goes by; sampling and log-probabilities are refused where a search is asked for.
+local function add_beams(out, given, value_of, do_sample, op)
+  local beams = value_of "num_beams" or 1
+  if beams == 1 then return end
+  if do_sample and given.num_beams then
+    contradict(op, "do_sample", "num_beams=" .. beams, "a beam search looks for the best, it does not draw")
+  end
+  if do_sample then return end   -- the file's beams, the caller's sampling: the caller wins
+  local early = value_of "early_stopping"
+  if early == nil then early = false end
+  if early_names[early] == nil then
+    raise("option", op, 'option early_stopping: expected true, false or "never", got ' .. options.show(early))
+  end
+  out.num_beams, out.length_penalty, out.early_stopping = beams, value_of "length_penalty", early_names[early]
 end
 
 local function text_list(value, op)
@@ -157,13 +218,31 @@ local function fit_prompt(ids, limit, new_tokens, context, op)
   return kept, #ids - keep
 end
 
+-- What an encoder-decoder's answer begins with.
+local function decoder_start(s, given, op)
+  if given.decoder == nil then return { s.c.decoder_start or 0 } end
+  for _, id in ipairs(given.decoder) do
+    if type(id) ~= "number" or id % 1 ~= 0 or id < 0 or id >= s.vocab_rows then
+      raise("option", op, "option decoder: expected ids the model has, got " .. options.show(id))
+    end
+  end
+  if #given.decoder == 0 then raise("option", op, "option decoder: a row without tokens") end
+  return given.decoder
+end
+
 --- One request: ids and what core's engine takes, from the files' defaults and the caller's options.
 ---@param s table a model's state (generation, generation_file, c)
----@param ids integer[]
+---@param ids integer[] the prompt; an encoder-decoder's source
 ---@param given table the caller's options, checked by spec
 ---@param op string
 ---@return table request fields for submit
 function generation.request(s, ids, given, op)
+  local source
+  if s.family.encode and s.family.decode then
+    source, ids = ids, decoder_start(s, given, op)
+  elseif given.decoder ~= nil then
+    raise("option", op, "option decoder: this model has no encoder")
+  end
   local defaults = s.generation
   local function value_of(key)
     if given[key] ~= nil then return given[key], "" end
@@ -183,20 +262,22 @@ function generation.request(s, ids, given, op)
   check_ranges(v, op)
   local new_tokens = newest_tokens(given, value_of, #ids)
   local prompt, lost = fit_prompt(ids, s.c.max_tokens, new_tokens, given.context, op)
+  if source then source, lost = fit_prompt(source, s.c.max_source, 0, given.context, op) end
   local least = value_of "min_new_tokens"
   if not least and value_of "min_length" then least = math.max(0, value_of "min_length" - #ids) end
   local logprobs = given.logprobs
   if logprobs == true then logprobs = 0 elseif logprobs == false then logprobs = nil end
   local seed = given.seed
   if seed == nil then seed = do_sample and fresh_seed() or 0 end
+  local own = rules(value_of, op)
+  for _, key in ipairs(sampling_keys) do own[key] = v[key] end
+  own.do_sample, own.seed, own.logprobs, own.repetition_penalty = do_sample, seed, logprobs, v.repetition_penalty
+  own.max_new_tokens, own.min_new_tokens = new_tokens, math.min(least or 0, new_tokens)
+  own.prompt_logprobs, own.n = given.prompt_logprobs and true or nil, given.n or value_of "num_return_sequences"
+  add_beams(own, given, value_of, do_sample, op)
   return {
-    ids = prompt, lost = lost, max_tokens = s.c.max_tokens,
-    options = {
-      do_sample = do_sample, temperature = v.temperature, top_k = v.top_k, top_p = v.top_p, min_p = v.min_p,
-      repetition_penalty = v.repetition_penalty, seed = seed, max_new_tokens = new_tokens,
-      min_new_tokens = math.min(least or 0, new_tokens), logprobs = logprobs,
-      prompt_logprobs = given.prompt_logprobs and true or nil, n = given.n or given.num_return_sequences,
-    },
+    ids = prompt, source = source, lost = lost, max_tokens = s.c.max_tokens,
+    options = own,
     stop_ids = id_list(value_of "eos_token_id", op, "eos_token_id"),
     stop_strings = text_list(given.stop, op),
     processors = function_list(given.processors, op), stop_when = given.stop_when, on_token = given.on_token,

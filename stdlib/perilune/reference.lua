@@ -52,18 +52,30 @@ function reference.token_logprobs(logits, ids)
   return out
 end
 
---- Options of a stored generation that this build does not run, as a reason; nil when it can.
----@param options table
----@return string|nil
-function reference.cannot_generate(options)
-  if (options.num_beams or 1) > 1 then return "beam search is not supported yet" end
-  if (options.no_repeat_ngram_size or 0) > 0 then return "no_repeat_ngram_size is not supported yet" end
-  local known = { max_new_tokens = 1, min_new_tokens = 1, label = 1, do_sample = 1, eos_token_id = 1,
-    repetition_penalty = 1, num_beams = 1, no_repeat_ngram_size = 1, num_return_sequences = 1,
-    length_penalty = 1, early_stopping = 1 }
-  for key in pairs(options) do
-    if not known[key] then return "option " .. key .. " is not supported yet" end
+--- Several returned beams: the same ids in the same order, with the same scores. Where two beams'
+--- scores agree within 1e-3, another order of summation may have chosen the other one.
+---@param ours table[] { ids=, score= }
+---@param theirs integer[][]
+---@param scores number[]|nil
+---@return boolean ok
+---@return string what
+function reference.compare_beams(ours, theirs, scores)
+  local ties = 0
+  for i, ids in ipairs(theirs) do
+    local mine = ours[i]
+    if not mine then return false, ("%d answers, expected %d"):format(#ours, #theirs) end
+    local gap = scores and math.abs(mine.score - scores[i]) or 0
+    local equal = #mine.ids == #ids
+    for j = 1, #ids do equal = equal and mine.ids[j] == ids[j] end
+    if gap >= 1e-3 then
+      return false, ("answer %d has the score %.5f, expected %.5f"):format(i, mine.score, scores[i])
+    elseif not equal and not scores then
+      return false, ("answer %d differs"):format(i)
+    elseif not equal then
+      ties = ties + 1
+    end
   end
+  return true, ("%d answers equal"):format(#theirs) .. (ties > 0 and (", %d of them by score (a tie)"):format(ties) or "")
 end
 
 --- Greedy rows: equal, or different first where our own scores of the two candidates are within

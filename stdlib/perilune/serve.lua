@@ -89,8 +89,10 @@ function serve.check_causal(m, op)
   if #s.hooks > 0 and op ~= "score" then
     raise("unsupported", op, "the model has hooks, and generation does not call them yet", "remove them (handle:remove()), or use m:forward")
   end
-  if m.head == "seq2seq" then raise("unsupported", op, "generation of an encoder-decoder is not supported yet") end
-  if m.head ~= "causal" then
+  if m.head == "seq2seq" and op == "score" then
+    raise("unsupported", op, "the score of an encoder-decoder's answer is not supported yet", "use m:forward with decoder=")
+  end
+  if m.head ~= "causal" and m.head ~= "seq2seq" then
     raise("argument", op, ("head %s of this model does not predict a next token"):format(m.head),
       s.family.heads.causal and 'load it with head="causal"' or nil)
   end
@@ -111,6 +113,10 @@ function serve.submit(m, engine, prompt, op, pool)
   local lost = request.lost
   request.lost = nil
   request.plan = runtime.plan(s, "decode", s.head, "wanted")
+  if request.source then
+    request.source = core.batch { request.source }
+    request.encode_plan, request.cross_plan = runtime.plan(s, "encode"), runtime.plan(s, "cross")
+  end
   request.cache = pool or runtime.pool(s)
   request.tokenizer = m.tokenizer
   request.reachable = s.reachable

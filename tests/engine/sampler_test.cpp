@@ -32,6 +32,14 @@ std::int32_t pick(const SamplingOptions& options, std::vector<float> logits,
   return result.id;
 }
 
+constexpr std::int64_t kDecayPrompt = 4;
+
+std::vector<std::int32_t> ids_of(const Json& list) {
+  std::vector<std::int32_t> ids;
+  for (const Json& id : list.items()) ids.push_back(static_cast<std::int32_t>(id.as_integer()));
+  return ids;
+}
+
 /// What our sampler makes of one row under a golden case's options; false: not one of ours.
 bool process(const std::string& name, const Json& options, const std::vector<std::int32_t>& ids,
              std::vector<float>& row) {
@@ -49,6 +57,31 @@ bool process(const std::string& name, const Json& options, const std::vector<std
     ours.min_p = options.get("min_p").as_number();
   } else if (name == "repetition_penalty") {
     ours.repetition_penalty = options.get("penalty").as_number();
+  } else if (name == "typical_p") {
+    ours.typical_p = options.get("mass").as_number();
+  } else if (name == "epsilon_cutoff") {
+    ours.epsilon_cutoff = options.get("epsilon").as_number();
+  } else if (name == "eta_cutoff") {
+    ours.eta_cutoff = options.get("epsilon").as_number();
+  } else if (name == "no_repeat_ngram_size") {
+    ours.no_repeat_ngram_size = options.get("ngram_size").as_integer();
+  } else if (name == "bad_words_ids") {
+    for (const Json& word : options.get("bad_words_ids").items())
+      ours.bad_words.push_back(ids_of(word));
+  } else if (name == "sequence_bias") {
+    for (const Json& pair : options.get("sequence_bias").items()) {
+      ours.sequence_bias.push_back(
+          {ids_of(pair.at(0)), static_cast<float>(pair.at(1).as_number())});
+    }
+  } else if (name == "exponential_decay_length_penalty") {
+    const Json& decay = options.get("exponential_decay_length_penalty");
+    ours.exponential_decay = ExponentialDecay{decay.at(0).as_integer(), decay.at(1).as_number()};
+    state.prompt_tokens = kDecayPrompt;
+    state.stop_ids = stop;
+  } else if (name == "forced_bos_token_id") {
+    ours.forced_bos = static_cast<std::int32_t>(options.get("bos_token_id").as_integer());
+  } else if (name == "suppress_tokens") {
+    ours.suppress = ids_of(options.get("suppress_tokens"));
   } else if (name == "min_new_tokens") {
     ours.min_new_tokens = options.get("min_new_tokens").as_integer();
     state.prompt_tokens = options.get("prompt_length_to_skip").as_integer();
@@ -104,7 +137,7 @@ TEST_CASE("processors equal the published ones") {
       }
     }
   }
-  CHECK(compared == 18);
+  CHECK(compared == 45);
 }
 
 TEST_CASE("greedy takes the best, of equal ones the lowest id") {

@@ -83,11 +83,81 @@ t.test("values out of range, and what is not there yet", function()
   t.raises_text(function() m:generate(prompt, { top_k = "many" }) end, "top_k", "many")
   t.raises_text(function() m:generate(prompt, { seed = 1.5 }) end, "seed")
   t.raises_text(function() m:generate(prompt, { stop = "" }) end, "stop")
-  for _, key in ipairs { "num_beams", "no_repeat_ngram_size" } do
-    local err = t.raises_text(function() m:generate(prompt, { [key] = 3 }) end, key, "not supported yet")
+  for key, value in pairs { penalty_alpha = 0.6, guidance_scale = 2, num_beam_groups = 2 } do
+    local err = t.raises_text(function() m:generate(prompt, { [key] = value }) end, key, "not supported yet")
     t.equal(err.code, "unsupported")
   end
   t.ok(m:generate(prompt, with { num_beams = 1, max_new_tokens = 1 }).text)
+end)
+
+-- What a search over `beams` finds, scored anew by the model: sums of log-probabilities.
+local function logprob(ids, new)
+  local all = {}
+  for _, id in ipairs(ids) do all[#all + 1] = id end
+  for _, id in ipairs(new) do all[#all + 1] = id end
+  local scores, sum = m:score({ all })[1].token_logprobs, 0
+  for i = #ids, #all - 1 do sum = sum + scores[i] end
+  return sum
+end
+
+t.test("beams: best first, with their scores, alone or in company", function()
+  local ids = m.tokenizer:ids(prompt)
+  local r = m:generate(prompt, { num_beams = 5, num_return_sequences = 3, max_new_tokens = 10, length_penalty = 0, do_sample = false })
+  t.equal(#r.sequences, 3)
+  t.equal(r.text, r.sequences[1].text)
+  for i, sequence in ipairs(r.sequences) do
+    t.near(sequence.score, logprob(ids, sequence.ids), 1e-3)
+    t.ok(i == 1 or sequence.score <= r.sequences[i - 1].score)
+  end
+  -- Beams of one request do not see another's.
+  local both = m:generate({ prompt, "The dog" }, { num_beams = 5, num_return_sequences = 3, max_new_tokens = 10, length_penalty = 0, do_sample = false })
+  t.equal(both[1].ids, r.ids)
+end)
+
+t.test("beams and what contradicts them", function()
+  for key, value in pairs { do_sample = true, logprobs = 2, stop_when = function() end, on_token = print } do
+    local options = { num_beams = 2, max_new_tokens = 2, do_sample = false }
+    options[key] = value
+    t.raises_text(function() m:generate(prompt, options) end, key, "num_beams")
+  end
+  t.raises_text(function() m:generate(prompt, { num_beams = 2, num_return_sequences = 3, do_sample = false }) end, "num_return_sequences")
+  t.raises_text(function() m:generate(prompt, { num_beams = 2, early_stopping = "soon", do_sample = false }) end, "early_stopping")
+end)
+
+t.test("beams stop at a text, and stream their answer at the end", function()
+  local options = { num_beams = 3, max_new_tokens = 24, do_sample = false }
+  local r = m:generate(prompt, options)
+  local word = r.text:match "%a%a%a+ (%a%a%a+)"
+  t.ok(word)
+  options.stop = word
+  t.ok(not m:generate(prompt, options).text:find(word, 1, true))
+  local joined = ""
+  for piece in m:stream(prompt, { num_beams = 3, max_new_tokens = 24, do_sample = false }) do joined = joined .. piece end
+  t.equal(joined, r.text)
+end)
+
+t.test("bans and biases", function()
+  local best = m:generate(prompt, { do_sample = false, max_new_tokens = 8 })
+  local id = best.ids[1]
+  local function first(options)
+    options.do_sample, options.max_new_tokens = false, 1
+    return m:generate(prompt, options).ids[1]
+  end
+  t.ok(first { suppress_tokens = { id } } ~= id)
+  t.ok(first { begin_suppress_tokens = { id } } ~= id)
+  t.ok(first { bad_words_ids = { { id } } } ~= id)
+  t.ok(first { sequence_bias = { { { id }, -50 } } } ~= id)
+  t.equal(first { forced_eos_token_id = 5 }, 5)
+  local r = m:generate(prompt, { do_sample = false, max_new_tokens = 60, no_repeat_ngram_size = 2 })
+  local seen, all = {}, m.tokenizer:ids(prompt)
+  for _, new in ipairs(r.ids) do all[#all + 1] = new end
+  for i = 1, #all - 1 do
+    local pair = all[i] .. " " .. all[i + 1]
+    t.ok(not seen[pair], pair)
+    seen[pair] = true
+  end
+  t.raises_text(function() first { bad_words_ids = { {} } } end, "bad_words_ids")
+  t.raises_text(function() first { sequence_bias = { { 3 } } } end, "sequence_bias")
 end)
 
 t.test("sampling options narrow the choice", function()

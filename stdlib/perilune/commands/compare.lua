@@ -4,6 +4,8 @@ local pl = require "perilune"
 local core = require "perilune.core"
 local command_line = require "perilune.command_line"
 local reference = require "perilune.reference"
+local compare_text = require "perilune.compare_text"
+local compare_vectors = require "perilune.compare_vectors"
 
 local compare = {
   summary = "hold model folders and text references against what this build computes",
@@ -15,7 +17,9 @@ local compare = {
     models = { value = "DIR", help = "where model names of text references are (default ../models from the file)" },
   },
   help = "PATH is a model folder with expected.json and expected.safetensors, a text reference (.jsonl),\n"
-    .. "or a file of real models' answers (.json). Exit status 1 when any case is off.",
+    .. "a file of real models' answers (.json), published test vectors (llama.cpp's .gguf.inp with .out,\n"
+    .. "ggml-prompts/*.txt, transformers-js/*.json), or a folder of any of these. Exit status 1 when any\n"
+    .. "case is off.",
 }
 
 -- Counts and lines of one run.
@@ -126,58 +130,71 @@ end
 
 -- Our score of an id after the prompt and some new tokens, as greedy decoding sees it.
 local function scorer(m, prompt, options)
+  local function joined(first, second)
+    local ids = {}
+    for _, v in ipairs(first) do ids[#ids + 1] = v end
+    for _, v in ipairs(second) do ids[#ids + 1] = v end
+    return ids
+  end
   return function(prefix, id)
-    local ids, seen = {}, false
-    for _, v in ipairs(prompt) do ids[#ids + 1] = v end
-    for _, v in ipairs(prefix) do ids[#ids + 1] = v end
+    local input, decoder, seen = { prompt }, nil, false
+    local ids = joined(m.head == "seq2seq" and { options.start } or prompt, prefix)
+    if m.head == "seq2seq" then decoder = { ids } else input = { ids } end
     for _, v in ipairs(ids) do seen = seen or v == id end
-    local score = m:forward({ ids }, { rows = "last" }).logits:at { batch = 1, vocab = id }:item()
+    local score = m:forward(input, { rows = "last", decoder = decoder }).logits:at { batch = 1, vocab = id }:item()
     local penalty = options.repetition_penalty or 1
     if seen and penalty ~= 1 then score = score < 0 and score * penalty or score / penalty end
     return score
   end
 end
 
+-- New tokens of a stored row: an encoder-decoder's are stored with their start.
+local function new_tokens(row)
+  if row.new_ids then return row.new_ids end
+  local function cut(ids)
+    local out = {}
+    for i = 2, #ids do out[i - 1] = ids[i] end
+    return out, ids[1]
+  end
+  if type(row.ids[1]) ~= "table" then return cut(row.ids) end
+  local lists = {}
+  for i, ids in ipairs(row.ids) do lists[i] = cut(ids) end
+  return lists, row.ids[1][1]
+end
+
+local function compare_row(m, result, row, prompt, options)
+  local theirs, start = new_tokens(row)
+  if (options.num_beams or 1) == 1 then
+    return reference.compare_greedy(result.ids, theirs, scorer(m, prompt,
+      { repetition_penalty = options.repetition_penalty, start = start }))
+  end
+  if type(theirs[1]) ~= "table" then theirs = { theirs } end
+  return reference.compare_beams(result.sequences or { result }, theirs, row.sequence_scores)
+end
+
 local function compare_generate(m, expected, report)
+  local prompts = {}
+  for i, prompt in ipairs(expected.prompts or expected.forward or {}) do prompts[i] = prompt.ids end
   for _, set in ipairs(expected.generate or {}) do
-    local options = set.options
-    local label = options.label or "generate"
-    local reason = reference.cannot_generate(options)
-    if not reason and m.head ~= "causal" then reason = "generation of an encoder-decoder is not supported yet" end
-    local prompts = {}
-    for i, prompt in ipairs(expected.prompts or {}) do prompts[i] = prompt.ids end
-    if reason then
-      for i = 1, #set.results do report.line("generate", ("%s %d"):format(label, i), "skip", reason) end
-    else
-      local results, err = pl.try(m.generate, m, prompts, { do_sample = false, max_new_tokens = options.max_new_tokens,
-        min_new_tokens = options.min_new_tokens, eos_token_id = options.eos_token_id,
-        repetition_penalty = options.repetition_penalty })
-      for i, row in ipairs(set.results) do
-        local name = ("%s %d"):format(label, i)
-        local theirs = row.new_ids
-        if not results then
-          report.line("generate", name, "OFF", tostring(err))
-        elseif not results[i] then
-          report.line("generate", name, "OFF", "no prompt " .. i)
-        else
-          local ok, what = reference.compare_greedy(results[i].ids, theirs, scorer(m, prompts[i], options))
-          report.line("generate", name, ok and "ok" or "OFF", what)
-        end
+    local options = { do_sample = false }
+    for key, value in pairs(set.options) do if key ~= "label" then options[key] = value end end
+    local label, inputs = set.options.label or "generate", {}
+    for i = 1, #set.results do inputs[i] = prompts[i] end
+    local results, err = pl.try(m.generate, m, inputs, options)
+    for i, row in ipairs(set.results) do
+      local name = ("%s %d"):format(label, i)
+      if not results then
+        report.line("generate", name, err.code == "unsupported" and "skip" or "OFF", tostring(err))
+      elseif not results[i] then
+        report.line("generate", name, "OFF", "no prompt " .. i)
+      elseif results[i].finish_reason == "error" then
+        report.line("generate", name, "OFF", results[i].error)
+      else
+        local ok, what = compare_row(m, results[i], row, prompts[i], options)
+        report.line("generate", name, ok and "ok" or "OFF", what)
       end
     end
   end
-end
-
-local function list_text(ids, limit)
-  local words = {}
-  for i = 1, math.min(#ids, limit) do words[i] = tostring(ids[i]) end
-  return table.concat(words, " ") .. (#ids > limit and " …" or "")
-end
-
-local function same_ids(a, b)
-  if #a ~= #b then return false end
-  for i = 1, #a do if a[i] ~= b[i] then return false end end
-  return true
 end
 
 local function compare_texts(m, expected, report)
@@ -187,18 +204,14 @@ local function compare_texts(m, expected, report)
   for i, case in ipairs(cases) do
     if case.text then
       local name = "text " .. i
-      local text = type(case.text) == "table" and #case.text == 1 and case.text[1] or case.text
+      local text = case.text
+      if type(text) == "table" then text = #text == 1 and text[1] or { text = text[1], pair = text[2] } end
       if not m.tokenizer then
         report.line("tokenizer", name, "skip", m.tokenizer_reason or "this folder's tokenizer is not understood yet")
-      elseif type(text) == "table" then
-        report.line("tokenizer", name, "skip", "pairs of texts are not supported yet")
       else
         local ids, err = pl.try(m.tokenizer.ids, m.tokenizer, text)
-        if ids and same_ids(ids, case.ids) then
-          report.line("tokenizer", name, "ok", #ids .. " ids equal")
-        else
-          report.line("tokenizer", name, "OFF", ids and ("got " .. list_text(ids, 12) .. ", expected " .. list_text(case.ids, 12)) or tostring(err))
-        end
+        local problem = ids and compare_text.list_problem("ids", ids, case.ids) or err and tostring(err)
+        report.line("tokenizer", name, problem and "OFF" or "ok", problem or #ids .. " ids equal")
       end
     end
   end
@@ -236,54 +249,12 @@ local function compare_model(path, report)
   m:close()
 end
 
-local function read_lines(path)
-  local lines = {}
-  for line in (core.read_file(path) .. "\n"):gmatch "(.-)\r?\n" do
-    if line ~= "" then lines[#lines + 1] = line end
-  end
-  return lines
-end
-
--- tokenizers/…: ids, and the text decoded again, without special tokens.
-local function compare_tokenizer_text(path, lines, head, settings, report)
-  local data = settings.data or path:gsub("[^/]*$", "") .. "../../data"
-  local tokenizer, err = pl.try(pl.tokenizer, data .. "/" .. head.tokenizer)
-  if not tokenizer then
-    report.line("text", head.tokenizer, err.code == "unsupported" and "skip" or "OFF", tostring(err))
-    return
-  end
-  local bad = 0
-  for i = 2, #lines do
-    local row = core.json(lines[i], path .. ":" .. i)
-    local ids = tokenizer:ids(row.text, { special = false })
-    local decoded = tokenizer:decode(ids)
-    if not same_ids(ids, row.ids) or (row.decoded and decoded ~= row.decoded) then
-      bad = bad + 1
-      if bad <= 5 then
-        report.line("text", "row " .. i - 1, "OFF", ("got %s, expected %s"):format(list_text(ids, 10), list_text(row.ids, 10)))
-      else
-        report.line("text", "row " .. i - 1, "OFF", "differs too")
-      end
-    end
-  end
-  if bad == 0 then report.line("text", head.tokenizer, "ok", #lines - 1 .. " rows equal") end
-end
-
-local function compare_text(path, settings, report)
-  local lines = read_lines(path)
-  local head = core.json(lines[1] or "{}", path .. ":1")
-  local made = head.made_with or "?"
-  if head.tokenizer and made:match "^sentencepiece" then
-    compare_tokenizer_text(path, lines, head, settings, report)
-  else
-    report.line("text", path:match "[^/]*$", "skip", (#lines - 1) .. " rows; this kind (" .. made .. ") is not understood yet")
-  end
-end
-
 local function compare_path(path, settings, report)
   print(path)
   if path:match "%.jsonl$" then
-    compare_text(path, settings, report)
+    compare_text.compare(path, settings, report)
+  elseif compare_vectors.knows(path) then
+    compare_vectors.compare(path, settings, report)
   elseif path:match "%.json$" then
     report.line("real", path:match "[^/]*$", "skip", "answers of real models are compared with later pieces of work")
   elseif core.file_exists(path .. "/expected.json") then
@@ -296,6 +267,26 @@ local function compare_path(path, settings, report)
   end
 end
 
+-- A folder that is no model stands for the references and models in it.
+local function expand(paths)
+  local out = {}
+  for _, given in ipairs(paths) do
+    local path = given:gsub("(.)/+$", "%1")
+    local holds = core.folder_exists(path) and not core.file_exists(path .. "/expected.json")
+      and not core.file_exists(path .. "/config.json")
+    local found = {}
+    for _, name in ipairs(holds and core.list_directory(path) or {}) do
+      local inner = path .. "/" .. name
+      if core.file_exists(inner .. "/expected.json") or name:match "%.jsonl$" or compare_vectors.knows(inner) then
+        found[#found + 1] = inner
+      end
+    end
+    if #found == 0 then found[1] = path end
+    for _, inner in ipairs(found) do out[#out + 1] = inner end
+  end
+  return out
+end
+
 function compare.run(options, paths)
   if #paths == 0 then
     io.stderr:write("perilune compare: name at least one PATH; usage: ", compare.usage, "\n")
@@ -304,9 +295,10 @@ function compare.run(options, paths)
   local settings = { tolerance = options.tolerance or 1e-4, data = options.data, models = options.models }
   local failed, skipped = 0, 0
   local total = new_report(settings)
+  paths = expand(paths)
   for _, path in ipairs(paths) do
     local report = new_report(settings)
-    local _, err = pl.try(compare_path, path:gsub("/+$", ""), settings, report)
+    local _, err = pl.try(compare_path, path, settings, report)
     if err then report.line("folder", path, "OFF", tostring(err)) end
     print("  " .. report.summary())
     failed, skipped = failed + report.failed, skipped + report.skipped
