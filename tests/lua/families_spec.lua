@@ -6,7 +6,10 @@ local reference = require "perilune.reference"
 local t = require "spec"
 
 local models = { "llama-gqa", "llama-rope3-bf16", "llama-rope-linear", "gpt2-plain", "bert-base", "bert-sequence",
-  "bert-masked", "bert-token", "bert-question", "t5-gated-untied", "t5-relu-tied" }
+  "bert-masked", "bert-token", "bert-question", "t5-gated-untied", "t5-relu-tied", "mistral-window", "qwen2-bias",
+  "qwen3-qknorm", "phi-partial-rotary", "phi3-fused-qkv", "gemma2-softcap", "gpt_neox-parallel", "roberta-base",
+  "roberta-masked", "roberta-token", "roberta-question", "roberta-sequence", "distilbert-base", "distilbert-masked",
+  "distilbert-token", "distilbert-question", "distilbert-sequence", "bart-plain" }
 
 local function input_of(case)
   return pl.batch({ case.ids }, { type_ids = case.token_type_ids and { case.token_type_ids } or nil })
@@ -81,7 +84,11 @@ for _, name in ipairs(models) do
       end
     end
     local batch = pl.batch(rows, { type_ids = types })
-    local decoder = m.head == "seq2seq" and { cases[1].decoder_ids, cases[2].decoder_ids, cases[3].decoder_ids } or nil
+    local decoder
+    if m.head == "seq2seq" then
+      decoder = {}
+      for i, case in ipairs(cases) do decoder[i] = case.decoder_ids or { case.ids[1], case.ids[2] } end
+    end
     local ragged = m:forward(batch, { decoder = decoder })
     for _, side in ipairs { "left", "right" } do
       local padded = m:forward(batch:padded { side = side, multiple_of = 8 }, { decoder = decoder })
