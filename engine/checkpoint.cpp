@@ -97,7 +97,8 @@ FileCheckpoint::FileCheckpoint(std::shared_ptr<Context> context, std::string fol
 void FileCheckpoint::add(const CheckpointEntry& entry, const CheckpointOptions& options) {
   const std::string& stored_name = entry.tensor->name;
   const std::string name = strip_prefix(stored_name, options.prefixes);
-  const std::vector<NamedView> views = apply_views(name, whole_view(entry), options);
+  std::vector<NamedView> views = apply_views(name, whole_view(entry), options);
+  for (NamedView& view : views) apply_row_rules(view, options);
   const auto fits = [](const std::string& pattern, const std::string& candidate) {
     return matches_pattern(pattern, candidate);
   };
@@ -168,7 +169,14 @@ Tensor FileCheckpoint::tensor(std::string_view name, const std::vector<std::stri
         .where(folder_);
   }
   if (!named.tensor.defined() || named.tensor.storage()->freed()) {
-    named.tensor = read_view(context_, named.view, axes).to(DType::f32).as_read_only();
+    Tensor read = read_view(context_, named.view, axes).to(DType::f32);
+    if (named.view.offset_value != 0) {
+      float* values = read.as<float>();
+      for (std::size_t i = 0; i < read.bytes() / sizeof(float); ++i) {
+        values[i] += named.view.offset_value;
+      }
+    }
+    named.tensor = read.as_read_only();
   }
   named.read = true;
   std::vector<Axis> named_axes;

@@ -1,5 +1,5 @@
-// Named weights from safetensors, single or sharded, validated whole before a byte is used. Views
-// rename, transpose, split and permute on the way in.
+// Named weights from safetensors or GGUF, single or sharded, validated whole before a byte is used.
+// Views rename, transpose, split and permute on the way in.
 #pragma once
 
 #include <functional>
@@ -20,20 +20,22 @@ struct StoredTensor {
   std::string name;
   DType dtype = DType::f32;
   std::vector<std::int64_t> sizes;
-  std::uint64_t begin = 0, end = 0;  // bytes from the start of the file
-  std::string type;                  // as the file says: "BF16"
+  std::uint64_t begin = 0, end = 0;  // bytes from the start of the file (engine/gguf_tensors.h: or
+                                     // of what the type is decoded into)
+  std::string type;                  // as the file says: "BF16", "Q4_K"
   bool readable = true;              // false: `type` has no dtype here (F64, F8_E4M3, ...)
 };
 
 /// Throws Error(unsupported) naming file, tensor and type where it is not readable.
 void require_readable(const StoredTensor& tensor, std::string_view file);
 
-/// A validated safetensors file: header size, JSON, dtypes, checked sizes, offsets that cover the
-/// file exactly. Reads with pread; mapping is opt-in (a mapped file that shrinks kills the
-/// process).
+/// A validated file of tensors. safetensors: header size, JSON, dtypes, checked sizes, offsets that
+/// cover the file exactly. GGUF: engine/gguf.h; quantized tensors read as float32. Reads with
+/// pread; mapping is opt-in (a mapped file that shrinks kills the process).
 class TensorFile {
  public:
-  /// Throws Error(file | format) naming file, tensor and the numbers that disagree.
+  /// Throws Error(file | format) naming file, tensor and the numbers that disagree,
+  /// Error(unsupported) for a pickle.
   static std::shared_ptr<const TensorFile> open(const std::string& path, bool map = false);
   virtual ~TensorFile() = default;
   virtual const std::string& path() const = 0;
@@ -46,6 +48,11 @@ class TensorFile {
   /// The tensor's bytes where the file is mapped, else null. Any alignment.
   virtual const void* mapped(const StoredTensor& tensor) const = 0;
 };
+
+/// Why a pickle is refused, and the way out.
+inline constexpr const char* kPickleHint =
+    "pickled files are never read, since opening one can run code: convert it where it came from, "
+    "with save_pretrained(folder, safe_serialization=True)";
 
 /// A tensor of a file, in its own dtype, with axes "axis1", ... unless named. Throws
 /// Error(unsupported) for element types and ranks that tensors do not have.
@@ -75,11 +82,26 @@ struct WeightView {
   std::string per;  // with split: interleaved by this axis (stored [head, part, head_dim])
 };
 
+/// Modules whose outputs are stored as rotary pairs lie side by side (GGUF's llama): row
+/// j * size/2 + i of each head at 2i + j.
+struct HeadPermutation {
+  std::string pattern;  // of module names
+  std::string axis;     // of the heads: its size says how many
+};
+
+/// Weights that are stored with something added (GGUF's gemma2 norms): `value` is added on reading.
+struct WeightOffset {
+  std::string pattern;  // of module names
+  float value = 0;
+};
+
 struct CheckpointOptions {
   std::vector<std::string> prefixes;  // the longest that fits is stripped, before anything else
   std::vector<WeightView> views;
-  std::vector<std::string> unused;           // patterns of stored tensors nobody needs to read
-  std::map<std::string, std::int64_t> axes;  // the family's axis sizes, for splits
+  std::vector<std::string> unused;            // patterns of stored tensors nobody needs to read
+  std::map<std::string, std::int64_t> axes;   // the family's axis sizes, for splits
+  std::vector<HeadPermutation> permutations;  // after the views
+  std::vector<WeightOffset> offsets;          // after the views
   bool map = false;
 };
 
@@ -90,7 +112,8 @@ bool matches_pattern(std::string_view pattern, std::string_view name);
 class Checkpoint {
  public:
   /// `folder` holds model.safetensors, or model.safetensors.index.json and its shards (every shard
-  /// present, every indexed tensor in its shard). Throws.
+  /// present, every indexed tensor in its shard); or it is a GGUF file, the first of its shards
+  /// where it has some. Throws.
   static std::shared_ptr<Checkpoint> open(const std::shared_ptr<Context>& context,
                                           const std::string& folder,
                                           const CheckpointOptions& options);
@@ -113,7 +136,7 @@ class Checkpoint {
   /// Stored tensors that nobody asked for and `unused` does not list, sorted.
   virtual std::vector<std::string> unread() const = 0;
   virtual std::vector<std::string> names() const = 0;
-  /// The dtype most bytes are stored in, for compute="auto".
+  /// The dtype most bytes are read as, for compute="auto".
   virtual DType main_dtype() const = 0;
   virtual std::uint64_t stored_bytes() const = 0;
   virtual std::uint64_t packed_bytes() const = 0;

@@ -7,6 +7,7 @@
 
 #include "engine/error.h"
 #include "engine/file.h"
+#include "engine/gguf_shards.h"
 #include "engine/json.h"
 
 namespace perilune {
@@ -54,13 +55,10 @@ std::vector<std::string> folder_names(const std::string& folder) {
   }
   Error error(ErrorCode::file, "load", folder + ": no " + kSingle + " and no " + kIndex + " there");
   if (!pickled.empty()) {
-    error.operand("found", list_text(pickled))
-        .hint(
-            "pickled files are never read, since opening one can run code: convert it where it "
-            "came from, with save_pretrained(folder, safe_serialization=True)");
+    error.operand("found", list_text(pickled)).hint(kPickleHint);
   } else if (!other.empty()) {
     error.operand("found", list_text(other))
-        .hint("weights are read from safetensors files under those names");
+        .hint("weights are read from safetensors files under those names, or from one .gguf file");
   }
   throw error;
 }
@@ -141,6 +139,7 @@ std::vector<CheckpointEntry> open_shards(const Context& context, const std::stri
 
 std::vector<CheckpointEntry> open_checkpoint_files(const Context& context,
                                                    const std::string& folder, bool map) {
+  if (file_exists(folder)) return open_gguf_shards(folder, map);
   const std::string single = join_path(folder, kSingle);
   if (!file_exists(single)) {
     if (file_exists(join_path(folder, kIndex))) return open_shards(context, folder, map);

@@ -54,7 +54,7 @@ std::int64_t total_pages(const Request& request, std::int64_t tokens) {
 QueueEntry Scheduler::State::entry(const Request& request) const {
   QueueEntry out;
   out.id = request.id;
-  out.kind = request.kind;
+  out.kind = request.whole() ? RequestKind::forward : RequestKind::generate;  // a source, too
   out.state = request.state;
   out.prompt_tokens = request.prompt_tokens + request.source_tokens();
   out.cached_tokens = request.computed() + (request.encoded ? request.source_tokens() : 0);

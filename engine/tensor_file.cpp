@@ -1,4 +1,4 @@
-// Reading safetensors files.
+// Reading safetensors files, and telling what else a file may be.
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -7,12 +7,14 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <system_error>
 #include <unordered_map>
 
 #include "engine/checkpoint.h"
 #include "engine/error.h"
 #include "engine/file.h"
+#include "engine/gguf_tensors.h"
 #include "engine/safetensors.h"
 
 namespace perilune {
@@ -106,9 +108,23 @@ void SafetensorsFile::read(const StoredTensor& tensor, std::uint64_t begin, std:
   }
 }
 
+/// PyTorch's: a zip archive, or a stream whose first object is its long magic number.
+bool is_pickle(const std::string& path) {
+  if (!file_exists(path)) return false;
+  char head[4] = {};
+  std::ifstream(path, std::ios::binary).read(head, sizeof head);
+  const std::string_view first(head, sizeof head);
+  return first == "PK\x03\x04" || (first.starts_with('\x80') && first.substr(2) == "\x8a\x0a");
+}
+
 }  // namespace
 
 std::shared_ptr<const TensorFile> TensorFile::open(const std::string& path, bool map) {
+  if (is_gguf_file(path)) return open_gguf_tensors(path, map);
+  if (is_pickle(path)) {
+    throw Error(ErrorCode::unsupported, "load", path + ": a pickled file, which is never read")
+        .hint(kPickleHint);
+  }
   return std::make_shared<SafetensorsFile>(path, map);
 }
 

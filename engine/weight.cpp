@@ -1,5 +1,7 @@
 #include "engine/weight.h"
 
+#include <algorithm>
+#include <exception>
 #include <utility>
 
 #include "engine/checkpoint.h"
@@ -46,6 +48,40 @@ std::int64_t span_elements(const StoredView& view) {
   return last + 1;
 }
 
+bool has_ordered_rows(const StoredView& view) {
+  return view.group_rows == 0 && view.head_rows == 0;
+}
+
+/// Reads [begin, begin + bytes) of the stored tensor, on all threads.
+void read_in_parallel(const Context& context, const StoredView& view, const StoredTensor& stored,
+                      std::uint64_t begin, std::size_t bytes, char* to) {
+  constexpr std::size_t kPart = std::size_t{1} << 20;
+  const auto parts = static_cast<std::int64_t>((bytes + kPart - 1) / kPart);
+  const kernels::Parallel parallel = context.parallel();
+  if (parts <= 1 || parallel.run == nullptr || parallel.threads <= 1) {
+    view.file->read(stored, begin, bytes, to);
+    return;
+  }
+  std::exception_ptr problem;
+  std::mutex mutex;
+  const auto read_part = [&](std::int64_t index) {
+    const std::size_t first = static_cast<std::size_t>(index) * kPart;
+    try {
+      view.file->read(stored, begin + first, std::min(kPart, bytes - first), to + first);
+    } catch (...) {
+      const std::lock_guard lock(mutex);
+      problem = std::current_exception();
+    }
+  };
+  parallel.run(
+      parallel.host, parts,
+      [](void* state, std::int64_t index) {
+        (*static_cast<const decltype(read_part)*>(state))(index);
+      },
+      const_cast<void*>(static_cast<const void*>(&read_part)));
+  if (problem) std::rethrow_exception(problem);
+}
+
 /// The bytes of the view, from its first element on, in memory of the CPU.
 struct Staged {
   std::shared_ptr<Storage> storage;  // null where the file is mapped and aligned
@@ -67,12 +103,13 @@ Staged stage(const std::shared_ptr<Context>& context, const StoredView& view) {
     }
   }
   staged.storage = std::make_shared<Storage>(context, context->cpu_device(), staged.bytes);
-  view.file->read(stored, begin, staged.bytes, staged.storage->data());
+  read_in_parallel(*context, view, stored, begin, staged.bytes,
+                   static_cast<char*>(staged.storage->data()));
   staged.data = staged.storage->data();
   return staged;
 }
 
-/// A handle on staged bytes with the view's strides; grouped rows are two axes.
+/// A handle on staged bytes with the view's strides; grouped rows are two axes, heads' rows three.
 Tensor staged_tensor(const std::shared_ptr<Context>& context, const StoredView& view,
                      const Staged& staged) {
   std::vector<Axis> axes;
@@ -84,6 +121,14 @@ Tensor staged_tensor(const std::shared_ptr<Context>& context, const StoredView& 
       axes.push_back({"group", size / view.group_rows, 0});
       strides[next++] = view.group_stride;
       size = view.group_rows;
+    } else if (i == 0 && view.head_rows != 0) {
+      axes.push_back({"head", size / view.head_rows, 0});
+      strides[next++] = view.head_rows * view.strides[0];
+      axes.push_back({"half", 2, 0});
+      strides[next++] = view.strides[0];
+      axes.push_back({"axis1", view.head_rows / 2, 0});
+      strides[next++] = 2 * view.strides[0];
+      continue;
     }
     axes.push_back({"axis" + std::to_string(i + 1), size, 0});
     strides[next++] = view.strides[i];
@@ -107,7 +152,8 @@ std::shared_ptr<Device> shared_device(const Context& context, const Device& devi
 
 Tensor read_view(const std::shared_ptr<Context>& context, const StoredView& view,
                  const std::vector<std::string>& axes) {
-  const std::size_t stored_axes = view.sizes.size() + (view.group_rows != 0 ? 1 : 0);
+  const std::size_t stored_axes =
+      view.sizes.size() + (view.group_rows != 0 ? 1 : 0) + (view.head_rows != 0 ? 2 : 0);
   if (stored_axes > static_cast<std::size_t>(kernels::kMaxAxes)) {
     throw Error(ErrorCode::unsupported, "load",
                 "tensor \"" + view.stored_name + "\" has too many axes")
@@ -136,6 +182,11 @@ Weight::Weight(std::shared_ptr<Context> context, std::string path, StoredView vi
                     std::to_string(view_.sizes.size()))
         .where(view_.file->path());
   }
+  if (view_.offset_value != 0) {
+    throw Error(
+        ErrorCode::unsupported, "load",
+        "weight \"" + path_ + "\" is stored with something added, which only vectors may be");
+  }
 }
 
 std::string Weight::describe() const {
@@ -148,15 +199,15 @@ Weight::Packed Weight::pack(Device& device, kernels::MathMode math) const {
   const std::shared_ptr<Device> target = shared_device(*context_, device);
   const Staged staged = stage(context_, view_);
   Tensor rows = staged_tensor(context_, view_, staged);
-  // Kernels know one stride between outputs: rows in groups are laid end to end first.
-  if (view_.group_rows != 0) {
+  // Kernels know one stride between outputs: rows in another order are laid end to end first.
+  if (!has_ordered_rows(view_)) {
     rows = rows.copy().with_shape(Shape{{"output", outputs(), 0}, {"input", inputs(), 0}});
   }
   std::shared_ptr<Storage> lent;  // the source in the memory of a device that cannot read ours
   kernels::PackArguments arguments{};
   arguments.source = rows.data();
   if (!device.host_visible()) {
-    const std::size_t bytes = view_.group_rows != 0 ? rows.bytes() : staged.bytes;
+    const std::size_t bytes = has_ordered_rows(view_) ? staged.bytes : rows.bytes();
     lent = std::make_shared<Storage>(context_, target, bytes);
     device.copy_in(lent->data(), rows.data(), bytes);
     arguments.source = lent->data();

@@ -28,6 +28,10 @@ struct StoredView {
   /// (r % group_rows) * strides[0]. 0: one group.
   std::int64_t group_rows = 0;
   std::int64_t group_stride = 0;  // elements
+  /// Rows of a head, where those are stored as pairs: row j * head_rows / 2 + i of each head at
+  /// 2i + j. 0: in order. Not together with group_rows.
+  std::int64_t head_rows = 0;
+  float offset_value = 0;  // Checkpoint::tensor adds it
 };
 
 /// The view's elements as stored, contiguous, on the CPU, with `axes` as names (one for each size).

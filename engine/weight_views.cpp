@@ -225,6 +225,32 @@ std::string strip_prefix(const std::string& name, const std::vector<std::string>
   return name.substr(longest);
 }
 
+void apply_row_rules(NamedView& named, const CheckpointOptions& options) {
+  const std::string_view suffix = module_suffix(named.name);
+  const auto module = std::string_view(named.name).substr(0, named.name.size() - suffix.size());
+  StoredView& view = named.view;
+  for (const HeadPermutation& rule : options.permutations) {
+    if (suffix.empty() || !matches_pattern(rule.pattern, module)) continue;
+    const WeightView as_view{rule.pattern, "", false, {}, ""};
+    const std::int64_t heads = axis_size(as_view, rule.axis, options);
+    if (view.group_rows != 0 || view.head_rows != 0) {
+      throw wrong_view(as_view, "rows that were split by axis or permuted cannot be permuted");
+    }
+    if (view.sizes.empty() || view.sizes[0] % (2 * heads) != 0) {
+      throw does_not_fit(
+          view,
+          "does not divide into pairs of rows for " + std::to_string(heads) + " of " + rule.axis,
+          as_view);
+    }
+    view.head_rows = view.sizes[0] / heads;
+  }
+  for (const WeightOffset& rule : options.offsets) {
+    if (suffix == ".weight" && matches_pattern(rule.pattern, module)) {
+      view.offset_value += rule.value;
+    }
+  }
+}
+
 std::vector<NamedView> apply_views(const std::string& name, const StoredView& whole,
                                    const CheckpointOptions& options) {
   NamedView current{name, whole};

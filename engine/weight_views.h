@@ -23,6 +23,10 @@ std::string strip_prefix(const std::string& name, const std::vector<std::string>
 std::vector<NamedView> apply_views(const std::string& name, const StoredView& whole,
                                    const CheckpointOptions& options);
 
+/// Marks a view whose rows are stored in pairs, or whose weight has something added, as the
+/// options' permutations and offsets say. Throws Error(format | argument) where sizes do not fit.
+void apply_row_rules(NamedView& named, const CheckpointOptions& options);
+
 /// The pieces of `name` that the stars of `pattern` stand for; nullopt where it does not fit.
 std::optional<std::vector<std::string>> match_captures(std::string_view pattern,
                                                        std::string_view name);

@@ -80,6 +80,7 @@ int run_verb(lua_State* L, const char* name, int argc, char** argv) {
     lua_rawseti(L, -2, i + 1);
   }
   if (!report_call(L, 2, 1)) return kFailed;
+  if (lua_istable(L, -1)) return run_lines(L, lua_gettop(L));  // a conversation
   return static_cast<int>(lua_tointeger(L, -1));
 }
 

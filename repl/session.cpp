@@ -30,8 +30,10 @@ class Session {
     if (text != nullptr) lua_pushlstring(L_, text->data(), text->size());
     if (lua_pcall(L_, text != nullptr ? 2 : 1, 1, 0) == 0) return true;
     const char* message = lua_tostring(L_, -1);
+    std::string said = message != nullptr ? message : "interrupted";
+    if (said.ends_with(": interrupted")) said = "interrupted";  // where it was says nothing
     std::fflush(stdout);
-    std::fprintf(stderr, "%s\n", message != nullptr ? message : "interrupted");
+    std::fprintf(stderr, "%s\n", said.c_str());
     lua_pop(L_, 1);
     return false;
   }
@@ -139,20 +141,16 @@ class QuietBetweenLines {
   struct sigaction previous_ {};
 };
 
-}  // namespace
+bool on_terminal() {
+  return isatty(STDIN_FILENO) != 0 && isatty(STDOUT_FILENO) != 0;
+}
 
-int run_session(lua_State* L, const char* version) {
-  // Compiled loops cannot be interrupted; what the compiler gains is little beside an op.
+// Compiled loops cannot be interrupted; what the compiler gains is little beside an op.
+void stop_compiling(lua_State* L) {
   luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
-  const bool interactive = isatty(STDIN_FILENO) != 0 && isatty(STDOUT_FILENO) != 0;
-  const Session* listener = nullptr;
-  LineEditor editor(interactive, interactive ? history_file() : "",
-                    [&listener](const std::string& line) {
-                      return listener != nullptr ? listener->complete(line) : Completion();
-                    });
-  if (!push_session(L, editor, interactive, version)) return 1;
-  const Session session(L, lua_gettop(L));
-  listener = &session;
+}
+
+int read_lines(const Session& session, LineEditor& editor, bool interactive) {
   const QuietBetweenLines quiet;
   for (std::string line;;) {
     std::fflush(stdout);
@@ -167,6 +165,31 @@ int run_session(lua_State* L, const char* version) {
   }
   if (interactive) std::fputs("\n", stdout);
   return session.finish();
+}
+
+}  // namespace
+
+int run_session(lua_State* L, const char* version) {
+  stop_compiling(L);
+  const bool interactive = on_terminal();
+  const Session* listener = nullptr;
+  LineEditor editor(interactive, interactive ? history_file() : "",
+                    [&listener](const std::string& line) {
+                      return listener != nullptr ? listener->complete(line) : Completion();
+                    });
+  if (!push_session(L, editor, interactive, version)) return 1;
+  const Session session(L, lua_gettop(L));
+  listener = &session;
+  return read_lines(session, editor, interactive);
+}
+
+int run_lines(lua_State* L, int object) {
+  stop_compiling(L);
+  const bool interactive = on_terminal();
+  const Session session(L, object);
+  LineEditor editor(interactive, "",
+                    [&session](const std::string& line) { return session.complete(line); });
+  return read_lines(session, editor, interactive);
 }
 
 }  // namespace perilune::repl

@@ -14,8 +14,9 @@ const std::shared_ptr<const Batch>& batch_of(lua_State* L, const char* op) {
 }
 
 int push_batch(lua_State* L, std::shared_ptr<const Batch> batch,
-               std::shared_ptr<const Tokenizer> tokenizer = nullptr) {
-  push_object(L, BatchObject{std::move(batch), std::move(tokenizer)});
+               std::shared_ptr<const Tokenizer> tokenizer = nullptr,
+               std::shared_ptr<const std::vector<RowPlace>> places = nullptr) {
+  push_object(L, BatchObject{std::move(batch), std::move(tokenizer), std::move(places)});
   return 1;
 }
 
@@ -190,7 +191,16 @@ int row_tokens(lua_State* L) {
   const std::int64_t row = static_cast<std::int64_t>(lua_tonumber(L, lua_upvalueindex(2))) - 1;
   lua_newtable(L);
   int position = 0;
-  for (const std::int32_t id : object.batch->row_ids(row)) {
+  const std::vector<std::int32_t> ids = object.batch->row_ids(row);
+  if (object.places != nullptr) {
+    const RowPlace& place = (*object.places)[static_cast<std::size_t>(row)];
+    for (const Token& token : tokens_of(*object.tokenizer, place, ids)) {
+      push_token(L, *object.tokenizer, token);
+      lua_rawseti(L, -2, ++position);
+    }
+    if (position > 0) return 1;
+  }
+  for (const std::int32_t id : ids) {
     lua_createtable(L, 0, 3);
     set_field(L, "id", static_cast<std::int64_t>(id));
     if (object.tokenizer != nullptr) {
@@ -254,14 +264,27 @@ int select(lua_State* L) {
   for (std::int64_t& position : list) {
     position = to_position(position, object.batch->size(), "select", "row");
   }
-  return push_batch(L, object.batch->select(list), object.tokenizer);
+  std::shared_ptr<std::vector<RowPlace>> places;
+  if (object.places != nullptr) {
+    places = std::make_shared<std::vector<RowPlace>>();
+    for (const std::int64_t row : list) {
+      places->push_back((*object.places)[static_cast<std::size_t>(row)]);
+    }
+  }
+  return push_batch(L, object.batch->select(list), object.tokenizer, std::move(places));
 }
 
 int concat(lua_State* L) {
   const auto& object = self<BatchObject>(L, "concat");
   const auto& other = check_object<BatchObject>(L, 2, "concat", "other");
-  return push_batch(L, object.batch->concat(*other.batch),
-                    object.tokenizer == other.tokenizer ? object.tokenizer : nullptr);
+  std::shared_ptr<std::vector<RowPlace>> places;
+  const bool same = object.tokenizer == other.tokenizer;
+  if (same && object.places != nullptr && other.places != nullptr) {
+    places = std::make_shared<std::vector<RowPlace>>(*object.places);
+    places->insert(places->end(), other.places->begin(), other.places->end());
+  }
+  return push_batch(L, object.batch->concat(*other.batch), same ? object.tokenizer : nullptr,
+                    std::move(places));
 }
 
 // ---------------------------------------------------------------- padding

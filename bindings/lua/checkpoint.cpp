@@ -1,8 +1,9 @@
-// Checkpoint: named weights of a folder.
+// Checkpoint: named weights of a folder or GGUF file.
 #include <algorithm>
 #include <cstdio>
 #include <set>
 
+#include "bindings/lua/gguf_head.h"
 #include "bindings/lua/tensor_value.h"
 
 namespace perilune::lua {
@@ -68,6 +69,25 @@ std::vector<WeightView> to_views(lua_State* L, Options& options) {
   return views;
 }
 
+/// { pattern → value } as (pattern, value) in order; `read` turns the value at the top.
+template <class Read>
+void each_pattern(lua_State* L, Options& options, const char* key, const Read& read) {
+  if (!options.push(key)) return;
+  expect_table(L, -1, "load", options.label(key));
+  std::set<std::string> patterns;
+  for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
+    lua_pushvalue(L, -2);
+    patterns.insert(to_text(L, -1, "load", key));
+    lua_pop(L, 1);
+  }
+  for (const std::string& pattern : patterns) {
+    lua_getfield(L, -1, pattern.c_str());
+    read(pattern, options.label(key) + "[\"" + pattern + "\"]");
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+}
+
 int open_folder(lua_State* L) {
   const std::string folder = to_text(L, 1, "load", "path");
   Options options(L, 2, "load");
@@ -77,6 +97,12 @@ int open_folder(lua_State* L) {
   settings.axes = options.sizes("axes").value_or(std::map<std::string, std::int64_t>{});
   settings.map = options.boolean("mmap").value_or(false);
   settings.views = to_views(L, options);
+  each_pattern(L, options, "permute", [&](const std::string& pattern, const std::string& place) {
+    settings.permutations.push_back({pattern, to_text(L, -1, "load", place)});
+  });
+  each_pattern(L, options, "add", [&](const std::string& pattern, const std::string& place) {
+    settings.offsets.push_back({pattern, static_cast<float>(to_number(L, -1, "load", place))});
+  });
   options.done();
   push_object(L, CheckpointObject{Checkpoint::open(state(L).context, folder, settings)});
   return 1;
@@ -205,7 +231,8 @@ int tostring(lua_State* L) {
 }  // namespace
 
 void add_checkpoint(lua_State* L) {
-  constexpr Member kFunctions[] = {{"checkpoint", guarded<open_folder>}};
+  constexpr Member kFunctions[] = {{"checkpoint", guarded<open_folder>},
+                                   {"gguf_head", guarded<gguf_head>}};
   set_functions(L, kFunctions);
   constexpr Member kMethods[] = {
       {"has", guarded<has>},

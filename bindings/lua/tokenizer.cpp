@@ -1,17 +1,21 @@
 // Tokenizer and its streaming decoder.
 #include <algorithm>
 
+#include "bindings/lua/encoded_text.h"
 #include "bindings/lua/tensor_value.h"
-#include "bindings/lua/truncation.h"
 
 namespace perilune::lua {
 
 namespace {
 
-/// core.tokenizer(folder) -> Tokenizer, or nil and the reason.
+/// core.tokenizer(path, { pattern= }) -> Tokenizer, or nil and the reason.
 int load(lua_State* L) {
+  Options options(L, 2, "tokenizer");
+  TokenizerLoad how;
+  how.pattern = options.text("pattern");
+  options.done();
   std::string reason;
-  auto tokenizer = load_tokenizer(to_text(L, 1, "tokenizer", "path"), &reason);
+  auto tokenizer = load_tokenizer(to_text(L, 1, "tokenizer", "path"), &reason, how);
   if (tokenizer == nullptr) {
     lua_pushnil(L);
     push_text(L, reason);
@@ -22,12 +26,6 @@ int load(lua_State* L) {
 }
 
 // ---------------------------------------------------------------- encoding
-
-struct EncodeSettings {
-  EncodeOptions options;
-  bool truncates = false;
-  Truncation truncation;
-};
 
 std::int64_t model_length(const Tokenizer& tokenizer) {
   if (const auto length = tokenizer.model_max_length()) return *length;
@@ -98,24 +96,21 @@ EncodeSettings to_settings(lua_State* L, int index, const Tokenizer& tokenizer, 
 }
 
 /// A text, or { text=, pair= }.
-Encoding encode_one(lua_State* L, int index, const Tokenizer& tokenizer,
-                    const EncodeOptions& options, const std::string& name) {
-  if (!lua_istable(L, index)) {
-    return tokenizer.encode(to_text(L, index, "encode", name), options);
-  }
+EncodedText read_text(lua_State* L, int index, const EncodeSettings& settings,
+                      const std::string& name) {
+  if (!lua_istable(L, index)) return {to_text(L, index, "encode", name), {}, settings};
   Options fields(L, index, "encode");
   const auto text = fields.text("text");
   const auto pair = fields.text("pair");
   fields.done();
   if (!text) throw Error(ErrorCode::argument, "encode", name + ": `text` is missing");
-  return pair ? tokenizer.encode_pair(*text, *pair, options) : tokenizer.encode(*text, options);
+  return {*text, pair, settings};
 }
 
-std::vector<EncodedRow> encode_rows(lua_State* L, int index, const Tokenizer& tokenizer,
-                                    const EncodeSettings& settings, const std::string& name) {
-  const Encoding encoding = encode_one(L, index, tokenizer, settings.options, name);
-  if (!settings.truncates) return {whole_row(encoding)};
-  return truncate(encoding, settings.truncation, "encode");
+std::vector<EncodedRow> encode_rows(const Tokenizer& tokenizer, const EncodedText& text) {
+  const Encoding encoding = encode_text(tokenizer, text, false);
+  if (!text.settings.truncates) return {whole_row(encoding)};
+  return truncate(encoding, text.settings.truncation, "encode");
 }
 
 int encode(lua_State* L) {
@@ -123,10 +118,14 @@ int encode(lua_State* L) {
   const EncodeSettings settings = to_settings(L, 3, *tokenizer, "encode");
   std::vector<EncodedRow> rows;
   std::vector<std::int64_t> sources;
-  const auto add = [&](std::vector<EncodedRow> more, std::int64_t source) {
-    for (EncodedRow& row : more) {
+  auto places = std::make_shared<std::vector<RowPlace>>();
+  const auto add = [&](EncodedText given, std::int64_t source) {
+    const auto text = std::make_shared<const EncodedText>(std::move(given));
+    std::size_t window = 0;
+    for (EncodedRow& row : encode_rows(*tokenizer, *text)) {
       rows.push_back(std::move(row));
       sources.push_back(source);
+      places->push_back({text, window++});
     }
   };
   if (is_list(L, 2)) {
@@ -135,11 +134,11 @@ int encode(lua_State* L) {
     for (int i = 1; i <= count; ++i) {
       lua_rawgeti(L, 2, i);
       const std::string name = "text " + std::to_string(i);
-      add(encode_rows(L, lua_gettop(L), *tokenizer, settings, name), i - 1);
+      add(read_text(L, lua_gettop(L), settings, name), i - 1);
       lua_pop(L, 1);
     }
   } else {
-    add(encode_rows(L, 2, *tokenizer, settings, "text"), 0);
+    add(read_text(L, 2, settings, "text"), 0);
   }
   std::vector<std::vector<std::int32_t>> ids;
   std::vector<std::vector<std::int64_t>> types;
@@ -167,7 +166,7 @@ int encode(lua_State* L) {
     facts[r].lost = rows[r].lost;
     facts[r].source = sources[r];
   }
-  push_object(L, BatchObject{batch->with_facts(std::move(facts)), tokenizer});
+  push_object(L, BatchObject{batch->with_facts(std::move(facts)), tokenizer, std::move(places)});
   return 1;
 }
 
@@ -177,7 +176,7 @@ int ids(lua_State* L) {
   if (settings.truncation.windows) {
     throw Error(ErrorCode::option, "ids", "windows make several rows").hint("use tok:encode");
   }
-  push_list(L, encode_rows(L, 2, tokenizer, settings, "text").front().ids);
+  push_list(L, encode_rows(tokenizer, read_text(L, 2, settings, "text")).front().ids);
   return 1;
 }
 
@@ -245,21 +244,13 @@ int decoder_flush(lua_State* L) {
 /// Positions are bytes of the text, 1-based and inclusive: text:sub(t.first, t.last).
 int tokens(lua_State* L) {
   const auto& tokenizer = *self<TokenizerPointer>(L, "tokens");
-  EncodeSettings settings = to_settings(L, 3, tokenizer, "tokens");
-  settings.options.tokens = true;
-  const Encoding encoding = encode_one(L, 2, tokenizer, settings.options, "text");
+  const EncodeSettings settings = to_settings(L, 3, tokenizer, "tokens");
+  const EncodedText text = read_text(L, 2, settings, "text");
+  const Encoding encoding = encode_text(tokenizer, text, true);
   lua_createtable(L, static_cast<int>(encoding.tokens.size()), 0);
   int position = 0;
   for (const Token& token : encoding.tokens) {
-    lua_createtable(L, 0, 6);
-    set_field(L, "id", static_cast<std::int64_t>(token.id));
-    set_field(L, "piece", tokenizer.piece(token.id));
-    if (token.text >= 0) {
-      set_field(L, "first", static_cast<std::int64_t>(token.first) + 1);
-      set_field(L, "last", static_cast<std::int64_t>(token.last));
-    }
-    if (token.text == 1) set_field(L, "pair", true);
-    set_field(L, "special", token.special);
+    push_token(L, tokenizer, token);
     lua_rawseti(L, -2, ++position);
   }
   return 1;
@@ -361,6 +352,31 @@ int model_max_length(lua_State* L) {
   return 1;
 }
 
+int chat_templates(lua_State* L) {
+  const auto tokenizer = self<TokenizerPointer>(L, "chat_templates");
+  lua_newtable(L);
+  for (const auto& [name, source] : tokenizer->chat_templates()) {
+    push_text(L, name);
+    push_text(L, source);
+    lua_rawset(L, -3);
+  }
+  return 1;
+}
+
+int push_side(lua_State* L, const std::string& side) {
+  if (side.empty()) return 0;
+  push_text(L, side);
+  return 1;
+}
+
+int padding_side(lua_State* L) {
+  return push_side(L, self<TokenizerPointer>(L, "padding_side")->padding_side());
+}
+
+int truncation_side(lua_State* L) {
+  return push_side(L, self<TokenizerPointer>(L, "truncation_side")->truncation_side());
+}
+
 int warnings(lua_State* L) {
   push_list(L, self<TokenizerPointer>(L, "warnings")->warnings());
   return 1;
@@ -399,6 +415,9 @@ void add_tokenizer(lua_State* L) {
       {"specials", guarded<specials>},
       {"added_tokens", guarded<added_tokens>},
       {"model_max_length", guarded<model_max_length>},
+      {"chat_templates", guarded<chat_templates>},
+      {"padding_side", guarded<padding_side>},
+      {"truncation_side", guarded<truncation_side>},
       {"warnings", guarded<warnings>},
       {"path", guarded<path>},
   };

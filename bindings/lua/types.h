@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "bindings/lua/arguments.h"
+#include "bindings/lua/encoded_text.h"
 #include "engine/batch.h"
 #include "engine/cache.h"
 #include "engine/checkpoint.h"
@@ -27,7 +28,8 @@ struct TypeName<Value> {
 
 struct BatchObject {
   std::shared_ptr<const Batch> batch;
-  std::shared_ptr<const Tokenizer> tokenizer;  // prints pieces where there is one
+  std::shared_ptr<const Tokenizer> tokenizer;           // prints pieces where there is one
+  std::shared_ptr<const std::vector<RowPlace>> places;  // a row's text; null where rows were ids
 };
 template <>
 struct TypeName<BatchObject> {

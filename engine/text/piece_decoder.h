@@ -25,8 +25,8 @@ class DecoderRecipe {
  public:
   virtual ~DecoderRecipe() = default;
   virtual std::unique_ptr<PieceDecoder> make() const = 0;
-  /// Whether what it gives are bytes that only together are characters (ByteLevel, ByteFallback):
-  /// they go through a Utf8Buffer.
+  /// Whether what it gives are bytes that only together are characters: they go through a
+  /// Utf8Buffer. None of read_decoder's does; they give whole characters.
   virtual bool gives_bytes() const { return false; }
 };
 

@@ -1,52 +1,24 @@
 #include "engine/text/sentencepiece_normalizer.h"
 
-#include <cstring>
-
 #include "engine/text/stream_decoder.h"
 
 namespace perilune {
 
 SentencePieceNormalizer::SentencePieceNormalizer(const SentencePieceModel& model)
-    : remove_extra_(model.remove_extra_whitespaces),
+    : charsmap_(model.charsmap),
+      remove_extra_(model.remove_extra_whitespaces),
       as_suffix_(model.whitespace_as_suffix),
       space_(model.escape_whitespaces ? "\xE2\x96\x81" : " ") {
-  if (!model.charsmap.empty()) {
-    std::uint32_t bytes = 0;
-    std::memcpy(&bytes, model.charsmap.data(), sizeof(bytes));
-    trie_.resize(bytes / 4);
-    std::memcpy(trie_.data(), model.charsmap.data() + sizeof(bytes), bytes);
-    replacements_ = model.charsmap.substr(sizeof(bytes) + bytes);
-  }
   for (const auto& piece : model.pieces) {
     if (piece.type == SentencePieceModel::Type::user_defined) symbols_.insert(piece.text, 0);
   }
 }
 
-// darts-clone's walk; check_charsmap has seen every step it can take.
-std::size_t SentencePieceNormalizer::longest_rule(std::string_view text,
-                                                  std::uint32_t& replacement) const {
-  std::size_t longest = 0;
-  const auto offset = [](std::uint32_t unit) { return (unit >> 10) << ((unit & (1u << 9)) >> 6); };
-  std::uint32_t position = offset(trie_[0]);
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto byte = static_cast<unsigned char>(text[i]);
-    position ^= byte;
-    const std::uint32_t unit = trie_[position];
-    if ((unit & ((1u << 31) | 0xFF)) != byte) break;
-    position ^= offset(unit);
-    if (((unit >> 8) & 1) == 0) continue;
-    longest = i + 1;
-    replacement = trie_[position] & ((1u << 31) - 1);
-  }
-  return longest;
-}
-
 SentencePieceNormalizer::Step SentencePieceNormalizer::next(std::string_view text) const {
   const std::size_t symbol = symbols_.empty() ? 0 : symbols_.longest_prefix(text);
   if (symbol > 0) return {text.substr(0, symbol), symbol};
-  std::uint32_t replacement = 0;
-  const std::size_t rule = trie_.empty() ? 0 : longest_rule(text, replacement);
-  if (rule > 0) return {replacements_.c_str() + replacement, rule};
+  const Charsmap::Rule rule = charsmap_.longest(text);
+  if (rule.length > 0) return {rule.replacement, rule.length};
   const std::size_t character = utf8_character(text);
   if (character > 0) return {text.substr(0, character), character};
   return {"\xEF\xBF\xBD", 1};

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/text/byte_trie.h"
+#include "engine/text/charsmap.h"
 #include "engine/text/sentencepiece_file.h"
 
 namespace perilune {
@@ -31,10 +32,8 @@ class SentencePieceNormalizer {
     std::size_t consumed;
   };
   Step next(std::string_view text) const;
-  std::size_t longest_rule(std::string_view text, std::uint32_t& replacement) const;
 
-  std::vector<std::uint32_t> trie_;
-  std::string replacements_;
+  Charsmap charsmap_;
   ByteTrie symbols_;  // user-defined pieces stay as they are
   bool remove_extra_, as_suffix_;
   std::string_view space_;  // what a space becomes

@@ -7,6 +7,8 @@
 #include "engine/file.h"
 #include "engine/json.h"
 #include "engine/text/tokenizer_config.h"
+#include "engine/text/tokenizer_fairseq.h"
+#include "engine/text/tokenizer_pipeline.h"
 #include "engine/text/tokenizer_sentencepiece.h"
 
 namespace perilune {
@@ -56,50 +58,112 @@ std::shared_ptr<Tokenizer> refuse(std::string* why_not, std::string reason) {
   return nullptr;
 }
 
-std::shared_ptr<Tokenizer> load_sentencepiece(const std::string& path,
-                                              const TokenizerConfig* config, std::string* why_not) {
-  const std::string name = base_name(path);
-  const std::string bytes = read_file(path, kMaxModelBytes);
-  if (looks_like_ranks(bytes)) {
-    return refuse(why_not, name + " holds tiktoken ranks, which are not understood yet");
+// What is read: a file, with the settings of its folder or (null) alone.
+struct Source {
+  std::string path;
+  const TokenizerConfig* config = nullptr;
+  const TokenizerLoad& options;
+  std::string* why_not = nullptr;
+};
+
+std::shared_ptr<Tokenizer> load_ranks(const Source& source) {
+  const auto& pattern = source.options.pattern;
+  return load_tiktoken(source.path, source.config, pattern ? &*pattern : nullptr);
+}
+
+// A .model file: SentencePiece's, or ranks.
+std::shared_ptr<Tokenizer> load_model_file(const Source& source) {
+  const std::string name = base_name(source.path);
+  const std::string bytes = read_file(source.path, kMaxModelBytes);
+  if (looks_like_ranks(bytes)) return load_ranks(source);
+  if (source.config == nullptr) {
+    return std::make_shared<SentencePieceTokenizer>(parse_sentencepiece(bytes, name), source.path);
   }
-  if (config == nullptr) {
-    return std::make_shared<SentencePieceTokenizer>(parse_sentencepiece(bytes, name), path);
-  }
-  const std::optional<SentencePieceRules> rules = rules_of(*config, name);
+  const TokenizerConfig& config = *source.config;
+  const std::optional<SentencePieceRules> rules = rules_of(config, name);
   SentencePieceModel model = parse_sentencepiece(bytes, name);
+  if (is_fairseq(config)) return make_fairseq_tokenizer(model, source.path, config);
   if (!rules) {
-    const bool by_class = !config->tokenizer_class.empty();
-    return refuse(why_not, name + " of " +
-                               (by_class ? "class " + config->tokenizer_class
-                                         : "model type " + config->model_type) +
-                               " is not understood yet");
+    const bool by_class = !config.tokenizer_class.empty();
+    return refuse(source.why_not, name + " of " +
+                                      (by_class ? "class " + config.tokenizer_class
+                                                : "model type " + config.model_type) +
+                                      " is not understood yet");
   }
-  return std::make_shared<SentencePieceTokenizer>(std::move(model), path, *config, *rules);
+  return std::make_shared<SentencePieceTokenizer>(std::move(model), source.path, config, *rules);
 }
 
-std::string kind_of_json(const std::string& path) {
-  const Json json = read_json(path);
-  const Json* model = json.find_value("model");
-  if (model == nullptr) return "an unknown kind";
-  const Json* type = model->find_value("type");
-  if (type != nullptr && type->is_string()) return "kind " + type->as_string();
-  if (model->has("merges")) return "kind BPE";
-  const Json* vocab = model->find_value("vocab");
-  return vocab != nullptr && vocab->is_array() ? "kind Unigram" : "kind WordPiece";
+bool ends_with(std::string_view text, std::string_view end) {
+  return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
 }
 
-std::shared_ptr<Tokenizer> refuse_folder(const std::string& folder, std::string* why_not) {
-  const std::string json = join_path(folder, "tokenizer.json");
-  if (file_exists(json)) {
-    return refuse(why_not, "tokenizer.json of " + kind_of_json(json) + " is not understood yet");
+std::string with_ending(const std::string& path, std::string_view before, std::string_view after) {
+  return path.substr(0, path.size() - before.size()) + std::string(after);
+}
+
+std::shared_ptr<Tokenizer> load_bpe_pair(const std::string& vocab, const std::string& merges,
+                                         const TokenizerConfig* config) {
+  for (const std::string& file : {vocab, merges}) {
+    if (file_exists(file)) continue;
+    const std::string& other = &file == &vocab ? merges : vocab;
+    throw Error(ErrorCode::file, "load",
+                base_name(other) + " needs " + base_name(file) + " beside it, which is missing");
   }
-  for (const char* name : {"sentencepiece.bpe.model", "vocab.txt", "merges.txt", "vocab.json",
-                           "qwen.tiktoken", "tekken.json"}) {
-    if (file_exists(join_path(folder, name))) {
-      return refuse(why_not,
-                    std::string("a tokenizer of the kind of ") + name + " is not understood yet");
-    }
+  return load_bpe_files(vocab, merges, config);
+}
+
+// A file by its name, and where that says nothing by its first bytes.
+std::shared_ptr<Tokenizer> load_file(const Source& source) {
+  const std::string& path = source.path;
+  constexpr std::string_view kAnd = " + ";
+  const std::size_t both = path.find(kAnd);
+  if (both != std::string::npos && !file_exists(path)) {
+    const std::string vocab = path.substr(0, both), merges = path.substr(both + kAnd.size());
+    const bool bare = merges.find('/') == std::string::npos;
+    const std::string folder = vocab.substr(0, vocab.size() - base_name(vocab).size());
+    return load_bpe_pair(vocab, bare ? folder + merges : merges, nullptr);
+  }
+  if (ends_with(path, "vocab.json")) {
+    return load_bpe_pair(path, with_ending(path, "vocab.json", "merges.txt"), nullptr);
+  }
+  if (ends_with(path, "merges.txt")) {
+    return load_bpe_pair(with_ending(path, "merges.txt", "vocab.json"), path, nullptr);
+  }
+  if (ends_with(path, ".json")) return load_tokenizer_json(path, nullptr);
+  if (ends_with(path, ".gguf")) return load_gguf_tokenizer(path);
+  if (ends_with(path, ".tiktoken")) return load_ranks(source);
+  if (ends_with(path, ".txt")) return load_vocab_txt(path, nullptr);
+  if (ends_with(path, ".gz")) {
+    return refuse(source.why_not, base_name(path) + " is packed: unpack it first");
+  }
+  return load_model_file(source);
+}
+
+bool has_tokenizer_file(const std::string& folder, const char* name, std::string& path) {
+  path = join_path(folder, name);
+  return file_exists(path);
+}
+
+std::shared_ptr<Tokenizer> load_folder(const std::string& folder, const TokenizerLoad& options,
+                                       std::string* why_not) {
+  const TokenizerConfig config = read_tokenizer_config(folder);
+  Source source{{}, &config, options, why_not};
+  std::string& path = source.path;
+  if (has_tokenizer_file(folder, "tokenizer.json", path)) return load_tokenizer_json(path, &config);
+  for (const char* name : {"tokenizer.model", "spiece.model", "sentencepiece.bpe.model"}) {
+    if (has_tokenizer_file(folder, name, path)) return load_model_file(source);
+  }
+  for (const char* name : {"qwen.tiktoken", "multilingual.tiktoken", "gpt2.tiktoken",
+                           "tokenizer.tiktoken", "tiktoken.model"}) {
+    if (has_tokenizer_file(folder, name, path)) return load_ranks(source);
+  }
+  const bool vocab = has_tokenizer_file(folder, "vocab.json", path);
+  if (vocab || file_exists(join_path(folder, "merges.txt"))) {
+    return load_bpe_pair(path, join_path(folder, "merges.txt"), &config);
+  }
+  if (has_tokenizer_file(folder, "vocab.txt", path)) return load_vocab_txt(path, &config);
+  if (has_tokenizer_file(folder, "tekken.json", path)) {
+    return refuse(why_not, "a tokenizer of the kind of tekken.json is not understood yet");
   }
   return refuse(why_not, "the folder has no tokenizer");
 }
@@ -114,29 +178,11 @@ std::string Tokenizer::decode(std::span<const std::int32_t> ids,
   return text += stream->flush();
 }
 
-std::shared_ptr<Tokenizer> load_tokenizer(const std::string& path, std::string* why_not) {
+std::shared_ptr<Tokenizer> load_tokenizer(const std::string& path, std::string* why_not,
+                                          const TokenizerLoad& options) {
   if (why_not != nullptr) why_not->clear();
-  if (!folder_exists(path)) {
-    const std::string name = base_name(path);
-    const bool json = name.size() > 5 && name.compare(name.size() - 5, 5, ".json") == 0;
-    if (json && file_exists(path)) {
-      return refuse(why_not, name + " of " + kind_of_json(path) + " is not understood yet");
-    }
-    for (const char* ending : {".txt", ".tiktoken", ".gguf", ".gz"}) {
-      const std::string_view end(ending);
-      if (name.size() > end.size() && name.substr(name.size() - end.size()) == end) {
-        return refuse(why_not, name + " is not understood yet");
-      }
-    }
-    return load_sentencepiece(path, nullptr, why_not);
-  }
-  for (const char* name : {"tokenizer.model", "spiece.model"}) {
-    const std::string file = join_path(path, name);
-    if (!file_exists(file)) continue;
-    const TokenizerConfig config = read_tokenizer_config(path);
-    return load_sentencepiece(file, &config, why_not);
-  }
-  return refuse_folder(path, why_not);
+  if (folder_exists(path)) return load_folder(path, options, why_not);
+  return load_file({path, nullptr, options, why_not});
 }
 
 }  // namespace perilune

@@ -98,18 +98,31 @@ class Tokenizer : public std::enable_shared_from_this<Tokenizer> {
   const std::string& path() const { return path_; }
   /// Jinja sources by name, as the model's files carry them; most have one, "default".
   const std::map<std::string, std::string>& chat_templates() const { return chat_templates_; }
+  /// "left" or "right", where its files say; else "". What they advise, not what is done.
+  const std::string& padding_side() const { return padding_side_; }
+  const std::string& truncation_side() const { return truncation_side_; }
 
  protected:
   std::map<std::string, std::string> chat_templates_;
+  std::string padding_side_, truncation_side_;
   std::vector<std::string> warnings_;
   std::string path_;
 };
 
-/// Reads the tokenizer of a model folder by the files that are there; tokenizer_config.json says
-/// what is put in and which tokens are special. A path of a file is read as its own library reads
-/// it, without the files beside it. Returns null, with a plain sentence in `why_not`, where there
-/// is no tokenizer or one of a kind that is not understood yet: such a model takes ids. Throws
-/// Error(file | format | unsupported) for a damaged file.
-std::shared_ptr<Tokenizer> load_tokenizer(const std::string& path, std::string* why_not = nullptr);
+/// What a tokenizer's files do not say.
+struct TokenizerLoad {
+  std::optional<std::string> pattern;  // what tiktoken ranks are cut by
+};
+
+/// Reads the tokenizer of a model folder by the files that are there: tokenizer.json, else a
+/// SentencePiece model, tiktoken ranks, vocab.json with merges.txt, or vocab.txt;
+/// tokenizer_config.json and its like say which tokens have a role, and, but for tokenizer.json,
+/// what is put in. A path of a file (vocab.json and merges.txt: either, or "vocab.json +
+/// merges.txt") is read as its own library reads it, without the files beside it. Returns null,
+/// with a plain sentence in `why_not`, where there is no tokenizer or one of a kind that is not
+/// understood: such a model takes ids. Throws Error(file | format | unsupported) for a damaged
+/// file.
+std::shared_ptr<Tokenizer> load_tokenizer(const std::string& path, std::string* why_not = nullptr,
+                                          const TokenizerLoad& options = {});
 
 }  // namespace perilune

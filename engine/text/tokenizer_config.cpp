@@ -15,6 +15,7 @@ AddedToken read_token(const Json& value, const std::string& place) {
   AddedToken token;
   if (value.is_string()) {
     token.content = value.as_string();
+    token.normalized = false;  // as published for a token written as its text alone
   } else if (value.is_object()) {
     token.content = value.string("content");
     token.lstrip = value.boolean("lstrip", false);
@@ -39,13 +40,7 @@ void read_role(const Json& json, const char* name, TokenizerConfig::Role& role) 
 }
 
 void read_roles(const Json& json, TokenizerConfig& config) {
-  read_role(json, "bos_token", config.bos);
-  read_role(json, "eos_token", config.eos);
-  read_role(json, "unk_token", config.unk);
-  read_role(json, "pad_token", config.pad);
-  read_role(json, "cls_token", config.cls);
-  read_role(json, "sep_token", config.sep);
-  read_role(json, "mask_token", config.mask);
+  for (const NamedRole& named : named_roles()) read_role(json, named.name, config.*named.role);
   const Json* list = json.find_value("additional_special_tokens");
   if (list == nullptr || !config.additional_special.empty()) return;
   if (!list->is_array()) list->as_string(json.place_of("additional_special_tokens"));
@@ -96,6 +91,38 @@ void read_added_map(const Json& json, TokenizerConfig& config) {
   }
 }
 
+constexpr std::size_t kMaxTemplates = 64;
+constexpr std::uint64_t kMaxTemplateBytes = 1 << 20;
+
+void put_template(const std::string& name, const std::string& source, const std::string& place,
+                  TokenizerConfig& config) {
+  if (source.size() > kMaxTemplateBytes) {
+    throw Error(ErrorCode::format, "load", place + ": the template is longer than a megabyte");
+  }
+  if (config.chat_templates.size() >= kMaxTemplates) {
+    throw Error(ErrorCode::format, "load", place + ": too many templates");
+  }
+  config.chat_templates[name] = source;
+}
+
+// A string, or a list of { name, template }.
+void read_templates(const Json& json, TokenizerConfig& config) {
+  const Json* value = json.find_value("chat_template");
+  if (value == nullptr) return;
+  const std::string place = json.place_of("chat_template");
+  if (!value->is_array()) return put_template("default", value->as_string(place), place, config);
+  for (const Json& entry : value->items()) {
+    put_template(entry.string("name"), entry.string("template"), place, config);
+  }
+}
+
+std::string read_side(const Json& json, const char* name) {
+  const std::string side = json.string(name, "");
+  if (side.empty() || side == "left" || side == "right") return side;
+  throw Error(ErrorCode::format, "load",
+              json.place_of(name) + ": expected left or right, got " + side);
+}
+
 std::optional<bool> optional_boolean(const Json& json, const char* name) {
   if (json.find_value(name) == nullptr) return std::nullopt;
   return json.boolean(name);
@@ -108,6 +135,8 @@ void read_settings(const Json& json, TokenizerConfig& config) {
   config.legacy = optional_boolean(json, "legacy");
   config.add_prefix_space = optional_boolean(json, "add_prefix_space");
   config.clean_up_spaces = json.boolean("clean_up_tokenization_spaces", false);
+  config.padding_side = read_side(json, "padding_side");
+  config.truncation_side = read_side(json, "truncation_side");
   if (json.find_value("extra_ids") != nullptr) {
     config.extra_ids = json.integer_in("extra_ids", 0, kMaxExtraIds);
   }
@@ -128,7 +157,30 @@ Json read_object(const std::string& path) {
   return json;
 }
 
+// The files beside the settings win.
+void read_template_files(const std::string& folder, TokenizerConfig& config) {
+  const std::string json = join_path(folder, "chat_template.json");
+  if (file_exists(json)) read_templates(read_object(json), config);
+  const std::string jinja = join_path(folder, "chat_template.jinja");
+  if (!file_exists(jinja)) return;
+  put_template("default", read_file(jinja, kMaxTemplateBytes), "chat_template.jinja", config);
+}
+
+constexpr NamedRole kRoles[] = {
+    {"bos_token", &TokenizerConfig::bos, &SpecialTokens::bos},
+    {"eos_token", &TokenizerConfig::eos, &SpecialTokens::eos},
+    {"unk_token", &TokenizerConfig::unk, &SpecialTokens::unk},
+    {"pad_token", &TokenizerConfig::pad, &SpecialTokens::pad},
+    {"cls_token", &TokenizerConfig::cls, &SpecialTokens::cls},
+    {"sep_token", &TokenizerConfig::sep, &SpecialTokens::sep},
+    {"mask_token", &TokenizerConfig::mask, &SpecialTokens::mask},
+};
+
 }  // namespace
+
+std::span<const NamedRole> named_roles() {
+  return kRoles;
+}
 
 TokenizerConfig read_tokenizer_config(const std::string& folder) {
   TokenizerConfig config;
@@ -138,7 +190,9 @@ TokenizerConfig read_tokenizer_config(const std::string& folder) {
     read_settings(json, config);
     read_roles(json, config);
     read_added(json, config);
+    read_templates(json, config);
   }
+  read_template_files(folder, config);
   const std::string special = join_path(folder, "special_tokens_map.json");
   if (file_exists(special)) read_roles(read_object(special), config);
   const std::string added = join_path(folder, "added_tokens.json");

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -29,7 +30,18 @@ struct TokenizerConfig {
   std::optional<std::int64_t> extra_ids;
   std::optional<std::int64_t> model_max_length;  // nullopt: none, or beyond 2^31
   bool clean_up_spaces = false;
+  std::string padding_side, truncation_side;          // "left", "right" or ""
+  std::map<std::string, std::string> chat_templates;  // Jinja sources by name
 };
+
+/// The token that `role` names.
+struct NamedRole {
+  const char* name;  // "bos_token"
+  TokenizerConfig::Role TokenizerConfig::*role;
+  std::optional<std::int32_t> SpecialTokens::*id;
+};
+/// Every role.
+std::span<const NamedRole> named_roles();
 
 /// Reads what is in `folder`; missing files leave their settings out. Throws Error(file | format).
 TokenizerConfig read_tokenizer_config(const std::string& folder);

@@ -23,12 +23,14 @@ struct TokenizerParts {
   std::unique_ptr<Normalizer> normalizer;       // null: none
   std::unique_ptr<PreTokenizer> pre_tokenizer;  // null: the text is one piece
   std::unique_ptr<TokenModel> model;
+  bool spelled_bytes = false;  // bytes go to the model as the characters byte-level files write
   PostProcessing post_processing;
   std::unique_ptr<DecoderRecipe> decoder;  // null: pieces joined by spaces
   std::vector<AddedToken> added;           // ids are given
   SpecialTokens specials;                  // roles; put in added where they are no entries
   std::optional<std::int64_t> model_max_length;
-  bool clean_up_spaces = false;  // after decoding, as tokenizer_config.json says
+  bool clean_up_spaces = false;               // after decoding, as tokenizer_config.json says
+  std::string padding_side, truncation_side;  // Tokenizer's
   std::map<std::string, std::string> chat_templates;  // Tokenizer::chat_templates
   std::vector<std::string> warnings;
 };

@@ -32,6 +32,9 @@ SentencePieceTokenizer::SentencePieceTokenizer(SentencePieceModel model, std::st
   prefix_space_ = config.add_prefix_space.value_or(true);
   clean_up_ = config.clean_up_spaces;
   model_max_length_ = config.model_max_length;
+  chat_templates_ = config.chat_templates;
+  padding_side_ = config.padding_side;
+  truncation_side_ = config.truncation_side;
   add_config_tokens(config, rules);
   if (add_bos_ && !specials_.bos) {
     add_bos_ = false;

@@ -38,6 +38,10 @@ class SentencePieceTokenizer final : public Tokenizer {
   SentencePieceTokenizer(SentencePieceModel model, std::string path, const TokenizerConfig& config,
                          const SentencePieceRules& rules);
   ~SentencePieceTokenizer() override;
+  /// Adds what its reader found to warnings().
+  void warn(const std::vector<std::string>& found) {
+    warnings_.insert(warnings_.end(), found.begin(), found.end());
+  }
 
   const char* kind() const override { return "sentencepiece"; }
   std::int32_t vocab_size() const override;

@@ -50,6 +50,8 @@ struct Character {
 /// The character at byte `at` of valid UTF-8; `at` is the start of one.
 Character character_at(std::string_view text, std::size_t at);
 void append_character(std::string& out, char32_t value);
+/// Where the ASCII characters that begin at byte `at` end.
+std::size_t ascii_end(std::string_view text, std::size_t at);
 /// `text` with each maximal ill-formed subpart as U+FFFD (Unicode 3.9).
 std::string replace_invalid_utf8(std::string_view text);
 
@@ -74,7 +76,12 @@ inline bool has_flag(char32_t value, std::uint16_t flags) {
   return (character_flags(value) & flags) != 0;
 }
 Category category(char32_t value);
+/// The end of the grapheme cluster that begins at byte `at` of valid UTF-8 (Unicode Annex 29,
+/// extended clusters).
+std::size_t grapheme_end(std::string_view text, std::size_t at);
 std::uint8_t combining_class(char32_t value);
+/// Whether append_lower_case appends something other than the character.
+bool has_lower_case(char32_t value);
 /// Appends the full lower case of one character without context (U+0130 gives two).
 void append_lower_case(std::string& out, char32_t value);
 /// Simple case folding, for case-insensitive patterns.

@@ -121,8 +121,8 @@ end
 local function template_row(settings)
   local chat_template = require "perilune.chat_template"
   local sources = {}
-  return function(row)
-    local source = row.source
+  return function(row, line)
+    local source, exact = row.source, chat_template.fields(line)
     if not source then
       source = sources[row.from]
       if not source then
@@ -130,8 +130,8 @@ local function template_row(settings)
         sources[row.from] = source
       end
     end
-    local text, err = pl.try(chat_template.render, source, row.messages,
-      { tools = row.tools, add_generation_prompt = row.add_generation_prompt, special = row.special })
+    local text, err = pl.try(chat_template.render, source, exact.messages,
+      { tools = exact.tools, add_generation_prompt = row.add_generation_prompt, special = chat_template.fields(exact.special) })
     if row.error then return text and "rendered where the reference fails: " .. row.error or nil end
     if not text then return tostring(err) end
     return text_problem("text", text, row.text)
@@ -143,7 +143,7 @@ local function run_rows(lines, path, name, check, report)
   local bad = 0
   for i = 2, #lines do
     local row = core.json(lines[i], path .. ":" .. i)
-    local ok, problem = pcall(check, row)
+    local ok, problem = pcall(check, row, lines[i])
     if not ok then problem = tostring(problem) end
     if problem then
       bad = bad + 1
@@ -185,6 +185,10 @@ function compare_text.compare(path, settings, report)
   local where = { data = settings.data or path:gsub("[^/]*$", "") .. "../../data" }
   local first = core.json(lines[2] or "{}", path .. ":2")
   if first.messages then return run_rows(lines, path, name, template_row(where), report) end
+  if first.task then
+    local models = settings.models or path:gsub("[^/]*$", "") .. "../models"
+    return run_rows(lines, path, name, require("perilune.compare_pipelines").check(models), report)
+  end
   local check = row_check(head, first)
   if not check then
     return report.line("text", name, "skip", (#lines - 1) .. " rows; this kind (" .. head.made_with .. ") is not understood yet")

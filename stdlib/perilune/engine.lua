@@ -4,8 +4,6 @@ local raise = require "perilune.raise"
 local options = require "perilune.options"
 local kind = require "perilune.kind"
 local runtime = require "perilune.runtime"
-local inputs = require "perilune.inputs"
-local passes = require "perilune.passes"
 local serve = require "perilune.serve"
 local generation = require "perilune.generation"
 
@@ -67,21 +65,6 @@ local function choose_model(e, wanted, op)
   return raise("option", op, "option model: the engine does not serve this model", "list it in pl.engine{ … }")
 end
 
--- Everything but generation: one row through the model's own head.
-local function submit_forward(m, engine, input, o, pool)
-  local s = runtime.open(m, "submit")
-  if s.family.decode and s.family.encode then
-    raise("unsupported", "submit", "an encoder-decoder in an engine is not supported yet")
-  end
-  local batch = inputs.read(m, input, "submit", s.c.max_tokens)
-  if batch.size ~= 1 then
-    raise("argument", "submit", ("one row a request, got %d"):format(batch.size), "submit each row by itself: the engine batches them")
-  end
-  return engine:submit { kind = "forward", batch = batch, cache = pool or runtime.pool(s), rows = "all",
-    plan = runtime.plan(s, passes.main_entry(s.family), s.head, s.head == "causal" and "last" or "all"),
-    priority = o.priority, deadline_ms = o.deadline_ms, client = o.client, tag = o.tag }
-end
-
 local forward_spec = { priority = "integer", deadline_ms = "number", client = "string", tag = "any" }
 
 --- Takes a prompt (for a causal model) or an input to run once through another head.
@@ -96,7 +79,7 @@ function Engine:submit(input, opts)
   local m, pool = choose_model(self, given.model, "submit")
   local what = given.kind or (m.head == "causal" and "generate" or "forward")
   given.model, given.kind = nil, nil
-  if what == "forward" then return submit_forward(m, engine, input, options.check(given, forward_spec, "submit"), pool) end
+  if what == "forward" then return serve.submit_forward(m, engine, input, options.check(given, forward_spec, "submit"), pool) end
   if what ~= "generate" then raise("option", "submit", 'option kind: expected "generate" or "forward", got ' .. options.show(what)) end
   serve.check_causal(m, "submit")
   local prompts, single = serve.read(m, input, options.check(given, generation.spec, "submit"), "submit")

@@ -20,8 +20,12 @@ local spec = {
   encode_image = "function", heads = "table",
 }
 
+-- complete(json, head): what metadata says in other ways; head as core.gguf_head gives it.
+local gguf_spec = { metadata = "table", tensors = "table|function", views = "function", permute = "table", add = "table", complete = "function" }
+
 local function check(t)
   options.check(t, spec, "family")
+  if t.gguf then options.check(t.gguf, gguf_spec, "family: gguf") end
   for _, key in ipairs { "name", "architectures", "config", "heads" } do
     if t[key] == nil then raise("argument", "family", "key " .. key .. " is missing") end
   end
@@ -90,6 +94,13 @@ function family.register(t)
   load_shipped()
   register(t)
   return t
+end
+
+--- All families, in order of registration.
+---@return table[]
+function family.list()
+  load_shipped()
+  return order
 end
 
 --- Names of all families, in order of registration.

@@ -37,13 +37,14 @@ local function copy_file(from, to, op)
   end
 end
 
---- Copies the files of a model folder.
+--- Copies the files of a model folder, or the one file that is a model.
 ---@param from string
 ---@param to string made where it is missing
 ---@param op string
 function folders.copy(from, to, op)
   if type(to) ~= "string" or to == "" then raise("argument", op, "expected the path of a folder, got " .. options.show(to)) end
   core.make_directory(to, op)
+  if core.file_exists(from) then return copy_file(from, to .. "/" .. from:match "[^/]*$", op) end
   for _, name in ipairs(core.list_directory(from)) do
     if belongs(name) then copy_file(from .. "/" .. name, to .. "/" .. name, op) end
   end

@@ -289,6 +289,9 @@ end
 --- Keys of one prompt's own table beside its options.
 generation.prompt_keys = { prompt = true, messages = true, ids = true }
 
+--- Keys that go with messages: tok:chat's options.
+generation.chat_keys = { tools = true, documents = true, add_generation_prompt = true, template = true, date = true, variables = true }
+
 --- Whether a value is one prompt with options of its own.
 ---@param value any
 ---@return boolean

@@ -12,7 +12,7 @@ local pl = {}
 local where = {
   load = "perilune.load", estimate = "perilune.load", devices = "perilune.load", health = "perilune.load",
   tokenizer = "perilune.load", check = "perilune.check", rope_options = "perilune.rope", engine = "perilune.engine",
-  cache_load = "perilune.cache_load", lengths = "perilune.batch", collate = "perilune.batch",
+  cache_load = "perilune.cache_load", pipeline = "perilune.pipeline", lengths = "perilune.batch", collate = "perilune.batch",
   clock = "core", on_warning = "core", batch = "core", batch_from_padded = "core",
   tensor = "core", zeros = "core", ones = "core", arange = "core", random = "core", cat = "core", stack = "core",
   clamp_to_shortest = "core",
@@ -37,11 +37,10 @@ function pl.try(f, ...)
   return pack(pcall(f, ...))
 end
 
---- Opens a safetensors file: its names, and each tensor when it is asked for.
+--- Opens a safetensors or GGUF file: its names, and each tensor when it is asked for.
 ---@param path string
 ---@return table file file[name] → Tensor; { names=, tensors=, tensor=function(name), info=function(name), has=function(name), metadata= }
 function pl.open(path)
-  if type(path) == "string" and path:match "%.gguf$" then raise("unsupported", "open", "GGUF files are not supported yet: " .. path) end
   local file = core.open_tensors(path)
   -- As functions of the name: file.tensor "x"; called as methods they do the same.
   local function reader(method)
@@ -117,6 +116,11 @@ end
 
 pl.policy = require "perilune.policy"
 require "perilune.inspect"
+-- Most scripts need neither: loaded when first called.
+core.extend("Tokenizer", {
+  chat = function(...) return require("perilune.chat_template").chat(...) end,
+  stage = function(...) return require("perilune.stage").tokenizer(...) end,
+})
 
 local own = { "family", "try", "open", "save", "scope", "keep", "where", "policy" }
 

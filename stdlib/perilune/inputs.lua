@@ -18,12 +18,24 @@ function inputs.tokenizer(m, op)
     "give ids, or load with the option tokenizer=")
 end
 
---- Raises for an id without an embedding row, naming row, position and both numbers.
+-- Two leading bos ids: a template or a text wrote one, and encode put in another. Said once a model.
+local function warn_doubled_bos(m, row, r, op)
+  local s = rawget(m, "state_")
+  local bos = m.tokenizer and m.tokenizer.specials.bos
+  if not bos or row[1] ~= bos or row[2] ~= bos or s.doubled_bos then return end
+  s.doubled_bos = true
+  local text = ("row %d begins with two bos ids (%d): the text wrote one and encode put in another; encode with special=false"):format(r, bos)
+  s.warnings[#s.warnings + 1] = text
+  core.warn(text, op)
+end
+
+--- Raises for an id without an embedding row, naming row, position and both numbers. Warns of two bos ids.
 ---@param m table
 ---@param rows integer[][]
 ---@param op string
 function inputs.check_ids(m, rows, op)
   for r, row in ipairs(rows) do
+    warn_doubled_bos(m, row, r, op)
     for p = 1, #row do
       local id = row[p]
       if type(id) ~= "number" or id % 1 ~= 0 or id < 0 or id >= m.vocab_size then

@@ -67,14 +67,58 @@ core.extend("Tensor", Tensor)
 
 local Tokenizer = {}
 
---- Prints every token of a text: id, piece, and the bytes it came from.
----@param text string
+local escapes = { ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t", ['"'] = '\\"', ["\\"] = "\\\\" }
+
+-- A cut of a text on one line, in quotes; what is no printable character is written as numbers.
+local function quoted(text)
+  return '"' .. text:gsub('[%c"\\]', function(c) return escapes[c] or ("\\x%02X"):format(c:byte()) end) .. '"'
+end
+
+-- Characters of a text, which is what a column is as wide as.
+local function width_of(text)
+  return select(2, text:gsub("[^\128-\191]", ""))
+end
+
+local function padded(text, width)
+  return text .. (" "):rep(width - width_of(text))
+end
+
+-- The texts of an input: a string, or { text=, pair= }.
+local function texts_of(input)
+  if type(input) == "table" then return input.text, input.pair end
+  return input
+end
+
+local function explained(token, text, pair)
+  local row = { tostring(token.id), quoted(token.piece):sub(2, -2), token.word and tostring(token.word) or "", "", "" }
+  if not token.first then
+    row[5] = "put in"
+  else
+    local source = token.pair and pair or text
+    row[4] = (token.pair and "pair " or "") ..
+      (token.last >= token.first and ("%d-%d"):format(token.first, token.last) or "none")
+    row[5] = quoted(source:sub(token.first, token.last)) .. (token.special and "  special" or "")
+  end
+  return row
+end
+
+--- Prints every token of a text: id, piece, the word it is a part of, and the bytes it came from.
+---@param input string|table a text, or { text=, pair= }
+---@param opts table|nil as encode takes them
 ---@return Tokenizer self
-function Tokenizer:explain(text)
-  for i, token in ipairs(self:tokens(text)) do
-    local from = token.first and token.last and token.last >= token.first and ("%d-%d"):format(token.first, token.last) or ""
-    print(("%4d  %6d  %-16s %-9s %s%s"):format(i, token.id, token.piece, from,
-      from ~= "" and ("%q"):format(text:sub(token.first, token.last)) or "", token.special and "  special" or ""))
+function Tokenizer:explain(input, opts)
+  local text, pair = texts_of(input)
+  local rows = { { "id", "piece", "word", "bytes", "text" } }
+  for i, token in ipairs(self:tokens(input, opts)) do rows[i + 1] = explained(token, text, pair) end
+  local widths = { 0, 0, 0, 0 }
+  for _, row in ipairs(rows) do
+    for c = 1, 4 do widths[c] = math.max(widths[c], width_of(row[c])) end
+  end
+  for i, row in ipairs(rows) do
+    local id = (" "):rep(widths[1] - #row[1]) .. row[1]
+    local line = ("%4s  %s"):format(i > 1 and i - 1 or "#", id)
+    for c = 2, 4 do line = line .. "  " .. padded(row[c], widths[c]) end
+    print(line .. "  " .. row[5])
   end
   return self
 end

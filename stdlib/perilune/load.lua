@@ -9,6 +9,8 @@ local passes = require "perilune.passes"
 local runtime = require "perilune.runtime"
 local check = require "perilune.check"
 local padding = require "perilune.padding"
+local catalogue = require "perilune.catalogue"
+local gguf = require "perilune.gguf"
 local Model = require "perilune.model"
 
 local pl = {}
@@ -37,10 +39,29 @@ local function read_object(path)
   return value
 end
 
+-- The one GGUF file of a folder that is no model folder itself.
+local function gguf_inside(folder)
+  if not core.folder_exists(folder) or core.file_exists(folder .. "/config.json") then return nil end
+  local found
+  for _, name in ipairs(core.list_directory(folder)) do
+    if name:match "%.gguf$" then
+      if found and not name:match "%-of%-%d+%.gguf$" then return nil end
+      found = found or name
+    end
+  end
+  return found and folder .. "/" .. found
+end
+
+-- A path, config.json, what says how to generate and its name, and what else a GGUF file says.
 local function read_configs(path, op)
   if type(path) ~= "string" or path == "" then raise("argument", op, "expected the path of a model folder, got " .. options.show(path)) end
   path = #path > 1 and path:gsub("/+$", "") or path
-  if path:match "%.gguf$" then raise("unsupported", op, "GGUF files are not supported yet: " .. path) end
+  if not path:find "/" and not core.folder_exists(path) then path = catalogue.path(path, op) or path end
+  path = gguf_inside(path) or path
+  if core.file_exists(path) then
+    local record = gguf.read(path)
+    return path, record.json, record.json, path:match "[^/]*$", record
+  end
   if not core.file_exists(path .. "/config.json") then
     raise("file", op, "no config.json in " .. path, "a model is a folder with config.json and model.safetensors")
   end
@@ -103,14 +124,17 @@ end
 ---@return table state
 function pl.prepare(path, o, op)
   refuse_later_options(o, op)
-  local folder, json, generation, file = read_configs(path, op)
-  local s = { path = folder, config = json, generation = generation, generation_file = file, programs = {}, plans = {}, hooks = {}, warnings = {} }
+  local folder, json, generation, file, record = read_configs(path, op)
+  local s = { path = folder, config = json, generation = generation, generation_file = file, programs = {}, plans = {}, hooks = {}, warnings = {},
+    embedding_recipe = record and record.recipe }
   s.device = core.device(o.device or os.getenv "PERILUNE_DEVICE" or "auto")
   s.family, s.head = family.choose(json, o.head)
   s.c = family.configure(s.family, json)
   s.warnings = family.unknown_keys(s.family, json)
-  s.checkpoint = core.checkpoint(folder, { prefixes = s.family.prefixes, views = s.family.weights and s.family.weights(s.c) or nil,
-    unused = s.family.unused, axes = s.c.axes, mmap = o.mmap })
+  local stored = record and gguf.checkpoint_options(record, s.c) or { prefixes = s.family.prefixes,
+    views = s.family.weights and s.family.weights(s.c) or nil, unused = s.family.unused, axes = s.c.axes }
+  stored.mmap = o.mmap
+  s.checkpoint = core.checkpoint(folder, stored)
   s.compute = choose_compute(o.compute, s.checkpoint)
   s.cache_dtype = o.cache or (s.compute == "f32" and "f32" or "bf16")
   trace_all(s)
@@ -131,7 +155,7 @@ end
 local function pair(s, tokenizer)
   if not tokenizer then return end
   local errors, warnings = check.pairing(s, tokenizer)
-  if errors[1] then raise("pairing", "load", errors[1], "give the tokenizer that was trained with it, or tokenizer=false to use ids") end
+  if errors[1] then raise("pairing", "load", errors[1].text, errors[1].hint) end
   for _, text in ipairs(warnings) do s.warnings[#s.warnings + 1] = text end
   for _, text in ipairs(tokenizer.warnings or {}) do s.warnings[#s.warnings + 1] = text end
   s.reachable = math.min(s.vocab_rows, tokenizer.max_id + 1)
@@ -155,7 +179,10 @@ function pl.load(path, opts)
   local s = pl.prepare(path, o, "load")
   local tokenizer, reason = read_tokenizer(s, o.tokenizer)
   pair(s, tokenizer)
-  if tokenizer then padding.remember(tokenizer, s.family.padding) end
+  if tokenizer then
+    padding.remember(tokenizer, s.family.padding)
+    check.remember(tokenizer, s)
+  end
   if o.threads then core.set_threads(o.threads) end
   s.reachable = s.reachable or s.vocab_rows
   for _, plan in ipairs(pl.plans(s)) do plan:pack(o.on_progress) end
@@ -215,10 +242,11 @@ end
 
 --- Opens a tokenizer by itself: a model folder or a tokenizer's file.
 ---@param path string
+---@param opts table|nil { pattern= (what tiktoken ranks are cut by, where the number of ranks does not tell) }
 ---@return Tokenizer
-function pl.tokenizer(path)
+function pl.tokenizer(path, opts)
   if type(path) ~= "string" then raise("argument", "tokenizer", "expected a path, got " .. options.show(path)) end
-  local tokenizer, reason = core.tokenizer(path)
+  local tokenizer, reason = core.tokenizer(path, opts)
   if not tokenizer then raise("unsupported", "tokenizer", tostring(reason)) end
   return tokenizer
 end

@@ -5,11 +5,13 @@ local options = require "perilune.options"
 local runtime = require "perilune.runtime"
 local passes = require "perilune.passes"
 local forward = require "perilune.forward"
+local embed = require "perilune.embed"
 local trace = require "perilune.trace"
 local generate = require "perilune.generate"
 local caches = require "perilune.cache"
 local inspect = require "perilune.inspect"
 local folders = require "perilune.folders"
+local fingerprint = require "perilune.fingerprint"
 
 ---@class Model
 ---@field tokenizer Tokenizer|nil its tokenizer, where the folder has one that can be read
@@ -79,18 +81,14 @@ function Model:score(texts, opts) return generate.score(self, texts, opts) end
 
 --- One vector a text, from the last hidden states.
 ---@param texts any as forward takes it
----@param opts table|nil { pooling="mean"|"first"|"last"|"pooled", normalize=false }
+---@param opts table|nil { pooling="mean"|"cls"|"last"|"max"|"pooled", normalize= } (default: modules.json, else mean)
 ---@return Tensor [batch, hidden]
-function Model:embed(texts, opts)
-  runtime.open(self, "embed")
-  local o = options.check(opts, { pooling = { "mean", "first", "last", "pooled" }, normalize = "boolean" }, "embed")
-  local pooling = o.pooling or "mean"
-  local output = pooling == "pooled" and "pooled" or "last_hidden_state"
-  local out = forward.forward(self, texts, { outputs = { output } })
-  local x = out[output]
-  if pooling ~= "pooled" then x = out.batch[pooling](out.batch, x) end
-  return o.normalize and x / x:norm "hidden" or x
-end
+function Model:embed(texts, opts) return embed.embed(self, texts, opts) end
+
+--- A stage of pl.pipeline{ … }: row.batch → row.logits, row.pooled, … or, with generate=, row.result.
+---@param opts table|nil { from="batch", rows=, outputs=, generate={ options of m:generate } }
+---@return fun(row: table): table
+function Model:stage(opts) return require("perilune.stage").model(self, opts) end
 
 --- Keys and values that calls of forward share: `m:forward(ids, { cache = c })` continues where c ends.
 ---@param opts table|nil { rows=1 }
@@ -200,11 +198,15 @@ function Model:label(id)
   return name
 end
 
---- Names family, head and stored weights: equal for folders with the same weights. Reads every weight.
----@return string
-function Model:fingerprint()
+--- What the model is, as a short text: equal where weights, configuration, defaults of generation, what
+--- the tokenizer does and chat templates are equal, on every machine. Reads every weight.
+---@param opts table|nil { parts=false } with true, a table with a text for each part
+---@return string|table "family-head-digest", or { weights=, config=, generation=, tokenizer=, template= }
+function Model:fingerprint(opts)
   local s = runtime.open(self, "fingerprint")
-  return s.family.name .. "-" .. s.head .. "-" .. s.checkpoint:fingerprint()
+  local o = options.check(opts, { parts = "boolean" }, "fingerprint")
+  local parts = fingerprint.parts(s, self.tokenizer)
+  return o.parts and parts or fingerprint.text(s, parts)
 end
 
 --- Writes the model's folder again: configurations, tokenizer and weights as they are stored.

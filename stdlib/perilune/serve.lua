@@ -8,6 +8,7 @@ local runtime = require "perilune.runtime"
 local inputs = require "perilune.inputs"
 local generation = require "perilune.generation"
 local policies = require "perilune.policy"
+local passes = require "perilune.passes"
 
 local serve = {}
 
@@ -17,7 +18,7 @@ local serve = {}
 ---@param op string
 ---@return integer[]
 function serve.prompt_ids(m, value, op)
-  if type(value) == "string" then return inputs.tokenizer(m, op):ids(value) end
+  if type(value) == "string" then value = inputs.tokenizer(m, op):ids(value) end
   if kind.of(value) == "Tensor" then value = value:tolist() end
   if kind.is_list(value) and (value[1] == nil or type(value[1]) == "number") then
     if #value == 0 then raise("argument", op, "a prompt without tokens", "give at least one id") end
@@ -31,15 +32,23 @@ end
 local function own_prompt(m, item, common, op)
   local own, held = {}, 0
   for key, value in pairs(common) do own[key] = value end
-  local mine = {}
+  local mine, chat = {}, {}
   for key, value in pairs(item) do
-    if generation.prompt_keys[key] then held = held + 1 else mine[key] = value end
+    if generation.prompt_keys[key] then
+      held = held + 1
+    elseif item.messages ~= nil and generation.chat_keys[key] then
+      chat[key] = value
+    else
+      mine[key] = value
+    end
   end
   if held ~= 1 then raise("argument", op, "a prompt table holds one of prompt, messages and ids") end
   options.check(mine, generation.spec, op)
   for key, value in pairs(mine) do own[key] = value end
   if item.messages ~= nil then
-    raise("unsupported", op, "chat templates are not supported yet", "write the prompt as text")
+    local tokenizer = inputs.tokenizer(m, op)
+    local ids = tokenizer:ids(tokenizer:chat(item.messages, chat), { special = false })   -- the template wrote them
+    return { ids = serve.prompt_ids(m, ids, op), options = own }
   end
   local source = item.ids
   if source == nil then source = item.prompt end
@@ -121,6 +130,27 @@ function serve.submit(m, engine, prompt, op, pool)
   request.tokenizer = m.tokenizer
   request.reachable = s.reachable
   return engine:submit(request), lost
+end
+
+--- Hands one input to core's engine, to go through the model's own head once.
+---@param m table
+---@param engine userdata
+---@param input any as m:forward takes it; one row
+---@param o table { priority=, deadline_ms=, client=, tag= }
+---@param pool userdata|nil
+---@return userdata request
+function serve.submit_forward(m, engine, input, o, pool)
+  local s = runtime.open(m, "submit")
+  if s.family.decode and s.family.encode then
+    raise("unsupported", "submit", "one pass of an encoder-decoder in an engine is not supported yet", "use m:forward, or m:generate")
+  end
+  local batch = inputs.read(m, input, "submit", s.c.max_tokens)
+  if batch.size ~= 1 then
+    raise("argument", "submit", ("one row a request, got %d"):format(batch.size), "submit each row by itself: the engine batches them")
+  end
+  return engine:submit { kind = "forward", batch = batch, cache = pool or runtime.pool(s), rows = "all",
+    plan = runtime.plan(s, passes.main_entry(s.family), s.head, s.head == "causal" and "last" or "all"),
+    priority = o.priority, deadline_ms = o.deadline_ms, client = o.client, tag = o.tag }
 end
 
 --- Core's engine with a policy, fifo without one.

@@ -91,7 +91,7 @@ local function run_command(session, text)
   for verb in pairs(commands) do known[#known + 1] = verb end
   for _, verb in ipairs(verbs.names) do
     if verb == name then
-      verbs.run(name, words_of(rest))
+      if type(verbs.run(name, words_of(rest))) == "table" then print("A conversation has its own lines: run it as `perilune " .. name .. " MODEL`.") end
       return
     end
     known[#known + 1] = verb

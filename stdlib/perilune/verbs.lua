@@ -6,7 +6,7 @@ local verbs = {}
 
 --- Names of all verbs, sorted.
 ---@type string[]
-verbs.names = { "bench", "check", "compare", "help", "run" }
+verbs.names = { "bench", "chat", "check", "compare", "get", "help", "lock", "run" }
 
 --- A verb's module; raises for an unknown one, naming the nearest.
 ---@param name string
@@ -24,7 +24,7 @@ end
 --- Runs a verb with its arguments.
 ---@param name string
 ---@param arguments string[]
----@return integer exit status: 0, 1 (it failed), 2 (wrong usage)
+---@return integer|table exit status: 0, 1 (it failed), 2 (wrong usage); or a session whose lines the program reads
 function verbs.run(name, arguments)
   local fine, verb = pcall(verbs.get, name)
   if not fine then

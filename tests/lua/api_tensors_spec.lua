@@ -215,7 +215,7 @@ t.test("files: names and tensors, by function, by field and in a loop", function
   t.raises_text(function() return file.oter, 1 end, "oter", "other")
   os.remove(path)
   t.raises_text(function() pl.open(7) end, "open")
-  t.raises_text(function() pl.open "model.gguf" end, "GGUF")
+  t.raises_text(function() pl.open "missing.gguf" end, "missing.gguf")
   t.raises_text(function() pl.save(path, { grid() }) end, "save:")
   t.raises_text(function() pl.save(path, { a = 5 }) end, "save:", "a")
   t.raises_text(function() pl.save(path) end, "save:")

@@ -205,7 +205,10 @@ t.test("embed: pooled hidden states", function()
   t.ok(bert:embed(two, { pooling = "pooled" }):equal(hidden.pooled))
   t.ok(bert:embed({ two[2] }):at { batch = 1 }:equal(bert:embed(two):at { batch = 2 }))
   t.near(bert:embed(two, { normalize = true }):norm("hidden"):tolist(), { 1, 1 }, 1e-5)
-  t.raises_text(function() bert:embed(two, { pooling = "max" }) end, "max", "mean")
+  local last = hidden.batch:split(hidden.last_hidden_state)[2]
+  t.ok(bert:embed(two, { pooling = "max" }):at { batch = 2 }:equal(last:max "token"))
+  t.ok(bert:embed(two, { pooling = "cls" }):equal(hidden.batch:first(hidden.last_hidden_state)))
+  t.raises_text(function() bert:embed(two, { pooling = "most" }) end, "most", "max")
 end)
 
 t.test("limits name both numbers", function()

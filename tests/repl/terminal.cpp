@@ -17,8 +17,12 @@ std::string program_path() {
   return path != nullptr ? path : "";
 }
 
-Terminal::Terminal(const std::string& state) {
+Terminal::Terminal(const std::string& state, std::vector<std::string> arguments) {
   const std::string program = program_path();
+  arguments.insert(arguments.begin(), "perilune");
+  std::vector<char*> words;
+  for (std::string& argument : arguments) words.push_back(argument.data());
+  words.push_back(nullptr);
   winsize size{};
   size.ws_row = 40;
   size.ws_col = 200;
@@ -28,7 +32,7 @@ Terminal::Terminal(const std::string& state) {
     unsetenv("HOME");
     unsetenv("XDG_STATE_HOME");
     if (!state.empty()) setenv("XDG_STATE_HOME", state.c_str(), 1);
-    execl(program.c_str(), "perilune", static_cast<char*>(nullptr));
+    execv(program.c_str(), words.data());
     _exit(127);
   }
   shows("> ");

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 namespace perilune_test {
 
@@ -9,7 +10,7 @@ class Terminal {
  public:
   /// Starts the program named by PERILUNE with `state` as its XDG_STATE_HOME; empty: neither that
   /// nor HOME is set. Waits for the first prompt.
-  explicit Terminal(const std::string& state);
+  explicit Terminal(const std::string& state, std::vector<std::string> arguments = {});
   ~Terminal();
   Terminal(const Terminal&) = delete;
   Terminal& operator=(const Terminal&) = delete;

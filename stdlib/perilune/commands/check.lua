@@ -1,42 +1,86 @@
--- perilune check: do the files of a model folder fit together?
+-- perilune check: do the files of a model folder fit together, and are they what they were?
 local pl = require "perilune"
+local core = require "perilune.core"
+local lock = require "perilune.lock"
 local command_line = require "perilune.command_line"
 
 local check = {
-  summary = "check a model folder: files, shapes, and that tokenizer and model belong together",
-  usage = "perilune check MODEL… [--probe]",
-  options = { probe = { help = "also score a fixed sentence, which a stranger's tokenizer betrays" } },
-  help = "Exit status 1 when anything is wrong; warnings alone leave it 0.",
+  summary = "check a model folder: files, shapes, that tokenizer and model belong together, the lock",
+  usage = "perilune check MODEL… [--probe] [--tokenizer PATH] [--lock FILE] [--json]",
+  options = {
+    probe = { help = "also look at answers and embedding, which a stranger's tokenizer betrays" },
+    tokenizer = { value = "PATH", help = "a folder or file to use in place of the model's own tokenizer" },
+    lock = { value = "FILE", help = "the lock to compare with (default: MODEL/" .. lock.name .. " where it is there)" },
+    json = { help = "machine-readable" },
+  },
+  help = "Exit status 1 when anything is wrong or differs from the lock; warnings alone leave it 0.",
 }
 
-local function check_one(path, options)
-  print(path)
-  local m, err = pl.try(pl.load, path)
-  if not m then
-    print("  error    " .. tostring(err))
-    return false
-  end
-  print(("  family   %s, head %s, %d positions, %d embedding rows"):format(m.family, m.head, m.max_tokens or 0, m.vocab_size))
-  print("  weights  " .. command_line.bytes(m:memory().weights) .. ", every stored tensor read by the family")
+local function facts(m, report)
+  report.family, report.head, report.positions, report.embedding_rows = m.family, m.head, m.max_tokens, m.vocab_size
+  report.weights_bytes = m:memory().weights
   if m.tokenizer then
-    print(("  tokens   %s, %d pieces, highest id %d"):format(m.tokenizer.kind, m.tokenizer.vocab_size, m.tokenizer.max_id))
+    report.tokenizer = { kind = m.tokenizer.kind, pieces = m.tokenizer.vocab_size, highest_id = m.tokenizer.max_id }
   else
-    print("  tokens   " .. tostring(m.tokenizer_reason) .. " (the model takes ids)")
+    report.no_tokenizer = tostring(m.tokenizer_reason)
   end
-  local verdict = pl.check(m, m.tokenizer, { probe = options.probe or nil })
-  local warnings = {}
+end
+
+local function compare_lock(m, options, report)
+  local from = options.lock or lock.path_of(m)
+  if not options.lock and not core.file_exists(from) then return end
+  report.lock = from
+  local before, err = pl.try(lock.read, from)
+  if not before then
+    table.insert(report.errors, tostring(err))
+    return
+  end
+  report.changed = core.array(lock.compare(before, m))
+  for _, text in ipairs(report.changed) do table.insert(report.errors, "changed since the lock: " .. text) end
+end
+
+-- { path=, ok=, errors=, warnings=, notes=, … }
+local function look(path, options)
+  local report = { path = path, errors = core.array {}, warnings = core.array {}, notes = core.array {} }
+  local m, err = pl.try(pl.load, path, { compute = "f32", tokenizer = options.tokenizer })
+  if not m then
+    report.errors[1] = tostring(err)
+    report.ok = false
+    return report
+  end
+  facts(m, report)
+  local verdict, seen = pl.check(m, nil, { probe = options.probe or nil }), {}
   for _, list in ipairs { m.warnings, verdict.warnings } do
     for _, text in ipairs(list) do
-      if not warnings[text] then
-        warnings[text] = true
-        print("  warning  " .. text)
+      if not seen[text] then
+        seen[text] = true
+        table.insert(report.warnings, text)
       end
     end
   end
-  for _, text in ipairs(verdict.errors) do print("  error    " .. text) end
-  print(verdict.ok and "  ok" or "  not ok")
+  for _, text in ipairs(verdict.notes) do table.insert(report.notes, text) end
+  for _, text in ipairs(verdict.errors) do table.insert(report.errors, text) end
+  compare_lock(m, options, report)
   m:close()
-  return verdict.ok
+  report.ok = #report.errors == 0
+  return report
+end
+
+local function show(report)
+  print(report.path)
+  if report.family then
+    print(("  family   %s, head %s, %s positions, %d embedding rows"):format(report.family, report.head,
+      tostring(report.positions or "any number of"), report.embedding_rows))
+    print("  weights  " .. command_line.bytes(report.weights_bytes) .. ", every stored tensor read by the family")
+    local tokens = report.tokenizer
+    print("  tokens   " .. (tokens and ("%s, %d pieces, highest id %d"):format(tokens.kind, tokens.pieces, tokens.highest_id)
+      or report.no_tokenizer .. " (the model takes ids)"))
+  end
+  if report.lock then print(("  lock     %s: %s"):format(report.lock, report.changed and #report.changed == 0 and "nothing changed" or "differs")) end
+  for _, text in ipairs(report.notes) do print("  note     " .. text) end
+  for _, text in ipairs(report.warnings) do print("  warning  " .. text) end
+  for _, text in ipairs(report.errors) do print("  error    " .. text) end
+  print(report.ok and "  ok" or "  not ok")
 end
 
 function check.run(options, paths)
@@ -44,8 +88,13 @@ function check.run(options, paths)
     io.stderr:write("perilune check: name a model folder; usage: ", check.usage, "\n")
     return command_line.wrong_usage
   end
-  local fine = true
-  for _, path in ipairs(paths) do fine = check_one(path, options) and fine end
+  local fine, reports = true, core.array {}
+  for i, path in ipairs(paths) do
+    reports[i] = look(path, options)
+    fine = reports[i].ok and fine
+    if not options.json then show(reports[i]) end
+  end
+  if options.json then print(core.write_json(#reports == 1 and reports[1] or reports)) end
   return fine and command_line.ok or command_line.failed
 end
 

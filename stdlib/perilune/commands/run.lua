@@ -25,7 +25,10 @@ local run = {
     .. "generation_config.json says holds unless an option says otherwise.",
 }
 
-local function generation_options(options)
+--- Options of m:stream from those of the command line.
+---@param options table
+---@return table
+function run.generation_options(options)
   local chosen = {}
   for _, name in ipairs { "max_new_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed", "stop" } do
     chosen[name] = options[name]
@@ -49,7 +52,7 @@ function run.run(options, arguments)
   local m = pl.load(path, { threads = options.threads, device = options.device, compute = options.compute, on_progress = progress })
   progress(nil)
   if core.is_tty(1) then io.write(prompt) end
-  local stream = m:stream(prompt, generation_options(options))
+  local stream = m:stream(prompt, run.generation_options(options))
   for piece in stream do
     io.write(piece)
     io.flush()

@@ -94,4 +94,20 @@ bert.heads = {
   end,
 }
 
+local blocks = { attn_q = "attention.self.query", attn_k = "attention.self.key", attn_v = "attention.self.value",
+  attn_output = "attention.output.dense", attn_output_norm = "attention.output.LayerNorm", ffn_up = "intermediate.dense",
+  ffn_down = "output.dense", layer_output_norm = "output.LayerNorm" }
+bert.gguf = {
+  metadata = { num_hidden_layers = "bert.block_count", hidden_size = "bert.embedding_length",
+    intermediate_size = "bert.feed_forward_length", num_attention_heads = "bert.attention.head_count",
+    max_position_embeddings = "bert.context_length", layer_norm_eps = "bert.attention.layer_norm_epsilon" },
+  tensors = { token_embd = "embeddings.word_embeddings", position_embd = "embeddings.position_embeddings",
+    token_types = "embeddings.token_type_embeddings", token_embd_norm = "embeddings.LayerNorm" },
+  complete = function(json, head)
+    local types = head.sizes["token_types.weight"]
+    json.type_vocab_size, json.tie_word_embeddings = types and types[1], nil
+  end,
+}
+for name, module in pairs(blocks) do bert.gguf.tensors["blk.*." .. name] = "encoder.layer.*." .. module end
+
 return bert

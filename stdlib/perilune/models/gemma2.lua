@@ -1,6 +1,7 @@
 -- Gemma 2: four norms a layer whose weights are stored less one, scores and logits bent by tanh, every
 -- other layer sees a window only.
 local config = require "perilune.config"
+local gguf_names = require "perilune.gguf_names"
 local llama = require "perilune.models.llama"
 
 local gemma2 = {
@@ -67,6 +68,19 @@ gemma2.heads = {
   causal = function(net, x)
     local logits = llama.heads.causal(net, x)
     return net.config.logit_cap and net:softcap(logits, net.config.logit_cap) or logits
+  end,
+}
+
+gemma2.gguf = {
+  metadata = gguf_names.metadata("gemma2", { attn_logit_softcapping = "attn_logit_softcapping",
+    final_logit_softcapping = "final_logit_softcapping", sliding_window = "attention.sliding_window" }),
+  tensors = gguf_names.tensors { post_attention_norm = "post_attention_layernorm", ffn_norm = "pre_feedforward_layernorm",
+    post_ffw_norm = "post_feedforward_layernorm" },
+  add = { ["*norm"] = -1 },
+  -- The scale of the scores is not in the files: of the published models only the largest has another.
+  complete = function(json)
+    local largest = json.num_hidden_layers == 46 and json.hidden_size and json.num_attention_heads
+    json.query_pre_attn_scalar = largest and json.hidden_size / json.num_attention_heads or json.head_dim
   end,
 }
 

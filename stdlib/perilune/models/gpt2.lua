@@ -73,4 +73,14 @@ gpt2.heads = {
   end,
 }
 
+local blocks = { attn_norm = "ln_1", attn_qkv = "attn.c_attn", attn_output = "attn.c_proj", ffn_norm = "ln_2", ffn_up = "mlp.c_fc",
+  ffn_down = "mlp.c_proj" }
+gpt2.gguf = {
+  metadata = { n_layer = "gpt2.block_count", n_embd = "gpt2.embedding_length", n_inner = "gpt2.feed_forward_length",
+    n_head = "gpt2.attention.head_count", n_positions = "gpt2.context_length", layer_norm_epsilon = "gpt2.attention.layer_norm_epsilon" },
+  tensors = { token_embd = "wte", position_embd = "wpe", output_norm = "ln_f", output = "lm_head" },
+  views = function() return { ["h.*.attn.c_attn"] = { split = { "q", "k", "v" } } } end,   -- stored [out, in] there
+}
+for name, module in pairs(blocks) do gpt2.gguf.tensors["blk.*." .. name] = "h.*." .. module end
+
 return gpt2

@@ -1,6 +1,7 @@
 -- Llama: RMS norm, rotary positions, grouped heads, a gated feed-forward. Also what publishes itself
 -- under its name (TinyLlama, SmolLM2, …).
 local config = require "perilune.config"
+local gguf_names = require "perilune.gguf_names"
 
 local llama = {
   name = "llama",
@@ -25,6 +26,15 @@ function llama.config(json)
   c.mlp_bias = config.boolean(json, "mlp_bias", false)
   return c
 end
+
+-- Queries and keys are stored for rotary pairs that lie side by side.
+llama.gguf = {
+  metadata = gguf_names.metadata "llama", tensors = gguf_names.tensors(), permute = { q_proj = "head", k_proj = "kv_head" },
+  complete = function(json, head)
+    json.attention_bias = head.sizes["blk.0.attn_q.bias"] ~= nil
+    json.mlp_bias = head.sizes["blk.0.ffn_gate.bias"] ~= nil
+  end,
+}
 
 local function attention(layer, h, batch, window)
   local c = layer.config

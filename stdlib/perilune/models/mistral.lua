@@ -1,5 +1,6 @@
 -- Mistral: Llama whose layers see the last positions only, where the file names a window.
 local config = require "perilune.config"
+local gguf_names = require "perilune.gguf_names"
 local llama = require "perilune.models.llama"
 
 local mistral = {
@@ -17,6 +18,9 @@ local mistral = {
     "layer_types", "is_causal", "is_decoder", "is_encoder_decoder" },
   decode = llama.decode,
   heads = llama.heads,
+  -- Files of Mistral models say "llama"; one that names a window is read here.
+  gguf = { metadata = gguf_names.metadata("llama", { sliding_window = "attention.sliding_window" }),
+    tensors = llama.gguf.tensors, permute = llama.gguf.permute },
 }
 
 function mistral.config(json)

@@ -1,6 +1,7 @@
 -- Phi-3, 3.5 and 4-mini: Llama stored with one product for query, key and value and one for both halves
 -- of the gated feed-forward; a part of each head may turn.
 local config = require "perilune.config"
+local gguf_names = require "perilune.gguf_names"
 local llama = require "perilune.models.llama"
 
 local phi3 = {
@@ -35,5 +36,13 @@ function phi3.weights()
     ["layers.*.mlp.gate_up_proj"] = { rename = "layers.*.mlp", split = { "gate_proj", "up_proj" } },
   }
 end
+
+phi3.gguf = {
+  metadata = gguf_names.metadata("phi3", { sliding_window = "attention.sliding_window",
+    original_max_position_embeddings = "rope.scaling.original_context_length" }),
+  tensors = gguf_names.tensors { attn_qkv = "self_attn.qkv_proj", ffn_up = "mlp.gate_up_proj" },
+  views = phi3.weights,
+  complete = function(json) if json.sliding_window == 0 then json.sliding_window = nil end end,
+}
 
 return phi3

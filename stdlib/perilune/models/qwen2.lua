@@ -1,5 +1,6 @@
 -- Qwen2 and 2.5: Llama with biases on query, key and value; later layers may see a window only.
 local config = require "perilune.config"
+local gguf_names = require "perilune.gguf_names"
 local llama = require "perilune.models.llama"
 
 local qwen2 = {
@@ -17,6 +18,7 @@ local qwen2 = {
     "sliding_window", "max_window_layers", "layer_types", "use_mrope", "is_causal", "is_decoder", "is_encoder_decoder" },
   decode = llama.decode,
   heads = llama.heads,
+  gguf = { metadata = gguf_names.metadata "qwen2", tensors = llama.gguf.tensors },
 }
 
 function qwen2.config(json)

@@ -1,5 +1,6 @@
 -- Qwen3: Qwen2 without its biases, whose queries and keys are normalized head by head.
 local config = require "perilune.config"
+local gguf_names = require "perilune.gguf_names"
 local llama = require "perilune.models.llama"
 local qwen2 = require "perilune.models.qwen2"
 
@@ -15,6 +16,8 @@ local qwen3 = {
   keys = { "attention_bias" },
   decode = llama.decode,
   heads = llama.heads,
+  gguf = { metadata = gguf_names.metadata "qwen3",
+    tensors = gguf_names.tensors { attn_q_norm = "self_attn.q_norm", attn_k_norm = "self_attn.k_norm" } },
 }
 for _, key in ipairs(qwen2.keys) do qwen3.keys[#qwen3.keys + 1] = key end
 

@@ -124,4 +124,34 @@ t5.heads = {
   end,
 }
 
+local function side_tensors(tensors, short, side, mlp_layer, gated)
+  local function put(name, module) tensors[short .. ".blk.*." .. name] = side .. ".block.*." .. module end
+  local function attention_tensors(name, layer, module)
+    for _, part in ipairs { "q", "k", "v", "o" } do put(name .. "_" .. part, layer .. "." .. module .. "." .. part) end
+    put(name .. "_norm", layer .. ".layer_norm")
+    put(name .. "_rel_b", layer .. "." .. module .. ".relative_attention_bias")
+  end
+  attention_tensors("attn", "layer.0", "SelfAttention")
+  if side == "decoder" then attention_tensors("cross_attn", "layer.1", "EncDecAttention") end
+  put("ffn_norm", mlp_layer .. ".layer_norm")
+  put("ffn_gate", mlp_layer .. ".DenseReluDense.wi_0")
+  put("ffn_up", mlp_layer .. ".DenseReluDense." .. (gated and "wi_1" or "wi"))
+  put("ffn_down", mlp_layer .. ".DenseReluDense.wo")
+  tensors[short .. ".output_norm"] = side .. ".final_layer_norm"
+end
+
+t5.gguf = {
+  metadata = { d_model = "t5.embedding_length", d_ff = "t5.feed_forward_length", num_layers = "t5.block_count",
+    num_decoder_layers = "t5.decoder_block_count", num_heads = "t5.attention.head_count", d_kv = "t5.attention.key_length",
+    layer_norm_epsilon = "t5.attention.layer_norm_rms_epsilon", n_positions = "t5.context_length",
+    relative_attention_num_buckets = "t5.attention.relative_buckets_count", decoder_start_token_id = "t5.decoder_start_token_id" },
+  tensors = function(c)
+    local tensors = { token_embd = "shared", output = "lm_head" }
+    side_tensors(tensors, "enc", "encoder", "layer.1", c.gated)
+    side_tensors(tensors, "dec", "decoder", "layer.2", c.gated)
+    return tensors
+  end,
+  complete = function(json, head) json.feed_forward_proj = head.sizes["enc.blk.0.ffn_gate.weight"] and "gated-gelu" or "relu" end,
+}
+
 return t5

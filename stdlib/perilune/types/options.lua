@@ -48,26 +48,27 @@
 ---@field deadline_ms number for policies that look at it
 ---@field client string for policies that look at it
 ---@field tag any for policies that look at it; they get it as it was given
----@field num_beams integer only 1 yet
+---@field decoder integer[] what an encoder-decoder's answer begins with; default: its start token
+---@field num_beams integer beam search over so many continuations; 1 (default): none
 ---@field num_beam_groups integer only 1 yet
----@field no_repeat_ngram_size integer only 0 yet
----@field length_penalty number of beams: without effect yet
----@field early_stopping any of beams: without effect yet
+---@field no_repeat_ngram_size integer no run of so many tokens occurs twice; 0: off
+---@field length_penalty number of beams: scores are divided by (new tokens)^length_penalty; default 1
+---@field early_stopping any of beams: false (default), true or "never", as published
 ---@field diversity_penalty number only 0 yet
----@field typical_p number only 1 yet
----@field epsilon_cutoff number only 0 yet
----@field eta_cutoff number only 0 yet
+---@field typical_p number draw among the most typical tokens that together reach this probability; 1: off
+---@field epsilon_cutoff number drop tokens less likely than this; 0: off
+---@field eta_cutoff number the same with a bar that falls with the entropy; 0: off
 ---@field penalty_alpha number only 0 yet
 ---@field guidance_scale number only 1 yet
----@field encoder_no_repeat_ngram_size integer only 0 yet
----@field encoder_repetition_penalty number only 1 yet
----@field bad_words_ids table not supported yet: raises
+---@field encoder_no_repeat_ngram_size integer no run of so many tokens of the source; 0: off
+---@field encoder_repetition_penalty number above 1 makes tokens of the source more likely
+---@field bad_words_ids integer[][] sequences of ids that are never completed
 ---@field force_words_ids table not supported yet: raises
----@field suppress_tokens table not supported yet: raises
----@field begin_suppress_tokens table not supported yet: raises
----@field forced_bos_token_id integer not supported yet: raises
----@field forced_eos_token_id integer|integer[] not supported yet: raises
----@field exponential_decay_length_penalty table not supported yet: raises
----@field sequence_bias table not supported yet: raises
+---@field suppress_tokens integer[] ids that are never chosen
+---@field begin_suppress_tokens integer[] ids that are not the first new one
+---@field forced_bos_token_id integer the first new token of an encoder-decoder
+---@field forced_eos_token_id integer|integer[] the last token, where the length ends the text
+---@field exponential_decay_length_penalty table { tokens, factor }: from so many tokens on, the end becomes likelier by powers of factor
+---@field sequence_bias table { { ids, bias }, … }: added to the score of a sequence's last id where the others stand before it
 
 return {}

@@ -2,20 +2,24 @@
 -- What the engine itself gives: declarations for the reference, for ?name and for editors. Never run.
 
 ---@class Tokenizer
----@field kind string "sentencepiece", "bpe", "wordpiece", "unigram" or "tiktoken"
+---@field kind string "sentencepiece", "bpe", "wordpiece", "unigram", "wordlevel" or "tiktoken"
 ---@field vocab_size integer pieces of the base vocabulary
 ---@field max_id integer the highest id, added tokens included
 ---@field max_base_id integer the highest id of the base vocabulary or a special token
 ---@field specials table<string, integer> bos, eos, pad, unk, cls, sep, mask, where there are such
 ---@field model_max_length integer|nil tokens that its files name as the longest
----@field added_tokens table[] { id=, content=, special= }
+---@field added_tokens table[] { id=, piece=, special= }
+---@field chat_templates table<string, string> Jinja sources by name, as its files carry them; most have one, "default"
+---@field padding_side string|nil "left" or "right", where its files say; advice, not what is done
+---@field truncation_side string|nil "left" or "right", where its files say; advice, not what is done
 ---@field warnings string[] what was odd about its files
 ---@field path string where it was read from
 local Tokenizer = {}
 
---- Texts as a batch of ids.
+--- Texts as a batch of ids. With `special=false` nothing is put in; with `recognize=false` special
+--- tokens that are written in the text are plain text.
 ---@param input string|table a text, { text=, pair= }, or a list of either
----@param opts table|nil { special=true, truncate={ to=n|"model", side=, strategy=, stride=, windows= } }
+---@param opts table|nil { special=true, recognize=true, truncate={ to=n|"model", side=, strategy=, stride=, windows= } }
 ---@return Batch
 function Tokenizer:encode(input, opts) end
 
@@ -32,14 +36,30 @@ function Tokenizer:ids(text, opts) end
 function Tokenizer:decode(ids, opts) end
 
 --- A decoder that takes ids one by one and never cuts a character.
----@param opts table|nil { special=false }
+---@param opts table|nil { special=false, continues=false (true: the text follows other text) }
 ---@return Decoder
 function Tokenizer:decoder(opts) end
 
---- Every token of a text with its place (bytes, from 1, inclusive).
----@param text string
----@return table[] { id=, piece=, first=, last=, special= }
-function Tokenizer:tokens(text) end
+--- Every token of a text with its place (bytes, from 1, inclusive): `text:sub(t.first, t.last)` is
+--- what it came from. Tokens that were put in have no place; `word` counts the pieces that the text was
+--- cut into before the vocabulary was asked, from 1 (nil where a tokenizer cuts none); `pair` is true
+--- for tokens of the second text.
+---@param input string|table a text, or { text=, pair= }
+---@param opts table|nil { special=true, recognize=true }
+---@return table[] { id=, piece=, first=, last=, special=, word=, pair= }
+function Tokenizer:tokens(input, opts) end
+
+--- Messages as the text of a prompt, by the model's own Jinja template (chat_templates: "tool_use" where
+--- there is one and tools are given, else "default"). Encode it with special tokens recognised and none
+--- added: tok:ids(text, { special = false }); m:generate { messages= } does so. Keys of a Lua table have
+--- no order: type, function, name, description, parameters, … come first, the others by name; {} is a
+--- list, but a dictionary as properties, parameters and arguments. Messages, tools and documents given as
+--- JSON text keep their order, null, and 1.0 beside 1. `template` is a name or a source; `date` (today, else
+--- "YYYY-MM-DD" or seconds) is what strftime_now tells.
+---@param messages table[]|string list of { role=, content=, tool_calls=, … }, or the same as JSON text
+---@param opts table|nil { tools=, documents=, add_generation_prompt=true, template=, date=, variables={ enable_thinking=false } }
+---@return string
+function Tokenizer:chat(messages, opts) end
 
 --- The id of exactly this piece; nil without one.
 ---@param piece string
@@ -60,6 +80,11 @@ function Tokenizer:is_special(id) end
 ---@param pieces string[]|table { …, special= }
 ---@return integer[] ids
 function Tokenizer:add(pieces) end
+
+--- A stage of pl.pipeline{ … }: row.text, a text or { text=, pair= } → row.batch.
+---@param opts table|nil { from="text", to="batch", special=true, truncate= }
+---@return fun(row: table): table
+function Tokenizer:stage(opts) end
 
 ---@class Decoder
 local Decoder = {}

@@ -1,0 +1,13 @@
+// What a GGUF file says of itself, for Lua.
+#pragma once
+
+#include "bindings/lua/types.h"
+
+namespace perilune::lua {
+
+/// gguf_head(path) → { version=, values={ key → value }, counts={ key → length of an array },
+/// sizes={ tensor → sizes, slowest axis first } }. Values are numbers, strings, booleans, and
+/// arrays of up to kMostListed numbers; nil for a file that is not GGUF.
+int gguf_head(lua_State* L);
+
+}  // namespace perilune::lua

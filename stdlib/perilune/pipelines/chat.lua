@@ -1,0 +1,23 @@
+-- chat: messages through the model's template, answered; a text is one message of the user.
+local kind = require "perilune.kind"
+local generating = require "perilune.pipelines.generating"
+
+local function is_message(value) return type(value) == "table" and value.role ~= nil end
+
+return generating.task {
+  heads = { "causal" }, head = "causal", spec = { system = "string", tools = "table" },
+  takes_list = function(input) return kind.is_list(input) and is_message(input[1]) end,
+  prompt = function(p, input)
+    local messages = input
+    if not (type(input) == "table" and is_message(input[1])) then
+      messages = { { role = "user", content = generating.text(p, input) } }
+    end
+    if p.options.system and messages[1].role ~= "system" then
+      local with = { { role = "system", content = p.options.system } }
+      for i, message in ipairs(messages) do with[i + 1] = message end
+      messages = with
+    end
+    local text = p.tokenizer:chat(messages, { tools = p.options.tools, add_generation_prompt = true })
+    return p.tokenizer:ids(text, { special = false })
+  end,
+}

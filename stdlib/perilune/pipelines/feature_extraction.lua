@@ -1,0 +1,23 @@
+-- feature-extraction: one vector a text, pooled as the model's modules.json says (else the mean), or
+-- with pooling="none" one a token.
+local embed = require "perilune.embed"
+local rows = require "perilune.pipelines.rows"
+
+local task = {
+  heads = { "base" }, head = "base", direct = true,
+  spec = { truncate = rows.spec.truncate, pooling = { "mean", "cls", "last", "max", "pooled", "none" }, normalize = "boolean" },
+}
+
+function task.begin(p, input)
+  return { rows = {}, batch = rows.encode(p, rows.text(input, p.task)) }
+end
+
+function task.finish(p, _, job)
+  local o = p.options
+  if o.pooling == "none" then
+    return p.model:forward(job.batch, { outputs = { "last_hidden_state" } }).last_hidden_state
+  end
+  return embed.embed(p.model, job.batch, { pooling = o.pooling, normalize = o.normalize }):at { batch = 1 }
+end
+
+return task

@@ -1,0 +1,98 @@
+-- What pipelines of one pass share: texts to rows, cut only where the caller said so.
+local raise = require "perilune.raise"
+local options = require "perilune.options"
+
+local rows = {}
+
+--- Checks one text, or { text=, pair= }.
+---@param input any
+---@param task string
+---@return string|table
+function rows.text(input, task)
+  if type(input) == "string" then return input end
+  if type(input) == "table" and type(input.text) == "string" then
+    for key in pairs(input) do
+      if key ~= "text" and key ~= "pair" then raise("argument", task, "an input has the keys text and pair, got " .. options.show(key)) end
+    end
+    return input
+  end
+  return raise("argument", task, "expected a text or { text=, pair= }, got " .. options.show(input))
+end
+
+-- { to= } of the option truncate, with the model's own length for "model".
+local function cut(p)
+  local truncate = p.options.truncate
+  if truncate == nil or truncate == false then return nil end
+  local how = {}
+  if type(truncate) == "table" then
+    for key, value in pairs(truncate) do how[key] = value end
+  else
+    how.to = truncate
+  end
+  if how.to == "model" then how.to = p.model.max_tokens end
+  return how
+end
+
+--- The batch of one input; raises where it is longer than the model and nobody said to cut it.
+---@param p Pipeline
+---@param input string|table
+---@param how table|nil more of the truncation: strategy, stride, windows
+---@return Batch
+function rows.encode(p, input, how)
+  local truncate = cut(p)
+  if how and (truncate or how.stride) then
+    truncate = truncate or { to = p.model.max_tokens }
+    for key, value in pairs(how) do truncate[key] = value end
+  end
+  local batch = p.tokenizer:encode(input, { truncate = truncate and truncate.to and truncate or nil })
+  local limit = p.model.max_tokens
+  for i, length in ipairs(batch.lengths) do
+    if limit and length > limit then
+      raise("length", p.task, ("the input has %d tokens, the model has %d positions"):format(length, limit),
+        'say truncate="model"' .. (p.task_.stride and ", or stride=n for windows over all of it" or ""))
+    end
+    if i > 1 and not (how and how.windows) then break end
+  end
+  return batch
+end
+
+--- Kinds of the options that these pipelines share.
+rows.spec = { truncate = "count|string|table" }
+
+--- A row of numbers as probabilities.
+---@param scores number[]
+---@return number[]
+function rows.softmax(scores)
+  local most, sum, out = -math.huge, 0, {}
+  for _, x in ipairs(scores) do most = math.max(most, x) end
+  for i, x in ipairs(scores) do
+    out[i] = math.exp(x - most)
+    sum = sum + out[i]
+  end
+  for i = 1, #out do out[i] = out[i] / sum end
+  return out
+end
+
+--- Each number by itself as a probability.
+---@param scores number[]
+---@return number[]
+function rows.sigmoid(scores)
+  local out = {}
+  for i, x in ipairs(scores) do out[i] = 1 / (1 + math.exp(-x)) end
+  return out
+end
+
+--- Positions of a list of numbers, largest first; of equal ones the earlier.
+---@param scores number[]
+---@return integer[]
+function rows.order(scores)
+  local order = {}
+  for i = 1, #scores do order[i] = i end
+  table.sort(order, function(a, b)
+    if scores[a] ~= scores[b] then return scores[a] > scores[b] end
+    return a < b
+  end)
+  return order
+end
+
+return rows

@@ -1,0 +1,199 @@
+-- token-classification: a label for every token, or for the words and groups that tokens make
+-- (aggregation_strategy, as published). → list of { label, score, word, text, first, last }: `word` as
+-- the tokenizer decodes it, `text` = input:sub(first, last).
+local raise = require "perilune.raise"
+local rows = require "perilune.pipelines.rows"
+
+local task = {
+  heads = { "token" }, head = "token", stride = true,
+  spec = { truncate = rows.spec.truncate, stride = "count", ignore_labels = "table",
+    aggregation_strategy = { "none", "simple", "first", "average", "max" } },
+}
+
+function task.begin(p, input)
+  local text = rows.text(input, p.task)
+  if type(text) ~= "string" then raise("argument", p.task, "a pair of texts has no single place for a label") end
+  local stride = p.options.stride
+  if stride and (p.options.aggregation_strategy or "none") == "none" then
+    raise("option", p.task, "option stride: windows overlap, so tokens would be labelled twice", "choose an aggregation_strategy")
+  end
+  local batch = rows.encode(p, text, stride and { stride = stride, windows = true, to = p.model.max_tokens } or nil)
+  local job = { rows = {}, tokens = {} }
+  for i = 1, batch.size do
+    job.rows[i] = { input = batch:select { i } }
+    job.tokens[i] = batch:row(i).tokens()
+  end
+  return job
+end
+
+local function best(scores)
+  local at = 1
+  for i = 2, #scores do if scores[i] > scores[at] then at = i end end
+  return at, scores[at]
+end
+
+-- Characters of a text, for what the published rule compares.
+local function characters(text)
+  local count = 0
+  for _ in text:gmatch "[^\128-\191]" do count = count + 1 end
+  return count
+end
+
+-- Tokens of the text with their scores; `inside`: it goes on with the word before it. A tokenizer that
+-- marks inner pieces says so by their length; for the others a blank before the token is what counts.
+local function entities(p, text, tokens, logits)
+  local list = {}
+  for i, token in ipairs(tokens) do
+    if token.first then
+      local surface = text:sub(token.first, token.last)
+      local inside
+      if p.tokenizer.kind == "wordpiece" then
+        inside = characters(token.piece) ~= characters(surface)
+      else
+        inside = token.first > 1 and not text:sub(token.first - 1, token.first):find " "
+      end
+      local word = token.piece
+      if token.id == p.tokenizer.specials.unk then word, inside = surface, false end
+      list[#list + 1] = { scores = rows.softmax(logits[i]), first = token.first, last = token.last, word = word,
+        ids = { token.id }, unknown = token.id == p.tokenizer.specials.unk, inside = inside }
+    end
+  end
+  return list
+end
+
+-- The tokenizer's own way to write pieces one after the other; unknown ones by what the text has.
+local function written(p, list)
+  local parts, ids, words = {}, {}, p.tokenizer.kind == "wordpiece"
+  local function close()
+    if #ids > 0 then parts[#parts + 1] = p.tokenizer:decode(ids, { special = true }) end
+    ids = {}
+  end
+  for _, entity in ipairs(list) do
+    if entity.unknown then
+      close()
+      parts[#parts + 1] = entity.word
+    else
+      for _, id in ipairs(entity.ids) do ids[#ids + 1] = id end
+    end
+  end
+  close()
+  return table.concat(parts, words and " " or "")
+end
+
+local function joined_ids(list)
+  local ids = {}
+  for _, entity in ipairs(list) do for _, id in ipairs(entity.ids) do ids[#ids + 1] = id end end
+  return ids
+end
+
+local pick = {
+  first = function(list) return best(list[1].scores) end,
+  max = function(list)
+    local at, score = 1, -1
+    for _, entity in ipairs(list) do
+      local i, s = best(entity.scores)
+      if s > score then at, score = i, s end
+    end
+    return at, score
+  end,
+  average = function(list)
+    local mean = {}
+    for i = 1, #list[1].scores do
+      local sum = 0
+      for _, entity in ipairs(list) do sum = sum + entity.scores[i] end
+      mean[i] = sum / #list
+    end
+    return best(mean)
+  end,
+}
+
+-- Pieces of one word agree on a label.
+local function words(p, list, strategy)
+  local out, group = {}, {}
+  local function close()
+    if #group == 0 then return end
+    local at, score = pick[strategy](group)
+    out[#out + 1] = { label = p.model:label(at - 1), score = score, word = written(p, group), first = group[1].first,
+      last = group[#group].last, ids = joined_ids(group), unknown = #group == 1 and group[1].unknown }
+    group = {}
+  end
+  for _, entity in ipairs(list) do
+    if not entity.inside then close() end
+    group[#group + 1] = entity
+  end
+  close()
+  return out
+end
+
+-- "B-PER" → "B", "PER"; without a prefix a label continues.
+local function tag_of(label)
+  local prefix, tag = label:match "^([BI])%-(.*)$"
+  return prefix or "I", tag or label
+end
+
+-- Neighbours of one tag become one entity; a B begins a new one.
+local function groups(p, list)
+  local out, group = {}, {}
+  local function close()
+    if #group == 0 then return end
+    local sum, pieces = 0, {}
+    for i, entity in ipairs(group) do sum, pieces[i] = sum + entity.score, entity end
+    out[#out + 1] = { label = group[1].label:match "^[^-]*%-(.*)$" or group[1].label, score = sum / #group,
+      word = written(p, pieces), first = group[1].first, last = group[#group].last }
+    group = {}
+  end
+  for _, entity in ipairs(list) do
+    if #group > 0 then
+      local prefix, tag = tag_of(entity.label)
+      local _, last = tag_of(group[#group].label)
+      if tag ~= last or prefix == "B" then close() end
+    end
+    group[#group + 1] = entity
+  end
+  close()
+  return out
+end
+
+-- Of entities that overlap where windows do, the longer one stays, then the likelier.
+local function without_overlap(list)
+  table.sort(list, function(a, b) return a.first < b.first end)
+  local out = {}
+  for _, entity in ipairs(list) do
+    local last = out[#out]
+    if last and entity.first <= last.last then
+      local mine, theirs = entity.last - entity.first, last.last - last.first
+      if mine > theirs or mine == theirs and entity.score > last.score then out[#out] = entity end
+    else
+      out[#out + 1] = entity
+    end
+  end
+  return out
+end
+
+local function of_window(p, text, tokens, logits)
+  local strategy, list = p.options.aggregation_strategy or "none", entities(p, text, tokens, logits)
+  if strategy == "none" or strategy == "simple" then
+    for _, entity in ipairs(list) do
+      local at, score = best(entity.scores)
+      entity.label, entity.score = p.model:label(at - 1), score
+    end
+    return strategy == "none" and list or groups(p, list)
+  end
+  return groups(p, words(p, list, strategy))
+end
+
+function task.finish(p, input, job)
+  local text, all, ignored = type(input) == "table" and input.text or input, {}, {}
+  for _, label in ipairs(p.options.ignore_labels or { "O" }) do ignored[label] = true end
+  for i, result in ipairs(job.results) do
+    for _, entity in ipairs(of_window(p, text, job.tokens[i], result.outputs.logits:tolist())) do
+      if not ignored[entity.label] then
+        all[#all + 1] = { label = entity.label, score = entity.score, word = entity.word, text = text:sub(entity.first, entity.last),
+          first = entity.first, last = entity.last }
+      end
+    end
+  end
+  return #job.results > 1 and without_overlap(all) or all
+end
+
+return task
