@@ -38,10 +38,10 @@ local function task_of(name)
 end
 
 ---@class Pipeline
----@field task string
----@field model Model
----@field tokenizer Tokenizer
----@field options table
+---@field task string its name, such as "fill-mask"
+---@field model Model what it runs
+---@field tokenizer Tokenizer the model's
+---@field options table as pl.pipeline was given them
 local Pipeline = { __name = "Pipeline" }
 Pipeline.__index = Pipeline
 

@@ -77,7 +77,8 @@ function task.finish(p, input, job)
     local starts = probabilities(result.outputs.start_logits:tolist(), tokens, o.handle_impossible_answer)
     local ends = probabilities(result.outputs.end_logits:tolist(), tokens, o.handle_impossible_answer)
     if o.handle_impossible_answer then nothing = math.min(nothing, starts[1] * ends[1]) end
-    for _, span in ipairs(spans(starts, ends, tokens, o.max_answer_len or 15, wanted)) do
+    -- More than wanted: several spans may be the same words.
+    for _, span in ipairs(spans(starts, ends, tokens, o.max_answer_len or 15, 16 * wanted)) do
       local first, last = bytes(tokens, span.from, span.to, o.align_to_words ~= false)
       answers[#answers + 1] = { answer = input.context:sub(first, last), score = span.score, first = first, last = last }
     end
