@@ -51,30 +51,4 @@ function pl.collate(records, columns, opts)
   return out
 end
 
-local function percentile(sorted, share) return sorted[math.max(1, math.ceil(share * #sorted))] end
-
---- How long texts are in tokens, and buckets that would suit them.
----@param texts string[]
----@param tokenizer Tokenizer
----@return table { p50=, p90=, p99=, max=, buckets=, waste=function(width) }
-function pl.lengths(texts, tokenizer)
-  local lengths, total = {}, 0
-  for i, text in ipairs(texts) do
-    lengths[i] = #tokenizer:ids(text)
-    total = total + lengths[i]
-  end
-  if #lengths == 0 then raise("argument", "lengths", "no texts") end
-  table.sort(lengths)
-  local buckets, bucket = {}, 8
-  while bucket < lengths[#lengths] do
-    buckets[#buckets + 1], bucket = bucket, bucket * 2
-  end
-  buckets[#buckets + 1] = lengths[#lengths]
-  return {
-    p50 = percentile(lengths, 0.5), p90 = percentile(lengths, 0.9), p99 = percentile(lengths, 0.99), max = lengths[#lengths],
-    buckets = buckets,
-    waste = function(width) return 1 - total / (#lengths * math.max(width or 0, lengths[#lengths])) end,
-  }
-end
-
 return pl

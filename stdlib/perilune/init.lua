@@ -12,7 +12,7 @@ local pl = {}
 local where = {
   load = "perilune.load", estimate = "perilune.load", devices = "perilune.load", health = "perilune.load",
   tokenizer = "perilune.load", check = "perilune.check", rope_options = "perilune.rope", engine = "perilune.engine",
-  cache_load = "perilune.cache_load", pipeline = "perilune.pipeline", lengths = "perilune.batch", collate = "perilune.batch",
+  cache_load = "perilune.cache_load", pipeline = "perilune.pipeline", lengths = "perilune.lengths", collate = "perilune.batch",
   clock = "core", on_warning = "core", batch = "core", batch_from_padded = "core",
   tensor = "core", zeros = "core", ones = "core", arange = "core", random = "core", cat = "core", stack = "core",
   clamp_to_shortest = "core",

@@ -120,6 +120,20 @@ verb_test("get", "lists what it knows; fetching itself is in tests/shell/get_tes
   expect("get smollm", 2, "did you mean")
 end)
 
+verb_test("lengths", "says how long texts are and what padding wastes", function()
+  local file = os.tmpname()
+  core.write_file(file, '{"text": "one two"}\n\n{"text": "' .. ("many words "):rep(40) .. '"}\n')
+  local model = "scripts/models/tales"
+  expect(("lengths %s --tokenizer %s --field text"):format(file, model), 0, "2 texts")
+  local r = core.json(expect(("lengths %s --tokenizer %s --field text --json"):format(file, model), 0), "lengths")
+  t.equal(r.count, 2)
+  t.ok(r.waste_padded > 0.4 and r.waste_buckets <= r.waste_padded)
+  expect(("lengths %s --tokenizer %s --field word"):format(file, model), 1, "word")
+  expect("lengths " .. file, 2, "tokenizer")
+  expect("lengths", 2, "usage")
+  os.remove(file)
+end)
+
 t.test("every verb has its test above", function()
   for _, name in ipairs(verbs.names) do t.ok(tested[name], "perilune " .. name .. " is not tested") end
 end)
