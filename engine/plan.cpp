@@ -217,9 +217,14 @@ std::vector<std::pair<std::shared_ptr<Weight>, Device*>> weights_of(
 
 }  // namespace
 
-std::size_t Plan::weight_bytes() const {
+std::size_t Plan::weight_bytes(const std::vector<const Plan*>& others) const {
+  std::set<const Weight*> counted;
+  for (const Plan* other : others) {
+    for (const auto& [weight, device] : weights_of(other->steps_)) counted.insert(weight.get());
+  }
   std::size_t bytes = 0;
   for (const auto& [weight, device] : weights_of(steps_)) {
+    if (counted.count(weight.get()) != 0) continue;
     bytes += device->kernels().packed_bytes(weight->format(), weight->outputs(), weight->inputs(),
                                             options_.math);
   }

@@ -55,7 +55,8 @@ class Plan {
   /// Bytes of activations for this many tokens and rows.
   std::size_t arena_bytes(std::int64_t tokens, std::int64_t rows) const;
   /// Bytes of weights read once per pass.
-  std::size_t weight_bytes() const;
+  /// Weights that one of `others` has too are left out.
+  std::size_t weight_bytes(const std::vector<const Plan*>& others = {}) const;
   std::string text() const;
   /// Packs every weight now (else it happens at the first run). progress(done, total).
   void pack(const std::function<void(std::size_t, std::size_t)>& progress = nullptr) const;

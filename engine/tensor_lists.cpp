@@ -93,6 +93,31 @@ Tensor cat(const std::vector<Tensor>& list, const std::string& axis, const std::
   return result;
 }
 
+namespace {
+
+/// "; rows 5, 7 differ too": the rows after `after` that are not as long as the first.
+std::string others_text(const std::vector<Tensor>& list, const Axis& own, std::size_t after) {
+  constexpr std::size_t kShown = 6;
+  std::vector<std::string> rows;
+  std::size_t more = 0;
+  for (std::size_t i = after + 1; i < list.size(); ++i) {
+    const Shape& shape = list[i].shape();
+    if (shape.size(shape.find(own.name)) == own.size) continue;
+    if (rows.size() < kShown) {
+      rows.push_back(std::to_string(i + 1));
+    } else {
+      ++more;
+    }
+  }
+  if (rows.empty()) return "";
+  std::string text = rows.size() == 1 ? "; row " : "; rows ";
+  for (std::size_t i = 0; i < rows.size(); ++i) text += (i == 0 ? "" : ", ") + rows[i];
+  if (more != 0) text += " and " + std::to_string(more) + " more";
+  return text + (rows.size() == 1 ? " differs too" : " differ too");
+}
+
+}  // namespace
+
 Tensor stack(const std::vector<Tensor>& list, const std::string& axis, const std::string& where) {
   expect_some("stack", list, where);
   expect_same_axes("stack", list, where);
@@ -104,7 +129,7 @@ Tensor stack(const std::vector<Tensor>& list, const std::string& axis, const std
       const std::string rows = i == 1 ? "row 1 has " : "rows 1-" + std::to_string(i) + " have ";
       throw Error(ErrorCode::shape, "stack",
                   "row " + std::to_string(i + 1) + " has " + size_of(list[i], own.name) + ", " +
-                      rows + std::to_string(own.size))
+                      rows + std::to_string(own.size) + others_text(list, own, i))
           .operand("row 1", list[0].describe())
           .operand("row " + std::to_string(i + 1), list[i].describe())
           .where(where)

@@ -18,6 +18,9 @@ struct EncodeSettings {
   Truncation truncation;
 };
 
+/// The options of encode, ids and tokens at `index`.
+EncodeSettings to_settings(lua_State* L, int index, const Tokenizer& tokenizer, const char* op);
+
 /// One input of encode.
 struct EncodedText {
   std::string text;
@@ -29,6 +32,7 @@ struct EncodedText {
 struct RowPlace {
   std::shared_ptr<const EncodedText> source;
   std::size_t window = 0;
+  std::int64_t first[2] = {0, 0};  // where the row begins in the text and in its pair
 };
 
 /// The whole encoding of a text, with tokens where asked for or needed for a cut.

@@ -28,9 +28,17 @@ int plan_text(lua_State* L) {
   return 1;
 }
 
+/// plan:weight_bytes({ plans whose weights are left out })
 int weight_bytes(lua_State* L) {
-  push_integer(L,
-               static_cast<std::int64_t>(self<PlanObject>(L, "weight_bytes").plan->weight_bytes()));
+  std::vector<const Plan*> others;
+  const int count = lua_istable(L, 2) ? static_cast<int>(lua_objlen(L, 2)) : 0;
+  for (int i = 1; i <= count; ++i) {
+    lua_rawgeti(L, 2, i);
+    others.push_back(check_object<PlanObject>(L, -1, "weight_bytes", "plans").plan.get());
+    lua_pop(L, 1);
+  }
+  push_integer(
+      L, static_cast<std::int64_t>(self<PlanObject>(L, "weight_bytes").plan->weight_bytes(others)));
   return 1;
 }
 

@@ -145,6 +145,18 @@ int cat(lua_State* L) {
 }
 
 int stack(lua_State* L) {
+  if (lua_istable(L, 1)) {
+    lua_rawgeti(L, 1, 1);
+    const bool rows = lua_istable(L, -1);
+    lua_pop(L, 1);
+    if (rows) {  // lists are read as one tensor, which says which rows differ
+      const std::string axis = to_text(L, 2, "stack", "axis");
+      const Tensor made = tensor_of_lists(L, 1, std::nullopt, {}, "stack");
+      const Shape& shape = made.shape();
+      push_value(L, Value::of(made.with_shape(shape.with_axis(0, {axis, shape.size(0), 0}))));
+      return 1;
+    }
+  }
   const auto list = to_tensors(L, 1, "stack", "list");
   push_value(L, Value::of(tensor_ops::stack(list, to_text(L, 2, "stack", "axis"))));
   return 1;

@@ -152,11 +152,27 @@ struct ListReader {
     return depth == 0 ? "data" : row_name(depth - 1) + " " + std::to_string(row);
   }
 
-  [[noreturn]] void ragged(std::size_t depth, std::size_t row, std::size_t got) const {
-    const std::string name = depth == 0 ? "row" : row_name(depth - 1);
-    throw Error(ErrorCode::shape, op,
-                "rows differ in length: " + name + " 1 has " + std::to_string(sizes[depth]) + ", " +
-                    name + " " + std::to_string(row) + " has " + std::to_string(got))
+  /// The list `row` is on top of the stack, the one that holds it and its neighbours below.
+  [[noreturn]] void ragged(std::size_t depth, std::size_t row) const {
+    constexpr int kShown = 6;
+    const std::string name = " " + (depth == 0 ? "row" : row_name(depth - 1)) + " ";
+    const std::string wanted = std::to_string(sizes[depth]);
+    std::string text = row == 1 ? " " + wanted + " in the lists before" : name + "1 has " + wanted;
+    const int count = static_cast<int>(lua_objlen(L, -2));
+    int shown = 0, more = 0;
+    for (int i = static_cast<int>(row); i <= count; ++i) {
+      lua_rawgeti(L, -2, i);
+      const auto length = static_cast<std::int64_t>(lua_istable(L, -1) ? lua_objlen(L, -1) : 0);
+      lua_pop(L, 1);
+      if (length == sizes[depth]) continue;
+      if (shown++ < kShown) {
+        text += "," + name + std::to_string(i) + " has " + std::to_string(length);
+      } else {
+        ++more;
+      }
+    }
+    if (more > 0) text += ", and " + std::to_string(more) + " more differ";
+    throw Error(ErrorCode::shape, op, "rows differ in length:" + text)
         .hint(
             "pad (pl.batch(rows):padded{ side=\"left\" }), truncate (pl.clamp_to_shortest) or "
             "keep ragged (pl.batch(rows))");
@@ -194,7 +210,7 @@ struct ListReader {
       }
       sizes.push_back(static_cast<std::int64_t>(count));
     } else if (sizes[depth] != static_cast<std::int64_t>(count)) {
-      ragged(depth, row, count);
+      ragged(depth, row);
     }
     for (std::size_t i = 1; i <= count; ++i) {
       lua_rawgeti(L, -1, static_cast<int>(i));

@@ -27,74 +27,6 @@ int load(lua_State* L) {
 
 // ---------------------------------------------------------------- encoding
 
-std::int64_t model_length(const Tokenizer& tokenizer) {
-  if (const auto length = tokenizer.model_max_length()) return *length;
-  throw Error(ErrorCode::length, "encode", "this tokenizer names no maximum length")
-      .hint("truncate={ to=n }");
-}
-
-void read_length(lua_State* L, const Tokenizer& tokenizer, Truncation& truncation) {
-  if (lua_type(L, -1) == LUA_TSTRING) {
-    if (std::string(lua_tostring(L, -1)) != "model") {
-      throw Error(ErrorCode::option, "encode",
-                  "option truncate: expected \"model\" or a length, got " + describe_value(L, -1));
-    }
-    truncation.to = model_length(tokenizer);
-    return;
-  }
-  truncation.to = to_integer(L, -1, "encode", "option truncate");
-  if (truncation.to < 1) {
-    throw Error(ErrorCode::option, "encode", "option truncate: a length of 1 or more");
-  }
-}
-
-/// The value at the top: "model", a length, or { to=, side=, strategy=, stride=, windows= }.
-Truncation to_truncation(lua_State* L, const Tokenizer& tokenizer) {
-  Truncation truncation;
-  if (!lua_istable(L, -1)) {
-    read_length(L, tokenizer, truncation);
-    return truncation;
-  }
-  Options options(L, -1, "encode: truncate");
-  if (!options.push("to")) {
-    throw Error(ErrorCode::option, "encode", "option truncate: `to` is missing")
-        .hint("truncate={ to=n } or { to=\"model\" }");
-  }
-  read_length(L, tokenizer, truncation);
-  lua_pop(L, 1);
-  truncation.left = options.choice("side", {"right", "left"}) == "left";
-  const auto strategy = options.choice("strategy", {"longest_first", "only_first", "only_second"});
-  if (strategy == "only_first") truncation.strategy = Truncation::Strategy::only_first;
-  if (strategy == "only_second") truncation.strategy = Truncation::Strategy::only_second;
-  truncation.stride = options.integer("stride").value_or(0);
-  truncation.windows = options.boolean("windows").value_or(false);
-  options.done();
-  if (truncation.stride < 0) {
-    throw Error(ErrorCode::option, "encode", "option stride: 0 or more");
-  }
-  return truncation;
-}
-
-EncodeSettings to_settings(lua_State* L, int index, const Tokenizer& tokenizer, const char* op) {
-  Options options(L, index, op);
-  EncodeSettings settings;
-  settings.options.special = options.boolean("special").value_or(true);
-  settings.options.recognize = options.boolean("recognize").value_or(true);
-  if (options.push("truncate")) {
-    if (!lua_isboolean(L, -1)) {
-      settings.truncates = true;
-      settings.options.tokens = true;
-      settings.truncation = to_truncation(L, tokenizer);
-    } else if (lua_toboolean(L, -1) != 0) {
-      throw Error(ErrorCode::option, op, "option truncate: to what length?")
-          .hint("truncate={ to=n } or { to=\"model\" }");
-    }
-    lua_pop(L, 1);
-  }
-  options.done();
-  return settings;
-}
-
 /// A text, or { text=, pair= }.
 EncodedText read_text(lua_State* L, int index, const EncodeSettings& settings,
                       const std::string& name) {
@@ -123,9 +55,9 @@ int encode(lua_State* L) {
     const auto text = std::make_shared<const EncodedText>(std::move(given));
     std::size_t window = 0;
     for (EncodedRow& row : encode_rows(*tokenizer, *text)) {
+      places->push_back({text, window++, {row.first[0], row.first[1]}});
       rows.push_back(std::move(row));
       sources.push_back(source);
-      places->push_back({text, window++});
     }
   };
   if (is_list(L, 2)) {

@@ -70,7 +70,11 @@ class Replace final : public Normalizer {
     for (const TextSpan& match : matches) {
       if (is_content(text.text(), match)) continue;
       writer.keep(at, match.first);
-      writer.replace(match.last - 1, match.last, content_);  // as published: its last character
+      if (match.first == match.last) {
+        writer.insert(content_);
+      } else {
+        writer.replace(match.last - 1, match.last, content_);  // as published: its last character
+      }
       at = match.last;
     }
     writer.keep(at, text.size());

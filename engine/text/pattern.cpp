@@ -2,6 +2,7 @@
 
 #include "engine/error.h"
 #include "engine/text/scanner.h"
+#include "engine/text/unicode.h"
 
 namespace perilune {
 namespace {
@@ -11,7 +12,7 @@ class LiteralPattern final : public Pattern {
   explicit LiteralPattern(std::string text) : text_(std::move(text)) {}
 
   void find(std::string_view text, TextSpan range, std::vector<TextSpan>& out) const override {
-    if (text_.empty()) return;
+    if (text_.empty()) return find_boundaries(text, range, out);
     const std::string_view part = text.substr(0, range.last);
     for (std::size_t at = part.find(text_, range.first); at != std::string_view::npos;
          at = part.find(text_, at + text_.size())) {
@@ -21,6 +22,14 @@ class LiteralPattern final : public Pattern {
   }
 
  private:
+  /// Nothing is found before every character and at the end.
+  static void find_boundaries(std::string_view text, TextSpan range, std::vector<TextSpan>& out) {
+    for (std::uint32_t at = range.first; at < range.last; at += character_at(text, at).size) {
+      out.push_back({at, at});
+    }
+    out.push_back({range.last, range.last});
+  }
+
   std::string text_;
 };
 

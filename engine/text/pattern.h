@@ -17,9 +17,9 @@ namespace perilune {
 class Pattern {
  public:
   virtual ~Pattern() = default;
-  /// Non-empty matches in valid UTF-8 [first, last) of `text`, left to right, not overlapping,
-  /// appended to `out`. Look-around sees nothing outside the range. Throws Error(length) naming the
-  /// pattern where its step limit is reached.
+  /// Matches in valid UTF-8 [first, last) of `text`, left to right, not overlapping, appended to
+  /// `out`; empty ones too, but for one right after another match. Look-around sees nothing outside
+  /// the range. Throws Error(length) naming the pattern where its step limit is reached.
   virtual void find(std::string_view text, TextSpan range, std::vector<TextSpan>& out) const = 0;
   /// Whether this is a hand-written scanner (for tests and explain).
   virtual bool scanner() const { return false; }

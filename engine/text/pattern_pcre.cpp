@@ -1,152 +1,68 @@
-// General regular expressions: the syntax of published tokenizer files (Oniguruma's Ruby flavour)
-// turned into PCRE2's, run with limits on steps and memory.
+// General regular expressions, run by PCRE2 with limits on steps and memory.
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#include <algorithm>
 #include <string>
 
 #include "engine/error.h"
+#include "engine/text/pattern_syntax.h"
 #include "engine/text/scanner.h"
 
 namespace perilune {
 namespace {
 
 constexpr std::size_t kMaxSource = 1 << 16;
-constexpr std::uint32_t kSteps = 20'000'000, kHeapKib = 64 << 10;
+constexpr std::uint32_t kHeapKib = 64 << 10;
+constexpr std::size_t kStackFirst = 64 << 10, kStackMost = 64 << 20;
 
-struct FreeCode {
-  void operator()(pcre2_code* code) const { pcre2_code_free(code); }
+template <auto kFree>
+struct Free {
+  template <class T>
+  void operator()(T* what) const {
+    kFree(what);
+  }
 };
-struct FreeMatch {
-  void operator()(pcre2_match_data* data) const { pcre2_match_data_free(data); }
-};
-struct FreeContext {
-  void operator()(pcre2_match_context* context) const { pcre2_match_context_free(context); }
-};
+using Code = std::unique_ptr<pcre2_code, Free<pcre2_code_free>>;
+using CompileContext = std::unique_ptr<pcre2_compile_context, Free<pcre2_compile_context_free>>;
+using MatchContext = std::unique_ptr<pcre2_match_context, Free<pcre2_match_context_free>>;
+using MatchData = std::unique_ptr<pcre2_match_data, Free<pcre2_match_data_free>>;
+using Stack = std::unique_ptr<pcre2_jit_stack, Free<pcre2_jit_stack_free>>;
 
-/// What a class escape is in PCRE2: outside of a class, and inside.
-struct Escape {
-  char name;
-  const char *outside, *inside;
-};
-// Word characters are what the published library takes for such: Latin-1's small digits and
-// fractions too.
-constexpr Escape kEscapes[] = {
-    {'s', R"(\p{White_Space})", R"(\p{White_Space})"},
-    {'S', R"(\P{White_Space})", R"(\P{White_Space})"},
-    {'w', R"([\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\x{B2}\x{B3}\x{B9}\x{BC}-\x{BE}])",
-     R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\x{B2}\x{B3}\x{B9}\x{BC}-\x{BE})"},
-    {'W', R"([^\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\x{B2}\x{B3}\x{B9}\x{BC}-\x{BE}])", nullptr},
-    {'h', "[0-9a-fA-F]", "0-9a-fA-F"},
-    {'H', "[^0-9a-fA-F]", nullptr},
-};
-
-// POSIX classes inside a class, as the published library has them.
-constexpr std::pair<const char*, const char*> kPosix[] = {
-    {"[:punct:]", R"(\p{P}\p{S})"},
-    {"[:alpha:]", R"(\p{Alphabetic})"},
-    {"[:alnum:]", R"(\p{Alphabetic}\p{Nd})"},
-    {"[:word:]", R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc})"},
-};
-
-// Names of scripts: a character has one script, and does not count for others it is used with.
-constexpr std::string_view kScripts[] = {
-    "Han",    "Hiragana", "Katakana", "Hangul",     "Latin",    "Greek",    "Cyrillic", "Arabic",
-    "Hebrew", "Thai",     "Lao",      "Devanagari", "Bengali",  "Tamil",    "Telugu",   "Khmer",
-    "Common", "Myanmar",  "Tibetan",  "Georgian",   "Ethiopic", "Armenian", "Mongolian"};
-
-/// \p{Han} or \P{Han} at `at`: appends its PCRE2 form and returns where it ends; else returns `at`.
-std::size_t translate_script(const std::string& source, std::size_t at, std::string& out) {
-  if (source.compare(at + 2, 1, "{") != 0) return at;
-  for (const std::string_view script : kScripts) {
-    const std::string name = std::string(script) + "}";
-    if (source.compare(at + 3, name.size(), name) != 0) continue;
-    out += source.substr(at, 3) + "sc:" + name;
-    return at + 3 + name.size();
-  }
-  return at;
-}
-
-/// Appends what the escape at `at` (its backslash) means; returns where it ends.
-std::size_t translate_escape(const std::string& source, std::size_t at, bool in_class,
-                             std::string& out) {
-  if (at + 1 >= source.size()) {
-    out += '\\';
-    return at + 1;
-  }
-  const char name = source[at + 1];
-  for (const Escape& escape : kEscapes) {
-    const char* with = in_class ? escape.inside : escape.outside;
-    if (escape.name != name || with == nullptr) continue;
-    out += with;
-    return at + 2;
-  }
-  if (name == 'p' || name == 'P') {
-    const std::size_t end = translate_script(source, at, out);
-    if (end != at) return end;
-  }
-  if (name == 'u' && at + 6 <= source.size() && source[at + 2] != '{') {
-    out += "\\x{" + source.substr(at + 2, 4) + "}";
-    return at + 6;
-  }
-  if (name == 'u') {
-    out += "\\x";
-    return at + 2;
-  }
-  out += source.substr(at, 2);
-  return at + 2;
-}
-
-/// (?m) is "dot takes newlines" there, (?s) here.
-std::size_t translate_group(const std::string& source, std::size_t at, std::string& out) {
-  out += "(?";
-  at += 2;
-  for (; at < source.size() &&
-         (source[at] == 'm' || source[at] == 'i' || source[at] == 'x' || source[at] == '-');
-       ++at) {
-    out += source[at] == 'm' ? 's' : source[at];
-  }
-  return at;
-}
-
-std::string translate(const std::string& source) {
-  std::string out;
-  int depth = 0;  // of nested classes
-  for (std::size_t at = 0; at < source.size();) {
-    const char c = source[at];
-    if (c == '\\') {
-      at = translate_escape(source, at, depth > 0, out);
-      continue;
-    }
-    if (depth == 0 && c == '(' && source.compare(at, 2, "(?") == 0) {
-      at = translate_group(source, at, out);
-      continue;
-    }
-    const bool posix = depth > 0 && c == '[' && at + 1 < source.size() && source[at + 1] == ':';
-    if (c == '[' && !posix) ++depth;
-    if (posix) {  // [:alpha:] up to its end
-      const std::size_t end = source.find(":]", at);
-      if (end != std::string::npos) {
-        std::string name = source.substr(at, end + 2 - at);
-        for (const auto& [posix_name, with] : kPosix) {
-          if (name == posix_name) name = with;
-        }
-        out += name;
-        at = end + 2;
-        continue;
-      }
-    }
-    if (c == ']' && depth > 0) --depth;
-    out += c;
-    ++at;
-  }
-  return out;
+template <class T>
+T* there(T* made) {
+  if (made == nullptr) throw Error(ErrorCode::memory, "tokenizer", "no memory for a pattern");
+  return made;
 }
 
 std::string message_of(int code) {
   PCRE2_UCHAR text[256];
   const int length = pcre2_get_error_message(code, text, sizeof text);
   return length < 0 ? "error " + std::to_string(code) : reinterpret_cast<const char*>(text);
+}
+
+/// What a search may cost. PCRE2's own limit starts anew at every character, so that a search could
+/// take the limit times the text's length; this one counts what all of them do: a callout stands
+/// before every item of the expression.
+struct Budget {
+  std::int64_t left, step;
+  std::size_t at = 0;
+
+  /// Linear searches of any text, and quadratic ones of a few thousand bytes, stay far below.
+  static std::int64_t of_text(std::size_t bytes) {
+    const auto size = static_cast<std::int64_t>(bytes);
+    const std::int64_t small = std::min<std::int64_t>(size, 8192);
+    return 100'000 + 1000 * size + small * small;
+  }
+};
+
+int count_step(pcre2_callout_block* block, void* data) {
+  Budget& budget = *static_cast<Budget*>(data);
+  const std::size_t now = block->current_position;
+  const std::size_t moved = now > budget.at ? now - budget.at : budget.at - now;
+  budget.at = now;
+  budget.left -= budget.step + static_cast<std::int64_t>(moved);
+  return budget.left < 0 ? PCRE2_ERROR_MATCHLIMIT : 0;
 }
 
 class PcrePattern final : public Pattern {
@@ -157,65 +73,112 @@ class PcrePattern final : public Pattern {
                   std::string(place) + ": a pattern of " + std::to_string(source.size()) +
                       " bytes; at most " + std::to_string(kMaxSource) + " are read");
     }
-    const std::string translated = translate(source);
-    int code = 0;
-    PCRE2_SIZE offset = 0;
-    code_.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
-                              PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C,
-                              &code, &offset, nullptr));
-    if (code_ == nullptr) {
-      throw Error(ErrorCode::format, "tokenizer",
-                  std::string(place) + ": the pattern \"" + source + "\" cannot be read: " +
-                      message_of(code) + " (near character " + std::to_string(offset) + ")");
-    }
+    compile(pcre_source(source, place), place);
     pcre2_jit_compile(code_.get(), PCRE2_JIT_COMPLETE);  // where there is none it is interpreted
-    context_.reset(pcre2_match_context_create(nullptr));
-    if (context_ == nullptr) throw Error(ErrorCode::memory, "tokenizer", "no memory for a pattern");
-    pcre2_set_match_limit(context_.get(), kSteps);
-    pcre2_set_depth_limit(context_.get(), 1 << 16);
+    context_.reset(there(pcre2_match_context_create(nullptr)));
     pcre2_set_heap_limit(context_.get(), kHeapKib);
   }
 
   void find(std::string_view text, TextSpan range, std::vector<TextSpan>& out) const override {
-    const std::string_view part = text.substr(range.first, range.last - range.first);
-    const std::unique_ptr<pcre2_match_data, FreeMatch> data(pcre2_match_data_create(1, nullptr));
-    if (data == nullptr) throw Error(ErrorCode::memory, "tokenizer", "no memory for a match");
-    for (std::size_t at = 0; at < part.size();) {
-      const int found = match(part, at, data.get());
-      if (found == PCRE2_ERROR_NOMATCH) return;
-      const PCRE2_SIZE* ends = pcre2_get_ovector_pointer(data.get());
-      const std::size_t first = ends[0], last = ends[1];
-      if (last > first) {
-        out.push_back({range.first + static_cast<std::uint32_t>(first),
-                       range.first + static_cast<std::uint32_t>(last)});
+    Search search(*this, text.substr(range.first, range.last - range.first));
+    std::size_t at = 0, previous = std::string_view::npos;  // the end of the match before
+    std::size_t first = 0, last = 0;
+    while (at <= search.text.size() && search.next(at, first, last)) {
+      if (last == previous && first == last) {  // right after a match there is no empty one
+        at = next_character(search.text, last);
+        continue;
       }
-      at = last > at ? last : next_character(part, std::max(at, last));
+      out.push_back({range.first + static_cast<std::uint32_t>(first),
+                     range.first + static_cast<std::uint32_t>(last)});
+      at = previous = last;
     }
   }
 
  private:
-  int match(std::string_view part, std::size_t at, pcre2_match_data* data) const {
-    const int found = pcre2_match(code_.get(), reinterpret_cast<PCRE2_SPTR>(part.data()),
-                                  part.size(), at, PCRE2_NO_UTF_CHECK, data, context_.get());
-    if (found < 0 && found != PCRE2_ERROR_NOMATCH) {
-      throw Error(
-          ErrorCode::length, "tokenizer",
-          "the pattern \"" + source_ + "\" takes too many steps on this text: " + message_of(found))
-          .hint("encode the text in parts");
+  void compile(const PcreSource& translated, std::string_view place) {
+    const CompileContext context(there(pcre2_compile_context_create(nullptr)));
+    pcre2_set_newline(context.get(), PCRE2_NEWLINE_LF);
+    pcre2_set_bsr(context.get(), PCRE2_BSR_UNICODE);
+    int code = 0;
+    PCRE2_SIZE offset = 0;
+    code_.reset(pcre2_compile(
+        reinterpret_cast<PCRE2_SPTR>(translated.text.data()), translated.text.size(),
+        PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_AUTO_CALLOUT | PCRE2_NEVER_BACKSLASH_C,
+        &code, &offset, context.get()));
+    if (code_ == nullptr) {
+      throw Error(ErrorCode::format, "tokenizer",
+                  std::string(place) + ": the pattern \"" + source_ + "\" cannot be read at byte " +
+                      std::to_string(translated.place(offset)) + ": " + message_of(code));
     }
-    return found;
+    step_ = 1 + translated.longest_repeat / 64;
+    std::uint32_t references = 0;
+    pcre2_pattern_info(code_.get(), PCRE2_INFO_BACKREFMAX, &references);
+    references_ = references > 0;
   }
 
-  static std::size_t next_character(std::string_view part, std::size_t at) {
+  /// One text's search: what it has spent, and memory of its own.
+  struct Search {
+    Search(const PcrePattern& of, std::string_view text) : text(text), of_(of) {
+      budget_.left = Budget::of_text(text.size());
+      // A reference compares up to the whole text in one step.
+      budget_.step = of.step_ + static_cast<std::int64_t>(of.references_ ? text.size() / 8 : 0);
+      context_.reset(there(pcre2_match_context_copy(of.context_.get())));
+      pcre2_set_callout(context_.get(), count_step, &budget_);
+      data_.reset(there(pcre2_match_data_create(1, nullptr)));
+    }
+
+    /// The first match at or after byte `at`.
+    bool next(std::size_t at, std::size_t& first, std::size_t& last) {
+      budget_.at = at;
+      int found = match(at);
+      if (found == PCRE2_ERROR_JIT_STACKLIMIT && stack_ == nullptr) {
+        stack_.reset(there(pcre2_jit_stack_create(kStackFirst, kStackMost, nullptr)));
+        pcre2_jit_stack_assign(context_.get(), nullptr, stack_.get());
+        found = match(at);
+      }
+      if (found == PCRE2_ERROR_NOMATCH) return false;
+      if (found < 0) of_.too_long(text.size(), found);
+      const PCRE2_SIZE* ends = pcre2_get_ovector_pointer(data_.get());
+      first = std::max<std::size_t>(ends[0], at);
+      last = std::max<std::size_t>(ends[1], first);
+      return true;
+    }
+
+    std::string_view text;
+
+   private:
+    int match(std::size_t at) const {
+      return pcre2_match(of_.code_.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(),
+                         at, PCRE2_NO_UTF_CHECK, data_.get(), context_.get());
+    }
+
+    const PcrePattern& of_;
+    Budget budget_{0, 1};
+    Stack stack_;
+    MatchContext context_;
+    MatchData data_;
+  };
+
+  [[noreturn]] void too_long(std::size_t bytes, int found) const {
+    throw Error(
+        ErrorCode::length, "tokenizer",
+        "the pattern \"" + source_ + "\" takes too many steps on this text: " + message_of(found))
+        .operand("text", std::to_string(bytes) + " bytes")
+        .hint("encode the text in parts");
+  }
+
+  static std::size_t next_character(std::string_view text, std::size_t at) {
     do {
       ++at;
-    } while (at < part.size() && (static_cast<unsigned char>(part[at]) & 0xC0) == 0x80);
+    } while (at < text.size() && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80);
     return at;
   }
 
   std::string source_;
-  std::unique_ptr<pcre2_code, FreeCode> code_;
-  std::unique_ptr<pcre2_match_context, FreeContext> context_;
+  Code code_;
+  MatchContext context_;
+  std::int64_t step_ = 1;
+  bool references_ = false;
 };
 
 }  // namespace

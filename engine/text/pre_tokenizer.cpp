@@ -1,6 +1,6 @@
 #include "engine/text/pre_tokenizer.h"
 
-#include <array>
+#include <algorithm>
 
 #include "engine/error.h"
 #include "engine/text/pattern.h"
@@ -44,12 +44,6 @@ bool is_white_space(char32_t c) {
 bool is_number(char32_t c) {
   return has_flag(c, kNumber);
 }
-bool is_punctuation(char32_t c) {
-  const bool ascii = (c >= '!' && c <= '/') || (c >= ':' && c <= '@') || (c >= '[' && c <= '`') ||
-                     (c >= '{' && c <= '~');
-  return ascii || has_flag(c, kPunctuation);
-}
-
 /// \w+|[^\w\s]+, what is between goes.
 class WordSplit final : public PreTokenizer {
  public:
@@ -120,7 +114,7 @@ class ByteLevel final : public PreTokenizer {
 
  private:
   static void add_spaces(AlignedText& text, Pieces& pieces) {
-    const std::string bytes = text.text();
+    const std::string& bytes = text.text();
     rewrite(text, pieces, [&](AlignedTextWriter& writer, TextSpan piece) {
       if (bytes[piece.first] != ' ') return prepend(writer, bytes, piece, " ");
       writer.keep(piece.first, piece.last);
@@ -129,7 +123,7 @@ class ByteLevel final : public PreTokenizer {
   }
 
   static void write_alphabet(AlignedText& text, Pieces& pieces) {
-    const std::string bytes = text.text();
+    const std::string& bytes = text.text();
     rewrite(text, pieces, [&](AlignedTextWriter& writer, TextSpan piece) {
       std::uint32_t size = 0;
       for (std::uint32_t at = piece.first; at < piece.last; ++at) {
@@ -166,7 +160,7 @@ class Metaspace final : public PreTokenizer {
 
  private:
   void replace_spaces(AlignedText& text, Pieces& pieces) const {
-    const std::string bytes = text.text();
+    const std::string& bytes = text.text();
     std::vector<bool> prefixed;
     for (const TextSpan& piece : pieces) {
       const bool marked = bytes[piece.first] == ' ' ||
@@ -296,7 +290,7 @@ std::unique_ptr<PreTokenizer> make_byte_level(bool add_prefix_space,
 std::unique_ptr<PreTokenizer> make_bert_pre_tokenizer() {
   std::vector<std::unique_ptr<PreTokenizer>> steps;
   steps.push_back(characters(is_white_space, SplitBehavior::removed));
-  steps.push_back(characters(is_punctuation, SplitBehavior::isolated));
+  steps.push_back(characters(is_published_punctuation, SplitBehavior::isolated));
   return std::make_unique<Sequence>(std::move(steps));
 }
 
@@ -308,7 +302,8 @@ std::unique_ptr<PreTokenizer> read_pre_tokenizer(const Json& json) {
   if (type == "Whitespace") return std::make_unique<WordSplit>();
   if (type == "WhitespaceSplit") return characters(is_white_space, SplitBehavior::removed);
   if (type == "BertPreTokenizer") return make_bert_pre_tokenizer();
-  if (type == "Punctuation") return characters(is_punctuation, behavior_of(json, "Isolated"));
+  if (type == "Punctuation")
+    return characters(is_published_punctuation, behavior_of(json, "Isolated"));
   if (type == "Digits") {
     const bool single = json.boolean("individual_digits", false);
     return characters(is_number, single ? SplitBehavior::isolated : SplitBehavior::contiguous);

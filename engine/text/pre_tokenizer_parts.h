@@ -11,19 +11,34 @@ namespace perilune {
 /// What becomes of the matches that text is cut at (published names).
 enum class SplitBehavior { removed, isolated, merged_with_previous, merged_with_next, contiguous };
 
-/// Appends to `out` the pieces that `piece` falls into at `matches` (ascending, inside it). With
-/// `invert` what lies between the matches is what counts as matched.
+/// ASCII punctuation and symbols, and \p{P} of the Unicode version of the published pre-tokenizers.
+bool is_published_punctuation(char32_t value);
+
+/// Appends to `out` the pieces that `piece` falls into at `matches` (ascending, inside it; empty
+/// ones cut too). With `invert` what lies between the matches is what counts as matched.
 void cut(TextSpan piece, const std::vector<TextSpan>& matches, SplitBehavior behavior, bool invert,
          std::vector<TextSpan>& out);
 
-/// Cuts every piece at what `find(piece, matches)` finds.
+/// Whether `matches`, from number `begin`, are `piece` without a gap: what most expressions give.
+bool covers(TextSpan piece, const std::vector<TextSpan>& matches, std::size_t begin);
+
+/// Cuts every piece at what `find(piece, matches)` appends.
 template <class Find>
 void cut_all(std::vector<TextSpan>& pieces, SplitBehavior behavior, bool invert, const Find& find) {
+  constexpr std::uint32_t kUsual = 6;  // bytes of a piece
   std::vector<TextSpan> out, matches;
-  out.reserve(pieces.size() * 2);
+  out.reserve(pieces.empty() ? 0 : pieces.size() + (pieces.back().last - pieces[0].first) / kUsual);
   for (const TextSpan& piece : pieces) {
-    matches.clear();
-    find(piece, matches);
+    if (behavior == SplitBehavior::isolated) {
+      const std::size_t begin = out.size();
+      find(piece, out);
+      if (covers(piece, out, begin)) continue;
+      matches.assign(out.begin() + static_cast<std::ptrdiff_t>(begin), out.end());
+      out.resize(begin);
+    } else {
+      matches.clear();
+      find(piece, matches);
+    }
     cut(piece, matches, behavior, invert, out);
   }
   pieces = std::move(out);

@@ -82,6 +82,8 @@ std::vector<Part> windows_of(std::int64_t length, std::int64_t width, const Trun
 EncodedRow row_of(const Encoding& encoding, const Part& first, const Part& second) {
   EncodedRow row;
   const Part parts[2] = {first, second};
+  row.first[0] = first.first;
+  row.first[1] = second.first;
   std::int64_t seen[2] = {0, 0};
   for (std::size_t i = 0; i < encoding.ids.size(); ++i) {
     const int text = encoding.tokens[i].text;
@@ -102,7 +104,10 @@ EncodedRow row_of(const Encoding& encoding, const Part& first, const Part& secon
 }  // namespace
 
 EncodedRow whole_row(const Encoding& encoding) {
-  return {encoding.ids, {encoding.type_ids.begin(), encoding.type_ids.end()}, 0, {}};
+  EncodedRow row;
+  row.ids = encoding.ids;
+  row.type_ids.assign(encoding.type_ids.begin(), encoding.type_ids.end());
+  return row;
 }
 
 std::vector<EncodedRow> truncate(const Encoding& encoding, const Truncation& how,

@@ -24,6 +24,8 @@ struct EncodedRow {
   std::vector<std::int64_t> type_ids;
   std::int64_t lost = 0;            // tokens that no row of this encoding has
   std::vector<std::uint32_t> kept;  // which tokens of the encoding these are; empty: all
+  // Where the row begins in each of its two texts: the first token of it that the row has.
+  std::int64_t first[2] = {0, 0};
 };
 
 /// The rows of one encoding, whose `tokens` are filled where it is cut. Tokens that were put in

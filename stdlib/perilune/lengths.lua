@@ -23,14 +23,34 @@ local function percentile(list, total, share)
   return list[#list].length
 end
 
--- Positions that padding every text to its bucket computes; texts longer than the last bucket are cut.
-local function computed(list, widths)
-  local sum, at = 0, 1
+-- The share of padding where every text is padded to the first of `widths` that holds it; texts longer
+-- than the last are cut to it.
+local function padding_share(list, widths)
+  local padded, kept, at = 0, 0, 1
   for _, entry in ipairs(list) do
     while at < #widths and entry.length > widths[at] do at = at + 1 end
-    sum = sum + entry.count * widths[at]
+    padded = padded + entry.count * widths[at]
+    kept = kept + entry.count * math.min(entry.length, widths[at])
   end
-  return sum
+  return padded > 0 and 1 - kept / padded or 0
+end
+
+-- A width, a list of them, or nil for the longest → an ascending list.
+local function widths_of(given, longest)
+  if given == nil then return { longest } end
+  if type(given) == "number" then given = { given } end
+  if not kind.is_list(given) or #given == 0 then
+    raise("argument", "waste", "expected a width or a list of them, got " .. options.show(given))
+  end
+  local widths = {}
+  for i, width in ipairs(given) do
+    if type(width) ~= "number" or width % 1 ~= 0 or width < 1 then
+      raise("argument", "waste", ("width %d: expected a whole number above 0, got %s"):format(i, options.show(width)))
+    end
+    widths[i] = width
+  end
+  table.sort(widths)
+  return widths
 end
 
 -- The `count` widths, multiples of 8 and the longest, that pad least: by dynamic programming over the
@@ -38,7 +58,7 @@ end
 local function best_buckets(list, count)
   local widths, longest = {}, list[#list].length
   for _, entry in ipairs(list) do
-    local width = math.min(longest, math.ceil(entry.length / 8) * 8)
+    local width = math.max(1, math.min(longest, math.ceil(entry.length / 8) * 8))
     if widths[#widths] ~= width then widths[#widths + 1] = width end
   end
   if #widths > 256 then   -- long tails: a coarser grid finds as good widths
@@ -71,6 +91,12 @@ local function best_buckets(list, count)
   return buckets
 end
 
+-- The 99th percentile, rounded up to a multiple of 8; no more than the longest or the tokenizer's own limit.
+local function suggested_length(list, count, tokenizer)
+  local length = math.ceil(percentile(list, count, 0.99) / 8) * 8
+  return math.max(1, math.min(length, list[#list].length, tokenizer.model_max_length or math.huge))
+end
+
 local function each(texts)
   if type(texts) == "function" then return texts end
   if not kind.is_list(texts) then raise("argument", "lengths", "expected a list of texts or an iterator, got " .. options.show(texts)) end
@@ -81,11 +107,14 @@ local function each(texts)
   end
 end
 
---- How long texts are in tokens, and buckets that would suit them.
+--- How long texts are in tokens, a maximum length (suggested) and buckets that would suit them: the
+--- widths, multiples of 8 or the longest, that pad least. waste(w) is the share of padding where texts
+--- are padded to w, waste(list) where each is padded to the first width that holds it, waste() where all
+--- are padded to the longest; texts longer than the last width are cut to it.
 ---@param texts string[]|fun(): string a list or an iterator, such as io.lines(file)
 ---@param tokenizer Tokenizer
 ---@param opts table|nil { special=true, buckets=4, on_progress=function(done) }
----@return table { count=, total=, mean=, p50=, p90=, p99=, max=, buckets=, histogram=, waste=function(width | list of widths) → 0..1 }
+---@return table { count=, total=, mean=, p50=, p90=, p99=, max=, suggested=, buckets=, histogram=, waste=function(width | list of widths) → 0..1 }
 function pl.lengths(texts, tokenizer, opts)
   local o = options.check(opts, { special = "boolean", buckets = "positive", on_progress = "function" }, "lengths")
   if kind.of(tokenizer) ~= "Tokenizer" then raise("argument", "lengths", "expected a tokenizer, got " .. options.show(tokenizer)) end
@@ -104,11 +133,8 @@ function pl.lengths(texts, tokenizer, opts)
     count = count, total = total, mean = total / count, max = longest, histogram = histogram,
     p50 = percentile(list, count, 0.5), p90 = percentile(list, count, 0.9), p99 = percentile(list, count, 0.99),
     buckets = best_buckets(list, o.buckets or 4),
-    waste = function(widths)
-      if type(widths) ~= "table" then widths = { math.max(widths or 0, longest) } end
-      local padded = computed(list, widths)
-      return padded > 0 and math.max(0, 1 - total / padded) or 0
-    end,
+    suggested = suggested_length(list, count, tokenizer),
+    waste = function(widths) return padding_share(list, widths_of(widths, longest)) end,
   }
 end
 

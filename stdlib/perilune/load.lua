@@ -214,8 +214,12 @@ function pl.estimate(path, opts)
   local pool = runtime.pool(s)
   local out = { cache_per_token = pool and pool.bytes_per_token or 0, workspace = 0, fits = {} }
   local plans = pl.plans(s)
-  out.weights = s.checkpoint.stored_bytes   -- products widen stored weights as they read them
-  for _, plan in ipairs(plans) do out.workspace = math.max(out.workspace, plan:arena_bytes(512, 16)) end
+  out.weights = 0   -- as they are packed for the compute mode
+  local counted = {}
+  for i, plan in ipairs(plans) do
+    out.weights = out.weights + plan:weight_bytes(counted)
+    out.workspace, counted[i] = math.max(out.workspace, plan:arena_bytes(512, 16)), plan
+  end
   for _, device in ipairs(core.devices()) do
     out.fits[device.name] = out.weights + out.workspace + 1024 * out.cache_per_token <= (device.free or 0)
   end

@@ -43,4 +43,9 @@ function padding.remember(object, side)
   end
 end
 
+--- The side noted for a tokenizer or a batch, or nil.
+---@param object userdata
+---@return string|nil
+function padding.side(object) return sides[object] end
+
 return padding

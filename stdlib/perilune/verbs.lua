@@ -6,7 +6,7 @@ local verbs = {}
 
 --- Names of all verbs, sorted.
 ---@type string[]
-verbs.names = { "bench", "chat", "check", "compare", "get", "help", "lengths", "lock", "run" }
+verbs.names = { "bench", "chat", "check", "compare", "doctor", "get", "help", "lengths", "lock", "run" }
 
 --- A verb's module; raises for an unknown one, naming the nearest.
 ---@param name string

@@ -135,3 +135,100 @@ t.test("tokenizers: truncation keeps what was put in and says what was lost", fu
   t.raises_text(function() tok:piece(100000) end, "100000")
   t.raises_text(function() tok:decode { -1 } end, "-1")
 end)
+
+-- ---------------------------------------------------------------- collation
+
+local function shape_of(x) return x.dtype .. tostring(x.shape) end
+
+t.test("collate: ids, labels, floats and masks, as data collators do", function()
+  local records = {
+    { ids = { 5, 6, 7 }, labels = { 1, 2, 3 }, type_ids = { 0, 0, 1 }, score = 0.5, box = { { 1, 2 }, { 3, 4 } }, id = "left out" },
+    { ids = { 8 }, labels = { 4 }, type_ids = { 1 }, score = 1, box = { { 5, 6 }, { 7, 8 } } },
+  }
+  local columns = { ids = "pad", labels = { pad = -100 }, type_ids = "pad", score = "stack", box = "stack" }
+  local right = pl.collate(records, columns, { pad_id = 9, multiple_of = 4 })
+  t.equal(right.ids:tolist(), { { 5, 6, 7, 9 }, { 8, 9, 9, 9 } })
+  t.equal(right.mask:tolist(), { { 1, 1, 1, 0 }, { 1, 0, 0, 0 } })
+  t.equal(right.labels:tolist(), { { 1, 2, 3, -100 }, { 4, -100, -100, -100 } })
+  t.equal(right.type_ids:tolist(), { { 0, 0, 1, 0 }, { 1, 0, 0, 0 } })
+  t.equal(right.score:tolist(), { 0.5, 1 })
+  t.equal({ shape_of(right.ids), shape_of(right.score), shape_of(right.box) },
+    { "i32[batch=2, seq=4]", "f32[batch=2]", "f32[batch=2, box=2, box_2=2]" })
+  t.equal({ right.id, right.labels_mask, right.type_ids_mask }, {})
+  local left = pl.collate(records, columns, { side = "left", to = 5 })
+  t.equal(left.ids:tolist(), { { 0, 0, 5, 6, 7 }, { 0, 0, 0, 0, 8 } })
+  t.equal(left.mask:tolist(), { { 0, 0, 1, 1, 1 }, { 0, 0, 0, 0, 1 } })
+  t.equal(left.labels:tolist(), { { -100, -100, 1, 2, 3 }, { -100, -100, -100, -100, 4 } })
+  t.equal(pl.batch_from_padded(left.ids, left.mask).lengths, { 3, 1 })
+end)
+
+t.test("collate: dtypes, tensors, columns of its own", function()
+  local records = { { x = { 0.5 }, v = pl.tensor { 1, 2 }, n = 1, yes = true, ids = pl.tensor({ 1, 2 }, { dtype = "i32" }) },
+    { x = { 1, 2.5 }, v = pl.tensor { 3, 4 }, n = 2, yes = false, ids = pl.tensor({ 3 }, { dtype = "i32" }) } }
+  local out = pl.collate(records, { x = { pad = 0, dtype = "f32" }, v = "stack", n = { stack = true, dtype = "i64" }, yes = "stack", ids = "pad" })
+  t.equal(out.x:tolist(), { { 0.5, 0 }, { 1, 2.5 } })
+  t.equal(out.v:tolist(), { { 1, 2 }, { 3, 4 } })
+  t.equal({ out.n.dtype, out.n:tolist(), out.yes.dtype, out.yes:tolist() }, { "i64", { 1, 2 }, "bool", { true, false } })
+  t.equal(out.ids:tolist(), { { 1, 2 }, { 3, 0 } })
+  t.equal(pl.collate({ { decoder_ids = { 1 } } }, { decoder_ids = "pad" }).decoder_ids_mask:tolist(), { { 1 } })
+  local m = pl.load(t.golden "llama-gqa", { compute = "f32" })
+  if m.tokenizer then
+    local mine = pl.collate({ { ids = { 3, 4 } }, { ids = { 5 } } }, { ids = "pad" }, { tokenizer = m.tokenizer })
+    t.equal(mine.mask:tolist(), { { 1, 1 }, { 0, 1 } })   -- the family's side
+    local logits = m:forward({ ids = mine.ids, mask = mine.mask }, { rows = "last" }).logits
+    t.ok(logits:at { batch = 2 }:equal(m:forward({ { 5 } }, { rows = "last" }).logits:at { batch = 1 }))
+  end
+end)
+
+t.test("collate: what does not fit names the record", function()
+  local cases = {
+    { {}, { ids = "pad" }, nil, "record" },
+    { "text", { ids = "pad" }, nil, '"text"' },
+    { { { ids = { 1 } } }, {}, nil, "columns" },
+    { { { ids = { 1 } }, 7 }, { ids = "pad" }, nil, "record 2", "got 7" },
+    { { { ids = { 1 } }, { idz = { 1 } } }, { ids = "pad" }, nil, "record 2 has no ids", 'did you mean "idz"?' },
+    { { { ids = { 1 } }, { ids = 5 } }, { ids = "pad" }, nil, "record 2", "must be a list" },
+    { { { ids = { 1 } }, { ids = { 1, "x" } } }, { ids = "pad" }, nil, "record 2: ids[2]", '"x"' },
+    { { { ids = { 1.5 } } }, { ids = "pad" }, nil, "1.5 does not fit i32", "dtype" },
+    { { { ids = { 2 ^ 40 } } }, { ids = "pad" }, nil, "does not fit i32" },
+    { { { ids = { 1, 2, 3 } } }, { ids = "pad" }, { to = 2 }, "record 1", "3", "to=2" },
+    { { { s = 1 }, { s = { 1 } } }, { s = "stack" }, nil, "record 2: s has 1 numbers, record 1 has one number" },
+    { { { s = { 1, 2 } }, { s = { 1 } } }, { s = "stack" }, nil, "record 2", "1 numbers", "2 numbers", "pad" },
+    { { { s = { { 1, 2 }, { 1 } } } }, { s = "stack" }, nil, "record 1", "lists of 2 and of 1" },
+    { { { s = { 1, { 2 } } } }, { s = "stack" }, nil, "record 1" },
+    { { { s = "x" } }, { s = "stack" }, nil, "record 1", '"x"' },
+    { { { v = pl.tensor { 1 } }, { v = pl.tensor { 1, 2 } } }, { v = "stack" }, nil, "record 2", "axis1=2", "axis1=1" },
+    { { { ids = { 1 } } }, { ids = "padd" }, nil, "column ids", '"padd"' },
+    { { { ids = { 1 } } }, { ids = { pad = 0, dtpe = "f32" } }, nil, "dtype" },
+    { { { ids = { 1 } } }, { ids = { pad = 0, stack = true } }, nil, "contradict" },
+    { { { ids = { 1 } } }, { ids = "pad" }, { sid = "left" }, "side" },
+    { { { ids = { 1 } } }, { ids = "pad" }, { to = "short" }, "longest" },
+    { { { ids = { 1 } } }, { ids = "pad" }, { to = 2 ^ 31 - 1, multiple_of = 2 ^ 20 }, "too many" },
+  }
+  for i, case in ipairs(cases) do
+    local parts = {}
+    for k = 4, #case do parts[#parts + 1] = case[k] end
+    if case[3] == nil and #parts == 0 then for k = 4, 7 do parts[#parts + 1] = case[k] end end
+    local err = t.raises(function() pl.collate(case[1], case[2], case[3]) end, "^collate:")
+    for _, part in ipairs(parts) do
+      t.ok(tostring(err):find(part, 1, true), ("case %d lacks %q: %s"):format(i, part, tostring(err)))
+    end
+  end
+end)
+
+-- ---------------------------------------------------------------- unequal rows
+
+t.test("unequal rows where a box is needed: which differ, and three remedies", function()
+  local remedies = { "pl.batch(rows):padded", "pl.clamp_to_shortest", "keep" }
+  local rows = { { 1, 2, 3 }, { 1, 2 }, { 4, 5, 6 }, { 7 } }
+  local tensors = {}
+  for i, row in ipairs(rows) do tensors[i] = pl.tensor(row, { axes = { "token" } }) end
+  local long = {}
+  for i = 1, 40 do long[i] = i == 1 and { 1, 2 } or { 1 } end
+  t.raises_text(function() pl.tensor(rows) end, "row 1 has 3, row 2 has 2, row 4 has 1", unpack(remedies))
+  t.raises_text(function() pl.stack(rows, "batch") end, "stack:", "row 1 has 3, row 2 has 2, row 4 has 1", unpack(remedies))
+  t.raises_text(function() pl.stack(tensors, "batch") end, "row 2 has token=2, row 1 has 3; row 4 differs too", unpack(remedies))
+  t.raises_text(function() pl.tensor(long) end, "row 7 has 1, and 33 more differ")
+  t.raises_text(function() pl.tensor { { { 1, 2 }, { 3, 4 } }, { { 5 }, { 6, 7 } } } end, "2 in the lists before, row 1 has 1")
+  t.equal(tostring(pl.stack({ { 1, 2 }, { 3, 4 } }, "batch").shape), "[batch=2, axis2=2]")
+end)

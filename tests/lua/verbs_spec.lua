@@ -114,6 +114,13 @@ verb_test("bench", "measures rates", function()
   expect("bench", 2, "name one model folder")
 end)
 
+verb_test("doctor", "finds and tells", function()
+  expect("doctor scripts/models/reviews", 0, "the tokenizer fits")
+  t.ok(#core.json(expect("doctor scripts/models/reviews --json", 0), "doctor") > 4)
+  expect("doctor no-such-model", 1, "does not load")
+  expect("doctor", 2, "usage")
+end)
+
 verb_test("get", "lists what it knows; fetching itself is in tests/shell/get_test.sh", function()
   expect("get --list", 0, "smollm2")
   expect("get", 2, "usage")

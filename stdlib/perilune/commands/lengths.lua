@@ -88,10 +88,10 @@ local function report(r, limit)
   print(("padded to the longest: %s is padding"):format(percent(r.waste())))
   print(("padded to buckets of %s: %s is padding"):format(table.concat(r.buckets, ", "), percent(r.waste(r.buckets))))
   print "ragged: none is"
-  for _, at in ipairs(limit and { limit } or { r.p99 }) do
+  for _, at in ipairs(limit and limit ~= r.suggested and { r.suggested, limit } or { r.suggested }) do
     local texts, tokens = cut_by(r, at)
-    print(("a maximum length of %d would cut %d texts (%s) and lose %d tokens (%s)"):format(at, texts, percent(texts / r.count), tokens,
-      percent(tokens / math.max(1, r.total))))
+    print(("%sa maximum length of %d would cut %d texts (%s) and lose %d tokens (%s)"):format(at == r.suggested and "suggested: " or "", at,
+      texts, percent(texts / r.count), tokens, percent(tokens / math.max(1, r.total))))
   end
 end
 
