@@ -36,7 +36,7 @@ void check_stride(const Tokenizer& tokenizer, const Truncation& truncation) {
   }
   if (truncation.stride == 0) return;
   const auto put_in = static_cast<std::int64_t>(tokenizer.encode("").ids.size());
-  if (truncation.stride >= truncation.to - put_in) {
+  if (truncation.stride > truncation.to - put_in) {
     throw Error(ErrorCode::option, "encode",
                 "option stride: " + std::to_string(truncation.stride) + " must be less than the " +
                     std::to_string(std::max<std::int64_t>(0, truncation.to - put_in)) +

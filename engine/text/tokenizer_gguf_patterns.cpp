@@ -10,6 +10,8 @@
 namespace perilune {
 namespace {
 
+// The tool counts the columns of these characters otherwise each time it runs.
+// clang-format off
 // Characters that have another, canonical spelling are written by number.
 constexpr const char* kDeepSeekLetters =
     "\\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-"
@@ -28,6 +30,7 @@ constexpr const char* kDeepSeekLetters =
     "𐓻𐲀-"
     "𐲲𐳀-"
     "𐳲𑢠-𑣟𞤀-𞥃]+";
+// clang-format on
 constexpr const char* kAsian =
     "["
     "\\x{4E00}-\\x{9FFF}\\x{3400}-\\x{4DBF}\\x{F900}-\\x{FAFF}\\x{3040}-\\x{309F}"

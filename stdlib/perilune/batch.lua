@@ -94,10 +94,12 @@ local function read_sizes(value, what, dtype, sizes, depth)
   if type(value) ~= "table" or kind.of(value) then
     if type(value) ~= "boolean" then check_cell(value, dtype, what) end
     if sizes[depth] then raise("shape", op, what .. ": numbers and lists are mixed at one depth") end
+    sizes.leaf = depth
     return sizes
   end
   if depth >= most_axes then raise("shape", op, what .. ": lists are nested deeper than the six axes of a tensor") end
   if not kind.is_list(value) then raise("argument", op, what .. ": expected numbers or lists, got a table with names") end
+  if sizes.leaf and depth >= sizes.leaf then raise("shape", op, what .. ": numbers and lists are mixed at one depth") end
   if sizes[depth] and sizes[depth] ~= #value then
     raise("shape", op, ("%s has lists of %d and of %d entries"):format(what, sizes[depth], #value), 'pad them: "pad" in place of "stack"')
   end

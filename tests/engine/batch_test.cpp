@@ -98,6 +98,7 @@ TEST_CASE("select and concat make new batches") {
   CHECK(integers(joined->ids()) == std::vector<std::int64_t>{5, 6, 7, 8, 9, 9});
   CHECK(integers(joined->type_ids()) == std::vector<std::int64_t>{0, 0, 1, 1, 0, 0});
   CHECK(joined->size() == 3);
+  CHECK(joined->facts()[2].source == 2);  // another input than this batch's two
   CHECK(message_of([&] { batch->select({2}); }).find("row 3 of a batch of 2") != std::string::npos);
 }
 

@@ -85,6 +85,12 @@ t.test("ragged answers by row", function()
   t.raises_text(function() b:mean(pl.zeros { 6 }) end, "mean")
 end)
 
+t.test("joined batches keep their inputs apart", function()
+  local b = three()
+  t.equal(b:concat(pl.batch { { 9 }, { 8 } }).windows, { 1, 2, 3, 4, 5 })
+  t.equal(b:select({ 3 }):concat(b:select { 3 }).windows, { 3, 6 })
+end)
+
 t.test("printing shows rows", function()
   local text = tostring(three())
   t.ok(text:find("Batch of 3 rows, 6 tokens", 1, true) and text:find("2 (1) 21", 1, true), text)
@@ -182,36 +188,33 @@ end)
 
 t.test("collate: what does not fit names the record", function()
   local cases = {
-    { {}, { ids = "pad" }, nil, "record" },
+    { {}, { ids = "pad" }, false, "record" },
     { "text", { ids = "pad" }, nil, '"text"' },
-    { { { ids = { 1 } } }, {}, nil, "columns" },
-    { { { ids = { 1 } }, 7 }, { ids = "pad" }, nil, "record 2", "got 7" },
-    { { { ids = { 1 } }, { idz = { 1 } } }, { ids = "pad" }, nil, "record 2 has no ids", 'did you mean "idz"?' },
-    { { { ids = { 1 } }, { ids = 5 } }, { ids = "pad" }, nil, "record 2", "must be a list" },
-    { { { ids = { 1 } }, { ids = { 1, "x" } } }, { ids = "pad" }, nil, "record 2: ids[2]", '"x"' },
-    { { { ids = { 1.5 } } }, { ids = "pad" }, nil, "1.5 does not fit i32", "dtype" },
-    { { { ids = { 2 ^ 40 } } }, { ids = "pad" }, nil, "does not fit i32" },
+    { { { ids = { 1 } } }, {}, false, "columns" },
+    { { { ids = { 1 } }, 7 }, { ids = "pad" }, false, "record 2", "got 7" },
+    { { { ids = { 1 } }, { idz = { 1 } } }, { ids = "pad" }, false, "record 2 has no ids", 'did you mean "idz"?' },
+    { { { ids = { 1 } }, { ids = 5 } }, { ids = "pad" }, false, "record 2", "must be a list" },
+    { { { ids = { 1 } }, { ids = { 1, "x" } } }, { ids = "pad" }, false, "record 2: ids[2]", '"x"' },
+    { { { ids = { 1.5 } } }, { ids = "pad" }, false, "1.5 does not fit i32", "dtype" },
+    { { { ids = { 2 ^ 40 } } }, { ids = "pad" }, false, "does not fit i32" },
     { { { ids = { 1, 2, 3 } } }, { ids = "pad" }, { to = 2 }, "record 1", "3", "to=2" },
-    { { { s = 1 }, { s = { 1 } } }, { s = "stack" }, nil, "record 2: s has 1 numbers, record 1 has one number" },
-    { { { s = { 1, 2 } }, { s = { 1 } } }, { s = "stack" }, nil, "record 2", "1 numbers", "2 numbers", "pad" },
-    { { { s = { { 1, 2 }, { 1 } } } }, { s = "stack" }, nil, "record 1", "lists of 2 and of 1" },
-    { { { s = { 1, { 2 } } } }, { s = "stack" }, nil, "record 1" },
-    { { { s = "x" } }, { s = "stack" }, nil, "record 1", '"x"' },
-    { { { v = pl.tensor { 1 } }, { v = pl.tensor { 1, 2 } } }, { v = "stack" }, nil, "record 2", "axis1=2", "axis1=1" },
-    { { { ids = { 1 } } }, { ids = "padd" }, nil, "column ids", '"padd"' },
-    { { { ids = { 1 } } }, { ids = { pad = 0, dtpe = "f32" } }, nil, "dtype" },
-    { { { ids = { 1 } } }, { ids = { pad = 0, stack = true } }, nil, "contradict" },
+    { { { s = 1 }, { s = { 1 } } }, { s = "stack" }, false, "record 2: s has 1 numbers, record 1 has one number" },
+    { { { s = { 1, 2 } }, { s = { 1 } } }, { s = "stack" }, false, "record 2", "1 numbers", "2 numbers", "pad" },
+    { { { s = { { 1, 2 }, { 1 } } } }, { s = "stack" }, false, "record 1", "lists of 2 and of 1" },
+    { { { s = { 1, { 2 } } } }, { s = "stack" }, false, "record 1" },
+    { { { s = "x" } }, { s = "stack" }, false, "record 1", '"x"' },
+    { { { v = pl.tensor { 1 } }, { v = pl.tensor { 1, 2 } } }, { v = "stack" }, false, "record 2", "axis1=2", "axis1=1" },
+    { { { ids = { 1 } } }, { ids = "padd" }, false, "column ids", '"padd"' },
+    { { { ids = { 1 } } }, { ids = { pad = 0, dtpe = "f32" } }, false, "dtype" },
+    { { { ids = { 1 } } }, { ids = { pad = 0, stack = true } }, false, "contradict" },
     { { { ids = { 1 } } }, { ids = "pad" }, { sid = "left" }, "side" },
     { { { ids = { 1 } } }, { ids = "pad" }, { to = "short" }, "longest" },
     { { { ids = { 1 } } }, { ids = "pad" }, { to = 2 ^ 31 - 1, multiple_of = 2 ^ 20 }, "too many" },
   }
   for i, case in ipairs(cases) do
-    local parts = {}
-    for k = 4, #case do parts[#parts + 1] = case[k] end
-    if case[3] == nil and #parts == 0 then for k = 4, 7 do parts[#parts + 1] = case[k] end end
-    local err = t.raises(function() pl.collate(case[1], case[2], case[3]) end, "^collate:")
-    for _, part in ipairs(parts) do
-      t.ok(tostring(err):find(part, 1, true), ("case %d lacks %q: %s"):format(i, part, tostring(err)))
+    local err = t.raises(function() pl.collate(case[1], case[2], case[3] or nil) end, "^collate:")
+    for k = 4, #case do
+      t.ok(tostring(err):find(case[k], 1, true), ("case %d lacks %q: %s"):format(i, case[k], tostring(err)))
     end
   end
 end)

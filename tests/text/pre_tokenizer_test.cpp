@@ -81,6 +81,40 @@ TEST_CASE("every kind of pre-tokenizer") {
       {R"({"type": "Sequence", "pretokenizers": [{"type": "Digits", "individual_digits": true}, {"type": "ByteLevel", "add_prefix_space": false}]})",
        "a 12",
        {"a", " ", "1", "2"}},
+      {R"({"type": "Whitespace"})", "né_1\u0301 ½ⓐ\u200da", {"né_1\u0301", "½", "ⓐ\u200da"}},
+      {R"({"type": "BertPreTokenizer"})", "a+b…c\u00a0d", {"a", "+", "b", "…", "c", "d"}},
+      // Punctuation of Unicode 9 is none here, what was punctuation in Unicode 8 still is.
+      {R"({"type": "BertPreTokenizer"})", "a\u2e43b\u166dc", {"a\u2e43b", "\u166d", "c"}},
+      {R"({"type": "Digits", "individual_digits": true})", "½Ⅷ٣", {"½", "Ⅷ", "٣"}},
+      {R"({"type": "Punctuation", "behavior": "MergedWithPrevious"})", "a!b.", {"a!", "b."}},
+      {R"re({"type": "Split", "pattern": {"Regex": "(?=[A-Z])"}, "behavior": "Isolated"})re",
+       "aBcDE",
+       {"a", "Bc", "D", "E"}},
+      {R"re({"type": "Split", "pattern": {"Regex": "(?=(\\d{3})+(?!\\d))"}, "behavior": "Removed"})re",
+       "n 1234567",
+       {"n 1", "234", "567"}},
+      {R"({"type": "Split", "pattern": {"String": ""}, "behavior": "Isolated"})", "aé", {"a", "é"}},
+      {R"({"type": "Split", "pattern": {"Regex": "x*"}, "behavior": "MergedWithPrevious"})",
+       "axxb",
+       {"axx", "b"}},
+      {R"({"type": "Split", "pattern": {"Regex": "\\s+"}, "behavior": "MergedWithNext", "invert": true})",
+       "a  b",
+       {"a  ", "b"}},
+      {R"({"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious"})",
+       "a b  c",
+       {"a ", "b ", " ", "c"}},
+      {R"({"type": "Metaspace", "replacement": "_", "prepend_scheme": "first"})",
+       "_a b",
+       {"_a", "_b"}},
+      {R"({"type": "Metaspace", "prepend_scheme": "always"})", "▁a", {"▁a"}},
+      {R"({"type": "Sequence", "pretokenizers": []})", "a b", {"a b"}},
+      {R"({"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, {"type": "ByteLevel", "add_prefix_space": true}]})",
+       "a b",
+       {" a", " b"}},
+      // Falcon's
+      {R"({"type": "Sequence", "pretokenizers": [{"type": "Punctuation", "behavior": "Contiguous"}, {"type": "ByteLevel", "add_prefix_space": false}, {"type": "Digits"}, {"type": "Split", "pattern": {"Regex": "[0-9][0-9][0-9]"}, "behavior": "Isolated"}]})",
+       "it's 12345?!",
+       {"it", "'", "s", "Ġ", "123", "45", "?!"}},
       // In the middle of a sequence the bytes are written out.
       {R"({"type": "Sequence", "pretokenizers": [{"type": "ByteLevel", "add_prefix_space": false}, {"type": "Digits", "individual_digits": true}]})",
        "é 12",
@@ -109,6 +143,22 @@ TEST_CASE("spans of what was put in and changed") {
   CHECK(marked.spans == std::vector<TextSpan>{{0, 2}, {2, 4}});
   const Cut spaced = cut(R"({"type": "ByteLevel", "add_prefix_space": true})", "é b");
   CHECK(spaced.spans == std::vector<TextSpan>{{0, 2}, {2, 4}});
+  // What the bytes of one character became stands for all of it.
+  const Cut written = cut(
+      R"({"type": "Sequence", "pretokenizers": [{"type": "ByteLevel", "add_prefix_space": false}, {"type": "Split", "pattern": {"String": "©"}, "behavior": "Isolated"}]})",
+      "é 1");
+  CHECK(written.words == Words{"Ã", "©", "Ġ1"});
+  CHECK(written.spans == std::vector<TextSpan>{{0, 2}, {0, 2}, {2, 4}});
+}
+
+TEST_CASE("only the start of the caller's text is a first piece") {
+  const auto first = read_pre_tokenizer(
+      parse_json(R"({"type": "Metaspace", "prepend_scheme": "first"})", "tokenizer.json"));
+  AlignedText later("a b", 7);
+  std::vector<TextSpan> pieces{{0, 3}};
+  first->split(later, pieces);
+  CHECK(later.text() == "a▁b");
+  CHECK(later.origin(pieces[1].first, pieces[1].last) == TextSpan{8, 10});
 }
 
 TEST_CASE("unknown types and behaviors are errors that name them") {

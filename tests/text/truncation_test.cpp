@@ -75,6 +75,8 @@ TEST_CASE("windows cover a text, sharing a stride") {
   CHECK(rows[2].ids == Ids{1, 14, 15, 16, 2});
   CHECK(rows[1].lost == 0);
   CHECK(rows[1].kept == std::vector<std::uint32_t>{0, 3, 4, 5, 8});
+  CHECK(rows[0].first[0] == 0);
+  CHECK(rows[1].first[0] == 2);
   how.left = true;
   rows = truncate(encoding(7, 0), how, "encode");
   REQUIRE(rows.size() == 3);
@@ -91,6 +93,9 @@ TEST_CASE("where both texts are cut every window meets every other") {
   CHECK(rows[0].ids == Ids{1, 10, 11, 2, 50, 51, 2});
   CHECK(rows[1].ids == Ids{1, 12, 13, 2, 50, 51, 2});
   CHECK(rows[2].ids == Ids{1, 12, 13, 2, 52, 53, 2});
+  CHECK(rows[2].first[0] == 2);
+  CHECK(rows[2].first[1] == 2);
+  CHECK(rows[3].first[0] == 0);
   CHECK(rows[3].ids == Ids{1, 10, 11, 2, 52, 53, 2});
 }
 

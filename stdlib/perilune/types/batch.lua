@@ -9,16 +9,18 @@
 ---@field type_ids Tensor i32 [token], from 0
 ---@field lengths integer[] tokens of every row
 ---@field row_starts integer[] where every row starts, from 1
----@field lost integer[] tokens that truncation dropped from every row
----@field windows integer[] which input every row came from
+---@field lost integer[] tokens that truncation dropped from every row; 0 where other windows have them
+---@field windows integer[] which input every row came from; concat counts the other batch's inputs on
 ---@field labels integer[][]|nil the labels it was made with
 ---@field wanted string|integer[][]|nil which tokens it asks answers for: what option rows of pl.batch said
 ---@field tokenizer Tokenizer|nil what encoded it
 local Batch = {}
 
---- One row.
+--- One row. tokens() lists its tokens with their bytes of the source text; first_token is the row's first
+--- token of its text, from 1 and without put-in ones (pair_first_token: of the pair), so that windows lead
+--- back to where they began; rows that were given as ids have none.
 ---@param i integer
----@return table { ids=, length=, lost=, tokens=function }
+---@return table { ids=, length=, lost=, tokens=function, first_token=, pair_first_token= }
 function Batch:row(i) end
 
 --- Iterates over rows: `for i, row in b:rows() do`.
@@ -35,7 +37,9 @@ function Batch:select(list) end
 ---@return Batch
 function Batch:concat(other) end
 
---- The padded view: ids and mask [batch, seq], and the share of cells that is padding.
+--- The padded view: ids and mask [batch, seq], and the share of cells that is padding. The pad id is the
+--- tokenizer's pad token, or 0 where it has none: any is safe, since the mask says which cells are tokens
+--- and a padded pair without its mask is refused.
 ---@param opts table|nil { side="left"|"right" (default: the family's), to="longest"|n, multiple_of=, pad_id= }
 ---@return table { ids=, mask=, positions=, type_ids=, waste= }
 function Batch:padded(opts) end
