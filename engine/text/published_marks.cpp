@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <iterator>
 
+#include "engine/text/newer_characters.h"
+
 namespace perilune {
 namespace {
 
@@ -59,12 +61,14 @@ bool is_later(char32_t value, Which which) {
 bool is_published_mark(char32_t value) {
   if (value < 0x300) return false;
   if (value == 0x1CF2 || value == 0x1CF3) return true;  // letters since Unicode 12
+  if (newer_character_flags(value) != 0) return false;
   return has_flag(value, kMark) && !is_later(value, kMarks);
 }
 
 bool is_published_nonspacing_mark(char32_t value) {
   if (value < 0x300 || !has_flag(value, kMark)) return false;
   if (value == 0x1734) return true;  // a spacing mark since Unicode 14
+  if (newer_character_flags(value) != 0) return false;
   return category(value) == Category::Mn && !is_later(value, kNonspacing);
 }
 

@@ -7,6 +7,7 @@
 #include <map>
 #include <vector>
 
+#include "engine/text/newer_characters.h"
 #include "engine/text/stream_decoder.h"
 
 namespace perilune {
@@ -89,6 +90,7 @@ std::uint16_t flags_of_category(Category category) {
 }
 
 std::uint16_t compute_flags(char32_t value) {
+  if (const std::uint16_t newer = newer_character_flags(value)) return newer;
   std::uint16_t flags = flags_of_category(category(value));
   if (is_white_space(value)) flags |= kWhiteSpace;
   if (is_alphabetic_symbol(value) || value == 0x200C || value == 0x200D) flags |= kWord;

@@ -1,4 +1,4 @@
-// Characters and what Unicode says about them (Unicode 15.0, from utf8proc).
+// Characters and what Unicode says about them (utf8proc's Unicode, 15.0 or newer; flags: 16.0).
 #pragma once
 
 #include <cstdint>

@@ -172,6 +172,13 @@ TEST_CASE("a scanner sees nothing outside of its range") {
   }
 }
 
+TEST_CASE("characters of Unicode 16 are what they are") {
+  // A Han character, a Garay digit, a capital and a small letter.
+  CHECK(found(*known_scanner(kGpt2Pattern), "一\U0002EBF0 \U00010D40") ==
+        Words{"一\U0002EBF0", " \U00010D40"});
+  CHECK(found(*known_scanner(kSources[10]), "a\u1C89\u1C8A") == Words{"a", "\u1C89\u1C8A"});
+}
+
 TEST_CASE("ranks' own spelling takes digits in threes at most") {
   // Here {1,3}+ gives nothing back; in tokenizer.json it would repeat a repetition.
   const auto pattern = known_scanner(
