@@ -78,7 +78,6 @@ class Translation {
       case 'G':
       case 'K':
       case 'R':
-      case 'X':
       case 'N':
         text_ += in_.source.substr(in_.at, 2);
         in_.at += 2;
@@ -98,6 +97,7 @@ class Translation {
       case 'y':
       case 'Y':
       case 'C':
+      case 'X':  // PCRE2's takes two emoji for one cluster
       case 'M':
       case 'g': in_.fail("this escape is not supported");
       case 'k': return named_reference();

@@ -22,7 +22,7 @@ std::unique_ptr<Pattern> pcre_pattern(const std::string& source, std::string_vie
 std::unique_ptr<Pattern> word_scanner(std::string_view source);
 /// Runs of one class of characters (digits, Han, line ends).
 std::unique_ptr<Pattern> run_scanner(std::string_view source);
-/// What only CLIP and DeepSeek use.
+/// What only CLIP or DeepSeek use, numbers in groups of three, grapheme clusters.
 std::unique_ptr<Pattern> family_scanner(std::string_view source);
 
 }  // namespace perilune

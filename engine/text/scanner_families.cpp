@@ -1,4 +1,4 @@
-// Expressions of single families of models.
+// Expressions of single families of models, and those that backtracking would be slow at.
 #include "engine/text/scanner.h"
 #include "engine/text/scanner_reader.h"
 
@@ -160,6 +160,20 @@ class ThousandsScanner final : public Pattern {
   bool whole_;
 };
 
+/// \X: extended grapheme clusters.
+class ClusterScanner final : public Pattern {
+ public:
+  void find(std::string_view text, TextSpan range, std::vector<TextSpan>& out) const override {
+    const std::string_view part = text.substr(0, range.last);
+    for (std::uint32_t at = range.first; at < range.last;) {
+      const auto end = static_cast<std::uint32_t>(grapheme_end(part, at));
+      out.push_back({at, end});
+      at = end;
+    }
+  }
+  bool scanner() const override { return true; }
+};
+
 }  // namespace
 
 std::unique_ptr<Pattern> family_scanner(std::string_view source) {
@@ -178,6 +192,7 @@ std::unique_ptr<Pattern> family_scanner(std::string_view source) {
   if (source == R"(\d{1,3}(?=(?:\d{3})*\b))") {
     return std::make_unique<ThousandsScanner>(kDecimal, true);
   }
+  if (source == R"(\X)") return std::make_unique<ClusterScanner>();
   if (source == R"(\s+$)") return std::make_unique<TrailingScanner>();
   return nullptr;
 }

@@ -237,6 +237,7 @@ TEST_CASE("the syntax of published files") {
       {R"(\Qa\E)", "QaE", {"QaE"}},
       {R"((?<x>a|b)\k<x>|(c)\1?)", "abb", {"bb"}},
       {R"(\v)", "\x0b\n", {"\x0b"}},
+      {R"(\X)", "e\u0301😀😀🇺🇸\r\n", {"e\u0301", "😀", "😀", "🇺🇸", "\r\n"}},
       // Nothing is found too, but not right after something.
       {R"(x*)", "axxb", {"", "xx", ""}},
       {R"((?=\p{Lu}))", "aBC", {"", ""}},
@@ -261,6 +262,7 @@ TEST_CASE("what cannot be read is an error that says where") {
       {"*a", "nothing to repeat"},
       {"a(*LIMIT_MATCH=1)", "nothing to repeat"},
       {"a(?C1)", "not supported"},
+      {R"(\Xa)", "not supported"},
       {"(?R)", "not supported"},
       {R"(a\p{Nowhere})", "\"Nowhere\""},
       {R"([a-\d])", "range"},
