@@ -215,6 +215,7 @@ void Scheduler::State::split_failed(const std::string& text, ErrorCode code) {
 
 /// Forgets what a row would have added.
 void Scheduler::State::drop_row(const ScheduledRow& row) const {
+  if (row.sequence >= row.request->sequences.size()) return;  // a search that ended keeps answers
   Sequence& sequence = row.of();
   if (!sequence.cache) return;
   if (row.request->done()) {

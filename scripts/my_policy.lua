@@ -7,7 +7,8 @@
 --
 -- A queue entry:  id, state ("waiting", "prefill", "decode"), prompt_tokens, cached_tokens,
 --                 pending_tokens (not computed yet: the rest of the prompt, or 1), new_tokens,
---                 max_new_tokens, waited_steps, waited_ms, deadline_ms, priority, client, tag
+--                 max_new_tokens, waited_steps, waited_ms, deadline_ms, priority, client, tag,
+--                 rows (more than 1: several answers or beams, each with the tokens planned for it)
 -- The room:       tokens and rows of this step, pages of keys and values, page_tokens, step, more
 local patience = 50   -- after this many steps anyone goes first
 

@@ -17,7 +17,9 @@ Error plan_error(const std::string& problem) {
 
 /// Writes the fields of the entry table on top of the stack.
 void refresh(lua_State* L, const QueueEntry& entry) {
+  set_field(L, "kind", kind_text(entry.kind));  // a source runs whole, the answer to it does not
   set_field(L, "state", request_state_name(entry.state));
+  set_field(L, "rows", entry.rows);
   set_field(L, "prompt_tokens", entry.prompt_tokens);
   set_field(L, "cached_tokens", entry.cached_tokens);
   set_field(L, "pending_tokens", entry.pending_tokens);
@@ -35,7 +37,6 @@ void push_entry(lua_State* L, int entries, const QueueEntry& entry) {
     lua_pop(L, 1);
     lua_createtable(L, 0, 16);
     set_field(L, "id", static_cast<std::int64_t>(entry.id));
-    set_field(L, "kind", kind_text(entry.kind));
     set_field(L, "priority", entry.priority);
     if (entry.deadline_ms > 0) set_field(L, "deadline_ms", entry.deadline_ms);
     if (!entry.client.empty()) set_field(L, "client", entry.client);

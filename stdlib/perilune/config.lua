@@ -11,6 +11,58 @@ local function bad(key, what, value)
     value == nil and "nothing" or options.show(value)))
 end
 
+-- Configs that came from a config.json, with the keys whose value there is null.
+local from_files = setmetatable({}, { __mode = "k" })
+
+-- Names of an object's own keys whose value is null.
+local function null_keys(text)
+  local keys, depth, at = {}, 0, 1
+  while true do
+    local first, _, what = text:find('(["{}%[%]])', at)
+    if not first then return keys end
+    at = first + 1
+    if what == '"' then
+      local last = first
+      repeat
+        last = text:find('["\\]', last + 1)
+        local escaped = text:sub(last, last) == "\\"
+        if escaped then last = last + 1 end
+      until not escaped
+      if depth == 1 and text:find("^%s*:%s*null", last + 1) then keys[text:sub(first + 1, last - 1)] = true end
+      at = last + 1
+    else
+      depth = depth + ((what == "{" or what == "[") and 1 or -1)
+    end
+  end
+end
+
+--- Notes which keys a config.json sets to null: to the published implementation that is a choice,
+--- where an absent key means the default of its code.
+---@param json table
+---@param text string what json was read from; known to be good
+function config.remember(json, text) from_files[json] = null_keys(text) end
+
+--- Gives keys that a config.json does not have the published defaults. One that is there and null
+--- stays so. Does nothing to configs that come from elsewhere (GGUF).
+---@param json table
+---@param defaults table<string, any>
+function config.published(json, defaults)
+  local nulls = from_files[json]
+  if not nulls then return end
+  for key, value in pairs(defaults) do
+    if json[key] == nil and not nulls[key] then json[key] = value end
+  end
+end
+
+--- Other names that published configs use for keys: the first is read where the second is missing.
+---@param json table
+---@param names table<string, string>
+function config.aliases(json, names)
+  for other, key in pairs(names) do
+    if json[key] == nil then json[key] = json[other] end
+  end
+end
+
 --- A whole number in [least, most]; `default` where the key is absent or null, an error without one.
 ---@param json table
 ---@param key string
@@ -44,6 +96,17 @@ function config.number(json, key, default)
   local value = json[key]
   if value == nil then value = default end
   if type(value) ~= "number" or value ~= value or math.abs(value) == math.huge then bad(key, "a number", value) end
+  return value
+end
+
+--- A finite number above 0.
+---@param json table
+---@param key string
+---@param default number|nil
+---@return number
+function config.positive(json, key, default)
+  local value = config.number(json, key, default)
+  if value <= 0 then bad(key, "a number above 0", value) end
   return value
 end
 

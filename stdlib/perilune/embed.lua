@@ -5,6 +5,7 @@ local raise = require "perilune.raise"
 local options = require "perilune.options"
 local runtime = require "perilune.runtime"
 local forward = require "perilune.forward"
+local inputs = require "perilune.inputs"
 
 local embed = {}
 
@@ -81,10 +82,12 @@ function embed.embed(m, texts, opts)
   local pooling = o.pooling or recipe.pooling or "mean"
   local normalize = o.normalize
   if normalize == nil then normalize = recipe.normalize end
-  local output = pooling == "pooled" and "pooled" or "last_hidden_state"
-  local out = forward.forward(m, texts, { outputs = { output } })
+  local both = s.family.encode and s.family.decode   -- the encoder's states are the text's
+  local output = pooling == "pooled" and "pooled" or both and "encoder_last" or "last_hidden_state"
+  local batch = inputs.read(m, texts, "embed", both and s.c.max_source or not both and s.c.max_tokens or nil)   -- ragged now
+  local out = forward.forward(m, batch, { outputs = { output }, decoder = both and { s.c.decoder_start or 0 } or nil })
   local x = out[output]
-  if pooling ~= "pooled" then x = pool[pooling](out.batch, x) end
+  if pooling ~= "pooled" then x = pool[pooling](batch, x) end
   return normalize and x / x:norm "hidden" or x
 end
 

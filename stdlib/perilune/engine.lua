@@ -65,11 +65,11 @@ local function choose_model(e, wanted, op)
   return raise("option", op, "option model: the engine does not serve this model", "list it in pl.engine{ … }")
 end
 
-local forward_spec = { priority = "integer", deadline_ms = "number", client = "string", tag = "any" }
+local forward_spec = { decoder = "table|Batch", priority = "integer", deadline_ms = "number", client = "string", tag = "any" }
 
---- Takes a prompt (for a causal model) or an input to run once through another head.
+--- Takes a prompt (for a model that writes text) or an input to run once through another head.
 ---@param input any as m:generate or m:forward take it; one row
----@param opts GenerateOptions|nil and model= (of several), kind="generate"|"forward"
+---@param opts GenerateOptions|nil and model= (of several), kind="generate"|"forward"; decoder= (of an encoder-decoder)
 ---@return Request
 function Engine:submit(input, opts)
   local engine = open(self, "submit")
@@ -77,7 +77,7 @@ function Engine:submit(input, opts)
   if opts ~= nil and type(opts) ~= "table" then options.check(opts, {}, "submit") end
   for key, value in pairs(opts or {}) do given[key] = value end
   local m, pool = choose_model(self, given.model, "submit")
-  local what = given.kind or (m.head == "causal" and "generate" or "forward")
+  local what = given.kind or ((m.head == "causal" or m.head == "seq2seq") and "generate" or "forward")
   given.model, given.kind = nil, nil
   if what == "forward" then return serve.submit_forward(m, engine, input, options.check(given, forward_spec, "submit"), pool) end
   if what ~= "generate" then raise("option", "submit", 'option kind: expected "generate" or "forward", got ' .. options.show(what)) end

@@ -17,7 +17,7 @@ local spec = {
   name = "string", model_types = "table", architectures = "table", padding = { "left", "right" }, tokenizers = "table",
   keys = "table", config = "function", weights = "function", gguf = "table", prefixes = "table", unused = "table",
   embedding = "string", encode = "function", decode = "function", cross = "function", encode_text = "function",
-  encode_image = "function", heads = "table",
+  encode_image = "function", heads = "table", decoder_ids = "function",
 }
 
 -- complete(json, head): what metadata says in other ways; head as core.gguf_head gives it.

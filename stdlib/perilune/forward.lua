@@ -42,9 +42,28 @@ local function read_rows(s, o, input, op)
   return "wanted", rows
 end
 
--- The decoder's rows: one a source, a single row for all, or the start token.
-local function decoder_batch(m, s, given, count, op)
-  if given == nil then given = { s.c.decoder_start or 0 } end
+-- What the decoder gets of a source when nobody says: the family's word for this head, or the start.
+local function default_rows(s, source, op)
+  local rows = {}
+  for i, row in source:rows() do
+    local ids, reason
+    if s.family.decoder_ids then ids, reason = s.family.decoder_ids(s.c, row.ids, s.head) end
+    if reason then raise("argument", op, ("row %d %s"):format(i, reason)) end
+    rows[i] = ids or { s.c.decoder_start or 0 }
+  end
+  return rows
+end
+
+--- The decoder's rows: one a source, a single row for all, or what the family gives it by default.
+---@param m table
+---@param given any the option decoder
+---@param source Batch
+---@param op string
+---@return Batch
+---@return table|nil layout the caller's, when they were padded
+function forward.decoder_batch(m, given, source, op)
+  local s, count = rawget(m, "state_"), source.size
+  if given == nil then given = default_rows(s, source, op) end
   local view
   if kind.of(given) == "Batch" or (type(given) == "table" and given.ids ~= nil) then
     given, view = inputs.read(m, given, op, s.c.max_tokens)
@@ -92,7 +111,7 @@ function forward.compute(m, input, o, op, paths)
   end
   if o.cache ~= nil then raise("unsupported", op, "option cache: not for an encoder-decoder yet") end
   local source, source_view = inputs.read(m, input, op, s.c.max_source)
-  local batch, view = decoder_batch(m, s, o.decoder, source.size, op)
+  local batch, view = forward.decoder_batch(m, o.decoder, source, op)
   local encoded = runtime.run(m, source, { entry = "encode", paths = paths.encode })
   local pool, sequences = runtime.pool(s), {}
   for i = 1, source.size do sequences[i] = pool:sequence() end

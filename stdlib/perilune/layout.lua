@@ -21,6 +21,15 @@ local function cut(rows, view)
   return out
 end
 
+-- Positions that count every row from 0 say nothing: after a cache they go on where it ends.
+local function own_positions(padded, view)
+  local rows = cut(padded.positions, view)
+  for _, row in ipairs(rows or {}) do
+    for j, position in ipairs(row) do if position ~= j - 1 then return rows end end
+  end
+  return nil
+end
+
 --- Packs `{ ids=, mask=, type_ids=, positions= }`; a mask with a hole raises with its row.
 ---@param padded table
 ---@param op string
@@ -39,8 +48,9 @@ function layout.pack(padded, op)
     view.first[i] = 0
     while not truthy(row[view.first[i] + 1]) do view.first[i] = view.first[i] + 1 end
   end
-  if padded.type_ids ~= nil or padded.positions ~= nil then
-    batch = core.batch(cut(padded.ids, view), { type_ids = cut(padded.type_ids, view), positions = cut(padded.positions, view) })
+  local positions = own_positions(padded, view)
+  if padded.type_ids ~= nil or positions then
+    batch = core.batch(cut(padded.ids, view), { type_ids = cut(padded.type_ids, view), positions = positions })
   end
   view.batch = batch
   return batch, view

@@ -32,10 +32,12 @@ local function refuse_later_options(o, op)
 end
 
 local function read_object(path)
-  local value = core.read_json(path)
+  local text = core.read_file(path)
+  local value = core.json(text, path)
   if type(value) ~= "table" or (value[1] ~= nil) or getmetatable(value) ~= nil and next(value) == nil then
     raise("format", "load", path .. " must hold a JSON object")
   end
+  config.remember(value, text)
   return value
 end
 
@@ -96,11 +98,11 @@ local function trace_all(s)
   end
 end
 
--- c.rows: tables whose rows config.json counts, as path → { key, count }.
+-- c.rows: tables whose rows config.json counts, as path → { key, count, rows before the first }.
 local function check_rows(s)
   for path, row in pairs(s.c.rows or {}) do
     local sizes = s.checkpoint:sizes(path .. ".weight")
-    if sizes and sizes[1] ~= row[2] then
+    if sizes and sizes[1] ~= row[2] + (row[3] or 0) then
       raise("shape", "load", ("config.json: %s %d does not fit %s.weight [%s]"):format(row[1], row[2], path, table.concat(sizes, ", ")))
     end
   end

@@ -53,7 +53,8 @@ function reference.token_logprobs(logits, ids)
 end
 
 --- Several returned beams: the same ids in the same order, with the same scores. Where two beams'
---- scores agree within 1e-3, another order of summation may have chosen the other one.
+--- scores agree within 1e-3 (of the score itself where it is above 1: long answers whose length counts
+--- against them have large ones), another order of summation may have chosen the other one.
 ---@param ours table[] { ids=, score= }
 ---@param theirs integer[][]
 ---@param scores number[]|nil
@@ -64,7 +65,7 @@ function reference.compare_beams(ours, theirs, scores)
   for i, ids in ipairs(theirs) do
     local mine = ours[i]
     if not mine then return false, ("%d answers, expected %d"):format(#ours, #theirs) end
-    local gap = scores and math.abs(mine.score - scores[i]) or 0
+    local gap = scores and math.abs(mine.score - scores[i]) / math.max(1, math.abs(scores[i])) or 0
     local equal = #mine.ids == #ids
     for j = 1, #ids do equal = equal and mine.ids[j] == ids[j] end
     if gap >= 1e-3 then

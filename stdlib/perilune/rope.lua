@@ -97,8 +97,11 @@ local function scaling_of(name, parameters, json, dims)
   }
 end
 
--- The published implementation lets the old spelling win where a file holds both.
-local function parameters_of(json)
+--- The rope's parameters as a config holds them, an empty table without any. The published
+--- implementation lets the old spelling win where a file holds both.
+---@param json table config.json
+---@return table
+function pl.parameters(json)
   local parameters = json.rope_scaling
   if parameters == nil or type(parameters) == "table" and next(parameters) == nil then parameters = json.rope_parameters end
   if parameters == nil then parameters = {} end
@@ -110,7 +113,7 @@ end
 ---@param json table config.json whose rope_options are known to be good
 ---@return string[]
 function pl.rope_warnings(json)
-  local parameters, list = parameters_of(json), {}
+  local parameters, list = pl.parameters(json), {}
   local name = type_of(parameters)
   for key in pairs(parameters) do
     if types[name][key] == nil and not common[key] then
@@ -128,7 +131,7 @@ end
 ---@param share number|nil the part of a head that turns where the file does not say; default 1
 ---@return table { theta=, dims=, style=, scaling= }
 function pl.rope_options(json, head_dim, share)
-  local parameters = parameters_of(json)
+  local parameters = pl.parameters(json)
   local name = type_of(parameters)
   check_keys(parameters, name)
   local theta = positive(parameters.rope_theta or json.rope_theta or json.rotary_emb_base or 10000, "rope_theta")

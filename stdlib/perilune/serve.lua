@@ -9,6 +9,7 @@ local inputs = require "perilune.inputs"
 local generation = require "perilune.generation"
 local policies = require "perilune.policy"
 local passes = require "perilune.passes"
+local forward = require "perilune.forward"
 
 local serve = {}
 
@@ -132,25 +133,38 @@ function serve.submit(m, engine, prompt, op, pool)
   return engine:submit(request), lost
 end
 
---- Hands one input to core's engine, to go through the model's own head once.
+-- One row, or an error that says how to send several.
+local function one_row(batch)
+  if batch.size ~= 1 then
+    raise("argument", "submit", ("one row a request, got %d"):format(batch.size), "submit each row by itself: the engine batches them")
+  end
+  return batch
+end
+
+--- Hands one input to core's engine, to go through the model's own head once. An encoder-decoder's is
+--- its source; the decoder gets the option decoder, or what the family gives it by default.
 ---@param m table
 ---@param engine userdata
 ---@param input any as m:forward takes it; one row
----@param o table { priority=, deadline_ms=, client=, tag= }
+---@param o table { decoder=, priority=, deadline_ms=, client=, tag= }
 ---@param pool userdata|nil
 ---@return userdata request
 function serve.submit_forward(m, engine, input, o, pool)
   local s = runtime.open(m, "submit")
-  if s.family.decode and s.family.encode then
-    raise("unsupported", "submit", "one pass of an encoder-decoder in an engine is not supported yet", "use m:forward, or m:generate")
+  local request = { kind = "forward", cache = pool or runtime.pool(s), rows = "all", priority = o.priority, deadline_ms = o.deadline_ms,
+    client = o.client, tag = o.tag }
+  local two = s.family.decode and s.family.encode
+  local batch = one_row(inputs.read(m, input, "submit", two and s.c.max_source or not two and s.c.max_tokens or nil))
+  if two then
+    request.source, request.batch = batch, one_row((forward.decoder_batch(m, o.decoder, batch, "submit")))
+    request.encode_plan, request.cross_plan = runtime.plan(s, "encode"), runtime.plan(s, "cross")
+  else
+    if o.decoder ~= nil then raise("option", "submit", "option decoder: this model has no encoder") end
+    request.batch = batch
   end
-  local batch = inputs.read(m, input, "submit", s.c.max_tokens)
-  if batch.size ~= 1 then
-    raise("argument", "submit", ("one row a request, got %d"):format(batch.size), "submit each row by itself: the engine batches them")
-  end
-  return engine:submit { kind = "forward", batch = batch, cache = pool or runtime.pool(s), rows = "all",
-    plan = runtime.plan(s, passes.main_entry(s.family), s.head, s.head == "causal" and "last" or "all"),
-    priority = o.priority, deadline_ms = o.deadline_ms, client = o.client, tag = o.tag }
+  local last = s.head == "causal" or s.head == "seq2seq"   -- as m:forward's default
+  request.plan = runtime.plan(s, passes.main_entry(s.family), s.head, last and "last" or "all")
+  return engine:submit(request)
 end
 
 --- Core's engine with a policy, fifo without one.

@@ -22,7 +22,7 @@ local function set(changes)
   return function(text)
     local added = {}
     for key, value in pairs(changes) do
-      text = text:gsub('"' .. key .. '":%s*%b{},?', ""):gsub('"' .. key .. '":%s*[^,{%[\n}]+,?', "")
+      text = text:gsub('"' .. key .. '":%s*%b{},?', ""):gsub('"' .. key .. '":%s*%b[],?', ""):gsub('"' .. key .. '":%s*[^,{%[\n}]+,?', "")
       if value then added[#added + 1] = ('"%s": %s,'):format(key, value) end
     end
     text = text:gsub("^%s*{", function(brace) return brace .. table.concat(added) end, 1)
@@ -37,7 +37,7 @@ local function answer(folder)
   local out = m:forward({ ids, { 5, 6, 7 } }, { rows = "all" })
   local warnings = m.warnings
   m:close()
-  return out.logits or out.last_hidden_state, warnings
+  return out.logits or out.start_logits or out.last_hidden_state, warnings
 end
 
 local same = {
@@ -56,6 +56,56 @@ local same = {
   { "llama-gqa", "names of one activation", { hidden_act = '"gelu_new"' }, { hidden_act = '"gelu_accurate"' } },
   { "llama-gqa", "dropout and training change nothing", {}, { attention_dropout = "0.7", pretraining_tp = "2", use_cache = "false" } },
   { "gpt2-plain", "n_inner is four times n_embd unless said", {}, { n_inner = "240" } },
+  { "gpt2-plain", "GPT-2's sizes by their common names", {},
+    { n_embd = false, n_layer = false, n_head = false, hidden_size = "60", num_hidden_layers = "3", num_attention_heads = "4" } },
+  { "mistral-window", "a window for every layer, one by one", {},
+    { layer_types = '["sliding_attention", "sliding_attention", "sliding_attention"]' } },
+  { "mistral-window", "Mistral's head_dim is hidden / heads unless said", {}, { head_dim = false } },
+  { "mistral-window", "no window, said twice", { sliding_window = "null" },
+    { sliding_window = "null", layer_types = '["full_attention", "full_attention", "full_attention"]' } },
+  { "mistral-window", "Mistral without a word about windows has 4096", { sliding_window = "4096" }, { sliding_window = false } },
+  { "qwen2-bias", "windows from a layer on, and layer by layer",
+    { layer_types = false, use_sliding_window = "true", sliding_window = "8", max_window_layers = "1" },
+    { layer_types = '["full_attention", "sliding_attention", "sliding_attention"]', use_sliding_window = "true", sliding_window = "8" } },
+  { "qwen2-bias", "windows that are off say nothing", {}, { layer_types = false, sliding_window = "8", max_window_layers = "0" } },
+  { "qwen2-bias", "windows from a layer on that is not there", {},
+    { layer_types = false, use_sliding_window = "true", sliding_window = "8", max_window_layers = false } },
+  { "qwen3-qknorm", "Qwen3's windows", { layer_types = false, use_sliding_window = "true", sliding_window = "8", max_window_layers = "1" },
+    { layer_types = '["full_attention", "sliding_attention"]', use_sliding_window = "true", sliding_window = "8", max_window_layers = "0" } },
+  { "phi-partial-rotary", "half of a head turns unless said", {}, { rope_parameters = false } },
+  { "phi-partial-rotary", "the part of a head that turns, inside and beside the rope's parameters", {},
+    { rope_parameters = '{"rope_type": "default", "rope_theta": 10000.0}', partial_rotary_factor = "0.5" } },
+  { "phi3-fused-qkv", "names of longrope",
+    { original_max_position_embeddings = "32", rope_parameters = '{"rope_type": "longrope", "short_factor": [1,1,1,2,2,2], "long_factor": [2,3,4,5,6,7]}' },
+    { original_max_position_embeddings = "32", rope_parameters = false,
+      rope_scaling = '{"type": "su", "short_factor": [1,1,1,2,2,2], "long_factor": [2,3,4,5,6,7]}' } },
+  { "phi3-fused-qkv", "an old name of longrope",
+    { original_max_position_embeddings = "32", rope_parameters = '{"rope_type": "longrope", "short_factor": [1,1,1,2,2,2], "long_factor": [2,3,4,5,6,7]}' },
+    { original_max_position_embeddings = "32", rope_parameters = false,
+      rope_scaling = '{"type": "yarn", "short_factor": [1,1,1,2,2,2], "long_factor": [2,3,4,5,6,7]}' } },
+  { "phi3-fused-qkv", "the original length beside the rope's parameters wins",
+    { original_max_position_embeddings = "32", rope_parameters = '{"rope_type": "longrope", "short_factor": [1,1,1,2,2,2], "long_factor": [2,3,4,5,6,7]}' },
+    { original_max_position_embeddings = "32",
+      rope_parameters = '{"rope_type": "longrope", "original_max_position_embeddings": 128, "short_factor": [1,1,1,2,2,2], "long_factor": [2,3,4,5,6,7]}' } },
+  { "phi3-fused-qkv", "Phi-3's original length is 4096 unless said",
+    { rope_parameters = '{"rope_type": "longrope", "short_factor": [1,1,1,2,2,2], "long_factor": [2,3,4,5,6,7]}' },
+    { original_max_position_embeddings = false,
+      rope_parameters = '{"rope_type": "longrope", "short_factor": [1,1,1,2,2,2], "long_factor": [2,3,4,5,6,7]}' } },
+  { "phi3-fused-qkv", "Phi-3's epsilon is 1e-5 unless said", {}, { rms_norm_eps = false } },
+  { "gemma2-softcap", "Gemma's caps are 50 and 30 unless said", {}, { attn_logit_softcapping = false, final_logit_softcapping = false } },
+  { "gemma2-softcap", "every other layer of Gemma sees a window unless said", {}, { layer_types = false } },
+  { "gemma2-softcap", "hidden_act is not Gemma's activation", {}, { hidden_act = '"relu"' } },
+  { "gpt_neox-parallel", "a quarter of a head turns unless said", {}, { rope_parameters = false } },
+  { "gpt_neox-parallel", "GPT-NeoX's old names", { rope_parameters = '{"rope_type": "default", "rope_theta": 500.0, "partial_rotary_factor": 0.5}' },
+    { rope_parameters = false, rotary_pct = "0.5", rotary_emb_base = "500" } },
+  { "gpt_neox-parallel", "the common names beside GPT-NeoX's own", { rope_parameters = false, rotary_pct = "0.5", rotary_emb_base = "500" },
+    { rope_parameters = false, rotary_pct = "0.5", rotary_emb_base = "500", rope_theta = "9000", partial_rotary_factor = "0.25" } },
+  { "roberta-sequence", "RoBERTa's padding id is 1 unless said", {}, { pad_token_id = false } },
+  { "distilbert-question", "DistilBERT's sizes by their common names", {},
+    { dim = false, n_layers = false, n_heads = false, hidden_size = "48", num_hidden_layers = "2", num_attention_heads = "4" } },
+  { "bart-plain", "BART's sizes by their common names", {},
+    { d_model = false, encoder_layers = false, encoder_attention_heads = false, hidden_size = "48", num_hidden_layers = "2", num_attention_heads = "4" } },
+  { "bart-plain", "BART starts with 2 unless said", {}, { decoder_start_token_id = false, scale_embedding = false, tie_word_embeddings = false } },
 }
 for _, case in ipairs(same) do
   t.test("the same bits: " .. case[2], function()
@@ -70,6 +120,34 @@ t.test("a rope that differs gives other bits", function()
   with("llama-gqa", set {}, function(folder) first = answer(folder):tolist() end)
   with("llama-gqa", set { rope_parameters = '{"rope_type": "linear", "factor": 4.0}' }, function(folder)
     t.ok(answer(folder):tolist()[2][1] ~= first[2][1])
+  end)
+end)
+
+-- Null is a choice where an absent key is the published default.
+for _, case in ipairs {
+  { "gemma2-softcap", "attn_logit_softcapping" }, { "gemma2-softcap", "final_logit_softcapping" }, { "mistral-window", "sliding_window" },
+} do
+  t.test("null and another value give other bits: " .. case[2], function()
+    local first
+    with(case[1], set { [case[2]] = "3" }, function(folder) first = answer(folder):tolist() end)
+    with(case[1], set { [case[2]] = "null" }, function(folder)
+      local last = answer(folder):tolist()
+      t.ok(last[70][1] ~= first[70][1])
+    end)
+  end)
+end
+
+t.test("a null inside a text or another object is no null key", function()
+  local first
+  with("gemma2-softcap", set {}, function(folder) first = answer(folder):tolist() end)
+  with("gemma2-softcap", set { attn_logit_softcapping = false, _name_or_path = [["\\\"attn_logit_softcapping\": null"]],
+    task_specific_params = '{"attn_logit_softcapping": null}' }, function(folder) t.equal(answer(folder):tolist(), first) end)
+end)
+
+t.test("GPT-NeoX says that it passed over the common names", function()
+  with("gpt_neox-parallel", set { rope_theta = "9000" }, function(folder)
+    local _, warnings = answer(folder)
+    t.ok(table.concat(warnings, "\n"):find("rope_theta", 1, true))
   end)
 end)
 
@@ -101,9 +179,38 @@ local refused = {
   { "t5-gated-untied", { is_gated_act = "false" }, "is_gated_act" },
   { "t5-gated-untied", { num_decoder_layers = "4" }, "decoder.block.3" },
   { "t5-gated-untied", { num_decoder_layers = "2" }, "no pass" },
+  { "mistral-window", { sliding_window = "0" }, "sliding_window" },
+  { "mistral-window", { layer_types = '["sliding_attention"]' }, "layer_types", "3 kinds" },
+  { "mistral-window", { layer_types = '["chunked_attention", "full_attention", "full_attention"]' }, "chunked_attention" },
+  { "mistral-window", { head_dim = "16" }, "q_proj" },
+  { "mistral-window", { num_key_value_heads = false }, "k_proj" },
+  { "qwen2-bias", { use_mrope = "true" }, "use_mrope = true" },
+  { "qwen2-bias", { layer_types = '["full_attention", "full_attention", "sliding_attention"]' }, "use_sliding_window = false" },
+  { "qwen3-qknorm", { attention_bias = "true" }, "q_proj.bias" },
+  { "phi-partial-rotary", { qk_layernorm = "true" }, "q_layernorm" },
+  { "phi-partial-rotary", { rope_parameters = '{"rope_type": "default", "partial_rotary_factor": 0.2}' }, "0.2" },
+  { "phi3-fused-qkv", { rope_parameters = '{"rope_type": "linear", "factor": 2.0}' }, "rope type", "linear", "longrope" },
+  { "phi3-fused-qkv", { rope_parameters = '{"rope_type": "longrope", "short_factor": [1, 1], "long_factor": [1, 1]}' }, "short_factor", "6 numbers" },
+  { "phi3-fused-qkv", { sliding_window = "8", layer_types = '["sliding_attention", "full_attention"]' }, "layer_types[1]", "full_attention" },
+  { "phi3-fused-qkv", { attention_bias = "true" }, "attention_bias = true" },
+  { "gemma2-softcap", { query_pre_attn_scalar = "0" }, "query_pre_attn_scalar" },
+  { "gemma2-softcap", { attn_logit_softcapping = "0" }, "attn_logit_softcapping" },
+  { "gemma2-softcap", { final_logit_softcapping = "-1" }, "final_logit_softcapping" },
+  { "gemma2-softcap", { use_bidirectional_attention = "true" }, "use_bidirectional_attention = true" },
+  { "gemma2-softcap", { tie_word_embeddings = "false" }, "lm_head.weight" },
+  { "gpt_neox-parallel", { attention_bias = "false" }, "query_key_value.bias" },
+  { "gpt_neox-parallel", { use_parallel_residual = '"no"' }, "use_parallel_residual" },
+  { "roberta-sequence", { pad_token_id = "200" }, "pad_token_id 200" },
+  { "roberta-sequence", { position_embedding_type = '"relative_key"' }, "relative_key" },
+  { "distilbert-question", { add_cross_attention = "true" }, "add_cross_attention" },
+  { "distilbert-question", { activation = '"swish2"' }, "activation", "swish2" },
+  { "bart-plain", { max_position_embeddings = "512" }, "max_position_embeddings 512", "embed_positions" },
+  { "bart-plain", { normalize_before = "true" }, "normalize_before = true" },
+  { "bart-plain", { is_causal = "false" }, "is_causal" },
+  { "bart-plain", { decoder_attention_heads = "5" }, "decoder_attention_heads" },
 }
 for _, case in ipairs(refused) do
-  t.test("refused: " .. case[1] .. ", " .. next(case[2]), function()
+  t.test(("refused: %s, %s %s"):format(case[1], case[3], case[4] or ""), function()
     with(case[1], set(case[2]), function(folder)
       t.raises_text(function() pl.load(folder, { tokenizer = false }) end, unpack(case, 3))
     end)

@@ -18,9 +18,14 @@ local distilbert = {
     "is_encoder_decoder", "is_decoder", "add_cross_attention" },
 }
 
+local other_names = { hidden_size = "dim", num_hidden_layers = "n_layers", num_attention_heads = "n_heads" }
+for name in pairs(other_names) do distilbert.keys[#distilbert.keys + 1] = name end
+
 function distilbert.config(json)
+  config.aliases(json, other_names)
   local hidden, heads = config.integer(json, "dim"), config.integer(json, "n_heads")
   config.only(json, "is_decoder", false)
+  config.only(json, "add_cross_attention", false)
   config.only(json, "is_encoder_decoder", false)
   local classes, labels = config.labels(json)
   local positions = config.integer(json, "max_position_embeddings", 512)

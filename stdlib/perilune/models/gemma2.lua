@@ -20,17 +20,19 @@ local gemma2 = {
     "vocab_size", "cache_implementation", "sliding_window_size", "is_causal", "is_decoder", "is_encoder_decoder" },
 }
 
-local function cap(json, key) return json[key] ~= nil and config.number(json, key) or nil end
+local function cap(json, key) return json[key] ~= nil and config.positive(json, key) or nil end
 
 function gemma2.config(json)
   config.only(json, "use_bidirectional_attention", false)
-  if json.head_dim == nil then json.head_dim = 256 end   -- the published defaults
+  config.published(json, { attn_logit_softcapping = 50, final_logit_softcapping = 30, num_key_value_heads = 4,
+    max_position_embeddings = 8192 })
+  if json.head_dim == nil then json.head_dim = 256 end
   if json.sliding_window == nil then json.sliding_window = 4096 end
   local c = config.decoder(json)
   c.activation = config.activation(json, "hidden_activation", "gelu_pytorch_tanh")   -- hidden_act is not read
   c.tied = config.boolean(json, "tie_word_embeddings", true)
   c.qkv_bias = config.boolean(json, "attention_bias", false)
-  c.score_scale = config.number(json, "query_pre_attn_scalar", 256) ^ -0.5
+  c.score_scale = config.positive(json, "query_pre_attn_scalar", 256) ^ -0.5
   c.score_cap = cap(json, "attn_logit_softcapping")
   c.logit_cap = cap(json, "final_logit_softcapping")
   c.windows = config.windows(json, c.layers, function(i) return i % 2 == 0 end)

@@ -16,7 +16,11 @@ local gpt2 = {
     "tie_word_embeddings", "add_cross_attention", "is_causal", "is_decoder", "is_encoder_decoder" },
 }
 
+local other_names = { hidden_size = "n_embd", num_hidden_layers = "n_layer", num_attention_heads = "n_head", max_position_embeddings = "n_positions" }
+for name in pairs(other_names) do gpt2.keys[#gpt2.keys + 1] = name end
+
 function gpt2.config(json)
+  config.aliases(json, other_names)
   local hidden, heads = config.integer(json, "n_embd"), config.integer(json, "n_head")
   config.only(json, "add_cross_attention", false)
   config.only(json, "is_encoder_decoder", false)

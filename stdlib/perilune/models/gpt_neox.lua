@@ -13,17 +13,28 @@ local gpt_neox = {
   prefixes = { "gpt_neox." },
   unused = { "layers.*.attention.bias", "layers.*.attention.masked_bias", "*.rotary_emb.inv_freq" },
   keys = { "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "hidden_act",
-    "max_position_embeddings", "layer_norm_eps", "rotary_pct", "rotary_emb_base", "rope_theta", "rope_scaling",
-    "rope_parameters", "partial_rotary_factor", "use_parallel_residual", "attention_bias", "tie_word_embeddings",
+    "max_position_embeddings", "layer_norm_eps", "rotary_pct", "rotary_emb_base", "rope_scaling",
+    "rope_parameters", "use_parallel_residual", "attention_bias", "tie_word_embeddings",
     "vocab_size", "is_causal", "is_decoder", "is_encoder_decoder" },
 }
+
+-- The common names that some files carry beside this family's own are not read; a warning says so
+-- where they differ.
+local function drop_common_names(json)
+  if json.rope_theta == (json.rotary_emb_base or 10000) then json.rope_theta = nil end
+  if json.partial_rotary_factor == (json.rotary_pct or 0.25) then json.partial_rotary_factor = nil end
+  local values = {}
+  for key, value in pairs(json) do values[key] = value end
+  values.rope_theta, values.partial_rotary_factor = nil, nil
+  return values
+end
 
 function gpt_neox.config(json)
   local hidden, heads = config.integer(json, "hidden_size"), config.integer(json, "num_attention_heads")
   config.only(json, "is_encoder_decoder", false)
   config.only(json, "is_causal", true)
   local head_dim = config.head_dim(hidden, heads, "hidden_size", "num_attention_heads")
-  local turned = rope.rope_options(json, head_dim, 0.25)
+  local turned = rope.rope_options(drop_common_names(json), head_dim, 0.25)
   return {
     layers = config.layers(json, "num_hidden_layers"),
     axes = { hidden = hidden, ffn = config.integer(json, "intermediate_size"), head = heads, kv_head = heads,

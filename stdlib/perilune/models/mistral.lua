@@ -24,6 +24,7 @@ local mistral = {
 }
 
 function mistral.config(json)
+  config.published(json, { num_key_value_heads = 8, sliding_window = 4096, max_position_embeddings = 131072 })
   local c = config.decoder(json)
   local slides = json.sliding_window ~= nil
   c.windows = config.windows(json, c.layers, function() return slides end)

@@ -3,6 +3,7 @@
 local config = require "perilune.config"
 local gguf_names = require "perilune.gguf_names"
 local llama = require "perilune.models.llama"
+local rope = require "perilune.rope"
 
 local phi3 = {
   name = "phi3",
@@ -21,11 +22,33 @@ local phi3 = {
   heads = llama.heads,
 }
 
+-- Rope types of this family; an old file's "yarn" means longrope.
+local function name_rope(json)
+  local parameters = rope.parameters(json)
+  local kind = parameters.rope_type or parameters.type
+  if kind == "yarn" then parameters.rope_type = "longrope" end
+  config.only({ ["rope type"] = kind }, "rope type", "default", "longrope", "su", "yarn")
+end
+
+-- One width for every layer, or none: what the published code does with layer_types.
+local function windows(json, layers)
+  local list, windows = json.layer_types, {}
+  for i = 0, layers - 1 do windows[i] = json.sliding_window ~= nil and config.integer(json, "sliding_window") or nil end
+  if list ~= nil then
+    local kind = json.sliding_window ~= nil and "sliding_attention" or "full_attention"
+    for i, other in ipairs(type(list) == "table" and list or { list }) do
+      config.only({ ["layer_types[" .. i - 1 .. "]"] = other }, "layer_types[" .. i - 1 .. "]", kind)
+    end
+  end
+  return windows
+end
+
 function phi3.config(json)
   config.only(json, "attention_bias", false)
+  config.published(json, { original_max_position_embeddings = 4096, max_position_embeddings = 4096, rms_norm_eps = 1e-5 })
+  name_rope(json)
   local c = config.decoder(json, 1)
-  local slides = json.sliding_window ~= nil
-  c.windows = config.windows(json, c.layers, function() return slides end)
+  c.windows = windows(json, c.layers)
   return c
 end
 

@@ -22,6 +22,7 @@ local qwen2 = {
 }
 
 function qwen2.config(json)
+  config.published(json, { num_key_value_heads = 32, sliding_window = 4096, max_position_embeddings = 32768 })
   local c = config.decoder(json)
   config.only(json, "use_mrope", false)
   c.qkv_bias = true

@@ -1,5 +1,6 @@
 -- RoBERTa, XLM-RoBERTa, CamemBERT: BERT whose positions start after the padding id, with other heads.
 local config = require "perilune.config"
+local raise = require "perilune.raise"
 local bert = require "perilune.models.bert"
 
 local roberta = {
@@ -26,6 +27,10 @@ function roberta.config(json)
   local c = bert.config(json)
   c.first_position = config.integer(json, "pad_token_id", 1, 0) + 1
   c.max_tokens = c.max_tokens - c.first_position
+  if c.max_tokens < 1 then
+    raise("format", "load", ("config.json: max_position_embeddings %d leaves no position after pad_token_id %d"):format(
+      c.max_tokens + c.first_position, c.first_position - 1))
+  end
   return c
 end
 
@@ -43,8 +48,9 @@ roberta.heads = {
     local c = net.config
     local h = net:layer_norm(net:activation(dense(net, x, "lm_head.dense"), "gelu"), "lm_head.layer_norm", c.norm_eps)
     local tied = c.tied and not net:has "lm_head.decoder.weight"
+    local own_bias = not tied and net:has "lm_head.decoder.bias" or not net:has "lm_head.bias"
     return net:head(h, "lm_head.decoder", "vocab", { tied = tied and "embeddings.word_embeddings" or nil,
-      bias = net:has "lm_head.bias" and "lm_head.bias" or "lm_head.decoder.bias" })
+      bias = own_bias and "lm_head.decoder.bias" or "lm_head.bias" })
   end,
 }
 

@@ -32,6 +32,7 @@ local function feed_forward(json)
 end
 
 function t5.config(json)
+  config.published(json, { pad_token_id = 0 })
   local activation, gated = feed_forward(json)
   config.only(json, "is_encoder_decoder", true)
   config.only(json, "is_causal", true)
