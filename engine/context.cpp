@@ -6,6 +6,7 @@
 
 #include "engine/cpu_device.h"
 #include "engine/error.h"
+#include "engine/plugin_device.h"
 
 namespace perilune {
 namespace {
@@ -62,7 +63,8 @@ std::shared_ptr<Context> Context::make(const ContextOptions& options) {
   return std::shared_ptr<Context>(new Context(options));
 }
 
-Context::Context(const ContextOptions& options) : warning_sink_(options.on_warning) {
+Context::Context(const ContextOptions& options)
+    : memory_budget_(options.memory_budget), warning_sink_(options.on_warning) {
   const kernels::KernelTable& table = choose_tier(options.cpu_tier);
   pool_ = options.host_parallel.run != nullptr ? std::make_shared<ThreadPool>(options.host_parallel)
                                                : make_pool(options.threads);
@@ -79,27 +81,59 @@ std::shared_ptr<Device> Context::cpu_device() const {
   return cpu_;
 }
 
-std::shared_ptr<Device> Context::device(std::string_view name) const {
-  if (name.empty() || name == "auto" || name == "cpu") return cpu_;
-  const std::string quoted = "\"" + std::string(name) + "\"";
-  const bool cuda = name == "cuda" || (name.starts_with("cuda:") && name.size() > 5 &&
-                                       std::all_of(name.begin() + 5, name.end(),
-                                                   [](char c) { return c >= '0' && c <= '9'; }));
-  if (cuda || name == "emulator") {
-    throw Error(ErrorCode::device, "device",
-                quoted +
-                    " needs the CUDA plug-in libperilune_cuda.so, which this build does not "
-                    "have")
+// Null instead of an error where the device is not `required`.
+std::shared_ptr<Device> Context::plugin_device(const std::string& kind, int index,
+                                               bool required) const {
+  const std::string name = kind == "cuda" ? kind + ":" + std::to_string(index) : kind;
+  const std::lock_guard lock(devices_mutex_);
+  for (const auto& device : opened_) {
+    if (device->name() == name) return device;
+  }
+  std::string why_not;
+  const std::shared_ptr<const Plugin> plugin = Plugin::load(kind, why_not);
+  const int count = plugin == nullptr ? 0 : plugin->device_count(why_not);
+  if (index >= count) {
+    if (!required) return nullptr;
+    if (count > 0) why_not = "there are " + std::to_string(count) + " GPUs, counted from 0";
+    throw Error(ErrorCode::device, "device", "\"" + name + "\" is not here: " + why_not)
         .hint("use device=\"cpu\"");
+  }
+  opened_.push_back(PluginDevice::open(plugin, index, memory_budget_));
+  return opened_.back();
+}
+
+std::shared_ptr<Device> Context::device(std::string_view name) const {
+  if (name.empty() || name == "auto") {
+    const std::lock_guard lock(automatic_mutex_);
+    if (automatic_ == nullptr) automatic_ = plugin_device("cuda", 0, false);
+    if (automatic_ == nullptr) automatic_ = cpu_;
+    return automatic_;
+  }
+  if (name == "cpu") return cpu_;
+  if (name == "emulator") return plugin_device("emulator", 0, true);
+  if (name == "cuda") return plugin_device("cuda", 0, true);
+  if (name.starts_with("cuda:") && name.size() > 5 && name.size() < 9 &&
+      std::all_of(name.begin() + 5, name.end(), [](char c) { return c >= '0' && c <= '9'; })) {
+    return plugin_device("cuda", std::stoi(std::string(name.substr(5))), true);
   }
   const std::vector<std::string> names = {"auto", "cpu", "cuda", "cuda:0", "emulator"};
   const std::string guess = did_you_mean(name, names);
-  throw Error(ErrorCode::option, "device", "there is no device " + quoted)
+  throw Error(ErrorCode::option, "device", "there is no device \"" + std::string(name) + "\"")
       .hint((guess.empty() ? "" : guess + " ") + "devices are " + joined(names));
 }
 
 std::vector<std::shared_ptr<Device>> Context::devices() const {
-  return {cpu_};
+  const std::lock_guard lock(devices_mutex_);
+  std::vector<std::shared_ptr<Device>> all = {cpu_};
+  all.insert(all.end(), opened_.begin(), opened_.end());
+  return all;
+}
+
+std::shared_ptr<Device> Context::shared(const Device& device) const {
+  for (const auto& each : devices()) {
+    if (each.get() == &device) return each;
+  }
+  throw Error(ErrorCode::device, "device", device.name() + " belongs to another engine");
 }
 
 int Context::threads() const {

@@ -38,8 +38,12 @@ class Context : public std::enable_shared_from_this<Context> {
   std::shared_ptr<Device> cpu_device() const;
   /// "auto", "cpu", "cuda", "cuda:0", "emulator". Throws for an unknown name, or saying in one
   /// sentence what was looked for and not found.
+  /// Opened once and kept; memory_budget bounds each device's tensors.
   std::shared_ptr<Device> device(std::string_view name) const;
+  /// The CPU and every other device that was asked for.
   std::vector<std::shared_ptr<Device>> devices() const;
+  /// The handle of one of them. Throws Error(device) for a device of another context.
+  std::shared_ptr<Device> shared(const Device& device) const;
 
   int threads() const;
   /// Changes the number of threads; not while something runs.
@@ -64,6 +68,12 @@ class Context : public std::enable_shared_from_this<Context> {
   std::shared_ptr<CpuDevice> cpu_;
   std::atomic<AxisIdentity> next_identity_{1u << 20};  // above every program's own axis numbers
   std::atomic<bool> interrupted_{false};
+  std::shared_ptr<Device> plugin_device(const std::string& kind, int index, bool required) const;
+
+  std::size_t memory_budget_;
+  mutable std::mutex devices_mutex_, automatic_mutex_;
+  mutable std::vector<std::shared_ptr<Device>> opened_;
+  mutable std::shared_ptr<Device> automatic_;  // what "auto" came to
   mutable std::mutex sink_mutex_;
   std::function<void(std::string_view, std::string_view)> warning_sink_;
 };

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -32,9 +33,15 @@ class Device {
   virtual void release(void* pointer, std::size_t bytes) noexcept = 0;
   virtual void copy_in(void* device, const void* host, std::size_t bytes) = 0;
   virtual void copy_out(void* host, const void* device, std::size_t bytes) = 0;
+  /// Waits for all work. Throws Error(device) for what failed in it.
+  virtual void synchronize() {}
   virtual DeviceMemory memory() const = 0;
   /// "" or why the device cannot be used any more.
   virtual std::string health() const { return ""; }
+  /// Kernels started so far; 0 where they are plain calls.
+  virtual std::uint64_t launches() const { return 0; }
+  /// What the device is, in its maker's words; "" where that says nothing.
+  virtual std::string model() const { return ""; }
 };
 
 }  // namespace perilune

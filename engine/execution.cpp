@@ -161,7 +161,7 @@ Tensor Execution::State::input_tensor(const PlanValue& value) const {
         .operand("given", tensor.describe())
         .operand("expected", value.spec.text());
   }
-  return tensor.with_shape(shape);
+  return tensor.to(plan->options().device).with_shape(shape);
 }
 
 /// Inputs, constants and views; then the operands of every step. `all` false: only what hangs on
@@ -170,7 +170,9 @@ void Execution::State::make_tensors(bool all) {
   const std::vector<PlanValue>& values = plan->values();
   for (std::size_t i = 0; i < values.size(); ++i) {
     if (!values[i].input.empty() && values[i].last_step >= 0) tensors[i] = input_tensor(values[i]);
-    if (all && values[i].constant.defined()) tensors[i] = values[i].constant;
+    if (all && values[i].constant.defined()) {
+      tensors[i] = values[i].constant.on(*plan->options().device);
+    }
   }
   const std::vector<PlanStep>& steps = plan->steps();
   for (std::size_t s = 0; s < steps.size(); ++s) {

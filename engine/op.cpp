@@ -1,5 +1,7 @@
 #include "engine/op.h"
 
+#include <algorithm>
+
 namespace perilune {
 
 const RaggedRows& AxisRows::rows(AxisIdentity identity) const {
@@ -50,9 +52,30 @@ const std::vector<kernels::KvRow>& KvRowCache::get(const PassBinding& binding, c
       return entry->rows;
     }
   }
-  entries_.push_back(std::make_unique<Entry>(
-      Entry{slot.group, kind, writing, identity, binding.kv_rows(slot, kind, writing, identity)}));
+  entries_.push_back(
+      std::make_unique<Entry>(Entry{slot.group, kind, writing, identity,
+                                    binding.kv_rows(slot, kind, writing, identity), nullptr}));
   return entries_.back()->rows;
+}
+
+const void* KvRowCache::device_rows(const OpRun& run, const kernels::KvLayout& layout,
+                                    const std::vector<kernels::KvRow>& rows) {
+  const kernels::KernelTable& kernels = run.kernels();
+  if (kernels.kv_rows_bytes == nullptr) return nullptr;
+  const auto entry = std::find_if(entries_.begin(), entries_.end(),
+                                  [&](const auto& each) { return &each->rows == &rows; });
+  if (entry == entries_.end()) throw Error(ErrorCode::internal, "attention", "rows of another run");
+  std::unique_ptr<Storage>& staged = (*entry)->staged;
+  if (staged == nullptr) {
+    const auto count = static_cast<std::int64_t>(rows.size());
+    std::vector<std::byte> host(kernels.kv_rows_bytes(layout, rows.data(), count));
+    auto made = std::make_unique<Storage>(run.context.shared_from_this(),
+                                          run.context.shared(run.device), host.size());
+    kernels.kv_rows_stage(layout, rows.data(), count, host.data(), made->data());
+    run.device.copy_in(made->data(), host.data(), host.size());
+    staged = std::move(made);
+  }
+  return staged->data();
 }
 
 const PassBinding& OpRun::bound(std::string_view op) const {
@@ -89,6 +112,18 @@ const void* contiguous_input(const OpRun& run, const Tensor& tensor, ScratchCurs
     arguments.out.strides[i] = packed[static_cast<std::size_t>(i)];
   }
   run.kernels().copy(run.launch, arguments);
+  return copy;
+}
+
+std::size_t lend_scratch(const OpRun& run, std::size_t bytes) {
+  return run.device.host_visible() ? 0 : ScratchCursor::align(bytes);
+}
+
+const void* lend_bytes(const OpRun& run, const void* host, std::size_t bytes,
+                       ScratchCursor& scratch) {
+  if (run.device.host_visible()) return host;
+  std::byte* copy = scratch.take<std::byte>(static_cast<std::int64_t>(bytes));
+  run.device.copy_in(copy, host, bytes);
   return copy;
 }
 

@@ -37,11 +37,17 @@ class AxisRows {
   std::vector<std::pair<AxisIdentity, RaggedRows>> table_;
 };
 
+struct OpRun;
+
 /// Kernel rows of one run, made once for all layers of a page group.
 class KvRowCache {
  public:
   const std::vector<kernels::KvRow>& get(const PassBinding& binding, const KvSlot& slot,
                                          KvKind kind, bool writing, AxisIdentity identity);
+  /// What a kernel's device_rows takes for rows that get() gave: made once, null where the device
+  /// reads host memory.
+  const void* device_rows(const OpRun& run, const kernels::KvLayout& layout,
+                          const std::vector<kernels::KvRow>& rows);
   void clear() { entries_.clear(); }
 
  private:
@@ -51,6 +57,7 @@ class KvRowCache {
     bool writing;
     AxisIdentity identity;
     std::vector<kernels::KvRow> rows;
+    std::unique_ptr<Storage> staged;
   };
   std::vector<std::unique_ptr<Entry>> entries_;
 };
@@ -67,7 +74,7 @@ struct OpRun {
   kernels::MathMode math = kernels::MathMode::f32;
   DType cache_dtype = DType::f32;  // what keys and values are rounded to without a cache
   const AxisRows* axes = nullptr;
-  KvRowCache* kv_cache = nullptr;
+  KvRowCache* kv_cache = nullptr;  // never null for an op that runs
 
   /// The binding; throws Error(state) naming the op when there is none.
   const PassBinding& bound(std::string_view op) const;
@@ -134,6 +141,23 @@ class ScratchCursor {
 std::size_t contiguous_scratch(const Tensor& tensor);
 /// The tensor's elements row-major: its own memory, or a copy in scratch.
 const void* contiguous_input(const OpRun& run, const Tensor& tensor, ScratchCursor& scratch);
+
+/// Scratch that lend takes on the run's device.
+std::size_t lend_scratch(const OpRun& run, std::size_t bytes);
+/// Host bytes where the device's kernels can read them: themselves, or a copy in scratch.
+const void* lend_bytes(const OpRun& run, const void* host, std::size_t bytes,
+                       ScratchCursor& scratch);
+template <typename T>
+const T* lend(const OpRun& run, const std::vector<T>& values, ScratchCursor& scratch) {
+  return static_cast<const T*>(lend_bytes(run, values.data(), values.size() * sizeof(T), scratch));
+}
+/// All elements of a contiguous tensor, or of scratch, as the host reads them.
+template <typename T>
+std::vector<T> host_copy(const OpRun& run, const void* device, std::int64_t count) {
+  std::vector<T> values(static_cast<std::size_t>(count));
+  run.device.copy_out(values.data(), device, values.size() * sizeof(T));
+  return values;
+}
 
 /// A tensor as rows of `width` (the product of its last `trailing` axes) one stride apart; null
 /// data pointer does not occur. False when the memory does not allow it.

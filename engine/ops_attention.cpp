@@ -43,13 +43,30 @@ kernels::KvLayout layout_of(const OpRun& run, const KvSlot& slot) {
   return run.binding->cache_layout()->groups()[static_cast<std::size_t>(slot.group)].layout;
 }
 
-std::vector<kernels::KvRow> cached_rows(const OpRun& run, std::string_view op, const KvSlot& slot,
-                                        KvKind kind, bool writing, const Axis& axis) {
-  const AxisIdentity identity = run.rows(op, axis).identity;
-  if (run.kv_cache != nullptr) {
-    return run.kv_cache->get(*run.binding, slot, kind, writing, identity);
-  }
-  return run.binding->kv_rows(slot, kind, writing, identity);
+const std::vector<kernels::KvRow>& cached_rows(const OpRun& run, std::string_view op,
+                                               const KvSlot& slot, KvKind kind, bool writing,
+                                               const Axis& axis) {
+  return run.kv_cache->get(*run.binding, slot, kind, writing, run.rows(op, axis).identity);
+}
+
+/// Rows that no cache keeps, as the device's kernels take them.
+std::size_t staged_scratch(const OpRun& run, const kernels::KvLayout& layout,
+                           const std::vector<kernels::KvRow>& rows) {
+  const auto bytes = run.kernels().kv_rows_bytes;
+  if (bytes == nullptr) return 0;
+  return ScratchCursor::align(bytes(layout, rows.data(), static_cast<std::int64_t>(rows.size())));
+}
+
+const void* stage_rows(const OpRun& run, const kernels::KvLayout& layout,
+                       const std::vector<kernels::KvRow>& rows, ScratchCursor& scratch) {
+  const kernels::KernelTable& kernels = run.kernels();
+  if (kernels.kv_rows_bytes == nullptr) return nullptr;
+  const auto count = static_cast<std::int64_t>(rows.size());
+  std::vector<std::byte> host(kernels.kv_rows_bytes(layout, rows.data(), count));
+  std::byte* device = scratch.take<std::byte>(static_cast<std::int64_t>(host.size()));
+  kernels.kv_rows_stage(layout, rows.data(), count, host.data(), device);
+  run.device.copy_in(device, host.data(), host.size());
+  return device;
 }
 
 // ---------------------------------------------------------------- relative bias
@@ -69,14 +86,17 @@ BiasRange bias_range(const AttentionSetting& setting, const std::vector<kernels:
   return {first, last - first + 1};
 }
 
-void fill_bias(const RelativeBias& bias, std::int64_t heads, const BiasRange& range, float* table) {
+std::vector<float> bias_table(const RelativeBias& bias, std::int64_t heads,
+                              const BiasRange& range) {
   const float* weight = bias.weight.as<float>();
+  std::vector<float> table(static_cast<std::size_t>(heads * range.count));
   for (std::int64_t j = 0; j < range.count; ++j) {
     const std::int64_t bucket = relative_bucket(bias, range.first + j);
     for (std::int64_t h = 0; h < heads; ++h) {
-      table[h * range.count + j] = weight[bucket * heads + h];
+      table[static_cast<std::size_t>(h * range.count + j)] = weight[bucket * heads + h];
     }
   }
+  return table;
 }
 
 // ---------------------------------------------------------------- one run
@@ -84,12 +104,17 @@ void fill_bias(const RelativeBias& bias, std::int64_t heads, const BiasRange& ra
 /// Everything a kernel needs, laid out in scratch; the same for asking sizes and for running.
 struct Prepared {
   kernels::AttentionArguments arguments{};
-  std::vector<kernels::KvRow> rows;        // as attention reads them
+  std::vector<kernels::KvRow> own_rows;    // uncached: as attention reads them
   std::vector<kernels::KvRow> write_rows;  // uncached: packing k and v
+  const std::vector<kernels::KvRow>* rows = &own_rows;
   std::vector<void*> pages;
   std::byte* page_data = nullptr;
-  float* bias = nullptr;
+  std::vector<float> bias;
   BiasRange range;
+
+  Prepared() = default;
+  Prepared(const Prepared&) = delete;  // `rows` may point into it
+  Prepared& operator=(const Prepared&) = delete;
 };
 
 // Without a cache keys and values go into pages of one block each, rounded as a cache would.
@@ -127,13 +152,13 @@ void prepare_uncached(const OpRun& run, const AttentionSetting& setting, Scratch
         own ? 0 : run.binding->batch().facts()[static_cast<std::size_t>(r)].first_position;
     const auto row = static_cast<std::size_t>(r);
     prepared.write_rows.push_back({pages, k.starts[row], k.length(r), 0, k.length(r)});
-    prepared.rows.push_back({pages, q.starts[row], q.length(r), base, k.length(r)});
+    prepared.own_rows.push_back({pages, q.starts[row], q.length(r), base, k.length(r)});
     page += blocks(k.length(r));
   }
 }
 
-Prepared prepare(const OpRun& run, const AttentionSetting& setting, ScratchCursor& scratch) {
-  Prepared prepared;
+void prepare(const OpRun& run, const AttentionSetting& setting, ScratchCursor& scratch,
+             Prepared& prepared) {
   const Shape& q = run.inputs[0].shape();
   kernels::AttentionArguments& arguments = prepared.arguments;
   if (setting.cached) {
@@ -147,25 +172,20 @@ Prepared prepare(const OpRun& run, const AttentionSetting& setting, ScratchCurso
           .operand("k", "[kv_head=" + std::to_string(kept.kv_heads) +
                             ", head_dim=" + std::to_string(kept.head_dim) + "]");
     }
-    prepared.rows = cached_rows(run, "attention", slot, setting.kind, false, q.axis(0));
+    prepared.rows = &cached_rows(run, "attention", slot, setting.kind, false, q.axis(0));
   } else {
     prepare_uncached(run, setting, scratch, prepared);
   }
-  arguments.rows = prepared.rows.data();
-  arguments.row_count = static_cast<std::int64_t>(prepared.rows.size());
+  arguments.rows = prepared.rows->data();
+  arguments.row_count = static_cast<std::int64_t>(prepared.rows->size());
   arguments.heads = q.size(1);
   arguments.mask = setting.mask;
   arguments.window = setting.window;
   arguments.scale = static_cast<float>(setting.scale);
   arguments.softcap = static_cast<float>(setting.softcap);
-  prepared.range = bias_range(setting, prepared.rows);
-  if (setting.bias != nullptr) {
-    prepared.bias = scratch.take<float>(arguments.heads * prepared.range.count);
-    arguments.relative_bias = prepared.bias;
-    arguments.relative_first = prepared.range.first;
-    arguments.relative_count = prepared.range.count;
-  }
-  return prepared;
+  prepared.range = bias_range(setting, *prepared.rows);
+  arguments.relative_first = prepared.range.first;
+  arguments.relative_count = prepared.range.count;
 }
 
 std::size_t attention_scratch(const OpRun& run, const AttentionSetting& setting) {
@@ -173,36 +193,55 @@ std::size_t attention_scratch(const OpRun& run, const AttentionSetting& setting)
   for (std::size_t i = 0; i < (setting.cached ? 1u : 3u); ++i) {
     scratch.take<std::byte>(static_cast<std::int64_t>(contiguous_scratch(run.inputs[i])));
   }
-  Prepared prepared = prepare(run, setting, scratch);
-  return scratch.used() +
-         run.kernels().attention_scratch(prepared.arguments, run.launch.parallel.threads);
+  Prepared prepared;
+  prepare(run, setting, scratch, prepared);
+  std::size_t bytes = scratch.used();
+  if (!setting.cached) {
+    const kernels::KvLayout& layout = prepared.arguments.layout;
+    bytes += staged_scratch(run, layout, prepared.own_rows) +
+             staged_scratch(run, layout, prepared.write_rows);
+  }
+  if (setting.bias != nullptr) {
+    const auto entries = static_cast<std::size_t>(prepared.arguments.heads * prepared.range.count);
+    bytes += lend_scratch(run, entries * sizeof(float));
+  }
+  return bytes + run.kernels().attention_scratch(prepared.arguments, run.launch.parallel.threads);
 }
 
-void write_uncached(const OpRun& run, const Prepared& prepared, const float* k, const float* v) {
+void write_uncached(const OpRun& run, const Prepared& prepared, const float* k, const float* v,
+                    ScratchCursor& scratch) {
   kernels::KvWriteArguments write{};
   write.layout = prepared.arguments.layout;
   write.k = k;
   write.v = v;
   write.rows = prepared.write_rows.data();
   write.row_count = static_cast<std::int64_t>(prepared.write_rows.size());
+  write.device_rows = stage_rows(run, write.layout, prepared.write_rows, scratch);
   run.kernels().kv_write(run.launch, write);
 }
 
-/// Packs k and v, fills the bias and gives arguments ready to run; `launch` gets the scratch left.
-Prepared ready(const OpRun& run, const AttentionSetting& setting, kernels::Launch& launch) {
+/// Packs k and v, fills the bias and makes arguments ready to run; `launch` gets the scratch left.
+void make_ready(const OpRun& run, const AttentionSetting& setting, kernels::Launch& launch,
+                Prepared& prepared) {
   ScratchCursor scratch(run.launch.scratch);
   const float* inputs[3] = {};
   for (std::size_t i = 0; i < (setting.cached ? 1u : 3u); ++i) {
     inputs[i] = static_cast<const float*>(contiguous_input(run, run.inputs[i], scratch));
   }
-  Prepared prepared = prepare(run, setting, scratch);
-  if (!setting.cached) write_uncached(run, prepared, inputs[1], inputs[2]);
-  if (setting.bias != nullptr) {
-    fill_bias(*setting.bias, prepared.arguments.heads, prepared.range, prepared.bias);
+  prepare(run, setting, scratch, prepared);
+  kernels::AttentionArguments& arguments = prepared.arguments;
+  if (setting.cached) {
+    arguments.device_rows = run.kv_cache->device_rows(run, arguments.layout, *prepared.rows);
+  } else {
+    write_uncached(run, prepared, inputs[1], inputs[2], scratch);
+    arguments.device_rows = stage_rows(run, arguments.layout, prepared.own_rows, scratch);
   }
-  prepared.arguments.q = inputs[0];
+  if (setting.bias != nullptr) {
+    prepared.bias = bias_table(*setting.bias, arguments.heads, prepared.range);
+    arguments.relative_bias = lend(run, prepared.bias, scratch);
+  }
+  arguments.q = inputs[0];
   launch.scratch = scratch.rest();
-  return prepared;
 }
 
 void check_attention(const AttentionSetting& setting, std::span<const TensorSpec> inputs) {
@@ -274,7 +313,7 @@ std::size_t KvWriteOp::scratch_bytes(const OpRun& run) const {
 void KvWriteOp::run(OpRun& run) const {
   const Tensor& k = run.inputs[0];
   const KvSlot slot = find_slot(run, "cached", path_, kind_);
-  const std::vector<kernels::KvRow> rows =
+  const std::vector<kernels::KvRow>& rows =
       cached_rows(run, "cached", slot, kind_, true, k.shape().axis(0));
   if (k.elements() == 0) return;
   ScratchCursor scratch(run.launch.scratch);
@@ -285,6 +324,7 @@ void KvWriteOp::run(OpRun& run) const {
   arguments.rows = rows.data();
   arguments.row_count = static_cast<std::int64_t>(rows.size());
   arguments.page_offset = slot.page_offset;
+  arguments.device_rows = run.kv_cache->device_rows(run, arguments.layout, rows);
   if (rope_) {
     arguments.cosine = run.inputs[2].as<float>();
     arguments.sine = run.inputs[3].as<float>();
@@ -313,7 +353,8 @@ std::size_t AttentionOp::scratch_bytes(const OpRun& run) const {
 void AttentionOp::run(OpRun& run) const {
   if (run.outputs[0].elements() == 0) return;
   kernels::Launch launch = run.launch;
-  Prepared prepared = ready(run, setting_, launch);
+  Prepared prepared;
+  make_ready(run, setting_, launch, prepared);
   prepared.arguments.out = run.outputs[0].as<float>();
   run.kernels().attention(launch, prepared.arguments);
 }
@@ -357,7 +398,8 @@ std::size_t AttentionWeightsOp::scratch_bytes(const OpRun& run) const {
 void AttentionWeightsOp::run(OpRun& run) const {
   if (run.outputs[0].elements() == 0) return;
   kernels::Launch launch = run.launch;
-  Prepared prepared = ready(run, setting_, launch);
+  Prepared prepared;
+  make_ready(run, setting_, launch, prepared);
   kernels::AttentionWeightsArguments arguments{prepared.arguments, run.outputs[0].as<float>(),
                                                run.outputs[0].shape().size(2)};
   run.kernels().attention_weights(launch, arguments);

@@ -257,7 +257,8 @@ std::vector<TensorSpec> ActivationOp::infer(std::span<const TensorSpec> inputs) 
 }
 
 std::size_t ActivationOp::scratch_bytes(const OpRun& run) const {
-  return contiguous_scratch(run.inputs[0]) + ScratchCursor::align(run.inputs[0].bytes());
+  return contiguous_scratch(run.inputs[0]) + ScratchCursor::align(run.inputs[0].bytes()) +
+         lend_scratch(run, sizeof(float));
 }
 
 // Through the gated kernel with ones: x * 1 is exact, and only so are the bits those of the fused
@@ -268,7 +269,13 @@ void ActivationOp::run(OpRun& run) const {
   ScratchCursor scratch(run.launch.scratch);
   const auto* x = static_cast<const float*>(contiguous_input(run, run.inputs[0], scratch));
   float* ones = scratch.take<float>(count);
-  for (std::int64_t i = 0; i < count; ++i) ones[i] = 1.0f;
+  const std::vector<float> one = {1.0f};
+  kernels::CopyArguments fill{};
+  fill.rank = 1;
+  fill.sizes[0] = count;
+  fill.out = {ones, DType::f32, {1}};
+  fill.x = {const_cast<float*>(lend(run, one, scratch)), DType::f32, {0}};
+  run.kernels().copy(run.launch, fill);
   run.kernels().gated(run.launch, {run.outputs[0].as<float>(), x, ones, count, activation_});
 }
 

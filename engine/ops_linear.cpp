@@ -75,8 +75,8 @@ kernels::LinearArguments LinearOp::arguments(const OpRun& run,
   for (std::size_t i = 0; i < parts_.size(); ++i) {
     const LinearPart& part = parts_[i];
     segments[i] = {part.weight->packed(run.device, run.math),
-                   part.bias.defined() ? part.bias.as<float>() : nullptr, part.activation,
-                   run.outputs[i].as<float>(), part.weight->outputs()};
+                   part.bias.defined() ? part.bias.on(run.device).as<float>() : nullptr,
+                   part.activation, run.outputs[i].as<float>(), part.weight->outputs()};
   }
   const Tensor& x = run.inputs[0];
   const std::int64_t inputs = parts_[0].weight->inputs();
@@ -180,16 +180,20 @@ void EmbeddingOp::run(OpRun& run) const {
   ScratchCursor scratch(run.launch.scratch);
   const void* source = contiguous_input(run, ids, scratch);
   const auto* narrow = static_cast<const std::int32_t*>(source);
+  std::vector<std::int32_t> copy;
   if (ids.dtype() == DType::i64) {
-    const auto* wide = static_cast<const std::int64_t*>(source);
-    std::int32_t* copy = scratch.take<std::int32_t>(count);
-    for (std::int64_t i = 0; i < count; ++i) {
-      check(run, i, wide[i]);
-      copy[i] = static_cast<std::int32_t>(wide[i]);
+    for (const std::int64_t id : host_copy<std::int64_t>(run, source, count)) {
+      check(run, static_cast<std::int64_t>(copy.size()), id);
+      copy.push_back(static_cast<std::int32_t>(id));
     }
-    narrow = copy;
+    narrow = lend(run, copy, scratch);
   } else {
-    for (std::int64_t i = 0; i < count; ++i) check(run, i, narrow[i]);
+    const auto* readable = narrow;
+    if (!run.device.host_visible()) {
+      copy = host_copy<std::int32_t>(run, source, count);
+      readable = copy.data();
+    }
+    for (std::int64_t i = 0; i < count; ++i) check(run, i, readable[i]);
   }
   run.kernels().embedding(run.launch,
                           {run.outputs[0].as<float>(), narrow, count, offset_,

@@ -21,7 +21,11 @@ std::vector<TensorSpec> RopeTableOp::infer(std::span<const TensorSpec> inputs) c
 }
 
 std::size_t RopeTableOp::scratch_bytes(const OpRun& run) const {
-  return contiguous_scratch(run.inputs[0]);
+  const auto rows = static_cast<std::size_t>(run.inputs[0].elements());
+  const auto pairs = static_cast<std::size_t>(options_->dims / 2);
+  const std::size_t variants = options_->depends_on_length() ? rows : 1;
+  return contiguous_scratch(run.inputs[0]) + lend_scratch(run, variants * pairs * sizeof(float)) +
+         lend_scratch(run, rows * sizeof(std::int32_t));
 }
 
 // Lengths within the original maximum share one row of frequencies; longrope has only one more.
@@ -43,7 +47,6 @@ void RopeTableOp::run(OpRun& run) const {
   arguments.positions = static_cast<const std::int32_t*>(contiguous_input(run, positions, scratch));
   arguments.pairs = options_->dims / 2;
   arguments.attention_scale = scale_;
-  arguments.inverse_frequencies = frequencies_.data();
   std::vector<float> variants;
   std::vector<std::int32_t> chosen;
   if (options_->depends_on_length()) {
@@ -58,8 +61,10 @@ void RopeTableOp::run(OpRun& run) const {
       const std::vector<float> row = rope_frequencies(*options_, canonical);
       variants.insert(variants.end(), row.begin(), row.end());
     }
-    arguments.inverse_frequencies = variants.data();
-    arguments.frequency_row = chosen.data();
+    arguments.inverse_frequencies = lend(run, variants, scratch);
+    arguments.frequency_row = lend(run, chosen, scratch);
+  } else {
+    arguments.inverse_frequencies = lend(run, frequencies_, scratch);
   }
   run.kernels().rope_table(run.launch, arguments);
 }

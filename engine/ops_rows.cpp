@@ -45,8 +45,8 @@ void WantedRowsOp::run(OpRun& run) const {
   ScratchCursor scratch(run.launch.scratch);
   const void* x = contiguous_input(run, run.inputs[0], scratch);
   const std::vector<std::int64_t>& wanted = run.bound(name()).wanted();
-  gather(run, run.inputs[0], x, wanted.data(), static_cast<std::int64_t>(wanted.size()),
-         run.outputs[0].data());
+  gather(run, run.inputs[0], x, lend(run, wanted, scratch),
+         static_cast<std::int64_t>(wanted.size()), run.outputs[0].data());
 }
 
 Value wanted_rows(const std::shared_ptr<Pass>& pass, const Value& x, const std::string& where) {
@@ -62,8 +62,8 @@ std::vector<TensorSpec> SelectTokenOp::infer(std::span<const TensorSpec> inputs)
 }
 
 std::size_t SelectTokenOp::scratch_bytes(const OpRun& run) const {
-  return contiguous_scratch(run.inputs[0]) +
-         ScratchCursor::align(static_cast<std::size_t>(run.outputs[0].shape().size(0)) * 8);
+  const auto rows = static_cast<std::size_t>(run.outputs[0].shape().size(0));
+  return contiguous_scratch(run.inputs[0]) + lend_scratch(run, rows * sizeof(std::int64_t));
 }
 
 std::int64_t SelectTokenOp::offset(const OpRun& run, const RaggedRows& rows,
@@ -89,14 +89,14 @@ void SelectTokenOp::run(OpRun& run) const {
   const RaggedRows& rows = run.rows(name(), x.shape().axis(0));
   ScratchCursor scratch(run.launch.scratch);
   const void* data = contiguous_input(run, x, scratch);
-  std::int64_t* indices = scratch.take<std::int64_t>(rows.rows());
+  std::vector<std::int64_t> indices(static_cast<std::size_t>(rows.rows()));
   for (std::int64_t r = 0; r < rows.rows(); ++r) {
     if (rows.length(r) == 0) {
       throw Error(ErrorCode::shape, "select", "row " + std::to_string(r + 1) + " has no tokens");
     }
-    indices[r] = offset(run, rows, r);
+    indices[static_cast<std::size_t>(r)] = offset(run, rows, r);
   }
-  gather(run, x, data, indices, rows.rows(), run.outputs[0].data());
+  gather(run, x, data, lend(run, indices, scratch), rows.rows(), run.outputs[0].data());
 }
 
 std::vector<TensorSpec> MeanTokensOp::infer(std::span<const TensorSpec> inputs) const {
@@ -133,10 +133,13 @@ std::vector<TensorSpec> RowPositionsOp::infer(std::span<const TensorSpec> inputs
 void RowPositionsOp::run(OpRun& run) const {
   if (run.outputs[0].elements() == 0) return;
   const RaggedRows& rows = run.rows(name(), run.inputs[0].shape().axis(0));
-  auto* out = run.outputs[0].as<std::int32_t>();
+  std::vector<std::int32_t> positions;
   for (std::int64_t r = 0; r < rows.rows(); ++r) {
-    for (std::int64_t i = 0; i < rows.length(r); ++i) *out++ = static_cast<std::int32_t>(i);
+    for (std::int64_t i = 0; i < rows.length(r); ++i) {
+      positions.push_back(static_cast<std::int32_t>(i));
+    }
   }
+  run.device.copy_in(run.outputs[0].data(), positions.data(), run.outputs[0].bytes());
 }
 
 // ---------------------------------------------------------------- gather
@@ -154,7 +157,7 @@ std::vector<TensorSpec> GatherOp::infer(std::span<const TensorSpec> inputs) cons
 
 std::size_t GatherOp::scratch_bytes(const OpRun& run) const {
   return contiguous_scratch(run.inputs[0]) + contiguous_scratch(run.inputs[1]) +
-         ScratchCursor::align(static_cast<std::size_t>(run.inputs[1].elements()) * 8);
+         lend_scratch(run, static_cast<std::size_t>(run.inputs[1].elements()) * 8);
 }
 
 void GatherOp::run(OpRun& run) const {
@@ -164,11 +167,15 @@ void GatherOp::run(OpRun& run) const {
   ScratchCursor scratch(run.launch.scratch);
   const void* data = contiguous_input(run, x, scratch);
   const void* given = contiguous_input(run, run.inputs[1], scratch);
-  std::int64_t* indices = scratch.take<std::int64_t>(count);
+  std::vector<std::int64_t> indices;
+  if (run.inputs[1].dtype() == DType::i64) {
+    indices = host_copy<std::int64_t>(run, given, count);
+  } else {
+    const std::vector<std::int32_t> narrow = host_copy<std::int32_t>(run, given, count);
+    indices.assign(narrow.begin(), narrow.end());
+  }
   const Axis& axis = x.shape().axis(0);
-  for (std::int64_t i = 0; i < count; ++i) {
-    indices[i] = run.inputs[1].dtype() == DType::i64 ? static_cast<const std::int64_t*>(given)[i]
-                                                     : static_cast<const std::int32_t*>(given)[i];
+  for (std::size_t i = 0; i < indices.size(); ++i) {
     if (indices[i] >= 0 && indices[i] < axis.size) continue;
     const std::int64_t shown = indices[i] + (id_axis_ ? 0 : 1);
     throw Error(ErrorCode::argument, "gather",
@@ -176,7 +183,7 @@ void GatherOp::run(OpRun& run) const {
                     ") is out of range")
         .operand("x", x.describe());
   }
-  gather(run, x, data, indices, count, run.outputs[0].data());
+  gather(run, x, data, lend(run, indices, scratch), count, run.outputs[0].data());
 }
 
 }  // namespace perilune

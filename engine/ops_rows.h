@@ -14,7 +14,8 @@ class WantedRowsOp final : public Op {
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override;
   void run(OpRun& run) const override;
   std::size_t scratch_bytes(const OpRun& run) const override {
-    return contiguous_scratch(run.inputs[0]);
+    const auto rows = static_cast<std::size_t>(run.outputs[0].shape().size(0));
+    return contiguous_scratch(run.inputs[0]) + lend_scratch(run, rows * sizeof(std::int64_t));
   }
 
  private:

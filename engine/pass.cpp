@@ -216,8 +216,17 @@ std::vector<Tensor> execute_op(const std::shared_ptr<Context>& context, const Op
                                            : Tensor::make(context, spec.dtype,
                                                           axes.resolve(spec.shape, false), device));
   }
-  OpRun run{*context,        *device,      device->launch(),    inputs, results,
-            setting.binding, setting.math, setting.cache_dtype, &axes,  setting.kv_cache};
+  KvRowCache own_rows;
+  OpRun run{*context,
+            *device,
+            device->launch(),
+            inputs,
+            results,
+            setting.binding,
+            setting.math,
+            setting.cache_dtype,
+            &axes,
+            setting.kv_cache != nullptr ? setting.kv_cache : &own_rows};
   std::unique_ptr<Storage> scratch;
   if (const std::size_t bytes = op.scratch_bytes(run); bytes > 0) {
     scratch = std::make_unique<Storage>(context, device, bytes);
@@ -275,7 +284,7 @@ Value EagerPass::mark(const std::string& path, Value value) {
             .operand("returned", changed.spec().text())
             .where(script_place);
       }
-      value.tensor = changed;
+      value.tensor = changed.to(value.tensor.storage()->device());
     }
   }
   if (options_.keep.count(path) != 0) kept_.emplace_back(path, value.tensor);
@@ -302,6 +311,7 @@ Value EagerPass::input(const std::string& name) {
     throw Error(ErrorCode::argument, "input", "this pass has no input \"" + name + "\"")
         .where(script_place);
   }
+  if (options_.device != nullptr) tensor = tensor.to(options_.device);
   Value value = Value::of(std::move(tensor));
   value.pass = shared_from_this();
   return value;

@@ -98,7 +98,8 @@ using Hook = std::function<Tensor(const std::string& path, const Tensor& value)>
 struct EagerOptions {
   kernels::MathMode math = kernels::MathMode::f32;
   DType cache_dtype = DType::f32;
-  Hook hook;                   // null: none
+  std::shared_ptr<Device> device;  // null: the CPU
+  Hook hook;                       // null: none
   std::set<std::string> keep;  // marks to keep for kept(); lazy ones are computed only when here
 };
 

@@ -69,7 +69,7 @@ struct SamplingState {
   std::int64_t position = 0;               // of the token to choose, in the sequence
   std::uint64_t output_index = 0;          // which of n outputs
   std::span<const std::int32_t> stop_ids;  // banned while fewer than min_new_tokens are there
-  std::span<const std::int32_t> source;    // an encoder-decoder's input
+  std::span<const std::int32_t> source;    // an encoder-decoder's input, else the prompt
   std::int64_t max_new_tokens = 0;         // 0: no limit
   std::int64_t reachable = 0;  // ids >= this are masked out (padding rows of the vocabulary)
 };

@@ -369,13 +369,13 @@ bool Scheduler::State::nothing_planned(const StepPlan& plan) {
 
 /// Asks the policy and fills `work`. False when there is nothing to run.
 bool Scheduler::State::plan_step(double budget_ms) {
-  end_stuck();
-  sweep();
-  if (live.empty()) {
-    result.idle = true;
-    return false;
-  }
   for (;;) {
+    end_stuck();  // again when a preemption has left one holder alone
+    sweep();
+    if (live.empty()) {
+      result.idle = true;
+      return false;
+    }
     const Room room = make_room(budget_ms);
     const StepPlan plan = ask(room);
     check(plan, room);

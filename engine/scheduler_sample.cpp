@@ -107,7 +107,7 @@ void Scheduler::State::complete(ScheduledGroup& group) {
 
   Tensor logits;
   if (group.kind == PassKind::generate && !binding.wanted().empty()) {
-    logits = execution.output("logits");
+    logits = execution.output("logits").to(context->cpu_device());
   }
   const bool gathered =
       logits.defined() && logits.shape().axis(0).identity == binding.wanted_identity();
@@ -241,6 +241,7 @@ SamplingState Scheduler::State::sampling_state(const Request& request, std::size
   state.stop_ids = request.options.stop_ids;
   state.max_new_tokens = request.options.max_new_tokens;
   state.reachable = request.reachable;
+  state.source = state.ids.first(static_cast<std::size_t>(request.prompt_tokens));
   if (request.source) state.source = request.source_ids;
   return state;
 }
@@ -345,7 +346,8 @@ void Scheduler::State::collect(const ScheduledRow& row, std::size_t index,
   const RequestPointer request = row.request;
   for (const std::string& name : execution.output_names()) {
     request->forward_outputs.emplace_back(
-        name, row_of(execution.output(name), index, binding, *request->forward_input));
+        name, row_of(execution.output(name).to(context->cpu_device()), index, binding,
+                     *request->forward_input));
   }
   finish(request, FinishReason::stop);
 }

@@ -87,7 +87,19 @@ Storage::~Storage() {
   free_now();
 }
 
+std::shared_ptr<Storage> Storage::mirror(const Device& device) {
+  const std::lock_guard lock(mirrors_mutex_);
+  for (const auto& mirror : mirrors_) {
+    if (mirror->device().get() == &device) return mirror;
+  }
+  auto mirror = std::make_shared<Storage>(context_, context_->shared(device), bytes_);
+  mirror->device_->copy_in(mirror->data_, data_, bytes_);
+  mirrors_.push_back(mirror);
+  return mirror;
+}
+
 void Storage::free_now() {
+  mirrors_.clear();
   if (!borrowed_ && data_ != nullptr) device_->release(data_, bytes_);
   data_ = nullptr;
   owner_.reset();
@@ -252,6 +264,15 @@ Tensor Tensor::to(const std::shared_ptr<Device>& target) const {
     target->copy_in(out.data(), bounce.data(), size);
   }
   return out;
+}
+
+Tensor Tensor::on(const Device& target) const {
+  if (!defined() || &target == &device() || (target.host_visible() && device().host_visible())) {
+    return *this;
+  }
+  Tensor tensor = *this;
+  tensor.storage_ = storage_->mirror(target);
+  return tensor;
 }
 
 std::vector<float> Tensor::to_floats() const {

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstring>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <vector>
@@ -33,6 +34,9 @@ class Storage {
   const std::shared_ptr<Device>& device() const { return device_; }
   /// Gives the bytes back now (Lua's t:free()); later use is Error(state).
   void free_now();
+  /// The same bytes on another device, copied at the first call and kept as long as this storage:
+  /// for values that do not change (weights of norms, biases, constants).
+  std::shared_ptr<Storage> mirror(const Device& device);
   bool freed() const { return data_ == nullptr && bytes_ != 0; }
 
  private:
@@ -42,6 +46,8 @@ class Storage {
   std::size_t bytes_ = 0;
   std::shared_ptr<void> owner_;
   bool borrowed_ = false;
+  std::mutex mirrors_mutex_;
+  std::vector<std::shared_ptr<Storage>> mirrors_;
 };
 
 class Tensor {
@@ -100,6 +106,8 @@ class Tensor {
   /// Converted copy, or this tensor when nothing changes.
   Tensor to(DType dtype) const;
   Tensor to(const std::shared_ptr<Device>& device) const;
+  /// This tensor, or its mirror on a device that cannot read it; for values that do not change.
+  Tensor on(const Device& device) const;
 
   /// All elements in row-major order, on the CPU (converted where needed).
   std::vector<float> to_floats() const;

@@ -141,13 +141,6 @@ Tensor staged_tensor(const std::shared_ptr<Context>& context, const StoredView& 
   return Tensor(std::move(storage), view.dtype, Shape(std::move(axes)), strides, 0);
 }
 
-std::shared_ptr<Device> shared_device(const Context& context, const Device& device) {
-  for (const auto& each : context.devices()) {
-    if (each.get() == &device) return each;
-  }
-  throw Error(ErrorCode::device, "load", "device " + device.name() + " belongs to another engine");
-}
-
 }  // namespace
 
 Tensor read_view(const std::shared_ptr<Context>& context, const StoredView& view,
@@ -196,7 +189,7 @@ std::string Weight::describe() const {
 
 Weight::Packed Weight::pack(Device& device, kernels::MathMode math) const {
   const kernels::KernelTable& table = device.kernels();
-  const std::shared_ptr<Device> target = shared_device(*context_, device);
+  const std::shared_ptr<Device> target = context_->shared(device);
   const Staged staged = stage(context_, view_);
   Tensor rows = staged_tensor(context_, view_, staged);
   // Kernels know one stride between outputs: rows in another order are laid end to end first.
@@ -233,7 +226,7 @@ Weight::Packed Weight::pack(Device& device, kernels::MathMode math) const {
 
 kernels::PackedMatrix Weight::packed(Device& device, kernels::MathMode math) const {
   const std::lock_guard lock(mutex_);
-  const auto key = std::make_pair(&device.kernels(), math);
+  const auto key = std::make_pair(static_cast<const Device*>(&device), math);
   const auto found = packed_.find(key);
   if (found != packed_.end()) return found->second.matrix;
   return packed_.emplace(key, pack(device, math)).first->second.matrix;

@@ -74,7 +74,7 @@ class Weight {
   StoredView view_;
   kernels::WeightFormat format_;
   mutable std::mutex mutex_;
-  mutable std::map<std::pair<const kernels::KernelTable*, kernels::MathMode>, Packed> packed_;
+  mutable std::map<std::pair<const Device*, kernels::MathMode>, Packed> packed_;
 };
 
 }  // namespace perilune

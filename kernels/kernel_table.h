@@ -52,7 +52,8 @@ struct PackedMatrix {
 };
 
 struct PackArguments {
-  const void* source;  // element (o, i) at source[o * output_stride + i * input_stride]
+  const void* source;  // memory of the device; element (o, i) at source[o * output_stride + i *
+                       // input_stride]
   WeightFormat source_format;
   std::int64_t output_stride, input_stride;
   std::int64_t outputs, inputs;
@@ -166,8 +167,8 @@ constexpr std::int64_t kv_layer_bytes(const KvLayout& layout) {
          static_cast<std::int64_t>(dtype_size(layout.dtype));
 }
 
-/// One sequence of a step. pages[p] + page_offset is this layer's storage of positions
-/// [p * page_tokens, (p + 1) * page_tokens).
+/// One sequence of a step; host memory, page lists too, on every device. pages[p] + page_offset is
+/// this layer's storage of positions [p * page_tokens, (p + 1) * page_tokens).
 struct KvRow {
   void* const* pages;
   std::int64_t first_token;     // row of q (or k, v) where this sequence begins
@@ -189,6 +190,7 @@ struct KvWriteArguments {
   const float* sine;
   std::int64_t pairs;
   bool interleaved;
+  const void* device_rows = nullptr;  // `rows` as kv_rows_stage wrote them, in device memory
 };
 
 enum class Mask : std::uint8_t { none, causal };
@@ -214,6 +216,7 @@ struct AttentionArguments {
   const float*
       relative_bias;  // [head, relative_count]: entry key - query - relative_first; or null
   std::int64_t relative_first, relative_count;
+  const void* device_rows = nullptr;  // `rows` as kv_rows_stage wrote them, in device memory
 };
 
 /// The softmax itself, for tracing: weights [token, head, keys], zero where nothing is visible.
@@ -366,9 +369,10 @@ struct MatmulArguments {
   std::int64_t a_batch, a_m, a_k, b_batch, b_n, b_k;
 };
 
-/// What one device (and, on a CPU, one instruction-set tier) can do. No entry is null.
+/// What one device (and, on a CPU, one instruction-set tier) can do. No entry is null but the two
+/// kv_rows ones, where the device reads host memory.
 struct KernelTable {
-  const char* tier;    // "scalar", "v2", "avx2", "avx512", later "sm_90", "emulator"
+  const char* tier;    // "scalar", "v2", "avx2", "avx512", "sm_90", "emulator"
   bool fast_bf16;      // has a bf16 dot product: compute="auto" may choose mode bf16
   bool exact_f32_fma;  // linear in mode f32 gives the bits of the scalar reference
 
@@ -386,6 +390,12 @@ struct KernelTable {
   void (*layer_norm)(const Launch&, const NormArguments&);
   void (*rope_table)(const Launch&, const RopeTableArguments&);
   void (*rope)(const Launch&, const RopeArguments&);
+  /// A device that cannot read `KvRow`s gets them as bytes of its own making: how many, and the
+  /// bytes themselves (`host`), which the caller copies to the device at `device` for
+  /// `device_rows`. Null: not needed.
+  std::size_t (*kv_rows_bytes)(const KvLayout&, const KvRow* rows, std::int64_t count);
+  void (*kv_rows_stage)(const KvLayout&, const KvRow* rows, std::int64_t count, void* host,
+                        const void* device);
   void (*kv_write)(const Launch&, const KvWriteArguments&);
   std::size_t (*attention_scratch)(const AttentionArguments&, int threads);
   void (*attention)(const Launch&, const AttentionArguments&);

@@ -94,6 +94,9 @@ int eager(lua_State* L) {
   if (ReferencePointer function = options.function("hook")) {
     settings.hook = lua_hook(std::move(function));
   }
+  if (const auto device = options.text("device")) {
+    settings.device = state(L).context->device(*device);
+  }
   for (const char* known : {"axes", "config", "names_only"}) options.has(known);
   if (const auto keep = options.texts("keep")) settings.keep = {keep->begin(), keep->end()};
   BoundPass bound = bind_pass(L, options, batch, entry == "decode", entry == "cross");
@@ -141,12 +144,12 @@ int output(lua_State* L) {
 int finish_eager(lua_State* L, PassObject& object) {
   lua_createtable(L, 0, static_cast<int>(object.outputs.size()) + 1);
   for (const auto& [name, value] : object.outputs) {
-    push_value(L, Value::of(value.tensor));
+    push_value(L, Value::of(value.tensor.to(value.tensor.context()->cpu_device())));
     lua_setfield(L, -2, name.c_str());
   }
   lua_newtable(L);
   for (const auto& [path, tensor] : object.eager->kept()) {
-    push_value(L, Value::of(tensor));
+    push_value(L, Value::of(tensor.to(tensor.context()->cpu_device())));
     lua_setfield(L, -2, path.c_str());
   }
   lua_setfield(L, -2, "kept");

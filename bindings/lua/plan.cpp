@@ -107,7 +107,9 @@ int execute(lua_State* L) {
   (void)execution->run();
   lua_newtable(L);
   for (const std::string& name : execution->output_names()) {
-    push_value(L, Value::of(execution->output(name).copy()));
+    const Tensor output = execution->output(name);
+    const auto& host = output.context()->cpu_device();
+    push_value(L, Value::of(output.device().host_visible() ? output.copy() : output.to(host)));
     lua_setfield(L, -2, name.c_str());
   }
   bound.finish();

@@ -51,6 +51,8 @@ int devices(lua_State* L) {
     set_field(L, "tier", device->kernels().tier);
     set_field(L, "fast_bf16", device->kernels().fast_bf16);
     set_field(L, "exact_f32_fma", device->kernels().exact_f32_fma);
+    set_field(L, "model", device->model());
+    set_field(L, "launches", static_cast<std::int64_t>(device->launches()));
     set_field(L, "threads", static_cast<std::int64_t>(context->threads()));
     const std::string health = device->health();
     if (!health.empty()) set_field(L, "error", health);

@@ -159,7 +159,7 @@ int to(lua_State* L) {
     if (name.rfind("cuda", 0) != 0) {
       error.hint(
           "to takes a dtype (f32, f16, bf16, i32, i64, u8, i8, bool) or a device (cpu, cuda, "
-          "cuda:0)");
+          "cuda:0, emulator)");
     }
     throw;
   }

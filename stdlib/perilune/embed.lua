@@ -70,7 +70,7 @@ local pool = {
 }
 pool.first = pool.cls
 
---- One vector a text.
+--- One vector a text, from the last hidden states (an encoder-decoder's: of its encoder).
 ---@param m Model
 ---@param texts any as forward takes it
 ---@param opts table|nil { pooling="mean"|"cls"|"last"|"max"|"pooled", normalize= } (default: modules.json, else mean)

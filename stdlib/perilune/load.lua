@@ -75,10 +75,9 @@ local function read_configs(path, op)
   return path, json, generation, file
 end
 
-local function choose_compute(wanted, checkpoint)
+local function choose_compute(wanted, checkpoint, device)
   if wanted ~= nil and wanted ~= "auto" then return wanted end
-  local device = core.devices()[1]
-  return checkpoint.main_dtype == "bf16" and device.fast_bf16 and "bf16" or "f32"
+  return checkpoint.main_dtype == "bf16" and runtime.device(device).fast_bf16 and "bf16" or "f32"
 end
 
 -- Traces every entry, so that a wrong shape is an error before a weight is read; then nothing stored
@@ -137,7 +136,7 @@ function pl.prepare(path, o, op)
     views = s.family.weights and s.family.weights(s.c) or nil, unused = s.family.unused, axes = s.c.axes }
   stored.mmap = o.mmap
   s.checkpoint = core.checkpoint(folder, stored)
-  s.compute = choose_compute(o.compute, s.checkpoint)
+  s.compute = choose_compute(o.compute, s.checkpoint, s.device)
   s.cache_dtype = o.cache or (s.compute == "f32" and "f32" or "bf16")
   trace_all(s)
   s.vocab_rows = embedding_rows(s)
@@ -238,10 +237,7 @@ function pl.devices() return core.devices() end
 function pl.health()
   local list, ok = core.devices(), true
   for _, device in ipairs(list) do
-    if device.health ~= nil and device.health ~= "" then
-      ok = false
-      device.error = device.health
-    end
+    if device.error then ok = false end
   end
   return { ok = ok, devices = list }
 end

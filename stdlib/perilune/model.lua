@@ -79,7 +79,7 @@ function Model:stream(input, opts) return generate.stream(self, input, opts) end
 ---@return table|table[] { logprob=, perplexity=, token_logprobs=, ids=, top= }
 function Model:score(texts, opts) return generate.score(self, texts, opts) end
 
---- One vector a text, from the last hidden states.
+--- One vector a text, from the last hidden states (an encoder-decoder's: of its encoder).
 ---@param texts any as forward takes it
 ---@param opts table|nil { pooling="mean"|"cls"|"last"|"max"|"pooled", normalize= } (default: modules.json, else mean)
 ---@return Tensor [batch, hidden]

@@ -81,7 +81,7 @@ function runtime.pool(s, budget)
     s.pool = false
     return nil
   end
-  local pool = core.cache(programs, { dtype = s.cache_dtype, budget = budget })
+  local pool = core.cache(programs, { dtype = s.cache_dtype, budget = budget, device = s.device })
   if not budget then s.pool = pool end
   return pool
 end
@@ -114,7 +114,7 @@ function runtime.run(m, batch, what)
   if rawget(m, "eager_") or #s.hooks > 0 then
     local pass = core.eager(s.checkpoint, batch, { entry = what.entry, axes = s.c.axes, config = s.c, compute = s.compute,
       cache_dtype = s.cache_dtype, caches = what.caches, cache = pool, inputs = what.inputs, hook = hook_of(m),
-      keep = what.paths or {}, rows = what.wanted })
+      keep = what.paths or {}, rows = what.wanted, device = s.device })
     passes.write(s.family, pass, what.entry, what.head, what.rows)
     local results = pass:finish(what.head or "")
     local kept = results.kept or {}
@@ -124,6 +124,15 @@ function runtime.run(m, batch, what)
   end
   local plan = runtime.plan(s, what.entry, what.head, what.rows, what.paths)
   return core.execute(plan, batch, { caches = what.caches, cache = pool, inputs = what.inputs, rows = what.wanted })
+end
+
+--- What is known of a device that is in use.
+---@param name string
+---@return table
+function runtime.device(name)
+  for _, device in ipairs(core.devices()) do
+    if device.name == name then return device end
+  end
 end
 
 --- All canonical paths of a model's passes, in the order they are computed.

@@ -1,6 +1,7 @@
 -- perilune bench: prefill and decode rates of a model, beside the memory bandwidth of this machine.
 local pl = require "perilune"
 local core = require "perilune.core"
+local runtime = require "perilune.runtime"
 local command_line = require "perilune.command_line"
 
 local bench = {
@@ -74,7 +75,7 @@ function bench.run(options, arguments)
   local new = options.new or 64
   local most = m.max_tokens and m.max_tokens - new or 256
   local prompt = prompt_ids(m, math.max(1, math.min(options.prompt or 256, most)))
-  local device = pl.devices()[1]
+  local device = runtime.device(m.device)
   local report = { model = path, family = m.family, compute = m.compute, device = m.device, tier = device.tier,
     prompt_tokens = #prompt, new_tokens = new, runs = core.array {} }
   local progress = command_line.progress "measuring"
@@ -83,6 +84,7 @@ function bench.run(options, arguments)
     report.runs[i] = measure(m, threads, prompt, new, options.repeats or 3)
   end
   progress(nil)
+  report.launches = runtime.device(m.device).launches - device.launches
   if options.json then
     print(core.write_json(report))
     return command_line.ok
@@ -94,6 +96,7 @@ function bench.run(options, arguments)
       command_line.bytes(run.bytes_per_token), ("%.0f %%"):format(100 * run.bandwidth_share) }
   end
   print(command_line.columns(rows))
+  if report.launches > 0 then print(("%d kernels launched on %s"):format(report.launches, m.device)) end
   return command_line.ok
 end
 

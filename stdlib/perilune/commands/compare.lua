@@ -2,6 +2,7 @@
 -- run yet is a visible skip with its reason.
 local pl = require "perilune"
 local core = require "perilune.core"
+local runtime = require "perilune.runtime"
 local command_line = require "perilune.command_line"
 local reference = require "perilune.reference"
 local compare_text = require "perilune.compare_text"
@@ -261,7 +262,7 @@ local function compare_model(path, report)
     else report.line("forward", "load", "OFF", tostring(err)) end
     return
   end
-  local device = pl.devices()[1]
+  local device = runtime.device(m.device)
   print(("  %s, head %s, compute %s, device %s, tier %s, %d threads"):format(m.family, m.head, m.compute, m.device, device.tier, core.threads()))
   if not expected.forward and not expected.generate then
     report.line("forward", "cases", "skip", "sound and pictures are not supported yet")
@@ -271,6 +272,8 @@ local function compare_model(path, report)
     compare_generate(m, expected, report)
     compare_texts(m, expected, report)
   end
+  local launches = runtime.device(m.device).launches - device.launches
+  if launches > 0 then print(("  %d kernels launched on %s"):format(launches, m.device)) end
   m:close()
 end
 

@@ -60,8 +60,8 @@
 ---@field eta_cutoff number the same with a bar that falls with the entropy; 0: off
 ---@field penalty_alpha number only 0 yet
 ---@field guidance_scale number only 1 yet
----@field encoder_no_repeat_ngram_size integer no run of so many tokens of the source; 0: off
----@field encoder_repetition_penalty number above 1 makes tokens of the source more likely
+---@field encoder_no_repeat_ngram_size integer no run of so many tokens of the source (without an encoder: the prompt); 0: off
+---@field encoder_repetition_penalty number above 1 makes tokens of the source (without an encoder: the prompt) more likely
 ---@field bad_words_ids integer[][] sequences of ids that are never completed
 ---@field force_words_ids table not supported yet: raises
 ---@field suppress_tokens integer[] ids that are never chosen
