@@ -1,0 +1,31 @@
+// The activations of products, gates and elementwise operations: one function, so that a value has
+// the same bits fused behind a product and on its own. The formulas of the scalar reference
+// (kernels/cpu/scalar_rows.cpp), by the C library's functions; a NaN stays one.
+#pragma once
+
+#include "kernels/cuda/cuda.h"
+
+namespace perilune::kernels::cuda {
+
+__device__ __forceinline__ float sigmoid(float x) {
+  return 1.0f / (1.0f + expf(-x));
+}
+
+/// activation(x). The switch costs nothing where the activation is a constant, and one uniform
+/// branch where it is a kernel's argument.
+__device__ __forceinline__ float activate(Activation activation, float x) {
+  switch (activation) {
+    case Activation::none: return x;
+    case Activation::gelu: return 0.5f * x * (1.0f + erff(x * 0.70710678118654752f));
+    case Activation::gelu_tanh:
+      return 0.5f * x * (1.0f + tanhf(0.7978845608028654f * (x + 0.044715f * x * x * x)));
+    case Activation::quick_gelu: return x / (1.0f + expf(-1.702f * x));
+    case Activation::relu: return x < 0.0f ? 0.0f : x;
+    case Activation::silu: return x / (1.0f + expf(-x));
+    case Activation::tanh: return tanhf(x);
+    case Activation::sigmoid: return sigmoid(x);
+  }
+  return x;
+}
+
+}  // namespace perilune::kernels::cuda

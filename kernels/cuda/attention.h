@@ -1,0 +1,19 @@
+// The entries of KernelTable around keys, values and attention. `device_rows` must be set where
+// there are rows (kv_rows.h); see kernels/kernel_table.h for what each computes.
+#pragma once
+
+#include <cstddef>
+
+#include "kernels/cuda/kv_rows.h"
+#include "kernels/kernel_table.h"
+
+namespace perilune::kernels::cuda {
+
+void rope_table(const Launch& on, const RopeTableArguments& a);
+void rope(const Launch& on, const RopeArguments& a);
+void kv_write(const Launch& on, const KvWriteArguments& a);
+std::size_t attention_scratch(const AttentionArguments& a, int threads);
+void attention(const Launch& on, const AttentionArguments& a);
+void attention_weights(const Launch& on, const AttentionWeightsArguments& a);
+
+}  // namespace perilune::kernels::cuda

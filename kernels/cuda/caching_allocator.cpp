@@ -1,0 +1,103 @@
+#include "kernels/cuda/caching_allocator.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace perilune::kernels::cuda {
+namespace {
+
+constexpr std::uint64_t kSmallUnit = 512;
+constexpr std::uint64_t kLargeFrom = std::uint64_t{1} << 20;
+constexpr std::uint64_t kLargeUnit = std::uint64_t{2} << 20;  // a device page
+
+/// 0 when it cannot be counted.
+std::uint64_t rounded(std::uint64_t bytes) {
+  if (bytes > std::numeric_limits<std::uint64_t>::max() / 2) return 0;
+  const std::uint64_t unit = bytes >= kLargeFrom ? kLargeUnit : kSmallUnit;
+  return (std::max<std::uint64_t>(bytes, 1) + unit - 1) / unit * unit;
+}
+
+}  // namespace
+
+CachingAllocator::~CachingAllocator() {
+  trim();
+  for (const auto& [pointer, size] : lent_) backend::release(pointer);
+}
+
+void* CachingAllocator::take_cached(std::uint64_t size) {
+  const auto found = cached_.lower_bound(size);
+  // A block more than a quarter too large would hide memory that others could use.
+  if (found == cached_.end() || found->first > size + size / 4) return nullptr;
+  void* pointer = found->second;
+  cached_bytes_ -= found->first;
+  used_ += found->first;
+  lent_.emplace(pointer, found->first);
+  cached_.erase(found);
+  return pointer;
+}
+
+int CachingAllocator::allocate(std::uint64_t bytes, void** pointer, PluginError& error) {
+  const std::lock_guard lock(mutex_);
+  const std::uint64_t size = rounded(bytes);
+  const auto refuse = [&] {
+    char budget[64] = "";
+    if (budget_ != 0) {
+      std::snprintf(budget, sizeof budget, ", budget %llu",
+                    static_cast<unsigned long long>(budget_));
+    }
+    return backend::fail(error, kPluginMemory, "%llu bytes asked, %llu in use%s",
+                         static_cast<unsigned long long>(bytes),
+                         static_cast<unsigned long long>(used_), budget);
+  };
+  if (size == 0 || (budget_ != 0 && (size > budget_ || used_ > budget_ - size))) return refuse();
+  void* block = take_cached(size);
+  if (block == nullptr) {
+    if (budget_ != 0 && used_ + cached_bytes_ > budget_ - size) trim_locked();
+    int status = backend::allocate(size, &block, error);
+    if (status == kPluginMemory && !cached_.empty()) {
+      trim_locked();
+      status = backend::allocate(size, &block, error);
+    }
+    if (status == kPluginMemory) return refuse();
+    if (status != kPluginDone) return status;
+    used_ += size;
+    lent_.emplace(block, size);
+  }
+  peak_ = std::max(peak_, used_);
+  backend::lent(block, bytes, lent_.at(block), true);
+  *pointer = block;
+  return kPluginDone;
+}
+
+void CachingAllocator::release(void* pointer) {
+  const std::lock_guard lock(mutex_);
+  const auto found = lent_.find(pointer);
+  if (found == lent_.end()) return;
+  const std::uint64_t size = found->second;
+  backend::lent(pointer, 0, size, false);
+  lent_.erase(found);
+  cached_.emplace(size, pointer);
+  used_ -= size;
+  cached_bytes_ += size;
+}
+
+void CachingAllocator::trim_locked() {
+  for (const auto& [size, pointer] : cached_) backend::release(pointer);
+  cached_.clear();
+  cached_bytes_ = 0;
+}
+
+void CachingAllocator::trim() {
+  const std::lock_guard lock(mutex_);
+  trim_locked();
+}
+
+void CachingAllocator::statistics(PluginMemory& memory) const {
+  const std::lock_guard lock(mutex_);
+  memory.used = used_;
+  memory.peak = peak_;
+  memory.cached = cached_bytes_;
+  memory.budget = budget_;
+}
+
+}  // namespace perilune::kernels::cuda

@@ -1,0 +1,53 @@
+// Starting kernels, on a GPU or in the emulator. launch() never fails: the first error of a stream
+// stays in it and is reported where the host next waits for the device.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <utility>
+
+#include "kernels/cuda/stream.h"
+#include "kernels/kernel_table.h"
+
+namespace perilune::kernels::cuda {
+
+struct LaunchConfig {
+  dim3 grid, block;
+  std::size_t shared_bytes = 0;  // dynamic shared memory a block
+};
+
+/// Starts `kernel<<<grid, block>>>(arguments...)`; nothing happens on an empty grid or after a
+/// failure. `name` is for messages.
+template <class... Parameters, class... Arguments>
+void launch(const Launch& on, const char* name, const LaunchConfig& config,
+            void (*kernel)(Parameters...), Arguments&&... arguments) {
+  auto& stream = *static_cast<Stream*>(on.stream);
+  if (stream.status != 0 || config.grid.x == 0 || config.grid.y == 0 || config.grid.z == 0) return;
+  ++stream.launches;
+#ifdef PERILUNE_EMULATOR
+  emulator::run(stream, name, config, [&] { kernel(Parameters(arguments)...); });
+#else
+  cudaLaunchConfig_t how{};
+  how.gridDim = config.grid;
+  how.blockDim = config.block;
+  how.dynamicSmemBytes = config.shared_bytes;
+  how.stream = static_cast<cudaStream_t>(stream.handle);
+  cudaError_t status = cudaSuccess;
+  if (config.shared_bytes > 48 * 1024) {
+    status = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                                  cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                  static_cast<int>(config.shared_bytes));
+  }
+  if (status == cudaSuccess) {
+    status = cudaLaunchKernelEx(&how, kernel, static_cast<Parameters>(arguments)...);
+  }
+  if (status != cudaSuccess) {
+    char text[256];
+    std::snprintf(text, sizeof text, "%s: %s", name, cudaGetErrorString(status));
+    record_failure(stream, static_cast<int>(status), text);
+  }
+#endif
+}
+
+}  // namespace perilune::kernels::cuda

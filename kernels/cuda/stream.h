@@ -1,0 +1,24 @@
+// The order of a device's work, and its first failure.
+#pragma once
+
+#include <cstdint>
+#include <cstdio>
+
+namespace perilune::kernels::cuda {
+
+/// What `Launch::stream` points to. One host thread at a time.
+struct Stream {
+  void* handle = nullptr;     // cudaStream_t; null in the emulator
+  std::int64_t launches = 0;  // kernels started
+  int status = 0;             // of the first failure; 0: none
+  char message[512] = {};     // what failed: the kernel and the reason
+};
+
+/// Keeps the first failure.
+inline void record_failure(Stream& stream, int status, const char* what) {
+  if (stream.status != 0) return;
+  stream.status = status;
+  std::snprintf(stream.message, sizeof stream.message, "%s", what);
+}
+
+}  // namespace perilune::kernels::cuda
