@@ -68,6 +68,13 @@ function(perilune_cpp_tests area)
         add_test(NAME ${area}.${name}.${tier} COMMAND ${target} "-#" "[#${file}]")
         perilune_test_properties(${area}.${name}.${tier} ${area} "PERILUNE_CPU=${tier}")
       endforeach()
+      # The CUDA kernels, with the threads of a block in two orders.
+      foreach(order forward shuffled)
+        set(test ${area}.${name}.emulator_${order})
+        add_test(NAME ${test} COMMAND ${target} "-#" "[#${file}]")
+        perilune_test_properties(${test} ${area} "PERILUNE_KERNELS=emulator"
+                                 "PERILUNE_EMULATOR_ORDER=${order}")
+      endforeach()
     else()
       add_test(NAME ${area}.${name} COMMAND ${target} "-#" "[#${file}]")
       perilune_test_properties(${area}.${name} ${area})
@@ -86,12 +93,20 @@ list(REMOVE_DUPLICATES areas)
 foreach(area ${areas})
   if(area STREQUAL "kernels")
     perilune_cpp_tests(kernels perilune_kernels)
-  elseif(area STREQUAL "engine" OR area STREQUAL "text")
+    target_sources(tests_kernels PRIVATE $<TARGET_OBJECTS:perilune_emulated>)
+  elseif(area STREQUAL "engine" OR area STREQUAL "text" OR area STREQUAL "cuda")
     perilune_cpp_tests(${area} perilune_engine)
   else()
     perilune_cpp_tests(${area} perilune_lua)
   endif()
 endforeach()
+
+# What the compiled CUDA kernels use of a GPU; needs no GPU.
+if(TARGET perilune_cuda)
+  add_test(NAME cuda.resources COMMAND sh tests/cuda/resource_usage_test.sh)
+  perilune_test_properties(cuda.resources cuda
+                           "PERILUNE_CUDA_LIBRARY=$<TARGET_FILE:perilune_cuda>")
+endif()
 
 # The layers' arrows, read from the sources.
 if(EXISTS "${CMAKE_SOURCE_DIR}/tests/layout_test.cpp")

@@ -1,12 +1,12 @@
 // Devices that a plug-in brings: libperilune_cuda.so, and the emulator that runs the same kernels
-// on the CPU. Behind the C table of kernels/cuda/plugin.h, loaded when such a device is asked for.
+// on the CPU. Behind the C table of kernels/plugin.h, loaded when such a device is asked for.
 #pragma once
 
 #include <memory>
 #include <string>
 
 #include "engine/device.h"
-#include "kernels/cuda/plugin.h"
+#include "kernels/plugin.h"
 
 namespace perilune {
 

@@ -277,7 +277,11 @@ TEST_CASE("no kernel table has an empty entry") {
                 sizeof(entries));
     for (std::size_t entry = 0; entry < count; ++entry) {
       INFO("tier " << tier << ", entry " << entry << " of " << count);
-      CHECK(entries[entry] != 0);
+      // A CPU reads rows where they are.
+      const std::size_t at = first + entry * sizeof(std::uintptr_t);
+      const bool staging = at == offsetof(KernelTable, kv_rows_bytes) ||
+                           at == offsetof(KernelTable, kv_rows_stage);
+      CHECK((entries[entry] != 0) != staging);
     }
   }
   CHECK(seen > 0);

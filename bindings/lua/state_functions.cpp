@@ -48,6 +48,7 @@ int devices(lua_State* L) {
     set_field(L, "memory", static_cast<double>(memory.total));
     set_field(L, "free", static_cast<double>(memory.free));
     set_field(L, "used", static_cast<double>(memory.used));
+    set_field(L, "peak", static_cast<double>(memory.peak));
     set_field(L, "tier", device->kernels().tier);
     set_field(L, "fast_bf16", device->kernels().fast_bf16);
     set_field(L, "exact_f32_fma", device->kernels().exact_f32_fma);

@@ -99,6 +99,8 @@ void write(const KernelTable& table, const Setup& s, const float* k, const float
   a.sine = s.pairs > 0 ? angles.sine.data() : nullptr;
   a.pairs = s.pairs;
   a.interleaved = s.interleaved;
+  const StagedRows staged(table, a.layout, a.rows, a.row_count);
+  a.device_rows = staged.data();
   table.kv_write(launch_of(s.threads), a);
 }
 
@@ -123,7 +125,9 @@ AttentionArguments arguments_of(const Setup& s, const std::vector<KvRow>& rows, 
   return a;
 }
 
-void attend(const KernelTable& table, const Setup& s, const AttentionArguments& a) {
+void attend(const KernelTable& table, const Setup& s, AttentionArguments a) {
+  const StagedRows staged(table, a.layout, a.rows, a.row_count);
+  a.device_rows = staged.data();
   Buffer scratch(table.attention_scratch(a, s.threads));
   table.attention(launch_of(s.threads, &scratch), a);
 }
@@ -399,9 +403,11 @@ TEST_CASE("attention weights are the softmax itself") {
       write(*table, s, sequence.k.data(), sequence.v.data(), rows, pages.offset());
       constexpr std::int64_t kKeys = 44;
       std::vector<float> weights(static_cast<std::size_t>(41 * s.heads * kKeys), NAN);
-      const AttentionWeightsArguments a = {
+      AttentionWeightsArguments a = {
           arguments_of(s, rows, sequence.q.data(), nullptr, bias, pages.offset()), weights.data(),
           kKeys};
+      const StagedRows staged(*table, a.attention.layout, rows.data(), a.attention.row_count);
+      a.attention.device_rows = staged.data();
       table->attention_weights(launch_of(s.threads), a);
       const std::vector<float> keys = stored_keys(s, sequence);
       std::vector<double> expected;

@@ -291,3 +291,30 @@ TEST_CASE("exp and erf over their whole range") {
       CHECK(std::isnan(out[at + 3]));
     }
 }
+
+TEST_CASE("slices are copied at every alignment, and nothing beside them") {
+  constexpr std::int64_t kRows = 3, kPitch = 70;
+  for (const KernelTable* table : tables_under_test())
+    for (const DType dtype : kTypes)
+      for (const std::int64_t from : {0, 1, 2, 4, 5, 8})
+        for (const std::int64_t to : {0, 1, 4, 16})
+          for (const std::int64_t width : {0, 1, 7, 16, 48}) {
+            const Numbers x = make_numbers(kRows * kPitch, dtype, 6);
+            Numbers out = make_numbers(kRows * kPitch, dtype, 7);
+            std::vector<char> expected = out.bytes;
+            const auto size = static_cast<std::int64_t>(dtype_size(dtype));
+            for (std::int64_t r = 0; r < kRows; ++r)
+              std::copy_n(x.bytes.begin() + (r * kPitch + from) * size, width * size,
+                          expected.begin() + (r * kPitch + to) * size);
+            CopyArguments a = {};
+            a.rank = 2;
+            a.sizes[0] = kRows;
+            a.sizes[1] = width;
+            a.out = {out.bytes.data() + to * size, dtype, {kPitch, 1}};
+            a.x = {const_cast<char*>(x.bytes.data()) + from * size, dtype, {kPitch, 1}};
+            table->copy(launch_of(1), a);
+            if (out.bytes != expected)
+              FAIL(table->tier << " " << dtype_name(dtype) << " from " << from << " to " << to
+                               << " width " << width);
+          }
+}

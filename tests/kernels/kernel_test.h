@@ -6,10 +6,14 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <iostream>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "kernels/cuda/cuda_table.h"
+#include "kernels/cuda/stream.h"
 #include "kernels/kernel_table.h"
 #include "tests/catch.h"
 
@@ -24,12 +28,30 @@ namespace kernel_test {
 using namespace perilune;
 using namespace perilune::kernels;
 
-/// The tier that PERILUNE_CPU names, or the best; with none or "scalar" also the wide table.
-inline std::vector<const KernelTable*> tables_under_test() {
+/// PERILUNE_KERNELS=emulator: the CUDA kernels, run by the emulator on this machine's memory. Else
+/// the tier that PERILUNE_CPU names, or the best; with none or "scalar" also the wide table.
+inline std::vector<const KernelTable*> choose_tables() {
+  const char* device = std::getenv("PERILUNE_KERNELS");
+  if (device != nullptr && *device != '\0') {
+    if (std::string(device) != "emulator")
+      throw std::runtime_error("PERILUNE_KERNELS: only \"emulator\" is known, not " +
+                               std::string(device));
+    return {&cuda::table("emulator")};
+  }
   const char* name = std::getenv("PERILUNE_CPU");
   if (name != nullptr && *name == '\0') name = nullptr;
   std::vector<const KernelTable*> tables = {cpu_table(name)};
   if (name == nullptr || std::string(name) == "scalar") tables.push_back(&wide::table());
+  return tables;
+}
+
+/// Says once which they are.
+inline const std::vector<const KernelTable*>& tables_under_test() {
+  static const std::vector<const KernelTable*> tables = [] {
+    std::vector<const KernelTable*> chosen = choose_tables();
+    for (const KernelTable* table : chosen) std::cout << "kernel table: " << table->tier << '\n';
+    return chosen;
+  }();
   return tables;
 }
 
@@ -78,12 +100,50 @@ class Buffer {
   void* data_;
 };
 
-inline Launch launch_of(int threads, Buffer* scratch = nullptr) {
-  Launch launch;
-  launch.parallel = parallel_of(threads);
-  launch.scratch = scratch == nullptr ? nullptr : scratch->data();
-  return launch;
+/// The stream of the CUDA kernels; CPU tables do not look at it.
+inline cuda::Stream& test_stream() {
+  static cuda::Stream stream;
+  return stream;
 }
+
+/// A launch whose kernel must not have failed when the launch goes.
+struct CheckedLaunch : Launch {
+  CheckedLaunch(int threads, Buffer* scratch_buffer) {
+    parallel = parallel_of(threads);
+    stream = &test_stream();
+    scratch = scratch_buffer == nullptr ? nullptr : scratch_buffer->data();
+  }
+  CheckedLaunch(const CheckedLaunch&) = delete;
+  CheckedLaunch& operator=(const CheckedLaunch&) = delete;
+  ~CheckedLaunch() {
+    cuda::Stream& used = test_stream();
+    if (used.status == 0) return;
+    const std::string message = used.message;
+    used = {};
+    FAIL_CHECK("a kernel failed: " << message);
+  }
+};
+
+inline CheckedLaunch launch_of(int threads, Buffer* scratch = nullptr) {
+  return CheckedLaunch(threads, scratch);
+}
+
+/// Rows as a device that cannot read KvRow wants them; null for the others.
+class StagedRows {
+ public:
+  StagedRows(const KernelTable& table, const KvLayout& layout, const KvRow* rows,
+             std::int64_t count)
+      : bytes_(table.kv_rows_bytes == nullptr ? 0 : table.kv_rows_bytes(layout, rows, count)) {
+    if (table.kv_rows_stage == nullptr) return;
+    table.kv_rows_stage(layout, rows, count, bytes_.data(), bytes_.data());
+    staged_ = bytes_.data();
+  }
+  const void* data() const { return staged_; }
+
+ private:
+  Buffer bytes_;
+  const void* staged_ = nullptr;
+};
 
 /// A small generator with the same values everywhere.
 class Random {

@@ -1,0 +1,320 @@
+// Attention of sequences with few new tokens (generation): the keys of a sequence are spread over
+// blocks, a split of positions each, and over warps, a KV block each; sums as in
+// attention_device.h. Reads each key and value once for up to kQueries heads that share it.
+#include "kernels/cuda/attention_kernels.h"
+
+namespace perilune::kernels::cuda {
+namespace {
+
+constexpr int kThreads = kSplitBlocks * kWarp;
+constexpr int kCombineThreads = 128;
+
+/// A query of the chunk that a block computes: token index * group + head of the group.
+struct Query {
+  int head, position;
+  std::int64_t slot;  // of [few token, head]
+  std::int64_t at;    // first element in q and out
+};
+__device__ __forceinline__ Query query_of(const AttentionProblem& p, const DeviceRow& row,
+                                          int kv_head, int index) {
+  const int token = index / p.group;
+  Query query;
+  query.head = kv_head * p.group + index % p.group;
+  query.position = static_cast<int>(row.first_position) + token;
+  query.slot = (row.few_before + token) * p.heads + query.head;
+  query.at = ((row.first_token + token) * p.heads + query.head) * p.head_dim;
+  return query;
+}
+
+/// The splits in which a query sees keys; split 0 where it sees none.
+struct Splits {
+  int first, last;
+};
+__device__ __forceinline__ Splits splits_of(const VisibleKeys& keys) {
+  if (keys.begin == keys.end) return {0, 0};
+  return {keys.begin / kSplitKeys, (keys.end - 1) / kSplitKeys};
+}
+
+/// kCount consecutive elements as f32; zero behind the row's end. One load where aligned.
+template <class T, int kCount>
+__device__ __forceinline__ void load_values(float (&to)[kCount], const T* from, int left,
+                                            bool aligned) {
+  if (aligned && left >= kCount) {
+    constexpr int kBytes = kCount * static_cast<int>(sizeof(T));
+    struct alignas(kBytes < 16 ? kBytes : 16) Piece {
+      T element[kCount];
+    };
+    const Piece piece = *reinterpret_cast<const Piece*>(from);
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) to[i] = to_float(piece.element[i]);
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) to[i] = i < left ? to_float(from[i]) : 0.0f;
+}
+
+/// Adds q . k of this lane's position over all dimensions, ascending, for every query.
+template <class T, int kQueries>
+__device__ __forceinline__ void dot_keys(float (&dots)[kQueries], const shared_array<float>& q,
+                                         const T* keys, int width, bool stored) {
+  constexpr int kAhead = 16;
+  const auto add = [&](int d, float key) {
+    if constexpr (kQueries % 4 == 0) {
+#pragma unroll
+      for (int r = 0; r < kQueries; r += 4) {
+        const float4 four = q.load4(d * kQueries + r);
+        dots[r] = fmaf(four.x, key, dots[r]);
+        dots[r + 1] = fmaf(four.y, key, dots[r + 1]);
+        dots[r + 2] = fmaf(four.z, key, dots[r + 2]);
+        dots[r + 3] = fmaf(four.w, key, dots[r + 3]);
+      }
+    } else {
+#pragma unroll
+      for (int r = 0; r < kQueries; ++r) dots[r] = fmaf(q[d * kQueries + r], key, dots[r]);
+    }
+  };
+  int d = 0;
+  for (; d + kAhead <= width; d += kAhead) {
+    float ahead[kAhead];
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i)
+      ahead[i] = stored ? to_float(keys[(d + i) * kBlockKeys]) : 0.0f;
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i) add(d + i, ahead[i]);
+  }
+  for (; d < width; ++d) add(d, stored ? to_float(keys[d * kBlockKeys]) : 0.0f);
+}
+
+template <class T, int kDim, int kQueries>
+__global__ void __launch_bounds__(kThreads) attention_split_kernel(AttentionProblem p) {
+  constexpr int kLaneDims = kDim / kWarp, kAhead = kWarp / kLaneDims;
+  const int warp = static_cast<int>(threadIdx.x) / kWarp;
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const int split = static_cast<int>(blockIdx.x) % p.splits;
+  const DeviceRow row = p.rows->rows[static_cast<int>(blockIdx.x) / p.splits];
+  const int kv_head = static_cast<int>(blockIdx.y) % p.kv_heads;
+  const int first_query = static_cast<int>(blockIdx.y) / p.kv_heads * kQueries;
+  if (row.tokens > kFewTokens) return;
+  const int queries = min(kQueries, static_cast<int>(row.tokens) * p.group - first_query);
+  if (queries <= 0) return;
+  const int key_count = static_cast<int>(row.key_count), width = p.head_dim;
+  // Queries in ascending order of position, which is the order of their splits, too.
+  const auto query_splits = [&](int index) {
+    return splits_of(
+        visible_keys(p, key_count, query_of(p, row, kv_head, first_query + index).position));
+  };
+  if (split < query_splits(0).first && split < query_splits(queries - 1).first) return;
+  if (split > query_splits(queries - 1).last && split > query_splits(0).last) return;
+
+  SharedArena arena;
+  auto q = arena.take<float>(kDim * kQueries);                      // [dim, query]
+  auto weights = arena.take<float>(kThreads * kQueries);            // [warp, key, query]
+  auto values = arena.take<float>(kSplitBlocks * kQueries * kDim);  // [warp, query, dim]
+  auto parts = arena.take<float>(kSplitBlocks * kQueries * 2);      // [warp, query]
+  for (int i = static_cast<int>(threadIdx.x); i < width * kQueries; i += kThreads) {
+    const int r = i / width, d = i % width;
+    q[d * kQueries + r] =
+        r < queries ? p.q[query_of(p, row, kv_head, first_query + r).at + d] : 0.0f;
+  }
+  __syncthreads();
+
+  const int block_begin = split * kSplitKeys + warp * kBlockKeys, key = block_begin + lane;
+  unsigned seen[kQueries], any = 0;
+#pragma unroll
+  for (int r = 0; r < kQueries; ++r) {
+    const int index = first_query + min(r, queries - 1);
+    const int position = static_cast<int>(row.first_position) + index / p.group;
+    seen[r] = r < queries ? seen_bits(visible_keys(p, key_count, position), block_begin) : 0;
+    any |= seen[r];
+  }
+  SoftmaxPart part[kQueries];
+  float sums[kQueries][kLaneDims] = {};
+#pragma unroll
+  for (int r = 0; r < kQueries; ++r) part[r] = {nothing(), 0.0f};
+  if (any != 0) {
+    const KvBlock<T> block = kv_block<T>(p, row.pages, kv_head, block_begin);
+    float dots[kQueries] = {};
+    dot_keys<T, kQueries>(dots, q, block.keys + lane, width, (any >> lane & 1) != 0);
+#pragma unroll
+    for (int r = 0; r < kQueries; ++r) {
+      const bool sees = (seen[r] >> lane & 1) != 0;
+      const int index = first_query + r;
+      float score = nothing();
+      if (sees) {
+        score = score_of(p, dots[r], kv_head * p.group + index % p.group, key,
+                         static_cast<int>(row.first_position) + index / p.group);
+      }
+      part[r].maximum = block_maximum<kWarp>(score);
+      const float weight =
+          sees && part[r].maximum != nothing() ? expf(score - part[r].maximum) : 0.0f;
+      part[r].sum = block_sum<kWarp>(weight);
+      weights[(warp * kWarp + lane) * kQueries + r] = weight;
+      if (part[r].maximum == nothing()) seen[r] = 0;
+    }
+    __syncwarp(kFullMask);
+    // The values: this lane's dimensions of one position after another.
+    const int dim = lane * kLaneDims, left = width - dim;
+    const bool aligned =
+        width % kLaneDims == 0 && reinterpret_cast<std::uintptr_t>(block.values) % 16 == 0;
+    for (int first = 0; first < kWarp; first += kAhead) {
+      if ((any >> first & (kFullMask >> (kWarp - kAhead))) == 0) continue;
+      float ahead[kAhead][kLaneDims];
+#pragma unroll
+      for (int j = 0; j < kAhead; ++j) {
+        const bool read = (any >> (first + j) & 1) != 0;
+        load_values<T, kLaneDims>(ahead[j], block.values + (first + j) * width + dim,
+                                  read ? left : 0, aligned);
+      }
+#pragma unroll
+      for (int j = 0; j < kAhead; ++j)
+#pragma unroll
+        for (int r = 0; r < kQueries; ++r) {
+          if ((seen[r] >> (first + j) & 1) == 0) continue;
+          const float weight = weights[(warp * kWarp + first + j) * kQueries + r];
+#pragma unroll
+          for (int i = 0; i < kLaneDims; ++i) sums[r][i] = fmaf(weight, ahead[j][i], sums[r][i]);
+        }
+    }
+  }
+#pragma unroll
+  for (int r = 0; r < kQueries; ++r) {
+    if (lane == 0) {
+      parts[(warp * kQueries + r) * 2] = part[r].maximum;
+      parts[(warp * kQueries + r) * 2 + 1] = part[r].sum;
+    }
+#pragma unroll
+    for (int i = 0; i < kLaneDims; ++i)
+      values[(warp * kQueries + r) * kDim + lane * kLaneDims + i] = sums[r][i];
+  }
+  __syncthreads();
+
+  // Blocks become a split, ascending; a query with one split is done.
+  for (int r = 0; r < queries; ++r) {
+    const Query query = query_of(p, row, kv_head, first_query + r);
+    const Splits splits = query_splits(r);
+    if (split < splits.first || split > splits.last) continue;
+    SoftmaxPart merged = {nothing(), 0.0f};
+    Merge how[kSplitBlocks];
+#pragma unroll
+    for (int w = 0; w < kSplitBlocks; ++w)
+      how[w] = merge(merged, {parts[(w * kQueries + r) * 2], parts[(w * kQueries + r) * 2 + 1]});
+    float* partial = p.partials + (query.slot * p.splits + split) * (width + 2);
+    const bool whole = splits.first == splits.last;
+    for (int d = static_cast<int>(threadIdx.x); d < width; d += kThreads) {
+      float value = 0;
+#pragma unroll
+      for (int w = 0; w < kSplitBlocks; ++w)
+        value = merged_value(how[w], value, values[(w * kQueries + r) * kDim + d]);
+      if (whole) {
+        p.out[query.at + d] = normalised(value, merged.sum);
+      } else {
+        partial[d] = value;
+      }
+    }
+    if (whole || threadIdx.x != 0) continue;
+    partial[width] = merged.maximum;
+    partial[width + 1] = merged.sum;
+  }
+}
+
+/// Splits become the answer, ascending: a block a token and head.
+__global__ void __launch_bounds__(kCombineThreads) attention_combine_kernel(AttentionProblem p) {
+  const DeviceToken token = few_token_at(p.rows, blockIdx.x / static_cast<unsigned>(p.heads));
+  const int head = static_cast<int>(blockIdx.x % static_cast<unsigned>(p.heads));
+  const int position = static_cast<int>(token.row.first_position + token.index);
+  const int key_count = static_cast<int>(token.row.key_count), width = p.head_dim;
+  const Splits splits = splits_of(visible_keys(p, key_count, position));
+  if (splits.first == splits.last) return;  // written already
+  const float* partials =
+      p.partials + static_cast<std::int64_t>(blockIdx.x) * p.splits * (width + 2);
+  float* out = p.out + ((token.row.first_token + token.index) * p.heads + head) * width;
+  for (int d = static_cast<int>(threadIdx.x); d < width; d += kCombineThreads) {
+    SoftmaxPart total = {nothing(), 0.0f};
+    float value = 0;
+    for (int s = splits.first; s <= splits.last; ++s) {
+      const float* partial = partials + static_cast<std::int64_t>(s) * (width + 2);
+      const Merge how = merge(total, {partial[width], partial[width + 1]});
+      value = merged_value(how, value, partial[d]);
+    }
+    out[d] = normalised(value, total.sum);
+  }
+}
+
+/// The longest of the sequences with few tokens.
+struct Few {
+  std::int64_t tokens = 0, longest = 0, keys = 0;
+};
+Few few_of(const KvRow* rows, std::int64_t count) {
+  Few few;
+  for (std::int64_t r = 0; r < count; ++r) {
+    if (rows[r].tokens > kFewTokens) continue;
+    few.tokens += rows[r].tokens;
+    few.longest = rows[r].tokens > few.longest ? rows[r].tokens : few.longest;
+    few.keys = rows[r].key_count > few.keys ? rows[r].key_count : few.keys;
+  }
+  return few;
+}
+
+std::int64_t splits_for(std::int64_t keys) {
+  return keys <= kSplitKeys ? 1 : (keys + kSplitKeys - 1) / kSplitKeys;
+}
+
+template <class T, int kDim, int kQueries>
+void run(const Launch& on, const AttentionProblem& p, std::int64_t rows, std::int64_t longest) {
+  const std::size_t shared = shared_bytes<float>(kDim * kQueries) +
+                             shared_bytes<float>(kThreads * kQueries) +
+                             shared_bytes<float>(kSplitBlocks * kQueries * kDim) +
+                             shared_bytes<float>(kSplitBlocks * kQueries * 2);
+  const std::int64_t chunks = (longest * p.group + kQueries - 1) / kQueries;
+  // Most blocks along x, the axis without a practical limit: 256 threads, a warp a KV block.
+  launch(on, "attention_split",
+         {dim3(static_cast<unsigned>(rows * p.splits), static_cast<unsigned>(chunks * p.kv_heads)),
+          dim3(kThreads), shared},
+         attention_split_kernel<T, kDim, kQueries>, p);
+}
+
+template <class T, int kDim>
+void run_queries(const Launch& on, const AttentionProblem& p, std::int64_t rows,
+                 std::int64_t longest) {
+  const std::int64_t queries = longest * p.group;
+  if (queries == 1) return run<T, kDim, 1>(on, p, rows, longest);
+  if (queries <= 4) return run<T, kDim, 4>(on, p, rows, longest);
+  run<T, kDim, 8>(on, p, rows, longest);
+}
+
+template <class T>
+void run_dims(const Launch& on, const AttentionProblem& p, std::int64_t rows,
+              std::int64_t longest) {
+  if (p.head_dim <= 64) return run_queries<T, 64>(on, p, rows, longest);
+  if (p.head_dim <= 128) return run_queries<T, 128>(on, p, rows, longest);
+  run_queries<T, 256>(on, p, rows, longest);
+}
+
+}  // namespace
+
+std::size_t few_attention_scratch(const AttentionArguments& a) {
+  const Few few = few_of(a.rows, a.row_count);
+  const std::int64_t splits = splits_for(few.keys);
+  if (splits == 1) return 0;
+  return static_cast<std::size_t>(few.tokens * a.heads * splits * (a.layout.head_dim + 2)) *
+         sizeof(float);
+}
+
+void few_attention(const Launch& on, const AttentionArguments& a) {
+  const Few few = few_of(a.rows, a.row_count);
+  if (few.tokens == 0) return;
+  AttentionProblem p = problem_of(a);
+  p.splits = static_cast<int>(splits_for(few.keys));
+  p.partials = static_cast<float*>(on.scratch);
+  switch (a.layout.dtype) {
+    case DType::f16: run_dims<f16>(on, p, a.row_count, few.longest); break;
+    case DType::bf16: run_dims<bf16>(on, p, a.row_count, few.longest); break;
+    default: run_dims<float>(on, p, a.row_count, few.longest); break;
+  }
+  if (p.splits == 1) return;
+  launch(on, "attention_combine",
+         {dim3(static_cast<unsigned>(few.tokens * a.heads)), dim3(kCombineThreads)},
+         attention_combine_kernel, p);
+}
+
+}  // namespace perilune::kernels::cuda

@@ -1,0 +1,307 @@
+// Attention of sequences with many new tokens (prompts, encoders), packed: a block computes a tile
+// of one sequence's queries for one kv head, so that the heads of a group and neighbouring tokens
+// share the keys and values it reads; sums as in attention_device.h.
+//
+// Threads form 16 x 16: a thread has kRows / 16 queries, and of a KV block's scores positions
+// tx and tx + 16, of the values four dimensions in every 64. The total over splits is kept in
+// `out`, which only this thread touches.
+#include "kernels/cuda/attention_kernels.h"
+
+namespace perilune::kernels::cuda {
+namespace {
+
+constexpr int kThreads = 256, kSide = 16;
+
+/// Queries of a tile, by the padded head_dim: what registers and shared memory allow twice per
+/// multiprocessor.
+template <int kDim>
+inline constexpr int kTileRows = kDim <= 128 ? 64 : 32;
+
+/// A sequence's queries one after another: token * group + head of the group. `first` is the
+/// tile's first; `count` of them are real.
+struct Tile {
+  DeviceRow row;
+  int first, count;
+};
+
+/// Tile `index` of the step: sequence r has the tiles from queries_before(r) / kRows + r on, of
+/// which it may leave the last ones empty.
+template <int kRows>
+__device__ __forceinline__ Tile tile_at(const AttentionProblem& p, std::int64_t index) {
+  const auto first_tile = [&](std::int64_t r) {
+    return p.rows->rows[r].tokens_before * p.group / kRows + r;
+  };
+  std::int64_t low = 0, high = p.rows->count;  // first_tile(low) <= index < first_tile(high)
+  while (high - low > 1) {
+    const std::int64_t middle = (low + high) / 2;
+    if (first_tile(middle) <= index) {
+      low = middle;
+    } else {
+      high = middle;
+    }
+  }
+  const DeviceRow row = p.rows->rows[low];
+  const std::int64_t first = (index - first_tile(low)) * kRows;
+  const std::int64_t left = row.tokens <= kFewTokens ? 0 : row.tokens * p.group - first;
+  return {row, static_cast<int>(first), static_cast<int>(left < kRows ? left : kRows)};
+}
+
+/// Where a tile's query begins in q and out.
+__device__ __forceinline__ std::int64_t query_at(const AttentionProblem& p, const Tile& tile,
+                                                 int kv_head, int m) {
+  const int index = tile.first + m;
+  return ((tile.row.first_token + index / p.group) * p.heads + kv_head * p.group +
+          index % p.group) *
+         p.head_dim;
+}
+
+/// The tile's queries to [dim, query] in shared memory, zero behind its end.
+template <int kRows, int kStride>
+__device__ __forceinline__ void load_queries(const AttentionProblem& p, const Tile& tile,
+                                             int kv_head, const shared_array<float>& to) {
+  constexpr int kWarps = kThreads / kWarp;
+  const int warp = static_cast<int>(threadIdx.x) / kWarp;
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  for (int m = warp; m < kRows; m += kWarps) {
+    const float* q = p.q + (m < tile.count ? query_at(p, tile, kv_head, m) : 0);
+    for (int d = lane; d < p.head_dim; d += kWarp)
+      to[d * kStride + m] = m < tile.count ? q[d] : 0.0f;
+  }
+}
+
+/// A KV block widened to f32: keys [head_dim, kKvBlock], zero where not `stored`; values
+/// [kKvBlock, kDim] of the stored positions.
+template <class T, int kDim>
+__device__ __forceinline__ void load_block(const KvBlock<T>& block, int width, unsigned stored,
+                                           const shared_array<float>& keys,
+                                           const shared_array<float>& values) {
+  constexpr int kWarps = kThreads / kWarp;
+  const int warp = static_cast<int>(threadIdx.x) / kWarp;
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const bool here = (stored >> lane & 1) != 0;
+#pragma unroll 4
+  for (int d = warp; d < width; d += kWarps)
+    keys[d * kWarp + lane] = here ? to_float(block.keys[d * kWarp + lane]) : 0.0f;
+#pragma unroll
+  for (int j = warp; j < kWarp; j += kWarps) {
+    if ((stored >> j & 1) == 0) continue;
+#pragma unroll
+    for (int d = lane; d < kDim; d += kWarp)
+      values[j * kDim + d] = d < width ? to_float(block.values[j * width + d]) : 0.0f;
+  }
+}
+
+/// Consecutive elements of shared memory: kCount 2 or 4.
+template <int kCount>
+__device__ __forceinline__ void load_some(float (&to)[kCount], const shared_array<float>& from,
+                                          int at) {
+  if constexpr (kCount == 4) {
+    const float4 four = from.load4(at);
+    to[0] = four.x, to[1] = four.y, to[2] = four.z, to[3] = four.w;
+  } else {
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) to[i] = from[at + i];
+  }
+}
+
+/// Weighted values of one block, positions ascending, for four dimensions from `dim` on. kAll:
+/// every query sees every position.
+template <int kDim, int kStride, bool kAll, int kCount>
+__device__ __forceinline__ void weigh_values(float (&sums)[kCount][4],
+                                             const unsigned (&seen)[kCount],
+                                             const shared_array<float>& weights,
+                                             const shared_array<float>& values, int dim, int ty) {
+  unsigned any = kAll ? kFullMask : 0;
+#pragma unroll
+  for (int r = 0; r < kCount; ++r) any |= seen[r];
+#pragma unroll 8
+  for (int j = 0; j < kWarp; ++j) {
+    if (!kAll && (any >> j & 1) == 0) continue;
+    float weight[kCount], value[4];
+    load_some<kCount>(weight, weights, j * kStride + ty * kCount);
+    load_some<4>(value, values, j * kDim + dim);
+#pragma unroll
+    for (int r = 0; r < kCount; ++r) {
+      if (!kAll && (seen[r] >> j & 1) == 0) continue;
+#pragma unroll
+      for (int c = 0; c < 4; ++c) sums[r][c] = fmaf(weight[r], value[c], sums[r][c]);
+    }
+  }
+}
+
+template <class T, int kDim>
+__global__ void __launch_bounds__(kThreads, 2) attention_tile_kernel(AttentionProblem p) {
+  constexpr int kRows = kTileRows<kDim>, kCount = kRows / kSide, kDims = kDim / kSide;
+  constexpr int kStride = kRows + 4;  // keeps 16-byte pieces and spreads banks
+  const int tx = static_cast<int>(threadIdx.x) % kSide, ty = static_cast<int>(threadIdx.x) / kSide;
+  const int kv_head = static_cast<int>(blockIdx.y);
+  // The last tiles first: under a causal mask they are the longest.
+  const Tile tile = tile_at<kRows>(p, gridDim.x - 1 - blockIdx.x);
+  if (tile.count <= 0) return;
+  const int width = p.head_dim, key_count = static_cast<int>(tile.row.key_count);
+  const int first_position = static_cast<int>(tile.row.first_position);
+
+  SharedArena arena;
+  auto q = arena.take<float>(kDim * kStride);         // [dim, query]
+  auto keys = arena.take<float>(kDim * kWarp);        // [dim, position]
+  auto values = arena.take<float>(kWarp * kDim);      // [position, dim]
+  auto weights = arena.take<float>(kWarp * kStride);  // [position, query]
+  load_queries<kRows, kStride>(p, tile, kv_head, q);
+
+  // Queries behind the tile's end stand where its last one does and are not written.
+  int position[kCount];
+#pragma unroll
+  for (int r = 0; r < kCount; ++r)
+    position[r] = first_position + (tile.first + min(ty * kCount + r, tile.count - 1)) / p.group;
+  const VisibleKeys first_sees = visible_keys(p, key_count, first_position + tile.first / p.group);
+  const VisibleKeys last_sees =
+      visible_keys(p, key_count, first_position + (tile.first + tile.count - 1) / p.group);
+  const int begin = min(first_sees.begin, last_sees.begin) / kBlockKeys;
+  const int end = (max(first_sees.end, last_sees.end) + kBlockKeys - 1) / kBlockKeys;
+
+  SoftmaxPart total[kCount], split[kCount];
+  float sums[kCount][kDims];
+  const auto clear = [&] {
+#pragma unroll
+    for (int r = 0; r < kCount; ++r) {
+      split[r] = {nothing(), 0.0f};
+#pragma unroll
+      for (int i = 0; i < kDims; ++i) sums[r][i] = 0;
+    }
+  };
+  clear();
+#pragma unroll
+  for (int r = 0; r < kCount; ++r) total[r] = {nothing(), 0.0f};
+  bool started = false;
+  // The split joins the total, which lies in `out` between splits.
+  const auto end_split = [&](bool last) {
+#pragma unroll
+    for (int r = 0; r < kCount; ++r) {
+      const int m = ty * kCount + r;
+      if (m >= tile.count) continue;
+      const Merge how = merge(total[r], split[r]);
+      float* out = p.out + query_at(p, tile, kv_head, m);
+#pragma unroll
+      for (int i = 0; i < kDims; ++i) {
+        const int d = i / 4 * 4 * kSide + 4 * tx + i % 4;
+        if (d >= width) continue;
+        const float value = merged_value(how, started ? out[d] : 0.0f, sums[r][i]);
+        out[d] = last ? normalised(value, total[r].sum) : value;
+      }
+    }
+    started = true;
+    clear();
+  };
+
+  for (int b = begin; b < end; ++b) {
+    const int block_begin = b * kBlockKeys;
+    const unsigned stored = seen_bits({0, key_count}, block_begin);
+    __syncthreads();  // the block before is done with
+    load_block<T, kDim>(kv_block<T>(p, tile.row.pages, kv_head, block_begin), width, stored, keys,
+                        values);
+    __syncthreads();
+    float dots[kCount][2] = {};
+#pragma unroll 8
+    for (int d = 0; d < width; ++d) {
+      float queries[kCount];
+      load_some<kCount>(queries, q, d * kStride + ty * kCount);
+      const float low = keys[d * kWarp + tx], high = keys[d * kWarp + tx + kSide];
+#pragma unroll
+      for (int r = 0; r < kCount; ++r) {
+        dots[r][0] = fmaf(queries[r], low, dots[r][0]);
+        dots[r][1] = fmaf(queries[r], high, dots[r][1]);
+      }
+    }
+    unsigned seen[kCount];
+    SoftmaxPart part[kCount];
+#pragma unroll
+    for (int r = 0; r < kCount; ++r) {
+      seen[r] = seen_bits(visible_keys(p, key_count, position[r]), block_begin);
+      const int head =
+          kv_head * p.group + (tile.first + min(ty * kCount + r, tile.count - 1)) % p.group;
+      float score[2];
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const int j = tx + i * kSide;
+        score[i] = (seen[r] >> j & 1) != 0
+                       ? score_of(p, dots[r][i], head, block_begin + j, position[r])
+                       : nothing();
+      }
+      part[r].maximum = block_maximum<kSide>(larger(score[0], score[1]));
+      if (part[r].maximum == nothing()) seen[r] = 0;
+      float weight[2];
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const int j = tx + i * kSide;
+        weight[i] = (seen[r] >> j & 1) != 0 ? expf(score[i] - part[r].maximum) : 0.0f;
+        weights[j * kStride + ty * kCount + r] = weight[i];
+      }
+      part[r].sum = block_sum<kSide>(weight[0] + weight[1]);
+    }
+    __syncwarp(kFullMask);  // a half warp reads the weights that it wrote
+    bool all = true;
+    Merge how[kCount];
+#pragma unroll
+    for (int r = 0; r < kCount; ++r) {
+      all = all && seen[r] == kFullMask;
+      how[r] = merge(split[r], part[r]);
+    }
+#pragma unroll
+    for (int i = 0; i < kDims; i += 4) {  // few at a time: registers
+      float here[kCount][4] = {};
+      const int dim = i * kSide + 4 * tx;
+      if (all) {
+        weigh_values<kDim, kStride, true, kCount>(here, seen, weights, values, dim, ty);
+      } else {
+        weigh_values<kDim, kStride, false, kCount>(here, seen, weights, values, dim, ty);
+      }
+#pragma unroll
+      for (int r = 0; r < kCount; ++r)
+#pragma unroll
+        for (int c = 0; c < 4; ++c)
+          sums[r][i + c] = merged_value(how[r], sums[r][i + c], here[r][c]);
+    }
+    if (b % kSplitBlocks == kSplitBlocks - 1 && b + 1 < end) end_split(false);
+  }
+  end_split(true);
+}
+
+template <class T, int kDim>
+void run(const Launch& on, const AttentionProblem& p, std::int64_t tokens, std::int64_t rows) {
+  constexpr int kRows = kTileRows<kDim>, kStride = kRows + 4;
+  const std::size_t shared = shared_bytes<float>(kDim * kStride) +
+                             2 * shared_bytes<float>(kDim * kWarp) +
+                             shared_bytes<float>(kWarp * kStride);
+  const std::int64_t tiles = tokens * p.group / kRows + rows;  // tile_at
+  // A block a tile and kv head; tiles along x, the axis without a practical limit.
+  launch(on, "attention_tile",
+         {dim3(static_cast<unsigned>(tiles), static_cast<unsigned>(p.kv_heads)), dim3(kThreads),
+          shared},
+         attention_tile_kernel<T, kDim>, p);
+}
+
+template <class T>
+void run_dims(const Launch& on, const AttentionProblem& p, std::int64_t tokens, std::int64_t rows) {
+  if (p.head_dim <= 64) return run<T, 64>(on, p, tokens, rows);
+  if (p.head_dim <= 128) return run<T, 128>(on, p, tokens, rows);
+  run<T, 256>(on, p, tokens, rows);
+}
+
+}  // namespace
+
+void tile_attention(const Launch& on, const AttentionArguments& a) {
+  std::int64_t tokens = 0, longest = 0;
+  for (std::int64_t r = 0; r < a.row_count; ++r) {
+    tokens += a.rows[r].tokens;
+    longest = a.rows[r].tokens > longest ? a.rows[r].tokens : longest;
+  }
+  if (longest <= kFewTokens) return;
+  const AttentionProblem p = problem_of(a);
+  switch (a.layout.dtype) {
+    case DType::f16: return run_dims<f16>(on, p, tokens, a.row_count);
+    case DType::bf16: return run_dims<bf16>(on, p, tokens, a.row_count);
+    default: return run_dims<float>(on, p, tokens, a.row_count);
+  }
+}
+
+}  // namespace perilune::kernels::cuda

@@ -1,0 +1,117 @@
+-- Models and tensors on another device: the emulator, or the one PERILUNE_TEST_DEVICE names. What it
+-- computes is held against the CPU, by value; against itself, bit for bit.
+local pl = require "perilune"
+local t = require "spec"
+
+local name = os.getenv "PERILUNE_TEST_DEVICE" or "emulator"
+local here, reason = pl.try(pl.load, "tests/golden/llama-gqa", { device = name, compute = "f32" })
+if not here then t.skip("device " .. name .. ": " .. tostring(reason)) end
+
+local prompts = { { 1, 7, 12, 9, 30, 4 }, { 1, 5 }, { 1, 44, 8, 3, 60, 61, 62, 63, 9, 10, 11 } }
+
+local function launches()
+  for _, device in ipairs(pl.devices()) do
+    if device.name == here.device then return device.launches end
+  end
+end
+
+t.test("a model runs there, and says so", function()
+  t.equal(here.device:match "^%a+", name:match "^%a+")
+  local before = launches()
+  here:forward(prompts)
+  t.ok(launches() > before, "no kernel was started")
+  t.ok(here:memory().by_device[here.device] > 0)
+  t.equal(pl.health().ok, true)
+end)
+
+for _, case in ipairs {
+  { "llama-gqa", "f32", 1e-5 }, { "llama-gqa", "bf16", 2e-2 }, { "llama-rope3-bf16", "f32", 1e-5 },
+  { "llama-rope3-bf16", "bf16", 2e-2 },
+} do
+  local model, compute, tolerance = case[1], case[2], case[3]
+  t.test(model .. " in " .. compute .. ": forward as on the CPU", function()
+    local cpu = pl.load("tests/golden/" .. model, { device = "cpu", compute = compute })
+    local there = pl.load("tests/golden/" .. model, { device = name, compute = compute })
+    for _, prompt in ipairs(prompts) do
+      local a, b = cpu:forward({ prompt }).logits, there:forward({ prompt }).logits
+      t.equal(b.device, "cpu")   -- results come back
+      local spread = a:max():item() - a:min():item()
+      local off = (a - b):abs():max():item()
+      t.ok(off <= tolerance * math.max(1, spread), ("largest difference %g of %g"):format(off, spread))
+    end
+  end)
+
+  t.test(model .. " in " .. compute .. ": neighbours change no bit", function()
+    local m = pl.load("tests/golden/" .. model, { device = name, compute = compute })
+    local all = m:generate(prompts, { max_new_tokens = 6, logprobs = 0 })
+    for i, prompt in ipairs(prompts) do
+      local alone = m:generate(prompt, { max_new_tokens = 6, logprobs = 0 })
+      t.equal(all[i].ids, alone.ids)
+      t.equal(all[i].logprobs, alone.logprobs)
+    end
+  end)
+end
+
+t.test("greedy text is the CPU's", function()
+  local cpu = pl.load("tests/golden/llama-gqa", { device = "cpu", compute = "f32" })
+  for _, prompt in ipairs(prompts) do
+    t.equal(here:generate(prompt, { max_new_tokens = 12 }).ids, cpu:generate(prompt, { max_new_tokens = 12 }).ids)
+  end
+end)
+
+t.test("a policy in Lua decides there too, on a ragged batch", function()
+  local seen = 0
+  local e = pl.engine(here, { policy = function(queue, room)
+    seen = seen + 1
+    local plan = { tokens = {} }
+    return pl.policy.fifo()(queue, room) or plan
+  end })
+  local requests = {}
+  for i, prompt in ipairs(prompts) do requests[i] = e:submit { prompt = prompt, max_new_tokens = 4 } end
+  e:drain()
+  for i, prompt in ipairs(prompts) do
+    t.equal(requests[i]:result().ids, here:generate(prompt, { max_new_tokens = 4 }).ids)
+  end
+  t.ok(seen > 4)
+  e:close()
+end)
+
+t.test("line by line gives the compiled pass's bits", function()
+  local eager = here:eager()
+  local a, b = here:forward({ prompts[3] }).logits, eager:forward({ prompts[3] }).logits
+  t.equal((a - b):abs():max():item(), 0)
+end)
+
+t.test("tensors go there and back", function()
+  local x = pl.tensor({ { 1, 2, 3 }, { 4, 5, 6 } }, { "row", "column" })
+  local y = x:to(name)
+  t.equal(y.device, here.device)
+  t.equal(y:tolist(), x:tolist())
+  t.equal((y * y + 1):tolist(), (x * x + 1):tolist())
+  t.equal((y * y + 1).device, here.device)
+  t.equal(y:sum():item(), 21)
+  t.equal(y:to "cpu".device, "cpu")
+  t.ok(tostring(y):find(here.device, 1, true), tostring(y))
+  t.equal(y:at { row = 2 }:tolist(), { 4, 5, 6 })
+end)
+
+t.test("operands on two devices are an error that names both", function()
+  local x = pl.tensor({ 1, 2 }, { "n" })
+  local ok, err = pcall(function() return x + x:to(name) end)
+  t.equal(ok, false)
+  t.ok(tostring(err):find("cpu", 1, true) and tostring(err):find(here.device, 1, true), tostring(err))
+end)
+
+t.test("an unknown device is an error", function()
+  local _, err = pl.try(pl.load, "tests/golden/llama-gqa", { device = "gpu" })
+  t.equal(err.code, "option")
+  t.ok(tostring(err):find('"gpu"', 1, true))
+end)
+
+t.test("without a GPU device=\"cuda\" says what was looked for, and auto falls back", function()
+  local m, err = pl.try(pl.load, "tests/golden/llama-gqa", { device = "cuda" })
+  if m then t.skip "a GPU is here" end
+  t.equal(err.code, "device")
+  t.ok(tostring(err):find("cuda", 1, true))
+  t.equal(pl.load("tests/golden/llama-gqa", { device = "auto" }).device, "cpu")
+end)
