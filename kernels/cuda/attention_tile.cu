@@ -114,7 +114,7 @@ __device__ __forceinline__ void weigh_values(float (&sums)[kCount][4],
   unsigned any = kAll ? kFullMask : 0;
 #pragma unroll
   for (int r = 0; r < kCount; ++r) any |= seen[r];
-#pragma unroll 8
+#pragma unroll 4
   for (int j = 0; j < kWarp; ++j) {
     if (!kAll && (any >> j & 1) == 0) continue;
     float weight[kCount], value[4];
@@ -146,51 +146,53 @@ __global__ void __launch_bounds__(kThreads, 2) attention_tile_kernel(AttentionPr
   auto keys = arena.take<float>(kDim * kWarp);        // [dim, position]
   auto values = arena.take<float>(kWarp * kDim);      // [position, dim]
   auto weights = arena.take<float>(kWarp * kStride);  // [position, query]
+  auto states = arena.take<float>(kRows * 4);         // [query]: SoftmaxPart of split, of total
+  auto places = arena.take<int>(kRows * 2);           // [query]: position, head
   load_queries<kRows, kStride>(p, tile, kv_head, q);
 
   // Queries behind the tile's end stand where its last one does and are not written.
-  int position[kCount];
-#pragma unroll
-  for (int r = 0; r < kCount; ++r)
-    position[r] = first_position + (tile.first + min(ty * kCount + r, tile.count - 1)) / p.group;
+  if (static_cast<int>(threadIdx.x) < kRows) {
+    const int m = static_cast<int>(threadIdx.x);
+    const int index = tile.first + min(m, tile.count - 1);
+    places[2 * m] = first_position + index / p.group;
+    places[2 * m + 1] = kv_head * p.group + index % p.group;
+  }
   const VisibleKeys first_sees = visible_keys(p, key_count, first_position + tile.first / p.group);
   const VisibleKeys last_sees =
       visible_keys(p, key_count, first_position + (tile.first + tile.count - 1) / p.group);
   const int begin = min(first_sees.begin, last_sees.begin) / kBlockKeys;
   const int end = (max(first_sees.end, last_sees.end) + kBlockKeys - 1) / kBlockKeys;
 
-  SoftmaxPart total[kCount], split[kCount];
-  float sums[kCount][kDims];
-  const auto clear = [&] {
+  float sums[kCount][kDims] = {};
+  if (tx == 0) {
 #pragma unroll
-    for (int r = 0; r < kCount; ++r) {
-      split[r] = {nothing(), 0.0f};
-#pragma unroll
-      for (int i = 0; i < kDims; ++i) sums[r][i] = 0;
-    }
-  };
-  clear();
-#pragma unroll
-  for (int r = 0; r < kCount; ++r) total[r] = {nothing(), 0.0f};
+    for (int r = 0; r < kCount; ++r)
+      states.store4((ty * kCount + r) * 4, make_float4(nothing(), 0.0f, nothing(), 0.0f));
+  }
   bool started = false;
-  // The split joins the total, which lies in `out` between splits.
+  // The split joins the total, whose values lie in `out` between splits.
   const auto end_split = [&](bool last) {
+    __syncwarp(kFullMask);
 #pragma unroll
     for (int r = 0; r < kCount; ++r) {
       const int m = ty * kCount + r;
-      if (m >= tile.count) continue;
-      const Merge how = merge(total[r], split[r]);
-      float* out = p.out + query_at(p, tile, kv_head, m);
+      const float4 state = states.load4(m * 4);
+      __syncwarp(kFullMask);  // before it is written anew
+      SoftmaxPart total = {state.z, state.w};
+      const Merge how = merge(total, {state.x, state.y});
+      if (tx == 0) states.store4(m * 4, make_float4(nothing(), 0.0f, total.maximum, total.sum));
+      float* out = p.out + query_at(p, tile, kv_head, m < tile.count ? m : 0);
 #pragma unroll
       for (int i = 0; i < kDims; ++i) {
         const int d = i / 4 * 4 * kSide + 4 * tx + i % 4;
-        if (d >= width) continue;
-        const float value = merged_value(how, started ? out[d] : 0.0f, sums[r][i]);
-        out[d] = last ? normalised(value, total[r].sum) : value;
+        if (d < width && m < tile.count) {
+          const float value = merged_value(how, started ? out[d] : 0.0f, sums[r][i]);
+          out[d] = last ? normalised(value, total.sum) : value;
+        }
+        sums[r][i] = 0;
       }
     }
     started = true;
-    clear();
   };
 
   for (int b = begin; b < end; ++b) {
@@ -201,7 +203,7 @@ __global__ void __launch_bounds__(kThreads, 2) attention_tile_kernel(AttentionPr
                         values);
     __syncthreads();
     float dots[kCount][2] = {};
-#pragma unroll 8
+#pragma unroll 4
     for (int d = 0; d < width; ++d) {
       float queries[kCount];
       load_some<kCount>(queries, q, d * kStride + ty * kCount);
@@ -216,15 +218,14 @@ __global__ void __launch_bounds__(kThreads, 2) attention_tile_kernel(AttentionPr
     SoftmaxPart part[kCount];
 #pragma unroll
     for (int r = 0; r < kCount; ++r) {
-      seen[r] = seen_bits(visible_keys(p, key_count, position[r]), block_begin);
-      const int head =
-          kv_head * p.group + (tile.first + min(ty * kCount + r, tile.count - 1)) % p.group;
+      const int m = ty * kCount + r, position = places[2 * m], head = places[2 * m + 1];
+      seen[r] = seen_bits(visible_keys(p, key_count, position), block_begin);
       float score[2];
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
         const int j = tx + i * kSide;
         score[i] = (seen[r] >> j & 1) != 0
-                       ? score_of(p, dots[r][i], head, block_begin + j, position[r])
+                       ? score_of(p, dots[r][i], head, block_begin + j, position)
                        : nothing();
       }
       part[r].maximum = block_maximum<kSide>(larger(score[0], score[1]));
@@ -238,13 +239,22 @@ __global__ void __launch_bounds__(kThreads, 2) attention_tile_kernel(AttentionPr
       }
       part[r].sum = block_sum<kSide>(weight[0] + weight[1]);
     }
-    __syncwarp(kFullMask);  // a half warp reads the weights that it wrote
     bool all = true;
     Merge how[kCount];
+    SoftmaxPart split[kCount];
 #pragma unroll
     for (int r = 0; r < kCount; ++r) {
       all = all && seen[r] == kFullMask;
+      split[r] = {states[(ty * kCount + r) * 4], states[(ty * kCount + r) * 4 + 1]};
       how[r] = merge(split[r], part[r]);
+    }
+    __syncwarp(kFullMask);  // a half warp reads the weights that it wrote
+    if (tx == 0) {
+#pragma unroll
+      for (int r = 0; r < kCount; ++r) {
+        states[(ty * kCount + r) * 4] = split[r].maximum;
+        states[(ty * kCount + r) * 4 + 1] = split[r].sum;
+      }
     }
 #pragma unroll
     for (int i = 0; i < kDims; i += 4) {  // few at a time: registers
@@ -271,7 +281,8 @@ void run(const Launch& on, const AttentionProblem& p, std::int64_t tokens, std::
   constexpr int kRows = kTileRows<kDim>, kStride = kRows + 4;
   const std::size_t shared = shared_bytes<float>(kDim * kStride) +
                              2 * shared_bytes<float>(kDim * kWarp) +
-                             shared_bytes<float>(kWarp * kStride);
+                             shared_bytes<float>(kWarp * kStride) + shared_bytes<float>(kRows * 4) +
+                             shared_bytes<int>(kRows * 2);
   const std::int64_t tiles = tokens * p.group / kRows + rows;  // tile_at
   // A block a tile and kv head; tiles along x, the axis without a practical limit.
   launch(on, "attention_tile",

@@ -15,7 +15,7 @@ namespace perilune::kernels::cuda {
 
 /// What take<T>(count) uses; the sum over a kernel's takes is LaunchConfig::shared_bytes.
 template <class T>
-constexpr std::size_t shared_bytes(std::int64_t count) {
+__host__ __device__ constexpr std::size_t shared_bytes(std::int64_t count) {
   const std::size_t bytes = (static_cast<std::size_t>(count) * sizeof(T) + 15) / 16 * 16;
 #ifdef PERILUNE_EMULATOR
   return bytes + emulator::SharedMemory::kRedzone;

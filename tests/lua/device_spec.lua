@@ -9,6 +9,20 @@ if not here then t.skip("device " .. name .. ": " .. tostring(reason)) end
 
 local prompts = { { 1, 7, 12, 9, 30, 4 }, { 1, 5 }, { 1, 44, 8, 3, 60, 61, 62, 63, 9, 10, 11 } }
 
+-- A prompt's logits over all positions.
+local function numbers(m, prompt) return m:forward({ prompt }, { rows = "all" }).logits:tolist() end
+
+-- The largest difference, as a share of the spread.
+local function off(a, b)
+  local most, low, high = 0, math.huge, -math.huge
+  for i, row in ipairs(a) do
+    for j, x in ipairs(row) do
+      most, low, high = math.max(most, math.abs(x - b[i][j])), math.min(low, x), math.max(high, x)
+    end
+  end
+  return most / (high - low)
+end
+
 local function launches()
   for _, device in ipairs(pl.devices()) do
     if device.name == here.device then return device.launches end
@@ -33,11 +47,8 @@ for _, case in ipairs {
     local cpu = pl.load("tests/golden/" .. model, { device = "cpu", compute = compute })
     local there = pl.load("tests/golden/" .. model, { device = name, compute = compute })
     for _, prompt in ipairs(prompts) do
-      local a, b = cpu:forward({ prompt }).logits, there:forward({ prompt }).logits
-      t.equal(b.device, "cpu")   -- results come back
-      local spread = a:max():item() - a:min():item()
-      local off = (a - b):abs():max():item()
-      t.ok(off <= tolerance * math.max(1, spread), ("largest difference %g of %g"):format(off, spread))
+      local difference = off(numbers(cpu, prompt), numbers(there, prompt))
+      t.ok(difference <= tolerance, ("differs by %g of the spread"):format(difference))
     end
   end)
 
@@ -60,11 +71,10 @@ t.test("greedy text is the CPU's", function()
 end)
 
 t.test("a policy in Lua decides there too, on a ragged batch", function()
-  local seen = 0
+  local seen, fifo = 0, pl.policy.fifo()
   local e = pl.engine(here, { policy = function(queue, room)
     seen = seen + 1
-    local plan = { tokens = {} }
-    return pl.policy.fifo()(queue, room) or plan
+    return fifo.plan(queue, room)
   end })
   local requests = {}
   for i, prompt in ipairs(prompts) do requests[i] = e:submit { prompt = prompt, max_new_tokens = 4 } end
@@ -72,31 +82,30 @@ t.test("a policy in Lua decides there too, on a ragged batch", function()
   for i, prompt in ipairs(prompts) do
     t.equal(requests[i]:result().ids, here:generate(prompt, { max_new_tokens = 4 }).ids)
   end
-  t.ok(seen > 4)
+  t.ok(seen > 1, "the policy was not asked")
   e:close()
 end)
 
 t.test("line by line gives the compiled pass's bits", function()
   local eager = here:eager()
-  local a, b = here:forward({ prompts[3] }).logits, eager:forward({ prompts[3] }).logits
-  t.equal((a - b):abs():max():item(), 0)
+  t.equal(numbers(here, prompts[3]), numbers(eager, prompts[3]))
 end)
 
 t.test("tensors go there and back", function()
-  local x = pl.tensor({ { 1, 2, 3 }, { 4, 5, 6 } }, { "row", "column" })
+  local x = pl.tensor({ { 1, 2, 3 }, { 4, 5, 6 } }, { axes = { "row", "column" } })
   local y = x:to(name)
   t.equal(y.device, here.device)
   t.equal(y:tolist(), x:tolist())
   t.equal((y * y + 1):tolist(), (x * x + 1):tolist())
   t.equal((y * y + 1).device, here.device)
-  t.equal(y:sum():item(), 21)
+  t.equal(y:sum(), 21)
   t.equal(y:to "cpu".device, "cpu")
   t.ok(tostring(y):find(here.device, 1, true), tostring(y))
   t.equal(y:at { row = 2 }:tolist(), { 4, 5, 6 })
 end)
 
 t.test("operands on two devices are an error that names both", function()
-  local x = pl.tensor({ 1, 2 }, { "n" })
+  local x = pl.tensor({ 1, 2 }, { axes = { "n" } })
   local ok, err = pcall(function() return x + x:to(name) end)
   t.equal(ok, false)
   t.ok(tostring(err):find("cpu", 1, true) and tostring(err):find(here.device, 1, true), tostring(err))

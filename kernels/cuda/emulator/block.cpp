@@ -11,6 +11,8 @@ namespace perilune::kernels::cuda::emulator {
 namespace {
 
 thread_local Block* running = nullptr;
+// Kept from launch to launch: mapping a stack costs more than a small kernel.
+thread_local std::vector<std::unique_ptr<Stack>> idle_stacks;
 
 std::string place(const uint3& index) {
   return "(" + std::to_string(index.x) + ", " + std::to_string(index.y) + ", " +
@@ -144,17 +146,17 @@ void Block::thread_main() {
 void Block::resume(Thread& thread) {
   current_ = &thread;
   if (thread.state == ThreadState::fresh) {
-    if (stacks_.empty()) {
-      stacks_.push_back(std::make_unique<Stack>());
-      if (!stacks_.back()->valid()) return set_fault(thread, "no memory for its stack");
+    if (idle_stacks.empty()) {
+      idle_stacks.push_back(std::make_unique<Stack>());
+      if (!idle_stacks.back()->valid()) return set_fault(thread, "no memory for its stack");
     }
-    thread.stack = std::move(stacks_.back());
-    stacks_.pop_back();
+    thread.stack = std::move(idle_stacks.back());
+    idle_stacks.pop_back();
     prepare(thread.fiber, *thread.stack, thread_main);
   }
   thread.state = ThreadState::ready;
   switch_fiber(scheduler_, thread.fiber, false);
-  if (thread.state == ThreadState::ended) stacks_.push_back(std::move(thread.stack));
+  if (thread.state == ThreadState::ended) idle_stacks.push_back(std::move(thread.stack));
 }
 
 void Block::wait() {

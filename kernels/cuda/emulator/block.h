@@ -97,7 +97,6 @@ class Block {
   SharedMemory shared_;
   std::vector<Thread> threads_;
   std::vector<int> order_;
-  std::vector<std::unique_ptr<Stack>> stacks_;
   Fiber scheduler_;
   Thread* current_ = nullptr;
   const std::function<void()>* body_ = nullptr;
