@@ -35,6 +35,9 @@ while [ "$(date +%s)" -lt "$until" ]; do
   rounds=$((rounds + 1))
   seed=$((seed + 1))
 done
+echo "== every family on the emulator"
+PERILUNE=$PWD/build/release/perilune sh tests/shell/emulator_test.sh tests/golden/*/ ||
+  { echo "campaign: the emulator found something"; exit 1; }
 echo "== threads"
 ctest --test-dir build/tsan -L 'kernels|engine' --output-on-failure --no-label-summary -Q ||
   { echo "campaign: ThreadSanitizer found something; see ctest --preset tsan"; exit 1; }

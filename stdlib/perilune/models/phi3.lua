@@ -32,15 +32,15 @@ end
 
 -- One width for every layer, or none: what the published code does with layer_types.
 local function windows(json, layers)
-  local list, windows = json.layer_types, {}
-  for i = 0, layers - 1 do windows[i] = json.sliding_window ~= nil and config.integer(json, "sliding_window") or nil end
+  local list, widths = json.layer_types, {}
+  for i = 0, layers - 1 do widths[i] = json.sliding_window ~= nil and config.integer(json, "sliding_window") or nil end
   if list ~= nil then
     local kind = json.sliding_window ~= nil and "sliding_attention" or "full_attention"
     for i, other in ipairs(type(list) == "table" and list or { list }) do
       config.only({ ["layer_types[" .. i - 1 .. "]"] = other }, "layer_types[" .. i - 1 .. "]", kind)
     end
   end
-  return windows
+  return widths
 end
 
 function phi3.config(json)

@@ -1,0 +1,99 @@
+-- What a decode step of Llama shapes should take on a GPU, from what is known without one: the bytes
+-- that it must read, the compiled kernels' registers and shared memory, and how many bytes a
+-- processor can have on their way to it. A model, not a measurement: it says where the design stands
+-- against the floor, and which product is too small to fill the machine.
+--   build/release/perilune tests/bench/cuda_floor.lua [libperilune_cuda.so]
+-- CUOBJDUMP names the toolkit's cuobjdump where it is not in the path.
+local library = arg and arg[1] or "build/release/libperilune_cuda.so"
+
+-- H200: 132 multiprocessors of 64 K registers, 2048 threads and 227 KiB; 4.3 TB/s attainable; a load
+-- from memory takes about 700 ns; about 1.3 us a kernel inside a graph, 2.5 us one by one.
+local gpu = { processors = 132, registers = 65536, threads = 2048, shared = 227 * 1024, bandwidth = 4.3e12,
+  latency = 700e-9, graph_launch = 1.3e-6, launch = 2.5e-6 }
+
+-- Published configurations.
+local models = {
+  { name = "1B", layers = 16, hidden = 2048, ffn = 8192, heads = 32, kv_heads = 8, head_dim = 64, vocab = 128256 },
+  { name = "8B", layers = 32, hidden = 4096, ffn = 14336, heads = 32, kv_heads = 8, head_dim = 128, vocab = 128256 },
+}
+local context = 1024
+
+-- Registers of the kernels for few rows, by columns of eight, as the compiler says (sm_90).
+local function registers_used()
+  local path = os.getenv "CUOBJDUMP" or "cuobjdump"
+  local pipe = assert(io.popen(path .. " --dump-resource-usage " .. library .. " 2>/dev/null | c++filt"))
+  local arch, name, found = nil, nil, {}
+  for line in pipe:lines() do
+    arch = line:match "^arch = (%S+)" or arch
+    name = line:match "^%s*Function (.+):$" or name
+    local registers = line:match "REG:(%d+)"
+    if registers and arch == "sm_90" and name:find("few_rows<", 1, true) then
+      local columns = name:match "few_rows<%(?i?n?t?%)?(%d)>"
+      if columns then found[tonumber(columns)] = tonumber(registers) end
+    end
+  end
+  pipe:close()
+  return found
+end
+
+local registers = registers_used()
+if not registers[1] then
+  io.stderr:write("cuda_floor: no resource usage of ", library, " (is the toolkit there?)\n")
+  os.exit(1)
+end
+
+local function ceil_div(a, b) return math.floor((a + b - 1) / b) end
+
+-- The cut of linear_device.h.
+local function segments(outputs, inputs)
+  local count = math.max(1, math.min(ceil_div(528, ceil_div(outputs, 16)), 8, math.floor(inputs / 128)))
+  local length = ceil_div(ceil_div(inputs, count), 16) * 16
+  return ceil_div(inputs, length)
+end
+
+-- Seconds of one product for `rows` rows: bytes over the rate that the loads in flight allow
+-- (Little's law), never above what memory gives.
+local function product(outputs, inputs, rows)
+  local columns = rows <= 8 and 1 or rows <= 16 and 2 or 4
+  local warps = segments(outputs, inputs)
+  local threads = warps * 32
+  local shared = 8 * columns * 4 * 32 * 4
+  local by_registers = math.floor(gpu.registers / (math.ceil(registers[columns] / 8) * 8 * threads))
+  local blocks = math.min(by_registers, math.floor(gpu.threads / threads), math.floor(gpu.shared / shared), 32)
+  local resident = math.min(blocks, ceil_div(ceil_div(outputs, 16), gpu.processors)) * warps
+  local in_flight = resident * 4 * 512 * gpu.processors          -- four tiles of 512 bytes a warp
+  local rate = math.min(gpu.bandwidth, in_flight / gpu.latency)
+  local bytes = outputs * inputs * 2 * ceil_div(rows, 32)
+  return bytes / rate, bytes, rate
+end
+
+local function step(model, rows)
+  local attention_width = model.heads * model.head_dim
+  local kv_width = model.kv_heads * model.head_dim
+  local products = {
+    { "q, k, v", attention_width + 2 * kv_width, model.hidden, model.layers },
+    { "o", model.hidden, attention_width, model.layers },
+    { "gate, up", 2 * model.ffn, model.hidden, model.layers },
+    { "down", model.hidden, model.ffn, model.layers },
+    { "lm_head", model.vocab, model.hidden, 1 },
+  }
+  local seconds, bytes, lines = 0, 0, {}
+  for _, p in ipairs(products) do
+    local s, b, rate = product(p[2], p[3], rows)
+    seconds, bytes = seconds + s * p[4], bytes + b * p[4]
+    lines[#lines + 1] = ("%s %.0f %%"):format(p[1], 100 * rate / gpu.bandwidth)
+  end
+  local cache = rows * context * 2 * kv_width * 2 * model.layers
+  seconds, bytes = seconds + cache / gpu.bandwidth, bytes + cache
+  local kernels = model.layers * 10 + 4   -- norms, products, rope with the cache write, attention (two), gated
+  return bytes / gpu.bandwidth, seconds + kernels * gpu.graph_launch, seconds + kernels * gpu.launch, lines
+end
+
+print "| model | rows | floor, ms | modelled in a graph, ms (times floor) | modelled one by one, ms | memory rate that the loads in flight allow |"
+print "|---|---|---|---|---|---|"
+for _, model in ipairs(models) do
+  for _, rows in ipairs { 1, 8, 32 } do
+    local floor, graph, plain, lines = step(model, rows)
+    print(("| %s | %d | %.2f | %.2f (%.2f) | %.2f | %s |"):format(model.name, rows, floor * 1e3, graph * 1e3, graph / floor, plain * 1e3, table.concat(lines, ", ")))
+  end
+end
