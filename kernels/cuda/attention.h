@@ -4,13 +4,15 @@
 
 #include <cstddef>
 
-#include "kernels/cuda/kv_rows.h"
 #include "kernels/kernel_table.h"
 
 namespace perilune::kernels::cuda {
 
 void rope_table(const Launch& on, const RopeTableArguments& a);
 void rope(const Launch& on, const RopeArguments& a);
+std::size_t kv_rows_bytes(const KvLayout& layout, const KvRow* rows, std::int64_t count);
+void kv_rows_stage(const KvLayout& layout, const KvRow* rows, std::int64_t count, void* host,
+                   const void* device);
 void kv_write(const Launch& on, const KvWriteArguments& a);
 std::size_t attention_scratch(const AttentionArguments& a, int threads);
 void attention(const Launch& on, const AttentionArguments& a);

@@ -85,136 +85,211 @@ __device__ __forceinline__ void dot_keys(float (&dots)[kQueries], const shared_a
   for (; d < width; ++d) add(d, stored ? to_float(keys[d * kBlockKeys]) : 0.0f);
 }
 
-template <class T, int kDim, int kQueries>
-__global__ void __launch_bounds__(kThreads) attention_split_kernel(AttentionProblem p) {
-  constexpr int kLaneDims = kDim / kWarp, kAhead = kWarp / kLaneDims;
-  const int warp = static_cast<int>(threadIdx.x) / kWarp;
-  const int lane = static_cast<int>(threadIdx.x) % kWarp;
-  const int split = static_cast<int>(blockIdx.x) % p.splits;
+/// What a block computes: some queries of a sequence and kv head, over one split.
+struct Chunk {
+  DeviceRow row;
+  int kv_head, first, count;  // queries
+  int split;
+};
+template <int kQueries>
+__device__ __forceinline__ Chunk chunk_here(const AttentionProblem& p) {
   const DeviceRow row = p.rows->rows[static_cast<int>(blockIdx.x) / p.splits];
-  const int kv_head = static_cast<int>(blockIdx.y) % p.kv_heads;
-  const int first_query = static_cast<int>(blockIdx.y) / p.kv_heads * kQueries;
-  if (row.tokens > kFewTokens) return;
-  const int queries = min(kQueries, static_cast<int>(row.tokens) * p.group - first_query);
-  if (queries <= 0) return;
-  const int key_count = static_cast<int>(row.key_count), width = p.head_dim;
-  // Queries in ascending order of position, which is the order of their splits, too.
-  const auto query_splits = [&](int index) {
-    return splits_of(
-        visible_keys(p, key_count, query_of(p, row, kv_head, first_query + index).position));
-  };
-  if (split < query_splits(0).first && split < query_splits(queries - 1).first) return;
-  if (split > query_splits(queries - 1).last && split > query_splits(0).last) return;
+  const int first = static_cast<int>(blockIdx.y) / p.kv_heads * kQueries;
+  const int left = row.tokens <= kFewTokens ? static_cast<int>(row.tokens) * p.group - first : 0;
+  return {row, static_cast<int>(blockIdx.y) % p.kv_heads, first, min(left, kQueries),
+          static_cast<int>(blockIdx.x) % p.splits};
+}
+__device__ __forceinline__ VisibleKeys keys_of(const AttentionProblem& p, const Chunk& chunk,
+                                               int r) {
+  return visible_keys(p, static_cast<int>(chunk.row.key_count),
+                      query_of(p, chunk.row, chunk.kv_head, chunk.first + r).position);
+}
+/// Whether any query has to do with the split. Queries stand in ascending order of position, so the
+/// first and the last one enclose the others.
+__device__ __forceinline__ bool concerned(const AttentionProblem& p, const Chunk& chunk) {
+  const Splits low = splits_of(keys_of(p, chunk, 0));
+  const Splits high = splits_of(keys_of(p, chunk, chunk.count - 1));
+  return chunk.split >= min(low.first, high.first) && chunk.split <= max(low.last, high.last);
+}
 
-  SharedArena arena;
-  auto q = arena.take<float>(kDim * kQueries);                      // [dim, query]
-  auto weights = arena.take<float>(kThreads * kQueries);            // [warp, key, query]
-  auto values = arena.take<float>(kSplitBlocks * kQueries * kDim);  // [warp, query, dim]
-  auto parts = arena.take<float>(kSplitBlocks * kQueries * 2);      // [warp, query]
-  for (int i = static_cast<int>(threadIdx.x); i < width * kQueries; i += kThreads) {
-    const int r = i / width, d = i % width;
-    q[d * kQueries + r] =
-        r < queries ? p.q[query_of(p, row, kv_head, first_query + r).at + d] : 0.0f;
-  }
-  __syncthreads();
+struct SplitMemory {
+  shared_array<float> q;        // [dim, query]
+  shared_array<float> weights;  // [warp, position, query]
+  shared_array<float> values;   // [warp, query, dim]
+  shared_array<float> parts;    // [query, warp]: maximum and sum of a block
+  shared_array<float> scales;   // [query, warp]: old_part and new_part
+  shared_array<float> merged;   // [query]: maximum and sum of the split
+};
+template <int kDim, int kQueries>
+constexpr std::size_t split_memory_bytes() {
+  return shared_bytes<float>(kDim * kQueries) + shared_bytes<float>(kThreads * kQueries) +
+         shared_bytes<float>(kSplitBlocks * kQueries * kDim) +
+         2 * shared_bytes<float>(kSplitBlocks * kQueries * 2) + shared_bytes<float>(kQueries * 2);
+}
 
-  const int block_begin = split * kSplitKeys + warp * kBlockKeys, key = block_begin + lane;
-  unsigned seen[kQueries], any = 0;
+/// The softmax of one block, this warp's: a lane a position. Leaves the weights in shared memory
+/// and clears the bits of queries whose scores are all -infinity.
+template <int kQueries>
+__device__ __forceinline__ void weigh_keys(const AttentionProblem& p, const Chunk& chunk,
+                                           const float (&dots)[kQueries], int block_begin,
+                                           unsigned (&seen)[kQueries],
+                                           SoftmaxPart (&part)[kQueries],
+                                           const shared_array<float>& weights) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
 #pragma unroll
   for (int r = 0; r < kQueries; ++r) {
-    const int index = first_query + min(r, queries - 1);
-    const int position = static_cast<int>(row.first_position) + index / p.group;
-    seen[r] = r < queries ? seen_bits(visible_keys(p, key_count, position), block_begin) : 0;
-    any |= seen[r];
+    const bool sees = (seen[r] >> lane & 1) != 0;
+    const Query query = query_of(p, chunk.row, chunk.kv_head, chunk.first + r);
+    float score = nothing();
+    if (sees) score = score_of(p, dots[r], query.head, block_begin + lane, query.position);
+    part[r].maximum = block_maximum<kWarp>(score);
+    const bool counts = sees && part[r].maximum != nothing();
+    const float weight = counts ? expf(score - part[r].maximum) : 0.0f;
+    part[r].sum = block_sum<kWarp>(weight);
+    weights[static_cast<int>(threadIdx.x) * kQueries + r] = weight;
+    if (part[r].maximum == nothing()) seen[r] = 0;
   }
+  __syncwarp(kFullMask);
+}
+
+/// The weighted values of one block, this warp's: a lane kLaneDims dimensions, one position after
+/// another.
+template <class T, int kQueries, int kLaneDims>
+__device__ __forceinline__ void weigh_values(float (&sums)[kQueries][kLaneDims], const T* values,
+                                             int width, unsigned any,
+                                             const unsigned (&seen)[kQueries],
+                                             const shared_array<float>& weights) {
+  constexpr int kAhead = kWarp / kLaneDims;
+  const int warp = static_cast<int>(threadIdx.x) / kWarp;
+  const int dim = static_cast<int>(threadIdx.x) % kWarp * kLaneDims, left = width - dim;
+  const bool aligned = width % kLaneDims == 0 && reinterpret_cast<std::uintptr_t>(values) % 16 == 0;
+  for (int first = 0; first < kWarp; first += kAhead) {
+    if ((any >> first & (kFullMask >> (kWarp - kAhead))) == 0) continue;
+    float ahead[kAhead][kLaneDims];
+#pragma unroll
+    for (int j = 0; j < kAhead; ++j) {
+      const bool read = (any >> (first + j) & 1) != 0;
+      load_values<T, kLaneDims>(ahead[j], values + (first + j) * width + dim, read ? left : 0,
+                                aligned);
+    }
+#pragma unroll
+    for (int j = 0; j < kAhead; ++j)
+#pragma unroll
+      for (int r = 0; r < kQueries; ++r) {
+        if ((seen[r] >> (first + j) & 1) == 0) continue;
+        const float weight = weights[(warp * kWarp + first + j) * kQueries + r];
+#pragma unroll
+        for (int i = 0; i < kLaneDims; ++i) sums[r][i] = fmaf(weight, ahead[j][i], sums[r][i]);
+      }
+  }
+}
+
+/// This warp's block of the split, to shared memory.
+template <class T, int kDim, int kQueries>
+__device__ __forceinline__ void attend_block(const AttentionProblem& p, const Chunk& chunk,
+                                             const SplitMemory& memory) {
+  constexpr int kLaneDims = kDim / kWarp;
+  const int warp = static_cast<int>(threadIdx.x) / kWarp;
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const int block_begin = chunk.split * kSplitKeys + warp * kBlockKeys;
+  unsigned seen[kQueries], any = 0;
   SoftmaxPart part[kQueries];
   float sums[kQueries][kLaneDims] = {};
 #pragma unroll
-  for (int r = 0; r < kQueries; ++r) part[r] = {nothing(), 0.0f};
+  for (int r = 0; r < kQueries; ++r) {
+    part[r] = {nothing(), 0.0f};
+    seen[r] = r < chunk.count ? seen_bits(keys_of(p, chunk, r), block_begin) : 0;
+    any |= seen[r];
+  }
   if (any != 0) {
-    const KvBlock<T> block = kv_block<T>(p, row.pages, kv_head, block_begin);
+    const KvBlock<T> block = kv_block<T>(p, chunk.row.pages, chunk.kv_head, block_begin);
     float dots[kQueries] = {};
-    dot_keys<T, kQueries>(dots, q, block.keys + lane, width, (any >> lane & 1) != 0);
-#pragma unroll
-    for (int r = 0; r < kQueries; ++r) {
-      const bool sees = (seen[r] >> lane & 1) != 0;
-      const int index = first_query + r;
-      float score = nothing();
-      if (sees) {
-        score = score_of(p, dots[r], kv_head * p.group + index % p.group, key,
-                         static_cast<int>(row.first_position) + index / p.group);
-      }
-      part[r].maximum = block_maximum<kWarp>(score);
-      const float weight =
-          sees && part[r].maximum != nothing() ? expf(score - part[r].maximum) : 0.0f;
-      part[r].sum = block_sum<kWarp>(weight);
-      weights[(warp * kWarp + lane) * kQueries + r] = weight;
-      if (part[r].maximum == nothing()) seen[r] = 0;
-    }
-    __syncwarp(kFullMask);
-    // The values: this lane's dimensions of one position after another.
-    const int dim = lane * kLaneDims, left = width - dim;
-    const bool aligned =
-        width % kLaneDims == 0 && reinterpret_cast<std::uintptr_t>(block.values) % 16 == 0;
-    for (int first = 0; first < kWarp; first += kAhead) {
-      if ((any >> first & (kFullMask >> (kWarp - kAhead))) == 0) continue;
-      float ahead[kAhead][kLaneDims];
-#pragma unroll
-      for (int j = 0; j < kAhead; ++j) {
-        const bool read = (any >> (first + j) & 1) != 0;
-        load_values<T, kLaneDims>(ahead[j], block.values + (first + j) * width + dim,
-                                  read ? left : 0, aligned);
-      }
-#pragma unroll
-      for (int j = 0; j < kAhead; ++j)
-#pragma unroll
-        for (int r = 0; r < kQueries; ++r) {
-          if ((seen[r] >> (first + j) & 1) == 0) continue;
-          const float weight = weights[(warp * kWarp + first + j) * kQueries + r];
-#pragma unroll
-          for (int i = 0; i < kLaneDims; ++i) sums[r][i] = fmaf(weight, ahead[j][i], sums[r][i]);
-        }
-    }
+    dot_keys<T, kQueries>(dots, memory.q, block.keys + lane, p.head_dim, (any >> lane & 1) != 0);
+    weigh_keys<kQueries>(p, chunk, dots, block_begin, seen, part, memory.weights);
+    weigh_values<T, kQueries, kLaneDims>(sums, block.values, p.head_dim, any, seen, memory.weights);
   }
 #pragma unroll
   for (int r = 0; r < kQueries; ++r) {
     if (lane == 0) {
-      parts[(warp * kQueries + r) * 2] = part[r].maximum;
-      parts[(warp * kQueries + r) * 2 + 1] = part[r].sum;
+      memory.parts[(r * kSplitBlocks + warp) * 2] = part[r].maximum;
+      memory.parts[(r * kSplitBlocks + warp) * 2 + 1] = part[r].sum;
     }
 #pragma unroll
     for (int i = 0; i < kLaneDims; ++i)
-      values[(warp * kQueries + r) * kDim + lane * kLaneDims + i] = sums[r][i];
+      memory.values[(warp * kQueries + r) * kDim + lane * kLaneDims + i] = sums[r][i];
+  }
+}
+
+/// Blocks become a split, ascending; a query with one split is done.
+template <int kDim, int kQueries>
+__device__ __forceinline__ void merge_blocks(const AttentionProblem& p, const Chunk& chunk,
+                                             const SplitMemory& memory) {
+  const int thread = static_cast<int>(threadIdx.x), width = p.head_dim;
+  if (thread < kQueries) {
+    SoftmaxPart merged = {nothing(), 0.0f};
+#pragma unroll
+    for (int w = 0; w < kSplitBlocks; ++w) {
+      const int at = (thread * kSplitBlocks + w) * 2;
+      const Merge how = merge(merged, {memory.parts[at], memory.parts[at + 1]});
+      memory.scales[at] = how.old_part;
+      memory.scales[at + 1] = how.new_part;
+    }
+    memory.merged[2 * thread] = merged.maximum;
+    memory.merged[2 * thread + 1] = merged.sum;
   }
   __syncthreads();
-
-  // Blocks become a split, ascending; a query with one split is done.
-  for (int r = 0; r < queries; ++r) {
-    const Query query = query_of(p, row, kv_head, first_query + r);
-    const Splits splits = query_splits(r);
-    if (split < splits.first || split > splits.last) continue;
-    SoftmaxPart merged = {nothing(), 0.0f};
-    Merge how[kSplitBlocks];
+  for (int i = thread; i < chunk.count * width; i += kThreads) {
+    const int r = i / width, d = i % width;
+    const Splits splits = splits_of(keys_of(p, chunk, r));
+    if (chunk.split < splits.first || chunk.split > splits.last) continue;
+    const Query query = query_of(p, chunk.row, chunk.kv_head, chunk.first + r);
+    float value = 0;
 #pragma unroll
-    for (int w = 0; w < kSplitBlocks; ++w)
-      how[w] = merge(merged, {parts[(w * kQueries + r) * 2], parts[(w * kQueries + r) * 2 + 1]});
-    float* partial = p.partials + (query.slot * p.splits + split) * (width + 2);
-    const bool whole = splits.first == splits.last;
-    for (int d = static_cast<int>(threadIdx.x); d < width; d += kThreads) {
-      float value = 0;
-#pragma unroll
-      for (int w = 0; w < kSplitBlocks; ++w)
-        value = merged_value(how[w], value, values[(w * kQueries + r) * kDim + d]);
-      if (whole) {
-        p.out[query.at + d] = normalised(value, merged.sum);
-      } else {
-        partial[d] = value;
-      }
+    for (int w = 0; w < kSplitBlocks; ++w) {
+      const int at = (r * kSplitBlocks + w) * 2;
+      const Merge how = {memory.scales[at], memory.scales[at + 1], memory.parts[at] != nothing()};
+      value = merged_value(how, value, memory.values[(w * kQueries + r) * kDim + d]);
     }
-    if (whole || threadIdx.x != 0) continue;
-    partial[width] = merged.maximum;
-    partial[width + 1] = merged.sum;
+    const float maximum = memory.merged[2 * r], sum = memory.merged[2 * r + 1];
+    if (splits.first == splits.last) {
+      p.out[query.at + d] = normalised(value, sum);
+      continue;
+    }
+    float* partial = p.partials + (query.slot * p.splits + chunk.split) * (width + 2);
+    partial[d] = value;
+    if (d != 0) continue;
+    partial[width] = maximum;
+    partial[width + 1] = sum;
   }
+}
+
+/// Blocks a multiprocessor: what registers allow without spilling.
+template <int kDim, int kQueries>
+[[maybe_unused]] inline constexpr int kBlocks = kQueries == 1 ? 3
+                                                              : (kDim > 1024 / kQueries ? 1 : 2);
+
+template <class T, int kDim, int kQueries>
+__global__ void __launch_bounds__(kThreads, (kBlocks<kDim, kQueries>))
+    attention_split_kernel(AttentionProblem p) {
+  const Chunk chunk = chunk_here<kQueries>(p);
+  if (chunk.count <= 0 || !concerned(p, chunk)) return;
+  SharedArena arena;
+  SplitMemory memory;
+  memory.q = arena.take<float>(kDim * kQueries);
+  memory.weights = arena.take<float>(kThreads * kQueries);
+  memory.values = arena.take<float>(kSplitBlocks * kQueries * kDim);
+  memory.parts = arena.take<float>(kSplitBlocks * kQueries * 2);
+  memory.scales = arena.take<float>(kSplitBlocks * kQueries * 2);
+  memory.merged = arena.take<float>(kQueries * 2);
+  for (int i = static_cast<int>(threadIdx.x); i < p.head_dim * kQueries; i += kThreads) {
+    const int r = i / p.head_dim, d = i % p.head_dim;
+    const Query query = query_of(p, chunk.row, chunk.kv_head, chunk.first + r);
+    memory.q[d * kQueries + r] = r < chunk.count ? p.q[query.at + d] : 0.0f;
+  }
+  __syncthreads();
+  attend_block<T, kDim, kQueries>(p, chunk, memory);
+  __syncthreads();
+  merge_blocks<kDim, kQueries>(p, chunk, memory);
 }
 
 /// Splits become the answer, ascending: a block a token and head.
@@ -261,15 +336,11 @@ std::int64_t splits_for(std::int64_t keys) {
 
 template <class T, int kDim, int kQueries>
 void run(const Launch& on, const AttentionProblem& p, std::int64_t rows, std::int64_t longest) {
-  const std::size_t shared = shared_bytes<float>(kDim * kQueries) +
-                             shared_bytes<float>(kThreads * kQueries) +
-                             shared_bytes<float>(kSplitBlocks * kQueries * kDim) +
-                             shared_bytes<float>(kSplitBlocks * kQueries * 2);
   const std::int64_t chunks = (longest * p.group + kQueries - 1) / kQueries;
   // Most blocks along x, the axis without a practical limit: 256 threads, a warp a KV block.
   launch(on, "attention_split",
          {dim3(static_cast<unsigned>(rows * p.splits), static_cast<unsigned>(chunks * p.kv_heads)),
-          dim3(kThreads), shared},
+          dim3(kThreads), split_memory_bytes<kDim, kQueries>()},
          attention_split_kernel<T, kDim, kQueries>, p);
 }
 

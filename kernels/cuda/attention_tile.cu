@@ -129,165 +129,225 @@ __device__ __forceinline__ void weigh_values(float (&sums)[kCount][4],
   }
 }
 
+/// The sizes of a tile for a padded head_dim: queries and dimensions of a thread; queries apart in
+/// shared memory, which keeps 16-byte pieces and spreads banks.
+template <int kDim>
+struct Sizes {
+  static constexpr int kRows = kTileRows<kDim>, kCount = kRows / kSide, kDims = kDim / kSide;
+  static constexpr int kStride = kRows + 4;
+  static constexpr std::size_t bytes() {
+    return shared_bytes<float>(kDim * kStride) + 2 * shared_bytes<float>(kDim * kWarp) +
+           shared_bytes<float>(kWarp * kStride) + shared_bytes<float>(kRows * 4) +
+           shared_bytes<int>(kRows * 2);
+  }
+};
+
+struct TileMemory {
+  shared_array<float> q;        // [dim, query]
+  shared_array<float> keys;     // [dim, position]
+  shared_array<float> values;   // [position, dim]
+  shared_array<float> weights;  // [position, query]
+  shared_array<float> states;   // [query]: SoftmaxPart of the split, of the total
+  shared_array<int> places;     // [query]: position, head
+};
+
+/// Queries behind the tile's end stand where its last one does and are not written.
+template <int kDim>
+__device__ __forceinline__ void begin_tile(const AttentionProblem& p, const Tile& tile, int kv_head,
+                                           const TileMemory& memory) {
+  constexpr int kRows = Sizes<kDim>::kRows;
+  load_queries<kRows, Sizes<kDim>::kStride>(p, tile, kv_head, memory.q);
+  const int m = static_cast<int>(threadIdx.x);
+  if (m >= kRows) return;
+  const int index = tile.first + min(m, tile.count - 1);
+  memory.places[2 * m] = static_cast<int>(tile.row.first_position) + index / p.group;
+  memory.places[2 * m + 1] = kv_head * p.group + index % p.group;
+  memory.states.store4(m * 4, make_float4(nothing(), 0.0f, nothing(), 0.0f));
+}
+
+/// KV blocks [begin, end) that some query of the tile sees.
+struct Blocks {
+  int begin, end;
+};
+__device__ __forceinline__ Blocks blocks_of(const AttentionProblem& p, const Tile& tile) {
+  const int key_count = static_cast<int>(tile.row.key_count);
+  const int position = static_cast<int>(tile.row.first_position);
+  const VisibleKeys low = visible_keys(p, key_count, position + tile.first / p.group);
+  const VisibleKeys high =
+      visible_keys(p, key_count, position + (tile.first + tile.count - 1) / p.group);
+  return {min(low.begin, high.begin) / kBlockKeys,
+          (max(low.end, high.end) + kBlockKeys - 1) / kBlockKeys};
+}
+
+/// dots[r][i]: query ty * kCount + r with position tx + i * kSide, dimensions ascending.
+template <int kDim, int kCount>
+__device__ __forceinline__ void dot_keys(float (&dots)[kCount][2], const TileMemory& memory,
+                                         int width, int tx, int ty) {
+#pragma unroll 4
+  for (int d = 0; d < width; ++d) {
+    float queries[kCount];
+    load_some<kCount>(queries, memory.q, d * Sizes<kDim>::kStride + ty * kCount);
+    const float low = memory.keys[d * kWarp + tx], high = memory.keys[d * kWarp + tx + kSide];
+#pragma unroll
+    for (int r = 0; r < kCount; ++r) {
+      dots[r][0] = fmaf(queries[r], low, dots[r][0]);
+      dots[r][1] = fmaf(queries[r], high, dots[r][1]);
+    }
+  }
+}
+
+/// The softmax of a block: weights to shared memory, the block's part, and which positions count.
+template <int kDim, int kCount>
+__device__ __forceinline__ void weigh_keys(const AttentionProblem& p, int key_count,
+                                           int block_begin, const float (&dots)[kCount][2],
+                                           unsigned (&seen)[kCount], SoftmaxPart (&part)[kCount],
+                                           const TileMemory& memory, int tx, int ty) {
+#pragma unroll
+  for (int r = 0; r < kCount; ++r) {
+    const int m = ty * kCount + r;
+    const int position = memory.places[2 * m], head = memory.places[2 * m + 1];
+    seen[r] = seen_bits(visible_keys(p, key_count, position), block_begin);
+    float score[2], weight[2];
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const int j = tx + i * kSide;
+      score[i] = (seen[r] >> j & 1) != 0 ? score_of(p, dots[r][i], head, block_begin + j, position)
+                                         : nothing();
+    }
+    part[r].maximum = block_maximum<kSide>(larger(score[0], score[1]));
+    if (part[r].maximum == nothing()) seen[r] = 0;
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const int j = tx + i * kSide;
+      weight[i] = (seen[r] >> j & 1) != 0 ? expf(score[i] - part[r].maximum) : 0.0f;
+      memory.weights[j * Sizes<kDim>::kStride + m] = weight[i];
+    }
+    part[r].sum = block_sum<kSide>(weight[0] + weight[1]);
+  }
+}
+
+/// The block joins the split.
+template <int kDim, int kCount, int kDims>
+__device__ __forceinline__ void add_block(float (&sums)[kCount][kDims],
+                                          const unsigned (&seen)[kCount],
+                                          const SoftmaxPart (&part)[kCount],
+                                          const TileMemory& memory, int tx, int ty) {
+  constexpr int kStride = Sizes<kDim>::kStride;
+  bool all = true;
+  Merge how[kCount];
+  SoftmaxPart split[kCount];
+#pragma unroll
+  for (int r = 0; r < kCount; ++r) {
+    const int state = (ty * kCount + r) * 4;
+    all = all && seen[r] == kFullMask;
+    split[r] = {memory.states[state], memory.states[state + 1]};
+    how[r] = merge(split[r], part[r]);
+  }
+  __syncwarp(kFullMask);  // a half warp reads the weights that it wrote, and writes its states
+  if (tx == 0) {
+#pragma unroll
+    for (int r = 0; r < kCount; ++r) {
+      memory.states[(ty * kCount + r) * 4] = split[r].maximum;
+      memory.states[(ty * kCount + r) * 4 + 1] = split[r].sum;
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < kDims; i += 4) {  // few at a time: registers
+    float here[kCount][4] = {};
+    const int dim = i * kSide + 4 * tx;
+    if (all) {
+      weigh_values<kDim, kStride, true, kCount>(here, seen, memory.weights, memory.values, dim, ty);
+    } else {
+      weigh_values<kDim, kStride, false, kCount>(here, seen, memory.weights, memory.values, dim,
+                                                 ty);
+    }
+#pragma unroll
+    for (int r = 0; r < kCount; ++r)
+#pragma unroll
+      for (int c = 0; c < 4; ++c) sums[r][i + c] = merged_value(how[r], sums[r][i + c], here[r][c]);
+  }
+}
+
+/// The split joins the total, whose values lie in `out` between splits (nothing yet in the first).
+template <int kDim, int kCount, int kDims>
+__device__ __forceinline__ void end_split(const AttentionProblem& p, const Tile& tile, int kv_head,
+                                          float (&sums)[kCount][kDims], const TileMemory& memory,
+                                          bool first, bool last) {
+  const int tx = static_cast<int>(threadIdx.x) % kSide, ty = static_cast<int>(threadIdx.x) / kSide;
+  __syncwarp(kFullMask);
+#pragma unroll
+  for (int r = 0; r < kCount; ++r) {
+    const int m = ty * kCount + r;
+    const float4 state = memory.states.load4(m * 4);
+    __syncwarp(kFullMask);  // before it is written anew
+    SoftmaxPart total = {state.z, state.w};
+    const Merge how = merge(total, {state.x, state.y});
+    if (tx == 0)
+      memory.states.store4(m * 4, make_float4(nothing(), 0.0f, total.maximum, total.sum));
+    float* out = p.out + query_at(p, tile, kv_head, m < tile.count ? m : 0);
+#pragma unroll
+    for (int i = 0; i < kDims; ++i) {
+      const int d = i / 4 * 4 * kSide + 4 * tx + i % 4;
+      if (d < p.head_dim && m < tile.count) {
+        const float value = merged_value(how, first ? 0.0f : out[d], sums[r][i]);
+        out[d] = last ? normalised(value, total.sum) : value;
+      }
+      sums[r][i] = 0;
+    }
+  }
+}
+
 template <class T, int kDim>
 __global__ void __launch_bounds__(kThreads, 2) attention_tile_kernel(AttentionProblem p) {
-  constexpr int kRows = kTileRows<kDim>, kCount = kRows / kSide, kDims = kDim / kSide;
-  constexpr int kStride = kRows + 4;  // keeps 16-byte pieces and spreads banks
+  constexpr int kRows = Sizes<kDim>::kRows, kCount = Sizes<kDim>::kCount;
+  constexpr int kDims = Sizes<kDim>::kDims;
   const int tx = static_cast<int>(threadIdx.x) % kSide, ty = static_cast<int>(threadIdx.x) / kSide;
   const int kv_head = static_cast<int>(blockIdx.y);
   // The last tiles first: under a causal mask they are the longest.
   const Tile tile = tile_at<kRows>(p, gridDim.x - 1 - blockIdx.x);
   if (tile.count <= 0) return;
-  const int width = p.head_dim, key_count = static_cast<int>(tile.row.key_count);
-  const int first_position = static_cast<int>(tile.row.first_position);
-
   SharedArena arena;
-  auto q = arena.take<float>(kDim * kStride);         // [dim, query]
-  auto keys = arena.take<float>(kDim * kWarp);        // [dim, position]
-  auto values = arena.take<float>(kWarp * kDim);      // [position, dim]
-  auto weights = arena.take<float>(kWarp * kStride);  // [position, query]
-  auto states = arena.take<float>(kRows * 4);         // [query]: SoftmaxPart of split, of total
-  auto places = arena.take<int>(kRows * 2);           // [query]: position, head
-  load_queries<kRows, kStride>(p, tile, kv_head, q);
+  TileMemory memory;
+  memory.q = arena.take<float>(kDim * Sizes<kDim>::kStride);
+  memory.keys = arena.take<float>(kDim * kWarp);
+  memory.values = arena.take<float>(kWarp * kDim);
+  memory.weights = arena.take<float>(kWarp * Sizes<kDim>::kStride);
+  memory.states = arena.take<float>(kRows * 4);
+  memory.places = arena.take<int>(kRows * 2);
+  begin_tile<kDim>(p, tile, kv_head, memory);
 
-  // Queries behind the tile's end stand where its last one does and are not written.
-  if (static_cast<int>(threadIdx.x) < kRows) {
-    const int m = static_cast<int>(threadIdx.x);
-    const int index = tile.first + min(m, tile.count - 1);
-    places[2 * m] = first_position + index / p.group;
-    places[2 * m + 1] = kv_head * p.group + index % p.group;
-  }
-  const VisibleKeys first_sees = visible_keys(p, key_count, first_position + tile.first / p.group);
-  const VisibleKeys last_sees =
-      visible_keys(p, key_count, first_position + (tile.first + tile.count - 1) / p.group);
-  const int begin = min(first_sees.begin, last_sees.begin) / kBlockKeys;
-  const int end = (max(first_sees.end, last_sees.end) + kBlockKeys - 1) / kBlockKeys;
-
+  const int key_count = static_cast<int>(tile.row.key_count);
+  const Blocks blocks = blocks_of(p, tile);
   float sums[kCount][kDims] = {};
-  if (tx == 0) {
-#pragma unroll
-    for (int r = 0; r < kCount; ++r)
-      states.store4((ty * kCount + r) * 4, make_float4(nothing(), 0.0f, nothing(), 0.0f));
-  }
-  bool started = false;
-  // The split joins the total, whose values lie in `out` between splits.
-  const auto end_split = [&](bool last) {
-    __syncwarp(kFullMask);
-#pragma unroll
-    for (int r = 0; r < kCount; ++r) {
-      const int m = ty * kCount + r;
-      const float4 state = states.load4(m * 4);
-      __syncwarp(kFullMask);  // before it is written anew
-      SoftmaxPart total = {state.z, state.w};
-      const Merge how = merge(total, {state.x, state.y});
-      if (tx == 0) states.store4(m * 4, make_float4(nothing(), 0.0f, total.maximum, total.sum));
-      float* out = p.out + query_at(p, tile, kv_head, m < tile.count ? m : 0);
-#pragma unroll
-      for (int i = 0; i < kDims; ++i) {
-        const int d = i / 4 * 4 * kSide + 4 * tx + i % 4;
-        if (d < width && m < tile.count) {
-          const float value = merged_value(how, started ? out[d] : 0.0f, sums[r][i]);
-          out[d] = last ? normalised(value, total.sum) : value;
-        }
-        sums[r][i] = 0;
-      }
-    }
-    started = true;
-  };
-
-  for (int b = begin; b < end; ++b) {
+  bool first = true;
+  for (int b = blocks.begin; b < blocks.end; ++b) {
     const int block_begin = b * kBlockKeys;
-    const unsigned stored = seen_bits({0, key_count}, block_begin);
     __syncthreads();  // the block before is done with
-    load_block<T, kDim>(kv_block<T>(p, tile.row.pages, kv_head, block_begin), width, stored, keys,
-                        values);
+    load_block<T, kDim>(kv_block<T>(p, tile.row.pages, kv_head, block_begin), p.head_dim,
+                        seen_bits({0, key_count}, block_begin), memory.keys, memory.values);
     __syncthreads();
     float dots[kCount][2] = {};
-#pragma unroll 4
-    for (int d = 0; d < width; ++d) {
-      float queries[kCount];
-      load_some<kCount>(queries, q, d * kStride + ty * kCount);
-      const float low = keys[d * kWarp + tx], high = keys[d * kWarp + tx + kSide];
-#pragma unroll
-      for (int r = 0; r < kCount; ++r) {
-        dots[r][0] = fmaf(queries[r], low, dots[r][0]);
-        dots[r][1] = fmaf(queries[r], high, dots[r][1]);
-      }
-    }
+    dot_keys<kDim, kCount>(dots, memory, p.head_dim, tx, ty);
     unsigned seen[kCount];
     SoftmaxPart part[kCount];
-#pragma unroll
-    for (int r = 0; r < kCount; ++r) {
-      const int m = ty * kCount + r, position = places[2 * m], head = places[2 * m + 1];
-      seen[r] = seen_bits(visible_keys(p, key_count, position), block_begin);
-      float score[2];
-#pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        const int j = tx + i * kSide;
-        score[i] = (seen[r] >> j & 1) != 0
-                       ? score_of(p, dots[r][i], head, block_begin + j, position)
-                       : nothing();
-      }
-      part[r].maximum = block_maximum<kSide>(larger(score[0], score[1]));
-      if (part[r].maximum == nothing()) seen[r] = 0;
-      float weight[2];
-#pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        const int j = tx + i * kSide;
-        weight[i] = (seen[r] >> j & 1) != 0 ? expf(score[i] - part[r].maximum) : 0.0f;
-        weights[j * kStride + ty * kCount + r] = weight[i];
-      }
-      part[r].sum = block_sum<kSide>(weight[0] + weight[1]);
+    weigh_keys<kDim, kCount>(p, key_count, block_begin, dots, seen, part, memory, tx, ty);
+    add_block<kDim, kCount, kDims>(sums, seen, part, memory, tx, ty);
+    if (b % kSplitBlocks == kSplitBlocks - 1 && b + 1 < blocks.end) {
+      end_split<kDim, kCount, kDims>(p, tile, kv_head, sums, memory, first, false);
+      first = false;
     }
-    bool all = true;
-    Merge how[kCount];
-    SoftmaxPart split[kCount];
-#pragma unroll
-    for (int r = 0; r < kCount; ++r) {
-      all = all && seen[r] == kFullMask;
-      split[r] = {states[(ty * kCount + r) * 4], states[(ty * kCount + r) * 4 + 1]};
-      how[r] = merge(split[r], part[r]);
-    }
-    __syncwarp(kFullMask);  // a half warp reads the weights that it wrote
-    if (tx == 0) {
-#pragma unroll
-      for (int r = 0; r < kCount; ++r) {
-        states[(ty * kCount + r) * 4] = split[r].maximum;
-        states[(ty * kCount + r) * 4 + 1] = split[r].sum;
-      }
-    }
-#pragma unroll
-    for (int i = 0; i < kDims; i += 4) {  // few at a time: registers
-      float here[kCount][4] = {};
-      const int dim = i * kSide + 4 * tx;
-      if (all) {
-        weigh_values<kDim, kStride, true, kCount>(here, seen, weights, values, dim, ty);
-      } else {
-        weigh_values<kDim, kStride, false, kCount>(here, seen, weights, values, dim, ty);
-      }
-#pragma unroll
-      for (int r = 0; r < kCount; ++r)
-#pragma unroll
-        for (int c = 0; c < 4; ++c)
-          sums[r][i + c] = merged_value(how[r], sums[r][i + c], here[r][c]);
-    }
-    if (b % kSplitBlocks == kSplitBlocks - 1 && b + 1 < end) end_split(false);
   }
-  end_split(true);
+  if (blocks.begin >= blocks.end) __syncthreads();  // states, for which no loop has waited
+  end_split<kDim, kCount, kDims>(p, tile, kv_head, sums, memory, first, true);
 }
 
 template <class T, int kDim>
 void run(const Launch& on, const AttentionProblem& p, std::int64_t tokens, std::int64_t rows) {
-  constexpr int kRows = kTileRows<kDim>, kStride = kRows + 4;
-  const std::size_t shared = shared_bytes<float>(kDim * kStride) +
-                             2 * shared_bytes<float>(kDim * kWarp) +
-                             shared_bytes<float>(kWarp * kStride) + shared_bytes<float>(kRows * 4) +
-                             shared_bytes<int>(kRows * 2);
-  const std::int64_t tiles = tokens * p.group / kRows + rows;  // tile_at
+  const std::int64_t tiles = tokens * p.group / Sizes<kDim>::kRows + rows;  // tile_at
   // A block a tile and kv head; tiles along x, the axis without a practical limit.
   launch(on, "attention_tile",
          {dim3(static_cast<unsigned>(tiles), static_cast<unsigned>(p.kv_heads)), dim3(kThreads),
-          shared},
+          Sizes<kDim>::bytes()},
          attention_tile_kernel<T, kDim>, p);
 }
 

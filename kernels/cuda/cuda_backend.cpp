@@ -51,7 +51,7 @@ int device_info(int index, PluginDeviceInfo& info, PluginError& error) {
   const int status = check(cudaGetDeviceProperties(&properties, index), "asking the GPU", error);
   if (status != kPluginDone) return status;
   info = {};
-  std::snprintf(info.name, sizeof info.name, "%s", properties.name);
+  std::snprintf(info.name, sizeof info.name, "%.127s", properties.name);
   std::snprintf(info.tier, sizeof info.tier, "sm_%d%d", properties.major, properties.minor);
   info.total_bytes = properties.totalGlobalMem;
   info.multiprocessors = properties.multiProcessorCount;

@@ -3,6 +3,8 @@
 
 #include <cstring>
 
+#include "kernels/cuda/attention.h"
+
 namespace perilune::kernels::cuda {
 namespace {
 

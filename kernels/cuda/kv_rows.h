@@ -30,11 +30,6 @@ struct DeviceRows {
   const std::int32_t* row_of_few_token;  // by ordinal among tokens of rows of at most kFewTokens
 };
 
-/// KernelTable::kv_rows_bytes and kv_rows_stage.
-std::size_t kv_rows_bytes(const KvLayout& layout, const KvRow* rows, std::int64_t count);
-void kv_rows_stage(const KvLayout& layout, const KvRow* rows, std::int64_t count, void* host,
-                   const void* device);
-
 /// A token of a step: its row and its place there.
 struct DeviceToken {
   DeviceRow row;

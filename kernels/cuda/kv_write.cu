@@ -2,6 +2,7 @@
 // are rotated on the way by the formula of rope.
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/cuda.h"
+#include "kernels/cuda/kv_rows.h"
 
 namespace perilune::kernels::cuda {
 namespace {

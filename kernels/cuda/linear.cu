@@ -1,13 +1,14 @@
-// linear: gathers the weights that share an input into one launch. The kernels are in linear_f32.cu
-// and linear_bf16.cu; the order of sums in linear_device.h.
+// linear: gathers the weights that share an input into one launch. The kernels are in
+// linear_{f32,bf16}.cu for few rows and linear_{f32,bf16}_many.cu; the order of sums in
+// linear_device.h.
 #include "kernels/cuda/linear.h"
 
 #include "kernels/cuda/linear_kernels.h"
 
 namespace perilune::kernels::cuda {
 
-std::size_t linear_scratch(const LinearArguments&, int) {
-  return 0;
+std::size_t linear_scratch(const LinearArguments& a, int) {
+  return a.math == MathMode::bf16 ? linear_bf16_scratch(a.rows, a.inputs) : 0;
 }
 
 void linear(const Launch& on, const LinearArguments& a) {

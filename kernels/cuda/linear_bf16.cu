@@ -1,166 +1,213 @@
 // linear in mode bf16: out[r, o] = activation(sum over k of bf16(x[r, k]) * w[o, k] * scale +
 // bias[o]), products on mma.m16n8k16 with f32 sums, the sum as linear_device.h says. Weights are
-// the A operand (16 outputs), rows of x the columns of B (8 a fragment), so that one row fills no
-// less of the machine than eight.
-#include "kernels/cuda/linear_kernels.h"
+// the A operand (16 outputs, a strip), rows of x the columns of B (8 of them, a group), so that one
+// row fills no less of the machine than eight.
+//
+// From nine rows on, x is first rounded into scratch, as B lies in registers: for each group and
+// each pair of tiles (32 inputs) 32 lanes of 16 bytes, [group][pair][lane][4 words]; zeros fill the
+// last group and pair. linear_bf16_many.cu reads it too.
+#include "kernels/cuda/linear_bf16.h"
 
 namespace perilune::kernels::cuda {
 namespace {
 
-constexpr int kManyRows = 64, kManyWarps = 8;  // of a block of the kernel for many rows
-constexpr int kDepth = 32;                     // inputs that it holds at once
-constexpr int kPitch = kDepth + 8;  // elements between rows: ldmatrix meets no bank twice
+constexpr int kRoundThreads = 256;
 
-/// A tile's four registers of this lane.
-__device__ __forceinline__ void load_tile(std::uint32_t (&a)[4], const uint4* weight,
-                                          std::int64_t tile, int lane) {
-  const uint4 word = __ldg(weight + tile * kWarp + lane);
-  a[0] = word.x;
-  a[1] = word.y;
-  a[2] = word.z;
-  a[3] = word.w;
+/// What a lane gives to B for a row and a pair of tiles: inputs k, k + 1 of each half tile.
+struct RowPair {
+  float2 half[4];
+  __device__ __forceinline__ uint4 words() const {
+    return make_uint4(pack_bf16(half[0].x, half[0].y), pack_bf16(half[1].x, half[1].y),
+                      pack_bf16(half[2].x, half[2].y), pack_bf16(half[3].x, half[3].y));
+  }
+};
+
+/// Whether pairs of inputs may be read eight bytes at a time.
+__device__ __forceinline__ bool pairs_aligned(const Products& products) {
+  return (reinterpret_cast<std::uintptr_t>(products.x) % 8 | products.x_stride % 2 |
+          products.inputs % 2) == 0;
 }
 
-__device__ __forceinline__ float input_at(const Products& products, std::int64_t row,
-                                          std::int64_t k) {
-  const bool there = row < products.rows && k < products.inputs;
-  return there ? products.x[row * products.x_stride + k] : 0.0f;
+__device__ __forceinline__ RowPair load_row_pair(const Products& products, bool aligned,
+                                                 std::int64_t row, std::int64_t first) {
+  RowPair pair;
+  const float* x = products.x + row * products.x_stride;
+#pragma unroll
+  for (int h = 0; h < 4; ++h) {
+    const std::int64_t k = first + h * 8;
+    pair.half[h] = make_float2(0.0f, 0.0f);
+    if (row >= products.rows || k >= products.inputs) continue;
+    if (aligned) {
+      pair.half[h] = __ldg(reinterpret_cast<const float2*>(x + k));
+    } else {
+      pair.half[h].x = x[k];
+      if (k + 1 < products.inputs) pair.half[h].y = x[k + 1];
+    }
+  }
+  return pair;
 }
 
-// A warp has 16 outputs, one segment of inputs and Columns * 8 rows; the block adds its segments.
-template <int Columns>
-__global__ void __launch_bounds__(kMostSegments* kWarp) few_rows(Products products) {
+// A thread a lane of B: reads eight inputs, writes sixteen bytes.
+__global__ void __launch_bounds__(kRoundThreads)
+    round_rows(Products products, uint4* rounded, std::int64_t pairs, std::int64_t count) {
+  const std::int64_t index = static_cast<std::int64_t>(blockIdx.x) * kRoundThreads + threadIdx.x;
+  if (index >= count) return;
+  const int lane = static_cast<int>(index % kWarp);
+  const std::int64_t pair = index / kWarp % pairs, group = index / kWarp / pairs;
+  rounded[index] = load_row_pair(products, pairs_aligned(products), group * 8 + lane / 4,
+                                 pair * 2 * kTile + lane % 4 * 2)
+                       .words();
+}
+
+/// B of a group and a pair of tiles on its way: read from x, or from what round_rows left.
+template <bool Rounded>
+struct Input {
+  RowPair value;
+  __device__ __forceinline__ void load(const Products& products, const uint4*, bool aligned,
+                                       std::int64_t group, std::int64_t pair, int lane) {
+    value = load_row_pair(products, aligned, group * 8 + lane / 4, pair * 2 * kTile + lane % 4 * 2);
+  }
+  __device__ __forceinline__ uint4 words() const { return value.words(); }
+};
+template <>
+struct Input<true> {
+  uint4 value;
+  __device__ __forceinline__ void load(const Products& products, const uint4* rounded, bool,
+                                       std::int64_t group, std::int64_t pair, int lane) {
+    value = make_uint4(0, 0, 0, 0);
+    if (group * 8 >= products.rows) return;
+    value = __ldg(rounded + (group * tile_pairs(products.inputs) + pair) * kWarp + lane);
+  }
+  __device__ __forceinline__ uint4 words() const { return value; }
+};
+
+/// Operands of `Ahead` pairs of tiles, in registers.
+template <int Columns, int Strips, int Ahead, bool Rounded>
+struct Operands {
+  uint4 weights[Ahead][Strips][2];
+  Input<Rounded> inputs[Ahead][Columns];
+};
+
+// A warp has Strips * 16 outputs, one segment of inputs and Columns * 8 rows; the block adds its
+// segments. While it multiplies, the next operands are on their way from memory.
+template <int Columns, int Strips, int Ahead, bool Rounded>
+__global__ void __launch_bounds__(kMostSegments* kWarp)
+    few_rows(Products products, const uint4* rounded) {
+  constexpr int kSums = Strips * Columns * 4;
   SharedArena arena;
-  auto sums = arena.take<float>(kMostSegments * Columns * 4 * kWarp);
+  auto sums = arena.take<float>(static_cast<std::int64_t>(blockDim.x) * kSums);
   const Product& product = product_of(products, blockIdx.x);
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
-  const int lane = static_cast<int>(threadIdx.x) % kWarp, g = lane / 4, t = lane % 4;
-  const std::int64_t tiles = ceil_div(products.inputs, kTile);
-  const std::int64_t strip = blockIdx.x - product.first_block;
-  const std::int64_t first_row = static_cast<std::int64_t>(blockIdx.y) * Columns * 8;
-  const auto* weight = static_cast<const uint4*>(product.weight) + strip * tiles * kWarp;
-  const std::int64_t begin = static_cast<std::int64_t>(warp) * product.segments.length / kTile;
-  std::int64_t end = begin + product.segments.length / kTile;
-  if (end > tiles) end = tiles;
-  if (warp >= product.segments.count) end = begin;
-  float sum[Columns][4] = {};
-  for (std::int64_t tile = begin; tile < end; ++tile) {
-    std::uint32_t a[4];
-    load_tile(a, weight, tile, lane);
-    const std::int64_t k = tile * kTile + 2 * t;
-#pragma unroll
-    for (int c = 0; c < Columns; ++c) {
-      const std::int64_t row = first_row + c * 8 + g;
-      const std::uint32_t b[2] = {
-          pack_bf16(input_at(products, row, k), input_at(products, row, k + 1)),
-          pack_bf16(input_at(products, row, k + 8), input_at(products, row, k + 9))};
-      ptx::mma_bf16(sum[c], a, b);
-    }
-  }
-#pragma unroll
-  for (int c = 0; c < Columns; ++c) {
-#pragma unroll
-    for (int r = 0; r < 4; ++r) sums[((warp * Columns + c) * 4 + r) * kWarp + lane] = sum[c][r];
-  }
-  __syncthreads();
-  for (int i = warp; i < Columns * 4; i += static_cast<int>(blockDim.x) / kWarp) {
-    const int c = i / 4, r = i % 4;
-    float total = 0.0f;
-    for (int s = 0; s < product.segments.count; ++s) {
-      total = total + sums[((s * Columns + c) * 4 + r) * kWarp + lane];
-    }
-    store_output(products, product, first_row + c * 8 + 2 * t + r % 2,
-                 strip * kTile + g + r / 2 * 8, total);
-  }
-}
-
-// A block has 64 rows, each of its eight warps 16 outputs; x passes through shared memory, rounded
-// once for all of them.
-__global__ void __launch_bounds__(kManyWarps* kWarp) many_rows(Products products) {
-  constexpr int kColumns = kManyRows / 8;
-  SharedArena arena;
-  auto x = arena.take<bf16>(kManyRows * kPitch);
-  const Product& product = product_of(products, blockIdx.x);
-  const int me = static_cast<int>(threadIdx.x), warp = me / kWarp, lane = me % kWarp;
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const std::int64_t tiles = ceil_div(products.inputs, kTile);
   const std::int64_t strips = ceil_div(product.outputs, kTile);
-  const std::int64_t strip =
-      static_cast<std::int64_t>(blockIdx.x - product.first_block) * kManyWarps + warp;
-  const std::int64_t first_row = static_cast<std::int64_t>(blockIdx.y) * kManyRows;
-  const auto* weight = static_cast<const uint4*>(product.weight) + strip * tiles * kWarp;
-  float total[kColumns][4] = {};
-  for (int s = 0; s < product.segments.count; ++s) {
-    const std::int64_t begin = static_cast<std::int64_t>(s) * product.segments.length;
-    std::int64_t end = begin + product.segments.length;
-    if (end > products.inputs) end = products.inputs;
-    float sum[kColumns][4] = {};
-    for (std::int64_t base = begin; base < end; base += kDepth) {
-      __syncthreads();
-      for (int i = me; i < kManyRows * kDepth; i += kManyWarps * kWarp) {
-        const std::int64_t k = base + i % kDepth;
-        x[i / kDepth * kPitch + i % kDepth] =
-            to_bf16(k < end ? input_at(products, first_row + i / kDepth, k) : 0.0f);
-      }
-      __syncthreads();
-      for (int half = 0; half < kDepth / kTile; ++half) {
-        const std::int64_t tile = base / kTile + half;
-        if (tile * kTile >= end || strip >= strips) continue;  // the whole warp alike
-        std::uint32_t a[4];
-        load_tile(a, weight, tile, lane);
+  const std::int64_t first_strip =
+      static_cast<std::int64_t>(blockIdx.x - product.first_block) * Strips;
+  const std::int64_t first_group = static_cast<std::int64_t>(blockIdx.y) * Columns;
+  const auto* weight = static_cast<const uint4*>(product.weight) + lane;
+  const bool aligned = pairs_aligned(products);
+  const std::int64_t begin = static_cast<std::int64_t>(warp) * product.segments.length / 32;
+  std::int64_t end = begin + product.segments.length / 32;
+  if (end > tile_pairs(products.inputs)) end = tile_pairs(products.inputs);
+  if (warp >= product.segments.count) end = begin;
+
+  using Stage = Operands<Columns, Strips, Ahead, Rounded>;
+  const auto load = [&](Stage& stage, std::int64_t first) {
 #pragma unroll
-        for (int c = 0; c < kColumns; c += 2) {
-          // Two fragments of B: rows c * 8 on, inputs of this tile.
-          std::uint32_t b[4];
-          const int row = c * 8 + lane % 8 + lane / 16 * 8;
-          ptx::load_matrix_x4(b, x, row * kPitch + half * kTile + lane / 8 % 2 * 8);
-          const std::uint32_t low[2] = {b[0], b[1]}, high[2] = {b[2], b[3]};
-          ptx::mma_bf16(sum[c], a, low);
-          ptx::mma_bf16(sum[c + 1], a, high);
+    for (int i = 0; i < Ahead; ++i) {
+      const std::int64_t pair = first + i;
+      if (pair >= end) continue;  // the whole warp alike, as below
+#pragma unroll
+      for (int s = 0; s < Strips; ++s) {
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const std::int64_t tile = pair * 2 + half, strip = first_strip + s;
+          stage.weights[i][s][half] = make_uint4(0, 0, 0, 0);
+          if (tile >= tiles || strip >= strips) continue;
+          stage.weights[i][s][half] = __ldg(weight + (strip * tiles + tile) * kWarp);
         }
       }
+#pragma unroll
+      for (int c = 0; c < Columns; ++c) {
+        stage.inputs[i][c].load(products, rounded, aligned, first_group + c, pair, lane);
+      }
     }
+  };
+
+  float sum[Strips][Columns][4] = {};
+  Stage next = {};
+  load(next, begin);
+  for (std::int64_t pair = begin; pair < end; pair += Ahead) {
+    const Stage now = next;
+    load(next, pair + Ahead);
 #pragma unroll
-    for (int c = 0; c < kColumns; ++c) {
+    for (int i = 0; i < Ahead; ++i) {
+      if (pair + i >= end) continue;
+      uint4 b[Columns];
 #pragma unroll
-      for (int r = 0; r < 4; ++r) total[c][r] = total[c][r] + sum[c][r];
+      for (int c = 0; c < Columns; ++c) b[c] = now.inputs[i][c].words();
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        // A tile of zeros would turn a sum of -0 to 0; the many-row kernel skips it too.
+        if ((pair + i) * 2 + half >= tiles) continue;
+        multiply_tiles(sum, now.weights[i], b, half);
+      }
     }
   }
-  const int g = lane / 4, t = lane % 4;
+
 #pragma unroll
-  for (int c = 0; c < kColumns; ++c) {
+  for (int s = 0; s < Strips; ++s) {
 #pragma unroll
-    for (int r = 0; r < 4; ++r) {
-      store_output(products, product, first_row + c * 8 + 2 * t + r % 2,
-                   strip * kTile + g + r / 2 * 8, total[c][r]);
+    for (int c = 0; c < Columns; ++c) {
+#pragma unroll
+      for (int r = 0; r < 4; ++r) {
+        sums[(warp * kSums + (s * Columns + c) * 4 + r) * kWarp + lane] = sum[s][c][r];
+      }
     }
+  }
+  __syncthreads();
+  for (int i = warp; i < kSums; i += static_cast<int>(blockDim.x) / kWarp) {
+    const int s = i / (Columns * 4), c = i / 4 % Columns, r = i % 4;
+    float total = 0.0f;
+    for (int segment = 0; segment < product.segments.count; ++segment) {
+      total = total + sums[(segment * kSums + i) * kWarp + lane];
+    }
+    store_output(products, product, (first_group + c) * 8 + lane % 4 * 2 + r % 2,
+                 (first_strip + s) * kTile + lane / 4 + r / 2 * 8, total);
   }
 }
 
-template <int Columns>
+template <int Columns, int Strips, int Ahead, bool Rounded>
 void launch_few(const Launch& on, Products products) {
   int warps = 1;
-  const unsigned blocks = place_blocks(products, kTile, warps);
-  const dim3 grid(blocks, static_cast<unsigned>(ceil_div(products.rows, Columns * 8)));
+  const unsigned blocks = place_blocks(products, Strips * kTile, warps);
   launch(on, "linear_bf16_few",
-         {grid, static_cast<unsigned>(warps * kWarp),
-          shared_bytes<float>(kMostSegments * Columns * 4 * kWarp)},
-         few_rows<Columns>, products);
+         {dim3(blocks, static_cast<unsigned>(ceil_div(products.rows, Columns * 8))),
+          static_cast<unsigned>(warps * kWarp),
+          shared_bytes<float>(warps * Strips * Columns * 4 * kWarp)},
+         few_rows<Columns, Strips, Ahead, Rounded>, products,
+         static_cast<const uint4*>(on.scratch));
 }
 
 }  // namespace
 
-void linear_bf16(const Launch& on, const Products& given) {
-  Products products = given;
-  // Up to 32 rows a warp keeps them all, and weights are read once; beyond, rows share what is
-  // read.
-  if (products.rows <= 8) return launch_few<1>(on, products);
-  if (products.rows <= 16) return launch_few<2>(on, products);
-  if (products.rows <= 32) return launch_few<4>(on, products);
-  int warps = 1;
-  const unsigned blocks = place_blocks(products, kManyWarps * kTile, warps);
-  const dim3 grid(blocks, static_cast<unsigned>(ceil_div(products.rows, kManyRows)));
-  launch(on, "linear_bf16_many", {grid, kManyWarps * kWarp, shared_bytes<bf16>(kManyRows * kPitch)},
-         many_rows, products);
+std::size_t linear_bf16_scratch(std::int64_t rows, std::int64_t inputs) {
+  if (rows <= 8) return 0;
+  return static_cast<std::size_t>(ceil_div(rows, 8) * tile_pairs(inputs)) * kWarp * 16;
+}
+
+void linear_bf16(const Launch& on, const Products& products) {
+  // Up to 32 rows a warp keeps them all, and weights are read once; beyond, tiles of rows share
+  // what is read. Bound by memory: a warp a segment, blocks enough for every processor at one row.
+  if (products.rows <= 8) return launch_few<1, 1, 4, false>(on, products);
+  const std::int64_t pairs = tile_pairs(products.inputs);
+  const std::int64_t count = ceil_div(products.rows, 8) * pairs * kWarp;
+  launch(on, "linear_bf16_round",
+         {dim3(static_cast<unsigned>(ceil_div(count, kRoundThreads))), kRoundThreads}, round_rows,
+         products, static_cast<uint4*>(on.scratch), pairs, count);
+  if (products.rows <= 16) return launch_few<2, 2, 2, true>(on, products);
+  if (products.rows <= 32) return launch_few<4, 2, 2, true>(on, products);
+  linear_bf16_many(on, products);
 }
 
 }  // namespace perilune::kernels::cuda

@@ -19,7 +19,7 @@ inline constexpr int kMostWeights = 8;   // LinearSegments of one launch
 /// four warps each at one row, but no segment under 128 inputs.
 struct Segments {
   int count;
-  int length;  // a multiple of 16; the last may be shorter
+  int length;  // a multiple of 32; the last may be shorter
 };
 inline Segments segments_of(std::int64_t outputs, std::int64_t inputs,
                             std::int64_t outputs_a_block) {
@@ -29,7 +29,7 @@ inline Segments segments_of(std::int64_t outputs, std::int64_t inputs,
   if (count > kMostSegments) count = kMostSegments;
   if (count > inputs / kLeast) count = inputs / kLeast;
   if (count < 1) count = 1;
-  const std::int64_t length = ceil_div(ceil_div(inputs, count), 16) * 16;
+  const std::int64_t length = ceil_div(ceil_div(inputs, count), 32) * 32;
   return {static_cast<int>(ceil_div(inputs, length > 0 ? length : 1)), static_cast<int>(length)};
 }
 

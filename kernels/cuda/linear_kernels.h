@@ -19,6 +19,9 @@ inline unsigned place_blocks(Products& products, std::int64_t outputs_a_block, i
 }
 
 void linear_f32(const Launch& on, const Products& products, WeightFormat format);
+void linear_f32_many(const Launch& on, const Products& products, WeightFormat format);
 void linear_bf16(const Launch& on, const Products& products);
+/// Bytes of scratch that linear_bf16 needs.
+std::size_t linear_bf16_scratch(std::int64_t rows, std::int64_t inputs);
 
 }  // namespace perilune::kernels::cuda

@@ -33,14 +33,14 @@ class SharedReference {
   operator T() const {
     T value;
     emulator::Block& block = emulator::Block::current();
-    const std::string problem = block.shared().read(&value, at_, sizeof(T), block.stamp());
-    if (!problem.empty()) block.fail("shared byte %zu: %s", at_, problem.c_str());
+    if (!block.shared().read(&value, at_, sizeof(T), block.stamp()))
+      block.fail("shared byte %zu: %s", at_, block.shared().problem().c_str());
     return value;
   }
   SharedReference& operator=(T value) {
     emulator::Block& block = emulator::Block::current();
-    const std::string problem = block.shared().write(at_, &value, sizeof(T), block.stamp());
-    if (!problem.empty()) block.fail("shared byte %zu: %s", at_, problem.c_str());
+    if (!block.shared().write(at_, &value, sizeof(T), block.stamp()))
+      block.fail("shared byte %zu: %s", at_, block.shared().problem().c_str());
     return *this;
   }
   SharedReference& operator=(const SharedReference& other) { return *this = static_cast<T>(other); }
@@ -73,19 +73,17 @@ class shared_array {
     static_assert(sizeof(T) == 4);
     float4 value;
     emulator::Block& block = emulator::Block::current();
-    const std::string problem =
-        block.shared().read(&value, offset(index, 4, 16), sizeof value, block.stamp());
-    if (!problem.empty())
-      block.fail("shared element %lld: %s", static_cast<long long>(index), problem.c_str());
+    if (!block.shared().read(&value, offset(index, 4, 16), sizeof value, block.stamp()))
+      block.fail("shared element %lld: %s", static_cast<long long>(index),
+                 block.shared().problem().c_str());
     return value;
   }
   void store4(std::int64_t index, const float4& value) const {
     static_assert(sizeof(T) == 4);
     emulator::Block& block = emulator::Block::current();
-    const std::string problem =
-        block.shared().write(offset(index, 4, 16), &value, sizeof value, block.stamp());
-    if (!problem.empty())
-      block.fail("shared element %lld: %s", static_cast<long long>(index), problem.c_str());
+    if (!block.shared().write(offset(index, 4, 16), &value, sizeof value, block.stamp()))
+      block.fail("shared element %lld: %s", static_cast<long long>(index),
+                 block.shared().problem().c_str());
   }
   /// The byte where `elements` of them begin; ends the launch when they are not all in the array or
   /// not at a multiple of `alignment` bytes.

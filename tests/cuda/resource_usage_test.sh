@@ -29,8 +29,9 @@ fi
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-"$cuobjdump" --dump-resource-usage "$library" >"$work/usage"
-"$cuobjdump" -elf "$library" >"$work/elf"
+for what in --dump-resource-usage -elf; do
+  "$cuobjdump" $what "$library" >"$work/$what" 2>"$work/errors" || { cat "$work/errors"; exit 1; }
+done
 
 # Once a process or a step, and library functions with a rarely taken path in local memory (the
 # reduction of large angles).
@@ -50,8 +51,14 @@ awk '
   file == 2 && /REG:/ {
     for (i = 1; i <= NF; ++i) { split($i, pair, ":"); use[pair[1]] = pair[2] }
     block = (arch, name) in threads ? threads[arch, name] : "-"
-    print arch, use["REG"], use["SHARED"], use["STACK"], use["LOCAL"], name, block
-  }' "$work/elf" "$work/usage" | sort -k6,6 -k1,1 | c++filt >"$work/table"
+    source = "?"  # nvcc puts the file into the name of its anonymous namespace
+    if (match(name, /_[a-z0-9_]+_cu_[0-9a-f]+/)) {
+      source = substr(name, RSTART, RLENGTH)
+      sub(/^_*[0-9a-f]+_[0-9]+_/, "", source)
+      sub(/_cu_[0-9a-f]+$/, ".cu", source)
+    }
+    print arch, use["REG"], use["SHARED"], use["STACK"], use["LOCAL"], source, name, block
+  }' "$work/-elf" "$work/--dump-resource-usage" | sort -k6,7 -k1,1 | c++filt >"$work/table"
 
 kernels=$(wc -l <"$work/table")
 [ "$kernels" -gt 0 ] || { echo "no kernels in $library"; exit 1; }
@@ -68,8 +75,8 @@ awk -v cold="$cold" '
     threads = 0
     if ($NF != "-") threads = hexadecimal($(NF - 2)) * hexadecimal($(NF - 1)) * hexadecimal($NF)
     name = $0
-    sub(/^[^ ]+ [^ ]+ [^ ]+ [^ ]+ [^ ]+ /, "", name)
-    gsub(/\(anonymous namespace\)::|_GLOBAL__N__[0-9a-z_]*::|perilune::kernels::cuda::|perilune::kernels::|void /, "", name)
+    sub(/^[^ ]+ [^ ]+ [^ ]+ [^ ]+ [^ ]+ [^ ]+ /, "", name)
+    gsub(/\(anonymous namespace\)::|perilune::kernels::cuda::|perilune::kernels::|void /, "", name)
     sub(/\(.*$/, "", name)
     problem = ""
     # A multiprocessor has 65536 registers, given out to warps in units of 256.
@@ -77,7 +84,7 @@ awk -v cold="$cold" '
     if (threads == 0) problem = "no __launch_bounds__"
     else if (int((threads + 31) / 32) * per_warp > 65536) problem = "too many registers for its block"
     if (($4 > 0 || $5 > 0) && name !~ cold) problem = "uses local memory"
-    printf "%-6s %9d %7d %7d %6d %6d  %s%s\n", $1, $2, threads, $3, $4, $5, name, problem == "" ? "" : "   <-- " problem
+    printf "%-6s %9d %7d %7d %6d %6d  %s%s\n", $1, $2, threads, $3, $4, $5, $6 ": " name, problem == "" ? "" : "   <-- " problem
     if (problem != "") failed = 1
   }
   END { exit failed }' "$work/table"

@@ -55,6 +55,11 @@ inline const std::vector<const KernelTable*>& tables_under_test() {
   return tables;
 }
 
+/// Takes its time: tests leave out what the others show, threads of the host among them.
+inline bool is_emulated(const KernelTable& table) {
+  return std::string(table.tier) == "emulator";
+}
+
 inline const KernelTable& scalar_table() {
   return *cpu_table("scalar");
 }

@@ -161,24 +161,60 @@ TEST_CASE("a row of a product has the same bits in every batch and on any number
       }
 }
 
-TEST_CASE("many rows take several blocks and keep their bits") {
+TEST_CASE("a row has the same bits alone, among a few and among many") {
+  // Row counts to both sides of where a device takes another kernel; parts from either end, so
+  // that rows lie elsewhere in their tiles.
   for (const KernelTable* table : tables_under_test())
-    for (const WeightFormat format : {WeightFormat::f32, WeightFormat::bf16}) {
-      Case c = {401, 70, 520, format, MathMode::f32};
-      const Weight weight = make_weight(*table, c.outputs, c.inputs, format, c.math, 3);
-      const std::vector<float> x = Random(5).values(c.rows * c.inputs);
-      const std::vector<float> whole = run(*table, c, weight, x, {}, 3);
-      c.rows = 1;
-      for (const std::int64_t row : {0, 5, 191, 192, 200, 400})
-        CHECK(same_bits(run(*table, c, weight, row_of(x, row, c.inputs), {}, 1),
-                        row_of(whole, row, c.outputs)));
-    }
+    for (const MathMode math : {MathMode::f32, MathMode::bf16})
+      for (const std::int64_t inputs : {77, 700}) {
+        constexpr std::int64_t kRows = 130;
+        Case c = {kRows, 90, inputs, WeightFormat::bf16, math, 1.0f, true, Activation::none};
+        INFO(describe(*table, c));
+        const Weight weight = make_weight(*table, c.outputs, c.inputs, c.format, math, 3);
+        const std::vector<float> x = Random(5).values(kRows * inputs);
+        const std::vector<float> bias = Random(6).values(c.outputs);
+        const std::vector<float> whole = run(*table, c, weight, x, bias, 2);
+        for (const std::int64_t rows : {1, 2, 7, 8, 9, 16, 17, 32, 33, 64, 65, 129})
+          for (const std::int64_t first : {std::int64_t{0}, kRows - rows}) {
+            c.rows = rows;
+            const std::vector<float> part(x.begin() + first * inputs,
+                                          x.begin() + (first + rows) * inputs);
+            const std::vector<float> out = run(*table, c, weight, part, bias, 1);
+            const std::vector<float> expected(whole.begin() + first * c.outputs,
+                                              whole.begin() + (first + rows) * c.outputs);
+            CHECK(same_bits(out, expected));
+          }
+      }
+}
+
+TEST_CASE("many rows take several blocks and keep their bits") {
+  const struct {
+    std::int64_t rows, outputs, inputs;
+    MathMode math;
+  } shapes[] = {{401, 70, 520, MathMode::f32},
+                {401, 70, 520, MathMode::bf16},
+                {1290, 1500, 72, MathMode::bf16},
+                {1290, 1500, 40, MathMode::f32}};
+  for (const KernelTable* table : tables_under_test())
+    for (const auto& shape : shapes)
+      for (const WeightFormat format : {WeightFormat::f32, WeightFormat::bf16}) {
+        Case c = {shape.rows, shape.outputs, shape.inputs, format, shape.math};
+        INFO(describe(*table, c));
+        const Weight weight = make_weight(*table, c.outputs, c.inputs, format, c.math, 3);
+        const std::vector<float> x = Random(5).values(c.rows * c.inputs);
+        const std::vector<float> whole = run(*table, c, weight, x, {}, 3);
+        c.rows = 1;
+        for (const std::int64_t row : {std::int64_t{0}, std::int64_t{5}, std::int64_t{191},
+                                       std::int64_t{192}, std::int64_t{200}, shape.rows - 1})
+          CHECK(same_bits(run(*table, c, weight, row_of(x, row, c.inputs), {}, 1),
+                          row_of(whole, row, c.outputs)));
+      }
 }
 
 TEST_CASE("segments that share an input equal products of their own") {
   for (const KernelTable* table : tables_under_test())
     for (const MathMode math : {MathMode::f32, MathMode::bf16})
-      for (const std::int64_t rows : {1, 8}) {
+      for (const std::int64_t rows : {1, 8, 19, 70}) {
         constexpr std::int64_t kInputs = 96, kStride = 130;
         const Weight first = make_weight(*table, 50, kInputs, WeightFormat::bf16, math, 1);
         const Weight second = make_weight(*table, 17, kInputs, WeightFormat::f32, math, 2);
@@ -238,13 +274,14 @@ TEST_CASE("rows come back from the packed form as they were stored") {
 
 TEST_CASE("a NaN stays in its own row and output") {
   for (const KernelTable* table : tables_under_test())
-    for (const MathMode math : {MathMode::f32, MathMode::bf16}) {
-      const Case c = {14, 40, 64, WeightFormat::f32, math};
-      const Weight weight = make_weight(*table, c.outputs, c.inputs, c.format, math, 1);
-      std::vector<float> x = Random(2).values(c.rows * c.inputs);
-      x[3 * 64 + 5] = NAN;
-      const std::vector<float> out = run(*table, c, weight, x, {}, 1);
-      for (std::int64_t r = 0; r < c.rows; ++r)
-        for (const float v : row_of(out, r, c.outputs)) CHECK(std::isnan(v) == (r == 3));
-    }
+    for (const MathMode math : {MathMode::f32, MathMode::bf16})
+      for (const std::int64_t rows : {4, 14, 70}) {
+        const Case c = {rows, 40, 64, WeightFormat::f32, math};
+        const Weight weight = make_weight(*table, c.outputs, c.inputs, c.format, math, 1);
+        std::vector<float> x = Random(2).values(c.rows * c.inputs);
+        x[3 * 64 + 5] = NAN;
+        const std::vector<float> out = run(*table, c, weight, x, {}, 1);
+        for (std::int64_t r = 0; r < c.rows; ++r)
+          for (const float v : row_of(out, r, c.outputs)) CHECK(std::isnan(v) == (r == 3));
+      }
 }

@@ -39,10 +39,6 @@ Block::Block(const char* kernel, dim3 grid, dim3 size, std::size_t shared_bytes)
   std::iota(order_.begin(), order_.end(), 0);
 }
 
-AccessStamp Block::stamp() const {
-  return {current_->number, epoch_, warp_epochs_[static_cast<std::size_t>(current_->warp())]};
-}
-
 // ---------------------------------------------------------------- running
 
 bool Block::run(uint3 index, const std::function<void()>& kernel) {
@@ -204,8 +200,8 @@ void Block::join(Thread& thread) {
            collective_name(other->collective), other->mask);
     }
   }
-  const std::string problem = resolve(thread.collective, thread.mask, warp);
-  if (!problem.empty()) fail("%s: %s", collective_name(thread.collective), problem.c_str());
+  problem_ = resolve(thread.collective, thread.mask, warp);
+  if (!problem_.empty()) fail("%s: %s", collective_name(thread.collective), problem_.c_str());
   if (thread.collective == Collective::syncwarp && thread.mask == 0xffffffffu) {
     ++warp_epochs_[static_cast<std::size_t>(thread.warp())];
   }

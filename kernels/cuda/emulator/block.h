@@ -77,7 +77,9 @@ class Block {
   /// Ends the launch with this fault. Does not return.
   [[noreturn]] void fail(const char* format, ...) __attribute__((format(printf, 2, 3)));
   /// Order of this thread's accesses against others': see SharedMemory.
-  AccessStamp stamp() const;
+  AccessStamp stamp() const {
+    return {current_->number, epoch_, warp_epochs_[static_cast<std::size_t>(current_->warp())]};
+  }
 
   static Block& current();
 
@@ -104,6 +106,7 @@ class Block {
   std::vector<std::uint32_t> warp_epochs_;
   std::string fault_;
   bool abandoned_ = false;
+  std::string problem_;  // kept here, since a fiber that fails is left as it stands
 };
 
 /// Results of a collective whose lanes have all arrived: fills `out` of the lanes of `mask`, which

@@ -19,8 +19,8 @@ void copy_async_16(shared_array<T> to, int index, const void* from, bool valid) 
   if (valid && reinterpret_cast<std::uintptr_t>(from) % 16 != 0) {
     block.fail("cp.async: the source is not at a multiple of 16 bytes");
   }
-  const std::string problem = block.shared().begin_copy(at, 16, block.stamp());
-  if (!problem.empty()) block.fail("cp.async to shared byte %zu: %s", at, problem.c_str());
+  if (!block.shared().begin_copy(at, 16, block.stamp()))
+    block.fail("cp.async to shared byte %zu: %s", at, block.shared().problem().c_str());
   emulator::Thread& thread = block.thread();
   thread.copies.push_back({at, from, valid ? std::size_t{16} : std::size_t{0}, 16, thread.groups});
 }
@@ -47,8 +47,8 @@ inline void load_matrix(Collective kind, std::uint32_t (&out)[4], shared_array<b
                         int index) {
   Block& block = Block::current();
   const std::size_t at = from.offset(index, 8, 16);
-  const std::string problem = block.shared().read(block.thread().in, at, 16, block.stamp());
-  if (!problem.empty()) block.fail("ldmatrix, shared byte %zu: %s", at, problem.c_str());
+  if (!block.shared().read(block.thread().in, at, 16, block.stamp()))
+    block.fail("ldmatrix, shared byte %zu: %s", at, block.shared().problem().c_str());
   block.collective(kind, kFullMask);
   std::memcpy(out, block.thread().out, sizeof out);
 }

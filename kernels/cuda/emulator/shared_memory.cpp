@@ -1,7 +1,6 @@
 #include "kernels/cuda/emulator/shared_memory.h"
 
 #include <algorithm>
-#include <cstring>
 
 namespace perilune::kernels::cuda::emulator {
 namespace {
@@ -26,56 +25,49 @@ void SharedMemory::begin_block() {
   std::fill(shadow_.begin(), shadow_.end(), Byte{});
 }
 
-std::string SharedMemory::read(void* to, std::size_t at, std::size_t count,
-                               const AccessStamp& stamp) {
-  for (std::size_t i = at; i < at + count; ++i) {
-    Byte& byte = shadow_[i];
-    if (byte.pending) return "read before the copy to it was waited for";
-    if (!byte.written) return "read before anything was written there";
-    if (unordered(byte.writer, stamp)) return race("race: written and read", byte.writer, stamp);
-    const bool same = byte.reader.thread == stamp.thread;
-    const bool concurrent = byte.reader.thread >= 0 && !same && unordered(byte.reader, stamp);
-    byte.several_readers =
-        concurrent || (same && byte.several_readers && byte.reader.epoch == stamp.epoch);
-    byte.reader = stamp;
-  }
-  std::memcpy(to, bytes_.data() + at, count);
-  return "";
+bool SharedMemory::may_read(const Byte& byte, const AccessStamp& stamp) {
+  if (byte.pending) return fault("read before the copy to it was waited for");
+  if (!byte.written) return fault("read before anything was written there");
+  if (!unordered(byte.writer, stamp)) return true;
+  return fault(race("race: written and read", byte.writer, stamp));
 }
 
-std::string SharedMemory::check_write(std::size_t at, std::size_t count, const AccessStamp& stamp) {
+bool SharedMemory::may_write(std::size_t at, std::size_t count, const AccessStamp& stamp) {
   for (std::size_t i = at; i < at + count; ++i) {
     Byte& byte = shadow_[i];
-    if (byte.pending) return "written while a copy to it is under way";
-    if (unordered(byte.writer, stamp)) return race("race: written twice", byte.writer, stamp);
-    if (unordered(byte.reader, stamp)) return race("race: read and written", byte.reader, stamp);
+    if (byte.pending) return fault("written while a copy to it is under way");
+    if (unordered(byte.writer, stamp)) {
+      return fault(race("race: written twice", byte.writer, stamp));
+    }
+    if (unordered(byte.reader, stamp)) {
+      return fault(race("race: read and written", byte.reader, stamp));
+    }
     if (byte.several_readers && byte.reader.epoch == stamp.epoch &&
         byte.reader.warp_epoch == stamp.warp_epoch) {
-      return "race: written by thread " + std::to_string(stamp.thread) +
-             " after other threads read it, with no barrier between";
+      return fault("race: written by thread " + std::to_string(stamp.thread) +
+                   " after other threads read it, with no barrier between");
     }
     byte.writer = stamp;
     byte.written = true;
   }
-  return "";
+  return true;
 }
 
-std::string SharedMemory::write(std::size_t at, const void* from, std::size_t count,
-                                const AccessStamp& stamp) {
-  std::string problem = check_write(at, count, stamp);
-  if (problem.empty()) std::memcpy(bytes_.data() + at, from, count);
-  return problem;
+bool SharedMemory::write(std::size_t at, const void* from, std::size_t count,
+                         const AccessStamp& stamp) {
+  if (!may_write(at, count, stamp)) return false;
+  std::memcpy(bytes_.data() + at, from, count);
+  return true;
 }
 
-std::string SharedMemory::begin_copy(std::size_t at, std::size_t count, const AccessStamp& stamp) {
-  std::string problem = check_write(at, count, stamp);
-  if (!problem.empty()) return problem;
+bool SharedMemory::begin_copy(std::size_t at, std::size_t count, const AccessStamp& stamp) {
+  if (!may_write(at, count, stamp)) return false;
   std::fill_n(bytes_.begin() + static_cast<std::ptrdiff_t>(at), count, kPoison);
   for (std::size_t i = at; i < at + count; ++i) shadow_[i].pending = true;
-  return "";
+  return true;
 }
 
-std::string SharedMemory::finish_copy(const AsyncCopy& copy, const AccessStamp& stamp) {
+void SharedMemory::finish_copy(const AsyncCopy& copy, const AccessStamp& stamp) {
   for (std::size_t i = copy.to; i < copy.to + copy.filled; ++i) {
     shadow_[i].pending = false;
     shadow_[i].writer = stamp;
@@ -83,7 +75,6 @@ std::string SharedMemory::finish_copy(const AsyncCopy& copy, const AccessStamp& 
   std::byte* to = bytes_.data() + copy.to;
   if (copy.bytes != 0) std::memcpy(to, copy.from, copy.bytes);
   std::fill_n(to + copy.bytes, copy.filled - copy.bytes, std::byte{0});
-  return "";
 }
 
 }  // namespace perilune::kernels::cuda::emulator

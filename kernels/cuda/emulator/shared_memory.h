@@ -4,7 +4,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace perilune::kernels::cuda::emulator {
@@ -34,12 +36,24 @@ class SharedMemory {
   /// All bytes become poison again.
   void begin_block();
 
-  /// Each gives "" or what is wrong with the access. `what` says read or write.
-  std::string read(void* to, std::size_t at, std::size_t count, const AccessStamp& stamp);
-  std::string write(std::size_t at, const void* from, std::size_t count, const AccessStamp& stamp);
+  /// False when the access is wrong; problem() says how. Bytes [at, at + count) are there.
+  bool read(void* to, std::size_t at, std::size_t count, const AccessStamp& stamp) {
+    for (std::size_t i = at; i < at + count; ++i) {
+      Byte& byte = shadow_[i];
+      const bool own = byte.writer.thread == stamp.thread || byte.writer.epoch != stamp.epoch;
+      if (!byte.written || byte.pending || !own) {
+        if (!may_read(byte, stamp)) return false;
+      }
+      note_reader(byte, stamp);
+    }
+    std::memcpy(to, bytes_.data() + at, count);
+    return true;
+  }
+  bool write(std::size_t at, const void* from, std::size_t count, const AccessStamp& stamp);
   /// Marks bytes as the target of a copy under way.
-  std::string begin_copy(std::size_t at, std::size_t count, const AccessStamp& stamp);
-  std::string finish_copy(const AsyncCopy& copy, const AccessStamp& stamp);
+  bool begin_copy(std::size_t at, std::size_t count, const AccessStamp& stamp);
+  void finish_copy(const AsyncCopy& copy, const AccessStamp& stamp);
+  const std::string& problem() const { return problem_; }
 
  private:
   struct Byte {
@@ -47,10 +61,23 @@ class SharedMemory {
     bool several_readers = false;  // of reader's epoch
     bool written = false, pending = false;
   };
-  std::string check_write(std::size_t at, std::size_t count, const AccessStamp& stamp);
+  static void note_reader(Byte& byte, const AccessStamp& stamp) {
+    if (byte.reader.thread != stamp.thread || byte.reader.epoch != stamp.epoch) {
+      byte.several_readers = byte.reader.thread >= 0 && byte.reader.thread != stamp.thread &&
+                             byte.reader.epoch == stamp.epoch;
+    }
+    byte.reader = stamp;
+  }
+  bool may_read(const Byte& byte, const AccessStamp& stamp);
+  bool may_write(std::size_t at, std::size_t count, const AccessStamp& stamp);
+  bool fault(std::string text) {
+    problem_ = std::move(text);
+    return false;
+  }
 
   std::vector<std::byte> bytes_;
   std::vector<Byte> shadow_;
+  std::string problem_;
 };
 
 }  // namespace perilune::kernels::cuda::emulator
