@@ -18,8 +18,9 @@ local models = {
 }
 local context = 1024
 
--- Registers of the kernels for few rows, by columns of eight, as the compiler says (sm_90).
-local function registers_used()
+-- The kernels for few rows (linear_bf16.cu) by columns of eight: their registers, as the compiler says
+-- (sm_90), strips of 16 outputs and pairs of tiles ahead.
+local function kernels_used()
   local path = os.getenv "CUOBJDUMP" or "cuobjdump"
   local pipe = assert(io.popen(path .. " --dump-resource-usage " .. library .. " 2>/dev/null | c++filt"))
   local arch, name, found = nil, nil, {}
@@ -28,16 +29,18 @@ local function registers_used()
     name = line:match "^%s*Function (.+):$" or name
     local registers = line:match "REG:(%d+)"
     if registers and arch == "sm_90" and name:find("few_rows<", 1, true) then
-      local columns = name:match "few_rows<%(?i?n?t?%)?(%d)>"
-      if columns then found[tonumber(columns)] = tonumber(registers) end
+      local columns, strips, ahead = name:match "few_rows<(%d), (%d), (%d), %a+>"
+      if columns then
+        found[tonumber(columns)] = { registers = tonumber(registers), strips = tonumber(strips), ahead = tonumber(ahead) }
+      end
     end
   end
   pipe:close()
   return found
 end
 
-local registers = registers_used()
-if not registers[1] then
+local kernels_of = kernels_used()
+if not kernels_of[1] then
   io.stderr:write("cuda_floor: no resource usage of ", library, " (is the toolkit there?)\n")
   os.exit(1)
 end
@@ -47,7 +50,7 @@ local function ceil_div(a, b) return math.floor((a + b - 1) / b) end
 -- The cut of linear_device.h.
 local function segments(outputs, inputs)
   local count = math.max(1, math.min(ceil_div(528, ceil_div(outputs, 16)), 8, math.floor(inputs / 128)))
-  local length = ceil_div(ceil_div(inputs, count), 16) * 16
+  local length = ceil_div(ceil_div(inputs, count), 32) * 32
   return ceil_div(inputs, length)
 end
 
@@ -55,13 +58,14 @@ end
 -- (Little's law), never above what memory gives.
 local function product(outputs, inputs, rows)
   local columns = rows <= 8 and 1 or rows <= 16 and 2 or 4
+  local kernel = kernels_of[columns]
   local warps = segments(outputs, inputs)
   local threads = warps * 32
-  local shared = 8 * columns * 4 * 32 * 4
-  local by_registers = math.floor(gpu.registers / (math.ceil(registers[columns] / 8) * 8 * threads))
+  local shared = warps * kernel.strips * columns * 4 * 32 * 4 + 1024
+  local by_registers = math.floor(gpu.registers / (math.ceil(kernel.registers / 8) * 8 * threads))
   local blocks = math.min(by_registers, math.floor(gpu.threads / threads), math.floor(gpu.shared / shared), 32)
-  local resident = math.min(blocks, ceil_div(ceil_div(outputs, 16), gpu.processors)) * warps
-  local in_flight = resident * 4 * 512 * gpu.processors          -- four tiles of 512 bytes a warp
+  local resident = math.min(blocks, ceil_div(ceil_div(outputs, 16 * kernel.strips), gpu.processors)) * warps
+  local in_flight = resident * kernel.ahead * kernel.strips * 1024 * gpu.processors   -- a pair of tiles: 1 KiB
   local rate = math.min(gpu.bandwidth, in_flight / gpu.latency)
   local bytes = outputs * inputs * 2 * ceil_div(rows, 32)
   return bytes / rate, bytes, rate
