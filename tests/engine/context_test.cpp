@@ -136,10 +136,10 @@ TEST_CASE("devices are asked for by name") {
   CHECK(context->device("cpu") == context->cpu_device());
   CHECK(context->device("auto") == context->cpu_device());
   CHECK(context->devices().size() == 1);
-  const auto cuda = caught([&] { context->device("cuda:1"); });
+  const auto cuda = caught([&] { context->device("cuda:7"); });
   CHECK(cuda.code == ErrorCode::device);
-  CHECK(cuda.has("libperilune_cuda.so"));
-  CHECK(caught([&] { context->device("emulator"); }).code == ErrorCode::device);
+  CHECK(cuda.has("\"cuda:7\" is not here: "));  // then what was looked for
+  CHECK(context->device("emulator")->name() == "emulator");
   const auto unknown = caught([&] { context->device("gpu"); });
   CHECK(unknown.code == ErrorCode::option);
   CHECK(unknown.has("devices are auto, cpu, cuda"));
