@@ -279,8 +279,8 @@ TEST_CASE("no kernel table has an empty entry") {
       INFO("tier " << tier << ", entry " << entry << " of " << count);
       // A CPU reads rows where they are.
       const std::size_t at = first + entry * sizeof(std::uintptr_t);
-      const bool staging = at == offsetof(KernelTable, kv_rows_bytes) ||
-                           at == offsetof(KernelTable, kv_rows_stage);
+      const bool staging =
+          at == offsetof(KernelTable, kv_rows_bytes) || at == offsetof(KernelTable, kv_rows_stage);
       CHECK((entries[entry] != 0) != staging);
     }
   }
