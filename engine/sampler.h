@@ -83,6 +83,8 @@ class Sampler {
  public:
   explicit Sampler(SamplingOptions options);
   const SamplingOptions& options() const { return options_; }
+  /// Whether prepare and choose come to the argmax of the untouched row, whatever the state.
+  bool only_best() const;
 
   /// Log-probabilities of the untouched row, then: masks, repetition penalty, min_new_tokens (in
   /// place, order of the published implementation). Lua processors run between prepare and choose.

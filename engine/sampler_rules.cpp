@@ -105,4 +105,14 @@ void Sampler::apply_rules(std::span<float> logits, const SamplingState& state) {
   if (made == first) forbid(logits, o.begin_suppress);
 }
 
+bool Sampler::only_best() const {
+  const SamplingOptions& o = options_;
+  const bool plain = !o.do_sample && o.logprobs < 0 && o.min_new_tokens <= 0;
+  const bool unbiased = o.sequence_bias.empty() && o.bad_words.empty() && o.suppress.empty() &&
+                        o.begin_suppress.empty() && !o.exponential_decay;
+  const bool unpenalized = o.repetition_penalty == 1.0 && o.encoder_repetition_penalty == 1.0 &&
+                           o.no_repeat_ngram_size == 0 && o.encoder_no_repeat_ngram_size == 0;
+  return plain && unbiased && unpenalized && !o.forced_bos && o.forced_eos.empty();
+}
+
 }  // namespace perilune

@@ -107,10 +107,14 @@ void Scheduler::State::complete(ScheduledGroup& group) {
 
   Tensor logits;
   if (group.kind == PassKind::generate && !binding.wanted().empty()) {
-    logits = execution.output("logits").to(context->cpu_device());
+    logits = execution.output("logits");
   }
   const bool gathered =
       logits.defined() && logits.shape().axis(0).identity == binding.wanted_identity();
+  best_ids.clear();
+  if (logits.defined() && !(gathered && choose_on_device(group, logits))) {
+    logits = logits.to(context->cpu_device());
+  }
   std::int64_t next = 0;
   for (std::size_t r = 0; r < group.rows.size(); ++r) {
     const ScheduledRow& row = group.rows[r];
@@ -266,6 +270,7 @@ void Scheduler::State::choose(const RequestPointer& request, std::size_t index,
                               const Tensor& logits, std::int64_t at) {
   Sequence& sequence = request->sequences[index];
   request->current_sequence = index;
+  if (take_best(request, index, at)) return;
   const bool hooked = static_cast<bool>(request->hooks.processors);
   std::span<float> scores = logits_at(logits, at, hooked);
   const SamplingState state = sampling_state(*request, index);

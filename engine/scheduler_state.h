@@ -57,6 +57,8 @@ struct Scheduler::State {
   std::deque<RequestPointer> ready;  // one entry an undelivered event, oldest first
   std::size_t purge_at = 1024;
   Tensor logits_row;  // reused copy
+  std::vector<std::int64_t>
+      best_ids;  // of the pass' rows of logits, chosen on the device; see below
   SchedulerStats stats;
   bool more = false, stepping = false;
   int empty_plans = 0;  // in a row
@@ -124,6 +126,11 @@ struct Scheduler::State {
   void release_text(const RequestPointer& request, Sequence& sequence, std::int32_t id);
   void finish(const RequestPointer& request, FinishReason reason);
   void fail(const RequestPointer& request, const std::string& text, ErrorCode code);
+
+  // scheduler_greedy.cpp: choices that need no row of logits on the host
+  bool chooses_best(const Request& request) const;
+  bool choose_on_device(const ScheduledGroup& group, const Tensor& logits);
+  bool take_best(const RequestPointer& request, std::size_t index, std::int64_t at);
 
   // scheduler_beams.cpp
   void offer_beam(const RequestPointer& request, std::size_t index, const Tensor& logits,

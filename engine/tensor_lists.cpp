@@ -275,29 +275,4 @@ bool close(const Tensor& a, const Tensor& b, double tolerance, const std::string
   return difference <= tolerance * scale;
 }
 
-Statistics statistics(const Tensor& a) {
-  Statistics result;
-  double sum = 0;
-  const std::vector<double> values = a.to_doubles();
-  std::int64_t finite = 0;
-  for (const double value : values) {
-    ++result.count;
-    if (std::isnan(value)) ++result.nan;
-    if (std::isinf(value)) ++result.infinite;
-    if (!std::isfinite(value)) continue;
-    result.minimum = finite == 0 ? value : std::min(result.minimum, value);
-    result.maximum = finite == 0 ? value : std::max(result.maximum, value);
-    sum += value;
-    ++finite;
-  }
-  if (finite == 0) return result;
-  result.mean = sum / static_cast<double>(finite);
-  double squares = 0;
-  for (const double value : values) {
-    if (std::isfinite(value)) squares += (value - result.mean) * (value - result.mean);
-  }
-  result.deviation = std::sqrt(squares / static_cast<double>(finite));
-  return result;
-}
-
 }  // namespace perilune::tensor_ops

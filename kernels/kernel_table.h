@@ -372,9 +372,10 @@ struct MatmulArguments {
 /// What one device (and, on a CPU, one instruction-set tier) can do. No entry is null but the two
 /// kv_rows ones, where the device reads host memory.
 struct KernelTable {
-  const char* tier;    // "scalar", "v2", "avx2", "avx512", "sm_90", "emulator"
-  bool fast_bf16;      // has a bf16 dot product: compute="auto" may choose mode bf16
-  bool exact_f32_fma;  // linear in mode f32 gives the bits of the scalar reference
+  const char* tier;            // "scalar", "v2", "avx2", "avx512", "sm_90", "emulator"
+  bool fast_bf16;              // has a bf16 dot product: compute="auto" may choose mode bf16
+  bool exact_f32_fma;          // linear in mode f32 gives the bits of the scalar reference
+  std::int64_t most_head_dim;  // that kv_write and attention take; 0: any
 
   std::size_t (*packed_bytes)(WeightFormat source, std::int64_t outputs, std::int64_t inputs,
                               MathMode);

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs the Debian packages that building Perilune needs and that are not there yet.
 # Usage: sh scripts/install-packages.sh [--dev] [--list]
-#   --dev    also the tools that CI checks the sources with
+#   --dev    also the tools that CI checks the sources with; where nvcc is and cuobjdump is not, that
+#            one too, by pip, in build/tools
 #   --list   print the packages' names and stop
 set -eu
 
@@ -16,7 +17,7 @@ for argument in "$@"; do
   case $argument in
     --dev) wanted="$build $dev" ;;
     --list) list=yes ;;
-    -h | --help) sed -n '2,5s/^# //p' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,6s/^# //p' "$0"; exit 0 ;;
     *) echo "install-packages: unknown argument $argument (see --help)" >&2; exit 2 ;;
   esac
 done
@@ -36,6 +37,21 @@ if ! command -v dpkg-query >/dev/null 2>&1 || ! command -v apt-get >/dev/null 2>
   exit 0
 fi
 
+# Left out without an error: the test that wants it says that it was skipped.
+bring_cuobjdump() {
+  [ "$wanted" != "$build" ] || return 0
+  PATH=$PATH:/usr/local/cuda/bin
+  command -v nvcc >/dev/null 2>&1 || return 0
+  if command -v cuobjdump >/dev/null 2>&1; then return 0; fi
+  tools=$(dirname "$0")/../build/tools
+  for there in "$tools"/nvidia/*/bin/cuobjdump; do
+    if [ -x "$there" ]; then return 0; fi
+  done
+  python3 -m pip install --quiet --no-deps --disable-pip-version-check --root-user-action=ignore \
+    --target "$tools" nvidia-cuda-cuobjdump ||
+    echo "install-packages: pip could not bring cuobjdump" >&2
+}
+
 missing=
 for entry in $wanted; do
   package=${entry%%:*}
@@ -46,6 +62,7 @@ for entry in $wanted; do
 done
 
 if [ -z "$missing" ]; then
+  bring_cuobjdump
   echo "install-packages: all packages are there"
   exit 0
 fi
@@ -67,3 +84,4 @@ if ! { $as_root apt-get update -q &&
   echo "install-packages: apt-get could not install$missing; is there a network?" >&2
   exit 1
 fi
+bring_cuobjdump

@@ -40,6 +40,7 @@ constexpr KernelTable make_table(const char* tier) {
       .tier = tier,
       .fast_bf16 = kBf16Dot,
       .exact_f32_fma = kFused,
+      .most_head_dim = 0,
       .packed_bytes = packed_bytes,
       .packed_format = panels::packed_format,
       .pack = pack,

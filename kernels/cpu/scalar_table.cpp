@@ -28,6 +28,7 @@ const KernelTable& table() {
       .tier = "scalar",
       .fast_bf16 = false,
       .exact_f32_fma = true,
+      .most_head_dim = 0,
       .packed_bytes = packed_bytes,
       .packed_format = panels::packed_format,
       .pack = pack,

@@ -8,6 +8,9 @@
 
 namespace perilune::kernels::cuda {
 
+/// What a warp's registers and a block's shared memory are laid out for.
+inline constexpr std::int64_t kMostHeadDim = 256;
+
 void rope_table(const Launch& on, const RopeTableArguments& a);
 void rope(const Launch& on, const RopeArguments& a);
 std::size_t kv_rows_bytes(const KvLayout& layout, const KvRow* rows, std::int64_t count);

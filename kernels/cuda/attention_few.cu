@@ -1,6 +1,7 @@
 // Attention of sequences with few new tokens (generation): the keys of a sequence are spread over
 // blocks, a split of positions each, and over warps, a KV block each; sums as in
 // attention_device.h. Reads each key and value once for up to kQueries heads that share it.
+#include "kernels/cuda/attention.h"
 #include "kernels/cuda/attention_kernels.h"
 
 namespace perilune::kernels::cuda {
@@ -121,7 +122,7 @@ struct SplitMemory {
   shared_array<float> merged;   // [query]: maximum and sum of the split
 };
 template <int kDim, int kQueries>
-constexpr std::size_t split_memory_bytes() {
+__host__ __device__ constexpr std::size_t split_memory_bytes() {
   return shared_bytes<float>(kDim * kQueries) + shared_bytes<float>(kThreads * kQueries) +
          shared_bytes<float>(kSplitBlocks * kQueries * kDim) +
          2 * shared_bytes<float>(kSplitBlocks * kQueries * 2) + shared_bytes<float>(kQueries * 2);
@@ -271,6 +272,7 @@ template <int kDim, int kQueries>
 template <class T, int kDim, int kQueries>
 __global__ void __launch_bounds__(kThreads, (kBlocks<kDim, kQueries>))
     attention_split_kernel(AttentionProblem p) {
+  static_assert(shared_fits(split_memory_bytes<kDim, kQueries>(), kBlocks<kDim, kQueries>));
   const Chunk chunk = chunk_here<kQueries>(p);
   if (chunk.count <= 0 || !concerned(p, chunk)) return;
   SharedArena arena;
@@ -358,7 +360,7 @@ void run_dims(const Launch& on, const AttentionProblem& p, std::int64_t rows,
               std::int64_t longest) {
   if (p.head_dim <= 64) return run_queries<T, 64>(on, p, rows, longest);
   if (p.head_dim <= 128) return run_queries<T, 128>(on, p, rows, longest);
-  run_queries<T, 256>(on, p, rows, longest);
+  run_queries<T, kMostHeadDim>(on, p, rows, longest);
 }
 
 }  // namespace

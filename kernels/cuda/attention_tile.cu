@@ -135,7 +135,7 @@ template <int kDim>
 struct Sizes {
   static constexpr int kRows = kTileRows<kDim>, kCount = kRows / kSide, kDims = kDim / kSide;
   static constexpr int kStride = kRows + 4;
-  static constexpr std::size_t bytes() {
+  __host__ __device__ static constexpr std::size_t bytes() {
     return shared_bytes<float>(kDim * kStride) + 2 * shared_bytes<float>(kDim * kWarp) +
            shared_bytes<float>(kWarp * kStride) + shared_bytes<float>(kRows * 4) +
            shared_bytes<int>(kRows * 2);
@@ -301,6 +301,8 @@ template <class T, int kDim>
 __global__ void __launch_bounds__(kThreads, 2) attention_tile_kernel(AttentionProblem p) {
   constexpr int kRows = Sizes<kDim>::kRows, kCount = Sizes<kDim>::kCount;
   constexpr int kDims = Sizes<kDim>::kDims;
+  // Of head_dim 256 two fit from sm_90 on.
+  static_assert(shared_fits(Sizes<kDim>::bytes(), kDim <= 128 ? 2 : 1));
   const int tx = static_cast<int>(threadIdx.x) % kSide, ty = static_cast<int>(threadIdx.x) / kSide;
   const int kv_head = static_cast<int>(blockIdx.y);
   // The last tiles first: under a causal mask they are the longest.

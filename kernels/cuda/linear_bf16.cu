@@ -88,12 +88,18 @@ struct Operands {
   Input<Rounded> inputs[Ahead][Columns];
 };
 
+template <int Columns, int Strips>
+__host__ __device__ constexpr std::size_t few_bytes(int warps) {
+  return shared_bytes<float>(warps * Strips * Columns * 4 * kWarp);
+}
+
 // A warp has Strips * 16 outputs, one segment of inputs and Columns * 8 rows; the block adds its
 // segments. While it multiplies, the next operands are on their way from memory.
 template <int Columns, int Strips, int Ahead, bool Rounded>
-__global__ void __launch_bounds__(kMostSegments* kWarp)
+__global__ void __launch_bounds__(kMostSegments* kWarp, 1)
     few_rows(Products products, const uint4* rounded) {
   constexpr int kSums = Strips * Columns * 4;
+  static_assert(shared_fits(few_bytes<Columns, Strips>(kMostSegments), 1));
   SharedArena arena;
   auto sums = arena.take<float>(static_cast<std::int64_t>(blockDim.x) * kSums);
   const Product& product = product_of(products, blockIdx.x);
@@ -183,8 +189,7 @@ void launch_few(const Launch& on, Products products) {
   const unsigned blocks = place_blocks(products, Strips * kTile, warps);
   launch(on, "linear_bf16_few",
          {dim3(blocks, static_cast<unsigned>(ceil_div(products.rows, Columns * 8))),
-          static_cast<unsigned>(warps * kWarp),
-          shared_bytes<float>(warps * Strips * Columns * 4 * kWarp)},
+          static_cast<unsigned>(warps * kWarp), few_bytes<Columns, Strips>(warps)},
          few_rows<Columns, Strips, Ahead, Rounded>, products,
          static_cast<const uint4*>(on.scratch));
 }

@@ -21,6 +21,11 @@ struct Tile {
   // A warp's sums of one strip take the place of its part of the weights when all are multiplied.
   static constexpr int kStaged = Columns * 8 * static_cast<int>(kTile);
   static_assert(kWarps * kStaged <= kStages * kWeightWords);
+  // Of a multiprocessor: the sums of a warp are Columns * 16 registers of each lane.
+  static constexpr int kBlocks = Columns <= 4 ? 4 : 1;
+  static constexpr std::size_t kBytes =
+      shared_bytes<float>(kStages * kInputWords) + shared_bytes<float>(kStages * kWeightWords);
+  static_assert(shared_fits(kBytes, kBlocks));
 };
 
 __device__ __forceinline__ uint4 operand(shared_array<float> from, int index) {
@@ -37,7 +42,8 @@ __device__ __forceinline__ int staged_index(int row, int output) {
 }
 
 template <int RowWarps, int OutputWarps, int Columns>
-__global__ void __launch_bounds__(RowWarps* OutputWarps* kWarp)
+__global__ void __launch_bounds__(RowWarps* OutputWarps* kWarp,
+                                  (Tile<RowWarps, OutputWarps, Columns>::kBlocks))
     many_rows(Products products, const uint4* rounded) {
   using T = Tile<RowWarps, OutputWarps, Columns>;
   SharedArena arena;
@@ -149,8 +155,7 @@ void launch_many(const Launch& on, Products products) {
   // Blocks of the same outputs run side by side and share their weights in the cache.
   launch(on, "linear_bf16_many",
          {dim3(static_cast<unsigned>(ceil_div(products.rows, T::kRows)), blocks), T::kThreads,
-          shared_bytes<float>(kStages * T::kInputWords) +
-              shared_bytes<float>(kStages * T::kWeightWords)},
+          T::kBytes},
          many_rows<RowWarps, OutputWarps, Columns>, products,
          static_cast<const uint4*>(on.scratch));
 }

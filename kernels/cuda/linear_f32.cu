@@ -8,11 +8,20 @@ namespace {
 constexpr int kFewRows = 32;  // more go to linear_f32_many.cu
 constexpr int kChunk = 16;    // inputs that a warp holds at once
 
+template <int Rows>
+__host__ __device__ constexpr std::size_t few_bytes(int warps) {
+  return shared_bytes<float>(warps * kWarp * Rows) + shared_bytes<float>(warps * Rows * kChunk);
+}
+/// Blocks of a multiprocessor, as the registers of so many rows allow.
+template <int Rows>
+[[maybe_unused]] inline constexpr int kBlocks = Rows == 1 ? 4 : (Rows <= 4 ? 3 : 2);
+
 // A warp has one panel (a lane an output), one segment of inputs and `Rows` rows; the block adds
 // its segments. While it multiplies a chunk of inputs, the next is on its way from memory; x goes
 // through shared memory, where one read of four inputs serves all lanes.
 template <class T, int Rows>
-__global__ void __launch_bounds__(kMostSegments* kWarp) few_rows(Products products) {
+__global__ void __launch_bounds__(kMostSegments* kWarp, kBlocks<Rows>) few_rows(Products products) {
+  static_assert(shared_fits(few_bytes<Rows>(kMostSegments), kBlocks<Rows>));
   constexpr int kHeld = (Rows * kChunk + kWarp - 1) / kWarp;  // elements of x of a lane
   SharedArena arena;
   auto sums = arena.take<float>(static_cast<std::int64_t>(blockDim.x) * Rows);
@@ -93,8 +102,7 @@ void launch_few(const Launch& on, Products products) {
   const unsigned blocks = place_blocks(products, kPanel, warps);
   launch(on, "linear_f32_few",
          {dim3(blocks, static_cast<unsigned>(ceil_div(products.rows, Rows))),
-          static_cast<unsigned>(warps * kWarp),
-          shared_bytes<float>(warps * kWarp * Rows) + shared_bytes<float>(warps * Rows * kChunk)},
+          static_cast<unsigned>(warps * kWarp), few_bytes<Rows>(warps)},
          few_rows<T, Rows>, products);
 }
 

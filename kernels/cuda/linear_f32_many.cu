@@ -20,6 +20,10 @@ struct Tile {
   static constexpr int kHeldWeights = kDepth * kSide / 4 / kThreads;  // fours of a thread
   static constexpr int kHeldInputs = kDepth * kSide / kThreads;
   static constexpr int kWeights = kDepth * kSide, kInputs = kDepth * kPitch;  // floats of a step
+  static constexpr int kBlocks = Quads == 1 ? 2 : 1;  // of a multiprocessor, as registers allow
+  static constexpr std::size_t kBytes =
+      shared_bytes<float>(2 * kWeights) + shared_bytes<float>(2 * kInputs);
+  static_assert(shared_fits(kBytes, kBlocks));
 };
 
 __device__ __forceinline__ float4 load_four(const float* weight) {
@@ -130,7 +134,7 @@ __device__ __forceinline__ void store_tile(const float (&total)[Quads * 4][Quads
 }
 
 template <class T, int Quads>
-__global__ void __launch_bounds__(kThreads) many_rows(Products products) {
+__global__ void __launch_bounds__(kThreads, Tile<Quads>::kBlocks) many_rows(Products products) {
   using Sizes = Tile<Quads>;
   constexpr int kEach = Quads * 4;
   SharedArena arena;
@@ -185,7 +189,7 @@ void launch_many(const Launch& on, Products products) {
   // Blocks of the same outputs run side by side and share their weights in the cache.
   launch(on, "linear_f32_many",
          {dim3(static_cast<unsigned>(ceil_div(products.rows, Sizes::kSide)), blocks), kThreads,
-          shared_bytes<float>(2 * Sizes::kWeights) + shared_bytes<float>(2 * Sizes::kInputs)},
+          Sizes::kBytes},
          many_rows<T, Quads>, products);
 }
 

@@ -24,6 +24,18 @@ __host__ __device__ constexpr std::size_t shared_bytes(std::int64_t count) {
 #endif
 }
 
+/// Whether `blocks` blocks with `bytes` of shared memory each run at once on a multiprocessor of
+/// sm_80, the smallest that code is made for: 164 KiB, 1 KiB of each block is the system's.
+/// __launch_bounds__ sees to the registers of as many.
+__host__ __device__ constexpr bool shared_fits([[maybe_unused]] std::size_t bytes,
+                                               [[maybe_unused]] int blocks) {
+#ifdef PERILUNE_EMULATOR
+  return true;  // red zones count there
+#else
+  return static_cast<std::size_t>(blocks) * (bytes + 1024) <= std::size_t{164} * 1024;
+#endif
+}
+
 #ifdef PERILUNE_EMULATOR
 
 template <class T>

@@ -1,8 +1,11 @@
 #!/bin/sh
-# What the compiled CUDA kernels use, read from libperilune_cuda.so: registers, static shared memory,
-# stack and local memory of each kernel on each architecture, printed as a table. Fails where a
+# What the compiled CUDA kernels use, read from libperilune_cuda.so: registers, threads, the blocks
+# that registers allow a multiprocessor, static shared memory, stack and local memory of each kernel
+# on each architecture, printed as a table. Fails where a
 # kernel keeps anything in local memory (spills, or arrays that did not fit into registers), has no
 # declared block size, or needs more registers than a multiprocessor has for one block of that size.
+# More blocks than one are __launch_bounds__'s second number: the compiler keeps to it, and would
+# spill where it cannot; their shared memory is a static_assert beside it (shared_fits).
 #   PERILUNE_CUDA_LIBRARY   the library
 #   CUOBJDUMP               the toolkit's cuobjdump, where it is not found by itself
 set -eu
@@ -11,13 +14,11 @@ library=${PERILUNE_CUDA_LIBRARY:-${PERILUNE_LIBRARY_DIR:-build/release}/libperil
 [ -f "$library" ] || { echo "skipped: no $library"; exit 77; }
 
 find_cuobjdump() {
-  for candidate in "${CUOBJDUMP:-}" cuobjdump /usr/local/cuda/bin/cuobjdump; do
+  # The last: where scripts/install-packages.sh --dev puts it.
+  for candidate in "${CUOBJDUMP:-}" cuobjdump /usr/local/cuda/bin/cuobjdump \
+    "$(dirname "$0")"/../../build/tools/nvidia/*/bin/cuobjdump; do
     [ -n "$candidate" ] && command -v "$candidate" && return
   done
-  # As Python packages of the toolkit lay it down.
-  python3 -c 'import glob, sys
-for folder in sys.path:
-  for found in glob.glob(folder + "/nvidia/*/bin/cuobjdump"): print(found)' 2>/dev/null | head -n 1
 }
 cuobjdump=$(find_cuobjdump)
 if [ -z "$cuobjdump" ]; then
@@ -70,7 +71,7 @@ awk -v cold="$cold" '
       value = value * 16 + index("0123456789abcdef", substr(text, i, 1)) - 1
     return value
   }
-  BEGIN { printf "%-6s %9s %7s %7s %6s %6s  %s\n", "arch", "registers", "threads", "shared", "stack", "local", "kernel" }
+  BEGIN { printf "%-6s %9s %7s %7s %7s %6s %6s  %s\n", "arch", "registers", "threads", "blocks", "shared", "stack", "local", "kernel" }
   {
     threads = 0
     if ($NF != "-") threads = hexadecimal($(NF - 2)) * hexadecimal($(NF - 1)) * hexadecimal($NF)
@@ -81,10 +82,13 @@ awk -v cold="$cold" '
     problem = ""
     # A multiprocessor has 65536 registers, given out to warps in units of 256.
     per_warp = int(($2 * 32 + 255) / 256) * 256
+    warps = int((threads + 31) / 32)
+    blocks = warps == 0 ? 0 : int(65536 / per_warp / warps)
+    if (blocks * warps > 64) blocks = int(64 / warps)
     if (threads == 0) problem = "no __launch_bounds__"
-    else if (int((threads + 31) / 32) * per_warp > 65536) problem = "too many registers for its block"
+    else if (blocks == 0) problem = "too many registers for its block"
     if (($4 > 0 || $5 > 0) && name !~ cold) problem = "uses local memory"
-    printf "%-6s %9d %7d %7d %6d %6d  %s%s\n", $1, $2, threads, $3, $4, $5, $6 ": " name, problem == "" ? "" : "   <-- " problem
+    printf "%-6s %9d %7d %7d %7d %6d %6d  %s%s\n", $1, $2, threads, blocks, $3, $4, $5, $6 ": " name, problem == "" ? "" : "   <-- " problem
     if (problem != "") failed = 1
   }
   END { exit failed }' "$work/table"

@@ -2,6 +2,7 @@
 -- computes is held against the CPU, by value; against itself, bit for bit.
 local pl = require "perilune"
 local t = require "spec"
+local folder_of = require "folder_of"
 
 local name = os.getenv "PERILUNE_TEST_DEVICE" or "emulator"
 local here, reason = pl.try(pl.load, "tests/golden/llama-gqa", { device = name, compute = "f32" })
@@ -70,6 +71,80 @@ t.test("greedy text is the CPU's", function()
   end
 end)
 
+-- llama-gqa with other weights, and another config.json.
+local function changed(change, config)
+  local file, tensors = pl.open "tests/golden/llama-gqa/model.safetensors", {}
+  for _, tensor in ipairs(file.names) do tensors[tensor] = file.tensor(tensor) end
+  change(tensors)
+  local folder = folder_of.copy("tests/golden/llama-gqa", { ["model.safetensors"] = false, ["config.json"] = config })
+  pl.save(folder .. "/model.safetensors", tensors)
+  return folder
+end
+
+local function with_head(value, row)
+  return changed(function(tensors)
+    local head = tensors["lm_head.weight"]:copy()
+    head:set(value, row and { [head.shape[1].name] = row } or {})
+    tensors["lm_head.weight"] = head
+  end)
+end
+
+t.test("a head_dim that the kernels do not take is an error that says so", function()
+  local config = folder_of.read "tests/golden/llama-gqa/config.json":gsub('"head_dim": 8', '"head_dim": 264')
+  local folder = changed(function(tensors)
+    for tensor, old in pairs(tensors) do
+      local part = tensor:match "self_attn%.(.)_proj%.weight"
+      local rows, columns = old.shape[1].size, part and old.shape[2].size
+      if part == "o" then columns = columns * 33 elseif part then rows = rows * 33 end
+      if part then tensors[tensor] = pl.random({ rows, columns }, { seed = 1, axes = { "out", "in" } }) * 0.05 end
+    end
+  end, config)
+  t.equal(#pl.load(folder, { device = "cpu" }):generate(prompts[1], { max_new_tokens = 2, eos_token_id = {} }).ids, 2)
+  local _, err = pl.try(function() return pl.load(folder, { device = name }):forward { prompts[1] } end)
+  t.equal(err and err.code, "unsupported")
+  t.ok(tostring(err):find("head_dim is 264", 1, true) and tostring(err):find("at most 256", 1, true), tostring(err))
+end)
+
+for _, case in ipairs {
+  { "equal logits: the lowest id", 0 }, { "a logit that overflows", 3e38, 8 }, { "a logit that is NaN", 0 / 0, 301 },
+} do
+  t.test("greedy, " .. case[1], function()
+    local folder = with_head(case[2], case[3])
+    local answers = {}
+    for i, device in ipairs { "cpu", name } do
+      local m = pl.load(folder, { device = device, compute = "f32" })
+      local result = m:generate(prompts[1], { max_new_tokens = 4, eos_token_id = {} })
+      answers[i] = result.error or result.ids
+    end
+    t.equal(answers[2], answers[1])
+    t.equal(type(answers[2]), case[2] ~= case[2] and "string" or "table")
+  end)
+end
+
+t.test("greedy choices are taken there, beside requests that sample", function()
+  local greedy = { max_new_tokens = 3, eos_token_id = {} }
+  local sampled = { max_new_tokens = 3, eos_token_id = {}, do_sample = true, seed = 3 }
+  local function cost(options)
+    local before = launches()
+    local result = here:generate(prompts[1], options)
+    return launches() - before, result.ids
+  end
+  local with_choice, best = cost(greedy)
+  local without, drawn = cost(sampled)
+  t.equal(with_choice - without, 2 * 3) -- argmax and sum, each token
+  for _, mix in ipairs { { greedy, greedy, sampled }, { greedy, sampled, sampled } } do
+    local e, requests = pl.engine(here), {}
+    for i, options in ipairs(mix) do
+      local request = { prompt = prompts[1] }
+      for key, value in pairs(options) do request[key] = value end
+      requests[i] = e:submit(request)
+    end
+    e:drain()
+    for i, options in ipairs(mix) do t.equal(requests[i]:result().ids, options == greedy and best or drawn) end
+    e:close()
+  end
+end)
+
 t.test("a policy in Lua decides there too, on a ragged batch", function()
   local seen, fifo = 0, pl.policy.fifo()
   local e = pl.engine(here, { policy = function(queue, room)
@@ -102,6 +177,26 @@ t.test("tensors go there and back", function()
   t.equal(y:to "cpu".device, "cpu")
   t.ok(tostring(y):find(here.device, 1, true), tostring(y))
   t.equal(y:at { row = 2 }:tolist(), { 4, 5, 6 })
+end)
+
+t.test("a tensor there prints as here, from its edges and statistics made there", function()
+  local wild = pl.random({ 40, 50 }, { seed = 2, axes = { "row", "column" } })
+  wild:set(0 / 0, { row = 3, column = 3 })
+  wild:set(1 / 0, { row = 3, column = 4 })
+  local large = pl.random({ 2000, 600 }, { seed = 3, axes = { "row", "column" } }) -- over what is copied for statistics
+  local ids = pl.tensor({ 7, 20000001, 20000003 }, { axes = { "token" }, dtype = "i64" })
+  for _, x in ipairs { wild, large, ids, ids:to "i32", wild:to "bf16", wild:gt(0) } do
+    local y = x:to(name)
+    local before = launches()
+    local shown = tostring(y)
+    t.equal((shown:gsub("%s*" .. here.device:gsub("%W", "%%%0"), "")), (tostring(x):gsub("%s*cpu", "")))
+    t.ok(launches() > before or x == large or x.dtype == "bool", "its values were copied: " .. shown)
+    local here_statistics, there = x:stats(), y:stats()
+    for key, value in pairs(here_statistics) do
+      t.ok(value == there[key] or math.abs(value - there[key]) <= 1e-5 * math.max(1, math.abs(value)),
+        ("%s: %g, not %g"):format(key, there[key], value))
+    end
+  end
 end)
 
 t.test("operands on two devices are an error that names both", function()
