@@ -5,6 +5,7 @@
 
 #include "kernels/cpu/scalar.h"
 #include "kernels/cpu/strided.h"
+#include "kernels/element_functions.h"
 
 namespace perilune::kernels::scalar {
 namespace {
@@ -16,67 +17,6 @@ void apply(float* out, const float* x, std::int64_t count, const Function& funct
 template <Activation kActivation>
 void apply_activation(float* out, const float* x, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) out[i] = activate(kActivation, x[i]);
-}
-
-/// Operations that leave integers integers.
-bool integer_unary(Unary op, std::int64_t* x, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    switch (op) {
-      case Unary::abs: x[i] = x[i] < 0 ? -x[i] : x[i]; break;
-      case Unary::negate: x[i] = -x[i]; break;
-      case Unary::relu: x[i] = x[i] < 0 ? 0 : x[i]; break;
-      case Unary::floor: break;
-      case Unary::logical_not: x[i] = x[i] == 0 ? 1 : 0; break;
-      case Unary::is_nan:
-      case Unary::is_inf: x[i] = 0; break;
-      default: return false;
-    }
-  }
-  return true;
-}
-
-float float_binary(Binary op, float a, float b) {
-  switch (op) {
-    case Binary::add: return a + b;
-    case Binary::subtract: return a - b;
-    case Binary::multiply: return a * b;
-    case Binary::divide: return a / b;
-    case Binary::minimum: return a != a || a < b ? a : b;  // a NaN stays
-    case Binary::maximum: return a != a || a > b ? a : b;
-    case Binary::power: return std::pow(a, b);
-    case Binary::less: return a < b ? 1.0f : 0.0f;
-    case Binary::less_equal: return a <= b ? 1.0f : 0.0f;
-    case Binary::greater: return a > b ? 1.0f : 0.0f;
-    case Binary::greater_equal: return a >= b ? 1.0f : 0.0f;
-    case Binary::equal: return a == b ? 1.0f : 0.0f;
-    case Binary::not_equal: return a != b ? 1.0f : 0.0f;
-    case Binary::logical_and: return a != 0 && b != 0 ? 1.0f : 0.0f;
-    case Binary::logical_or: return a != 0 || b != 0 ? 1.0f : 0.0f;
-  }
-  return 0;
-}
-
-std::int64_t integer_binary(Binary op, std::int64_t a, std::int64_t b) {
-  // Wraps around on overflow, in unsigned arithmetic, where that is defined.
-  const auto ua = static_cast<std::uint64_t>(a), ub = static_cast<std::uint64_t>(b);
-  switch (op) {
-    case Binary::add: return static_cast<std::int64_t>(ua + ub);
-    case Binary::subtract: return static_cast<std::int64_t>(ua - ub);
-    case Binary::multiply: return static_cast<std::int64_t>(ua * ub);
-    case Binary::minimum: return a < b ? a : b;
-    case Binary::maximum: return a > b ? a : b;
-    case Binary::less: return a < b ? 1 : 0;
-    case Binary::less_equal: return a <= b ? 1 : 0;
-    case Binary::greater: return a > b ? 1 : 0;
-    case Binary::greater_equal: return a >= b ? 1 : 0;
-    case Binary::equal: return a == b ? 1 : 0;
-    case Binary::not_equal: return a != b ? 1 : 0;
-    case Binary::logical_and: return a != 0 && b != 0 ? 1 : 0;
-    case Binary::logical_or: return a != 0 || b != 0 ? 1 : 0;
-    case Binary::divide:
-    case Binary::power: break;
-  }
-  return 0;
 }
 
 /// The four common ones without a switch inside the loop.
@@ -169,10 +109,11 @@ void unary_with(const Launch& launch, const UnaryArguments& a, FloatFunction fun
       function(reinterpret_cast<float*>(out.data), reinterpret_cast<const float*>(x.data), count);
       return;
     }
-    if (!is_float(x.dtype)) {
+    if (!is_float(x.dtype) && is_integer_unary(a.op)) {
       std::int64_t whole[kPiece];
       load_run(x, count, whole);
-      if (integer_unary(a.op, whole, count)) return store_run(out, count, whole);
+      for (std::int64_t i = 0; i < count; ++i) whole[i] = integer_unary(a.op, whole[i]);
+      return store_run(out, count, whole);
     }
     float values[kPiece];
     load_run(x, count, values);
