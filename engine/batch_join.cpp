@@ -15,7 +15,7 @@ std::string number(std::int64_t value) {
 /// Rows of `source` (first axis ragged) named by `picked`, end to end, with `shape`.
 Tensor gather_ragged(const Tensor& source, const RaggedRows& rows,
                      const std::vector<std::int64_t>& picked, const RaggedRows& result) {
-  const Tensor from = source.to_contiguous();
+  const Tensor from = source.to(source.context()->cpu_device()).to_contiguous();
   Axis axis = from.shape().axis(0);
   axis.size = result.total();
   axis.identity = result.identity;
@@ -36,7 +36,8 @@ Tensor gather_ragged(const Tensor& source, const RaggedRows& rows,
 
 /// a's tokens followed by b's, with the identity of `result`.
 Tensor join_ragged(const Tensor& a, const Tensor& b, const RaggedRows& result) {
-  const Tensor first = a.to_contiguous(), second = b.to_contiguous();
+  const auto cpu = a.context()->cpu_device();
+  const Tensor first = a.to(cpu).to_contiguous(), second = b.to(cpu).to_contiguous();
   Axis axis = first.shape().axis(0);
   axis.size = result.total();
   axis.identity = result.identity;

@@ -186,7 +186,7 @@ Tensor Batch::pad(const Tensor& ragged, const PaddedLayout& layout) const {
   for (int i = 0; i < ragged.shape().rank(); ++i) {
     if (i != axis) order.push_back(i);
   }
-  const Tensor from = ragged.permute(order).to_contiguous();
+  const Tensor from = ragged.permute(order).to(context_->cpu_device()).to_contiguous();
   std::vector<Axis> axes{Axis{"batch", size(), batch_identity_}, Axis{"seq", layout.width, 0}};
   for (int i = 1; i < from.shape().rank(); ++i) axes.push_back(from.shape().axis(i));
   Tensor out = Tensor::zeros(context_, from.dtype(), Shape(std::move(axes)));

@@ -84,7 +84,7 @@ std::shared_ptr<Device> Context::cpu_device() const {
 // Null instead of an error where the device is not `required`.
 std::shared_ptr<Device> Context::plugin_device(const std::string& kind, int index,
                                                bool required) const {
-  const std::string name = kind == "cuda" ? kind + ":" + std::to_string(index) : kind;
+  const std::string name = plugin_device_name(kind, index);
   const std::lock_guard lock(devices_mutex_);
   for (const auto& device : opened_) {
     if (device->name() == name) return device;
@@ -94,7 +94,10 @@ std::shared_ptr<Device> Context::plugin_device(const std::string& kind, int inde
   const int count = plugin == nullptr ? 0 : plugin->device_count(why_not);
   if (index >= count) {
     if (!required) return nullptr;
-    if (count > 0) why_not = "there are " + std::to_string(count) + " GPUs, counted from 0";
+    if (count > 0) {
+      why_not = count == 1 ? "there is one GPU, \"cuda:0\""
+                           : "there are " + std::to_string(count) + " GPUs, counted from 0";
+    }
     throw Error(ErrorCode::device, "device", "\"" + name + "\" is not here: " + why_not)
         .hint("use device=\"cpu\"");
   }
@@ -102,13 +105,24 @@ std::shared_ptr<Device> Context::plugin_device(const std::string& kind, int inde
   return opened_.back();
 }
 
-std::shared_ptr<Device> Context::device(std::string_view name) const {
-  if (name.empty() || name == "auto") {
+std::shared_ptr<Device> Context::automatic_device() const {
+  std::string problem;
+  {
     const std::lock_guard lock(automatic_mutex_);
-    if (automatic_ == nullptr) automatic_ = plugin_device("cuda", 0, false);
+    if (automatic_ != nullptr) return automatic_;
+    try {
+      automatic_ = plugin_device("cuda", 0, false);
+    } catch (const Error& error) {  // a GPU that is there, but too old, full or taken
+      problem = error.what();
+    }
     if (automatic_ == nullptr) automatic_ = cpu_;
-    return automatic_;
   }
+  if (!problem.empty()) warn("device=\"auto\" uses the CPU: " + problem);
+  return device("auto");
+}
+
+std::shared_ptr<Device> Context::device(std::string_view name) const {
+  if (name.empty() || name == "auto") return automatic_device();
   if (name == "cpu") return cpu_;
   if (name == "emulator") return plugin_device("emulator", 0, true);
   if (name == "cuda") return plugin_device("cuda", 0, true);
@@ -127,6 +141,26 @@ std::vector<std::shared_ptr<Device>> Context::devices() const {
   std::vector<std::shared_ptr<Device>> all = {cpu_};
   all.insert(all.end(), opened_.begin(), opened_.end());
   return all;
+}
+
+std::vector<IdleDevice> Context::idle_devices() const {
+  std::string why_not;
+  const std::shared_ptr<const Plugin> plugin = Plugin::load("cuda", why_not);
+  const int count = plugin == nullptr ? 0 : plugin->device_count(why_not);
+  std::vector<IdleDevice> idle;
+  const std::lock_guard lock(devices_mutex_);
+  for (int index = 0; index < count; ++index) {
+    const std::string name = plugin_device_name("cuda", index);
+    const bool opened = std::any_of(opened_.begin(), opened_.end(),
+                                    [&](const auto& device) { return device->name() == name; });
+    kernels::PluginDeviceInfo info{};
+    kernels::PluginError error{};
+    if (opened || plugin->table().device_info(index, &info, &error) != kernels::kPluginDone) {
+      continue;
+    }
+    idle.push_back({name, info.name, info.tier, info.total_bytes});
+  }
+  return idle;
 }
 
 std::shared_ptr<Device> Context::shared(const Device& device) const {

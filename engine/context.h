@@ -22,9 +22,15 @@ class CpuDevice;
 struct ContextOptions {
   int threads = 0;                  // 0: what this process may use
   std::string cpu_tier;             // "": the best there is, or PERILUNE_CPU where set
-  std::size_t memory_budget = 0;    // bytes of host memory for tensors; 0: no limit of ours
+  std::size_t memory_budget = 0;    // bytes of tensors, for each device; 0: no limit of ours
   kernels::Parallel host_parallel;  // run == null: our own threads
   std::function<void(std::string_view text, std::string_view where)> on_warning;
+};
+
+/// A GPU that is there and not in use.
+struct IdleDevice {
+  std::string name, model, tier;  // "cuda:0", "NVIDIA H200", "sm_90"
+  std::uint64_t bytes = 0;        // of its memory
 };
 
 class Context : public std::enable_shared_from_this<Context> {
@@ -42,6 +48,8 @@ class Context : public std::enable_shared_from_this<Context> {
   std::shared_ptr<Device> device(std::string_view name) const;
   /// The CPU and every other device that was asked for.
   std::vector<std::shared_ptr<Device>> devices() const;
+  /// The GPUs that nothing has asked for yet. They are only looked at: no context is made.
+  std::vector<IdleDevice> idle_devices() const;
   /// The handle of one of them. Throws Error(device) for a device of another context.
   std::shared_ptr<Device> shared(const Device& device) const;
 
@@ -69,6 +77,7 @@ class Context : public std::enable_shared_from_this<Context> {
   std::atomic<AxisIdentity> next_identity_{1u << 20};  // above every program's own axis numbers
   std::atomic<bool> interrupted_{false};
   std::shared_ptr<Device> plugin_device(const std::string& kind, int index, bool required) const;
+  std::shared_ptr<Device> automatic_device() const;
 
   std::size_t memory_budget_;
   mutable std::mutex devices_mutex_, automatic_mutex_;

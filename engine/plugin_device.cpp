@@ -1,10 +1,11 @@
 #include "engine/plugin_device.h"
 
 #include <dlfcn.h>
+#include <link.h>
 
 #include <cstdlib>
-#include <map>
-#include <mutex>
+#include <filesystem>
+#include <system_error>
 #include <vector>
 
 #include "engine/error.h"
@@ -15,19 +16,30 @@ namespace {
 using kernels::PluginError;
 using kernels::PluginTable;
 
-/// The folder of the file that holds this code.
+/// The folder of the file that holds this code, links resolved; "" where that is not known.
 std::string own_folder() {
   Dl_info info{};
-  if (dladdr(reinterpret_cast<const void*>(&own_folder), &info) == 0) return "";
-  const std::string path = info.dli_fname == nullptr ? "" : info.dli_fname;
-  const std::size_t slash = path.rfind('/');
-  return slash == std::string::npos ? "." : path.substr(0, slash);
+  link_map* file = nullptr;
+  if (dladdr1(reinterpret_cast<const void*>(&own_folder), &info, reinterpret_cast<void**>(&file),
+              RTLD_DL_LINKMAP) == 0) {
+    return "";
+  }
+  // A program is not named: what it was called says nothing when PATH was searched for it.
+  const bool program = file == nullptr || file->l_name == nullptr || *file->l_name == '\0';
+  std::error_code failed;
+  const auto path = std::filesystem::canonical(program ? "/proc/self/exe" : file->l_name, failed);
+  return failed ? "" : path.parent_path().string();
+}
+
+bool is_set(const char* variable) {
+  const char* value = std::getenv(variable);
+  return value != nullptr && *value != '\0';
 }
 
 std::vector<std::string> places(const std::string& file) {
   std::vector<std::string> paths;
-  if (const char* folder = std::getenv("PERILUNE_PLUGINS"); folder != nullptr && *folder != '\0') {
-    paths.push_back(std::string(folder) + "/" + file);
+  if (is_set("PERILUNE_PLUGINS")) {
+    paths.push_back(std::string(std::getenv("PERILUNE_PLUGINS")) + "/" + file);
   }
   if (const std::string folder = own_folder(); !folder.empty()) {
     paths.push_back(folder + "/" + file);
@@ -54,16 +66,19 @@ const PluginTable* table_of(void* library, const std::string& file, std::string&
 
 const PluginTable* open_library(const std::string& name, std::string& why_not) {
   const std::string file = "libperilune_" + name + ".so";
-  why_not = file + " was looked for beside the program and was not found";
+  const std::string folder = is_set("PERILUNE_PLUGINS") ? "in PERILUNE_PLUGINS, " : std::string();
+  why_not = file + " was looked for " + folder +
+            "beside the program and among the system's libraries, and was not found";
   for (const std::string& path : places(file)) {
     // Kept to itself: its CUDA runtime must not answer for a host's own.
     void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     if (library != nullptr) return table_of(library, path, why_not);
-    const char* problem = dlerror();
-    if (problem != nullptr && path.find('/') != std::string::npos &&
-        std::string(problem).find("No such file") == std::string::npos) {
-      why_not = file + " does not load: " + problem;
-    }
+    const char* text = dlerror();
+    const std::string problem = text == nullptr ? "" : text;
+    // Another file that is not there is one that the plug-in needs.
+    const bool missing =
+        problem.starts_with(path + ":") && problem.find("No such file") != std::string::npos;
+    if (path != file && !missing) why_not = file + " does not load: " + problem;
   }
   return nullptr;
 }
@@ -73,6 +88,10 @@ DeviceKind kind_of(const PluginTable& table) {
 }
 
 }  // namespace
+
+std::string plugin_device_name(const std::string& kind, int index) {
+  return kind == "cuda" ? kind + ":" + std::to_string(index) : kind;
+}
 
 std::shared_ptr<const Plugin> Plugin::load(const std::string& name, std::string& why_not) {
   const PluginTable* table = open_library(name, why_not);
@@ -87,10 +106,9 @@ int Plugin::device_count(std::string& why_not) const {
 }
 
 PluginDevice::PluginDevice(std::shared_ptr<const Plugin> plugin, int index)
-    : plugin_(std::move(plugin)), kind_(kind_of(plugin_->table())) {
-  name_ = plugin_->table().kind;
-  if (kind_ == DeviceKind::cuda) name_ += ":" + std::to_string(index);
-}
+    : plugin_(std::move(plugin)),
+      kind_(kind_of(plugin_->table())),
+      name_(plugin_device_name(plugin_->table().kind, index)) {}
 
 std::shared_ptr<PluginDevice> PluginDevice::open(std::shared_ptr<const Plugin> plugin, int index,
                                                  std::size_t budget) {
@@ -118,7 +136,10 @@ void PluginDevice::check(int status, const char* what, const PluginError& error)
   if (status == kernels::kPluginMemory) {
     throw Error(ErrorCode::memory, what, error.text)
         .where("device memory (" + name_ + ")")
-        .hint("free tensors, use shorter rows or fewer at once, or give a larger budget");
+        .hint(
+            memory().budget != 0
+                ? "free tensors, use shorter rows or fewer at once, or give a larger budget"
+                : "free tensors, use shorter rows or fewer at once: the device has no more memory");
   }
   Error problem(ErrorCode::device, what, error.text);
   problem.where(name_);

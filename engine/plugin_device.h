@@ -10,6 +10,9 @@
 
 namespace perilune {
 
+/// "cuda:0"; there is one "emulator".
+std::string plugin_device_name(const std::string& kind, int index);
+
 /// A plug-in in memory, opened once a process and never closed: kernels of it may still run.
 class Plugin {
  public:

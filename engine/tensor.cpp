@@ -56,6 +56,22 @@ Tensor converted(const Tensor& x, DType dtype) {
   return out;
 }
 
+/// Between any two devices, by way of the host where neither reads the other's memory.
+void copy_bytes(const Storage& target, void* to, const Storage& source, const void* from,
+                std::size_t bytes) {
+  Device& there = *target.device();
+  Device& here = *source.device();
+  if (here.host_visible()) {
+    there.copy_in(to, from, bytes);
+  } else if (there.host_visible()) {
+    here.copy_out(to, from, bytes);
+  } else {
+    const Storage bounce(source.context_pointer(), source.context().cpu_device(), bytes);
+    here.copy_out(bounce.data(), from, bytes);
+    there.copy_in(to, bounce.data(), bytes);
+  }
+}
+
 template <typename T>
 std::vector<T> host_values(const Tensor& tensor, DType dtype) {
   const Tensor plain = tensor.to(dtype).to_contiguous();
@@ -88,14 +104,20 @@ Storage::~Storage() {
 }
 
 std::shared_ptr<Storage> Storage::mirror(const Device& device) {
+  if (freed()) throw_unusable(true);
   const std::lock_guard lock(mirrors_mutex_);
   for (const auto& mirror : mirrors_) {
     if (mirror->device().get() == &device) return mirror;
   }
   auto mirror = std::make_shared<Storage>(context_, context_->shared(device), bytes_);
-  mirror->device_->copy_in(mirror->data_, data_, bytes_);
+  copy_bytes(*mirror, mirror->data_, *this, data_, bytes_);
   mirrors_.push_back(mirror);
   return mirror;
+}
+
+void Storage::update_mirrors() {
+  const std::lock_guard lock(mirrors_mutex_);
+  for (const auto& mirror : mirrors_) copy_bytes(*mirror, mirror->data_, *this, data_, bytes_);
 }
 
 void Storage::free_now() {
@@ -254,15 +276,7 @@ Tensor Tensor::to(const std::shared_ptr<Device>& target) const {
   const Tensor source = to_contiguous();
   Tensor out = make(context(), dtype_, shape_, target);
   const std::size_t size = source.bytes();
-  if (device().host_visible()) {
-    target->copy_in(out.data(), source.data(), size);
-  } else if (target->host_visible()) {
-    device().copy_out(out.data(), source.data(), size);
-  } else {
-    const Storage bounce(context(), context()->cpu_device(), size);
-    device().copy_out(bounce.data(), source.data(), size);
-    target->copy_in(out.data(), bounce.data(), size);
-  }
+  copy_bytes(*out.storage(), out.data(), *source.storage(), source.data(), size);
   return out;
 }
 

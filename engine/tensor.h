@@ -35,8 +35,10 @@ class Storage {
   /// Gives the bytes back now (Lua's t:free()); later use is Error(state).
   void free_now();
   /// The same bytes on another device, copied at the first call and kept as long as this storage:
-  /// for values that do not change (weights of norms, biases, constants).
+  /// for values that seldom change (weights of norms, biases, constants).
   std::shared_ptr<Storage> mirror(const Device& device);
+  /// After a write to this storage.
+  void update_mirrors();
   bool freed() const { return data_ == nullptr && bytes_ != 0; }
 
  private:

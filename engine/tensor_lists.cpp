@@ -18,9 +18,16 @@ void expect_some(const char* op, const std::vector<Tensor>& list, const std::str
   throw Error(ErrorCode::argument, op, "the list is empty").where(where);
 }
 
-/// The other tensors' axes as the first one orders them; throws where names differ.
+/// The other tensors' axes as the first one orders them; throws where names or devices differ.
 void expect_same_axes(const char* op, const std::vector<Tensor>& list, const std::string& where) {
   for (std::size_t i = 1; i < list.size(); ++i) {
+    if (&list[i].device() != &list[0].device()) {
+      throw Error(ErrorCode::device, op, "tensors are on different devices")
+          .operand("tensor 1", list[0].describe())
+          .operand("tensor " + std::to_string(i + 1), list[i].describe())
+          .where(where)
+          .hint("move one with :to(\"" + list[0].device().name() + "\")");
+    }
     bool same = list[i].shape().rank() == list[0].shape().rank();
     for (const Axis& axis : list[0].shape().axes()) {
       same = same && list[i].shape().find(axis.name) >= 0;
@@ -45,7 +52,8 @@ Tensor part_of(const Tensor& whole, int axis, std::int64_t first, std::int64_t c
 }
 
 void copy_values(const Tensor& target, const Tensor& source) {
-  copy_into(target.device().kernels(), target.device().launch(), target, source);
+  copy_into(target.device().kernels(), target.device().launch(), target,
+            source.to(target.storage()->device()));
 }
 
 }  // namespace
@@ -83,7 +91,8 @@ Tensor cat(const std::vector<Tensor>& list, const std::string& axis, const std::
   }
   const int index = first.find(axis);
   Tensor result =
-      Tensor::make(list[0].context(), list[0].dtype(), first.with_axis(index, {axis, total, 0}));
+      Tensor::make(list[0].context(), list[0].dtype(), first.with_axis(index, {axis, total, 0}),
+                   list[0].storage()->device());
   std::int64_t at = 0;
   for (const Tensor& tensor : list) {
     const std::int64_t count = tensor.shape().size(tensor.shape().find(axis));
@@ -141,7 +150,8 @@ Tensor stack(const std::vector<Tensor>& list, const std::string& axis, const std
   for (const Axis& own : first.axes()) {
     axes.push_back({own.name, own.size, list.size() == 1 ? own.identity : 0});
   }
-  Tensor result = Tensor::make(list[0].context(), list[0].dtype(), Shape(std::move(axes)));
+  Tensor result = Tensor::make(list[0].context(), list[0].dtype(), Shape(std::move(axes)),
+                               list[0].storage()->device());
   for (std::size_t i = 0; i < list.size(); ++i) {
     copy_values(result.pick(0, static_cast<std::int64_t>(i)), list[i]);
   }
@@ -190,8 +200,8 @@ void assign(const Tensor& target, const Tensor& source, const std::string& where
         .operand("value", source.describe())
         .where(where);
   }
-  if (source.storage() == target.storage()) return copy_values(target, source.copy());
-  copy_values(target, source);
+  copy_values(target, source.storage() == target.storage() ? source.copy() : source);
+  target.storage()->update_mirrors();
 }
 
 void assign(const Tensor& target, double number, const std::string& where) {

@@ -56,7 +56,8 @@ struct PluginTable {
   int (*open)(int index, std::uint64_t budget, PluginDevice** device, PluginError* error);
   void (*close)(PluginDevice* device);
   const KernelTable* (*kernels)(PluginDevice* device);
-  /// What goes into Launch::stream: all work of a device is ordered on it.
+  /// What goes into Launch::stream: all work of a device is ordered on it. The calling thread works
+  /// on this device from now on; asked anew for every op, since it may have turned to another.
   void* (*stream)(PluginDevice* device);
 
   /// 256-byte aligned device memory, from the device's cache where it can. kPluginMemory leaves
@@ -70,6 +71,7 @@ struct PluginTable {
   /// Pinned host memory: copies from and to it run beside the device's work.
   int (*allocate_host)(PluginDevice* device, std::uint64_t bytes, void** pointer,
                        PluginError* error);
+  /// Waits for copies that still use it.
   void (*release_host)(PluginDevice* device, void* pointer);
 
   /// Ordered on the stream. copy_in may return before the copy is done only where `host` is pinned;

@@ -240,8 +240,9 @@ int sequence_pages(lua_State* L) {
                     Axis{"byte", static_cast<std::int64_t>(bytes), 0}};
   Tensor made = Tensor::zeros(state(L).context, DType::u8, shape);
   auto* to = made.as<std::uint8_t>();
+  Device& device = *sequence->cache()->device();
   for (std::size_t i = 0; i < pages.size(); ++i) {
-    if (pages[i] != nullptr) std::memcpy(to + i * bytes, pages[i], bytes);
+    if (pages[i] != nullptr) device.copy_out(to + i * bytes, pages[i], bytes);
   }
   push_value(L, Value::of(std::move(made)));
   return 1;
@@ -264,6 +265,7 @@ int sequence_restore(lua_State* L) {
         ErrorCode::memory, "cache_load",
         "no room for " + std::to_string(length) + " positions among the model's keys and values");
   }
+  Device& device = *sequence->cache()->device();
   for (std::size_t g = 0; g < groups.size(); ++g) {
     const auto& pages = sequence->pages(static_cast<int>(g));
     const Shape& shape = stored[g].shape();
@@ -274,9 +276,10 @@ int sequence_restore(lua_State* L) {
       throw wrong_file("the size of its pages");
     }
     const auto bytes = static_cast<std::size_t>(groups[g].page_bytes);
-    const Tensor whole = stored[g].copy();
+    const Tensor whole = stored[g].to(state(L).context->cpu_device()).copy();
     for (std::size_t i = 0; i < pages.size(); ++i) {
-      if (pages[i] != nullptr) std::memcpy(pages[i], whole.as<std::uint8_t>() + i * bytes, bytes);
+      if (pages[i] != nullptr)
+        device.copy_in(pages[i], whole.as<std::uint8_t>() + i * bytes, bytes);
     }
   }
   sequence->commit(length);

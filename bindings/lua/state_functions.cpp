@@ -59,6 +59,17 @@ int devices(lua_State* L) {
     if (!health.empty()) set_field(L, "error", health);
     lua_rawseti(L, -2, ++position);
   }
+  for (const IdleDevice& device : context->idle_devices()) {
+    lua_createtable(L, 0, 7);
+    set_field(L, "name", device.name);
+    set_field(L, "kind", kind_name(DeviceKind::cuda));
+    set_field(L, "memory", static_cast<double>(device.bytes));
+    set_field(L, "free", static_cast<double>(device.bytes));
+    set_field(L, "tier", device.tier);
+    set_field(L, "model", device.model);
+    set_field(L, "idle", true);
+    lua_rawseti(L, -2, ++position);
+  }
   return 1;
 }
 

@@ -60,4 +60,22 @@ class MemoPool {
   std::vector<std::unique_ptr<PieceMemo>> free_;
 };
 
+/// The tokens of each piece of a text: those remembered, else what `cut(piece, word)` appends to
+/// `out`.
+template <typename Cut>
+void with_memory(MemoPool& memos, std::string_view text, std::span<const TextSpan> pieces,
+                 std::vector<ModelToken>& out, Cut&& cut) {
+  const MemoPool::Lease memo(memos);
+  std::int32_t word = 0;
+  for (const TextSpan piece : pieces) {
+    const std::string_view bytes = text.substr(piece.first, piece.last - piece.first);
+    if (!(*memo).recall(bytes, piece.first, word, out)) {
+      const std::size_t before = out.size();
+      cut(piece, word);
+      (*memo).remember(bytes, piece.first, std::span(out).subspan(before));
+    }
+    ++word;
+  }
+}
+
 }  // namespace perilune

@@ -165,6 +165,23 @@ std::vector<std::int32_t> VocabularyIndex::byte_numbers() const {
   return numbers;
 }
 
+WordModel::WordModel(Vocabulary vocabulary, std::string unknown, std::string_view place)
+    : vocabulary_(std::move(vocabulary), place),
+      unknown_spelling_(std::move(unknown)),
+      unknown_(vocabulary_.number(unknown_spelling_)) {}
+
+std::optional<std::int32_t> WordModel::unknown() const {
+  if (unknown_ < 0) return std::nullopt;
+  return vocabulary_.id_of(unknown_);
+}
+
+std::int32_t WordModel::unknown_id() const {
+  if (unknown_ >= 0) return vocabulary_.id_of(unknown_);
+  throw Error(ErrorCode::format, "encode",
+              "the vocabulary does not cover a word and has no unknown token")
+      .operand("unk_token", "\"" + unknown_spelling_ + "\"");
+}
+
 std::string byte_fallback_spelling(unsigned char byte) {
   static const char* const kDigits = "0123456789ABCDEF";
   return {'<', '0', 'x', kDigits[byte >> 4], kDigits[byte & 15], '>'};

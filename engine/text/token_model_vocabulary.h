@@ -86,6 +86,31 @@ class VocabularyIndex {
   std::int32_t empty_ = -1;  // the entry "", if there is one
 };
 
+/// What models answer alike whose words are entries of a vocabulary or its unknown token.
+class WordModel : public TokenModel {
+ public:
+  /// Throws as VocabularyIndex does; that there is no entry `unknown` shows when it is needed.
+  WordModel(Vocabulary vocabulary, std::string unknown, std::string_view place);
+
+  std::int32_t size() const final { return vocabulary_.size(); }
+  std::int32_t max_id() const final { return vocabulary_.max_id(); }
+  std::optional<std::int32_t> id(std::string_view piece) const final {
+    return vocabulary_.id(piece);
+  }
+  const std::string* piece(std::int32_t id) const final { return vocabulary_.piece(id); }
+  std::optional<std::int32_t> unknown() const final;
+
+ protected:
+  /// The id of a word that the vocabulary does not cover; throws Error(format) without one.
+  std::int32_t unknown_id() const;
+
+  VocabularyIndex vocabulary_;
+
+ private:
+  std::string unknown_spelling_;
+  std::int32_t unknown_;
+};
+
 /// The entry a byte falls back to, "<0x0A>".
 std::string byte_fallback_spelling(unsigned char byte);
 

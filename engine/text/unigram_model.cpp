@@ -40,14 +40,8 @@ class UnigramModel final : public TokenModel {
                 std::vector<ModelToken>& out) const override {
     Unigram::Scratch scratch;
     std::vector<Unigram::Segment> segments;
-    const MemoPool::Lease memo(memos_);
-    std::int32_t word = -1;
-    for (const TextSpan piece : pieces) {
-      ++word;
-      const std::string_view bytes = text.substr(piece.first, piece.last - piece.first);
-      if ((*memo).recall(bytes, piece.first, word, out)) continue;
-      const std::size_t before = out.size();
-      unigram_.segment(bytes, scratch, segments);
+    with_memory(memos_, text, pieces, out, [&](TextSpan piece, std::int32_t word) {
+      unigram_.segment(text.substr(piece.first, piece.last - piece.first), scratch, segments);
       for (std::size_t i = 0; i < segments.size(); ++i) {
         const std::uint32_t first = piece.first + segments[i].first;
         if (segments[i].id != options_.unknown) {
@@ -57,8 +51,7 @@ class UnigramModel final : public TokenModel {
         while (i + 1 < segments.size() && segments[i + 1].id == options_.unknown) ++i;
         add_unknown(text, {first, piece.first + segments[i].last}, word, out);
       }
-      (*memo).remember(bytes, piece.first, std::span(out).subspan(before));
-    }
+    });
   }
 
   std::int32_t size() const override { return static_cast<std::int32_t>(pieces_.size()); }

@@ -1,6 +1,5 @@
 #include <algorithm>
 
-#include "engine/error.h"
 #include "engine/text/byte_trie.h"
 #include "engine/text/token_model.h"
 #include "engine/text/token_model_memo.h"
@@ -9,12 +8,10 @@
 namespace perilune {
 namespace {
 
-class WordPiece final : public TokenModel {
+class WordPiece final : public WordModel {
  public:
   WordPiece(Vocabulary vocabulary, const WordPieceOptions& options, std::string_view place)
-      : vocabulary_(std::move(vocabulary), place),
-        options_(options),
-        unknown_(vocabulary_.number(options.unknown)) {
+      : WordModel(std::move(vocabulary), options.unknown, place), options_(options) {
     for (std::int32_t number = 0; number < vocabulary_.size(); ++number) {
       const std::string& spelling = vocabulary_.spelling(number);
       if (!spelling.empty()) first_.insert(spelling, number);
@@ -30,30 +27,12 @@ class WordPiece final : public TokenModel {
   void tokenize(std::string_view text, std::span<const TextSpan> pieces,
                 std::vector<ModelToken>& out) const override {
     out.reserve(out.size() + pieces.size());
-    const MemoPool::Lease memo(memos_);
-    std::int32_t word = -1;
-    for (const TextSpan piece : pieces) {
-      ++word;
-      const std::string_view bytes = text.substr(piece.first, piece.last - piece.first);
-      if ((*memo).recall(bytes, piece.first, word, out)) continue;
+    with_memory(memos_, text, pieces, out, [&](TextSpan piece, std::int32_t word) {
       const std::size_t before = out.size();
-      if (!cut(text, piece, word, out)) {
-        out.resize(before);
-        out.push_back({unknown_id(), piece.first, piece.last, word});
-      }
-      (*memo).remember(bytes, piece.first, std::span(out).subspan(before));
-    }
-  }
-
-  std::int32_t size() const override { return vocabulary_.size(); }
-  std::int32_t max_id() const override { return vocabulary_.max_id(); }
-  std::optional<std::int32_t> id(std::string_view piece) const override {
-    return vocabulary_.id(piece);
-  }
-  const std::string* piece(std::int32_t id) const override { return vocabulary_.piece(id); }
-  std::optional<std::int32_t> unknown() const override {
-    if (unknown_ < 0) return std::nullopt;
-    return vocabulary_.id_of(unknown_);
+      if (cut(text, piece, word, out)) return;
+      out.resize(before);
+      out.push_back({unknown_id(), piece.first, piece.last, word});
+    });
   }
 
  private:
@@ -101,16 +80,7 @@ class WordPiece final : public TokenModel {
     return true;
   }
 
-  std::int32_t unknown_id() const {
-    if (unknown_ >= 0) return vocabulary_.id_of(unknown_);
-    throw Error(ErrorCode::format, "encode",
-                "the vocabulary does not cover a word and has no unknown token")
-        .operand("unk_token", "\"" + options_.unknown + "\"");
-  }
-
-  VocabularyIndex vocabulary_;
   WordPieceOptions options_;
-  std::int32_t unknown_;
   mutable MemoPool memos_;
   ByteTrie first_, continuing_;  // numbers of entries; without the prefix
 };

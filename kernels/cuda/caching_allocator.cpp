@@ -29,9 +29,9 @@ void* CachingAllocator::take_cached(std::uint64_t size) {
   // A block more than a quarter too large would hide memory that others could use.
   if (found == cached_.end() || found->first > size + size / 4) return nullptr;
   void* pointer = found->second;
+  lent_.emplace(pointer, found->first);
   cached_bytes_ -= found->first;
   used_ += found->first;
-  lent_.emplace(pointer, found->first);
   cached_.erase(found);
   return pointer;
 }
@@ -40,14 +40,16 @@ int CachingAllocator::allocate(std::uint64_t bytes, void** pointer, PluginError&
   const std::lock_guard lock(mutex_);
   const std::uint64_t size = rounded(bytes);
   const auto refuse = [&] {
-    char budget[64] = "";
-    if (budget_ != 0) {
-      std::snprintf(budget, sizeof budget, ", budget %llu",
-                    static_cast<unsigned long long>(budget_));
+    using Count = unsigned long long;
+    char limit[96] = "";
+    std::uint64_t total = 0, free = 0;
+    if (budget_ == 0) backend::memory(total, free);
+    if (budget_ != 0) std::snprintf(limit, sizeof limit, ", budget %llu", Count{budget_});
+    if (total != 0) {
+      std::snprintf(limit, sizeof limit, ", %llu free of %llu", Count{free}, Count{total});
     }
-    return backend::fail(error, kPluginMemory, "%llu bytes asked, %llu in use%s",
-                         static_cast<unsigned long long>(bytes),
-                         static_cast<unsigned long long>(used_), budget);
+    return backend::fail(error, kPluginMemory, "%llu bytes asked, %llu in use%s", Count{bytes},
+                         Count{used_}, limit);
   };
   if (size == 0 || (budget_ != 0 && (size > budget_ || used_ > budget_ - size))) return refuse();
   void* block = take_cached(size);
@@ -60,8 +62,13 @@ int CachingAllocator::allocate(std::uint64_t bytes, void** pointer, PluginError&
     }
     if (status == kPluginMemory) return refuse();
     if (status != kPluginDone) return status;
+    try {
+      lent_.emplace(block, size);
+    } catch (...) {
+      backend::release(block);
+      throw;
+    }
     used_ += size;
-    lent_.emplace(block, size);
   }
   peak_ = std::max(peak_, used_);
   backend::lent(block, bytes, lent_.at(block), true);
@@ -74,9 +81,9 @@ void CachingAllocator::release(void* pointer) {
   const auto found = lent_.find(pointer);
   if (found == lent_.end()) return;
   const std::uint64_t size = found->second;
+  cached_.emplace(size, pointer);
   backend::lent(pointer, 0, size, false);
   lent_.erase(found);
-  cached_.emplace(size, pointer);
   used_ -= size;
   cached_bytes_ += size;
 }

@@ -2,21 +2,31 @@
 #include <cuda_runtime.h>
 
 #include <cstdio>
-#include <cstring>
+#include <cstdlib>
 
 #include "kernels/cuda/backend.h"
 
 namespace perilune::kernels::cuda::backend {
 namespace {
 
-/// Errors that leave the context unusable (CUDA Runtime API, error handling).
+/// Whether the context is unusable (CUDA Runtime API, cudaError): what the call itself refused
+/// passes, all else may stay.
 bool poisons(cudaError_t status) {
   switch (status) {
     case cudaErrorMemoryAllocation:
     case cudaErrorInvalidValue:
     case cudaErrorInvalidDevice:
     case cudaErrorInvalidConfiguration:
+    case cudaErrorInvalidDevicePointer:
+    case cudaErrorInvalidMemcpyDirection:
+    case cudaErrorInvalidResourceHandle:
+    case cudaErrorNotSupported:
+    case cudaErrorNotPermitted:
     case cudaErrorNoDevice:
+    case cudaErrorDevicesUnavailable:
+    case cudaErrorInitializationError:
+    case cudaErrorSystemNotReady:
+    case cudaErrorSystemDriverMismatch:
     case cudaErrorInsufficientDriver: return false;
     default: return true;
   }
@@ -40,10 +50,26 @@ const char* kind() {
 
 int device_count(PluginError& error) {
   int count = 0;
-  const int status = check(cudaGetDeviceCount(&count), "counting GPUs", error);
-  if (status != kPluginDone) return 0;
-  if (count == 0) fail(error, kPluginFailed, "the driver shows no GPU");
-  return count;
+  const cudaError_t status = cudaGetDeviceCount(&count);
+  if (status == cudaSuccess && count > 0) return count;
+  cudaGetLastError();
+  if (status == cudaErrorInsufficientDriver) {
+    // Also what a machine without any driver answers.
+    int driver = 0, needed = 0;
+    cudaDriverGetVersion(&driver);
+    cudaRuntimeGetVersion(&needed);
+    if (driver == 0) return fail(error, 0, "no NVIDIA driver (libcuda.so.1) was found");
+    return fail(error, 0, "the NVIDIA driver is for CUDA %d.%d, and one for CUDA %d is needed",
+                driver / 1000, driver % 1000 / 10, needed / 1000);
+  }
+  if (status == cudaSuccess || status == cudaErrorNoDevice) {
+    const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
+    if (visible == nullptr) return fail(error, 0, "the NVIDIA driver shows no GPU");
+    return fail(error, 0, "the NVIDIA driver shows no GPU with CUDA_VISIBLE_DEVICES=\"%.200s\"",
+                visible);
+  }
+  check(status, "counting GPUs", error);
+  return 0;
 }
 
 int device_info(int index, PluginDeviceInfo& info, PluginError& error) {

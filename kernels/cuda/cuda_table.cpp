@@ -53,7 +53,8 @@ KernelTable make(const char* tier, bool fast_bf16) {
 // The kernels are the same for all; a device's own name for itself is kept beside them.
 const KernelTable& table(const char* tier) {
   static std::mutex mutex;
-  static std::map<std::string, KernelTable> tables;
+  // Never destroyed: a device may be closed when statics no longer live.
+  static auto& tables = *new std::map<std::string, KernelTable>;
   const std::lock_guard lock(mutex);
   const auto known = tables.find(tier);
   if (known != tables.end()) return known->second;

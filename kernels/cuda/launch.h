@@ -25,6 +25,7 @@ void launch(const Launch& on, const char* name, const LaunchConfig& config,
   auto& stream = *static_cast<Stream*>(on.stream);
   if (stream.status != 0 || config.grid.x == 0 || config.grid.y == 0 || config.grid.z == 0) return;
   ++stream.launches;
+  stream.last = name;
 #ifdef PERILUNE_EMULATOR
   emulator::run(stream, name, config, [&] { kernel(Parameters(arguments)...); });
 #else
@@ -42,7 +43,12 @@ void launch(const Launch& on, const char* name, const LaunchConfig& config,
   if (status == cudaSuccess) {
     status = cudaLaunchKernelEx(&how, kernel, static_cast<Parameters>(arguments)...);
   }
+  if (status == cudaErrorMemoryAllocation && stream.make_room != nullptr) {
+    stream.make_room(stream.owner);
+    status = cudaLaunchKernelEx(&how, kernel, static_cast<Parameters>(arguments)...);
+  }
   if (status != cudaSuccess) {
+    cudaGetLastError();  // clears what does not stick
     char text[256];
     std::snprintf(text, sizeof text, "%s: %s", name, cudaGetErrorString(status));
     record_failure(stream, static_cast<int>(status), text);

@@ -3,6 +3,7 @@
 
 #include <cstdarg>
 #include <cstdio>
+#include <cstring>
 #include <memory>
 #include <new>
 
@@ -19,6 +20,7 @@ struct PluginDevice {
   cuda::CachingAllocator allocator;
   cuda::Stream stream;
   PluginDeviceInfo info{};
+  const KernelTable* kernels = nullptr;
 };
 
 namespace cuda::backend {
@@ -43,15 +45,32 @@ int healthy(const PluginDevice& device, PluginError& error) {
   return backend::fail(error, kPluginPoisoned, "%s", device.stream.message);
 }
 
-int ready(const PluginDevice& device, PluginError& error) {
-  const int status = healthy(device, error);
-  return status != kPluginDone ? status : backend::select(device.index, error);
+/// Remembers what poisoned the device. A fault of a kernel shows in a call after it: its name is
+/// told.
+int noted(PluginDevice& device, int status, PluginError& error) {
+  if (status != kPluginPoisoned || device.stream.status != 0) return status;
+  const std::size_t length = std::strlen(error.text);
+  if (*device.stream.last != '\0') {
+    std::snprintf(error.text + length, sizeof error.text - length,
+                  "; the kernel started last was %s", device.stream.last);
+  }
+  cuda::record_failure(device.stream, status, error.text);
+  return status;
 }
 
-/// Remembers what poisoned the device.
-int noted(PluginDevice& device, int status, const PluginError& error) {
-  if (status == kPluginPoisoned) cuda::record_failure(device.stream, status, error.text);
-  return status;
+/// The device is well, and the calling thread works on it.
+int ready(PluginDevice& device, PluginError& error) {
+  const int status = healthy(device, error);
+  if (status != kPluginDone) return status;
+  return noted(device, backend::select(device.index, error), error);
+}
+
+/// Kernels in flight may still use what is given back to the driver.
+void trim_cache(void* device) {
+  auto& self = *static_cast<PluginDevice*>(device);
+  PluginError error{};
+  noted(self, backend::synchronize(self.stream.handle, error), error);
+  self.allocator.trim();
 }
 
 int device_count(PluginError* error) {
@@ -67,8 +86,16 @@ int open(int index, std::uint64_t budget, PluginDevice** out, PluginError* error
   if (device == nullptr) return backend::fail(*error, kPluginMemory, "no host memory");
   int status = backend::device_info(index, device->info, *error);
   if (status == kPluginDone) status = backend::select(index, *error);
-  if (status == kPluginDone) status = backend::make_stream(&device->stream.handle, *error);
   if (status != kPluginDone) return status;
+  try {
+    device->kernels = &cuda::table(device->info.tier);
+  } catch (...) {
+    return backend::fail(*error, kPluginMemory, "no host memory");
+  }
+  status = backend::make_stream(&device->stream.handle, *error);
+  if (status != kPluginDone) return status;
+  device->stream.make_room = trim_cache;
+  device->stream.owner = device.get();
   *out = device.release();
   return kPluginDone;
 }
@@ -83,10 +110,13 @@ void close(PluginDevice* device) {
 }
 
 const KernelTable* kernel_table(PluginDevice* device) {
-  return &cuda::table(device->info.tier);
+  return device->kernels;
 }
 
+// A kernel starts on the calling thread's current device only: it may have worked on another.
 void* stream(PluginDevice* device) {
+  PluginError error{};
+  ready(*device, error);
   return &device->stream;
 }
 
@@ -94,14 +124,17 @@ int allocate(PluginDevice* device, std::uint64_t bytes, void** pointer, PluginEr
   const int status = ready(*device, *error);
   if (status != kPluginDone) return status;
   try {
-    return device->allocator.allocate(bytes, pointer, *error);
+    return noted(*device, device->allocator.allocate(bytes, pointer, *error), *error);
   } catch (...) {
     return backend::fail(*error, kPluginMemory, "no host memory");
   }
 }
 
 void release(PluginDevice* device, void* pointer) {
-  device->allocator.release(pointer);
+  try {
+    device->allocator.release(pointer);
+  } catch (...) {  // no host memory to note it: given back when the device is closed
+  }
 }
 
 void memory(PluginDevice* device, PluginMemory* memory) {
@@ -114,15 +147,22 @@ void memory(PluginDevice* device, PluginMemory* memory) {
 
 void trim(PluginDevice* device) {
   PluginError ignored{};
-  if (ready(*device, ignored) == kPluginDone) device->allocator.trim();
+  if (ready(*device, ignored) == kPluginDone) trim_cache(device);
 }
 
 int allocate_host(PluginDevice* device, std::uint64_t bytes, void** pointer, PluginError* error) {
   const int status = ready(*device, *error);
-  return status != kPluginDone ? status : backend::allocate_host(bytes, pointer, *error);
+  if (status != kPluginDone) return status;
+  return noted(*device, backend::allocate_host(bytes, pointer, *error), *error);
 }
 
-void release_host(PluginDevice*, void* pointer) {
+void release_host(PluginDevice* device, void* pointer) {
+  PluginError error{};
+  if (pointer == nullptr) return;
+  // A copy may still read it.
+  if (ready(*device, error) == kPluginDone) {
+    noted(*device, backend::synchronize(device->stream.handle, error), error);
+  }
   backend::release_host(pointer);
 }
 

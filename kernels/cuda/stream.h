@@ -12,6 +12,10 @@ struct Stream {
   std::int64_t launches = 0;  // kernels started
   int status = 0;             // of the first failure; 0: none
   char message[512] = {};     // what failed: the kernel and the reason
+  const char* last = "";      // the kernel started last
+  /// Gives cached device memory back: the first start of a kernel needs some for its code.
+  void (*make_room)(void* owner) = nullptr;
+  void* owner = nullptr;
 };
 
 /// Keeps the first failure.

@@ -3,6 +3,7 @@ local core = require "perilune.core"
 local raise = require "perilune.raise"
 local options = require "perilune.options"
 local kind = require "perilune.kind"
+local names_of = require "perilune.names_of"
 local padding = require "perilune.padding"
 
 local pl = {}
@@ -30,11 +31,7 @@ local function gather(records, name)
   for i, record in ipairs(records) do
     local value = record[name]
     if value == nil then
-      local known = {}
-      for field in pairs(record) do
-        if type(field) == "string" then known[#known + 1] = field end
-      end
-      table.sort(known)
+      local known = names_of(record)
       local near = core.nearest(name, known)
       raise("argument", op, ("record %d has no %s"):format(i, name),
         near and ('did you mean "' .. near .. '"?') or #known > 0 and "it has " .. table.concat(known, ", ") or nil)

@@ -2,6 +2,7 @@
 -- and where it lies once `perilune get NAME` has fetched it.
 local core = require "perilune.core"
 local raise = require "perilune.raise"
+local names_of = require "perilune.names_of"
 
 local catalogue = {}
 
@@ -23,12 +24,7 @@ catalogue.entries = {
 
 --- Names, sorted.
 ---@return string[]
-function catalogue.names()
-  local names = {}
-  for name in pairs(catalogue.entries) do names[#names + 1] = name end
-  table.sort(names)
-  return names
-end
+function catalogue.names() return names_of(catalogue.entries) end
 
 --- The folder that models are kept in: PERILUNE_MODELS, or "perilune" in the user's cache folder.
 ---@return string

@@ -2,6 +2,7 @@
 -- (repl/), so Ctrl-C stops an answer and nothing else.
 local core = require "perilune.core"
 local chat_template = require "perilune.chat_template"
+local names_of = require "perilune.names_of"
 
 local chat_session = {}
 
@@ -216,20 +217,13 @@ commands.load = { usage = "/load FILE", text = "go on from messages that /save w
   if session.interactive then notice(("%d messages"):format(#turns)) end
 end }
 
-local function command_names()
-  local names = {}
-  for name in pairs(commands) do names[#names + 1] = name end
-  table.sort(names)
-  return names
-end
-
 --- Runs a command such as /reset.
 ---@param text string
 function Session:command(text)
   local name, rest = text:match "^/(%S*)%s*(.-)%s*$"
   local command = commands[name]
   if command then return command.run(self, rest) end
-  local near = core.nearest(name, command_names())
+  local near = core.nearest(name, names_of(commands))
   return core.error { code = "argument", op = "chat", level = 1, message = "no command is called /" .. name,
     hint = near and ("did you mean /" .. near .. "?") or "/help lists them" }
 end
@@ -242,7 +236,7 @@ end
 function Session:complete(text)
   local words = {}
   local typed = text:match "^/(%a*)$"
-  for _, name in ipairs(command_names()) do
+  for _, name in ipairs(names_of(commands)) do
     if typed and name:sub(1, #typed) == typed then words[#words + 1] = "/" .. name end
   end
   return 1, words, " "

@@ -2,6 +2,7 @@
 local core = require "perilune.core"
 local raise = require "perilune.raise"
 local options = require "perilune.options"
+local names_of = require "perilune.names_of"
 local jinja = require "perilune.jinja"
 local import = require "perilune.jinja.import"
 local values = require "perilune.jinja.values"
@@ -125,13 +126,6 @@ function chat_template.fields(object)
 end
 
 -- ---------------------------------------------------------------- a tokenizer's own templates
-
-local function names_of(sources)
-  local names = {}
-  for name in pairs(sources) do names[#names + 1] = name end
-  table.sort(names)
-  return names
-end
 
 --- The Jinja source to use: `wanted` is a name of one or a source; without it "tool_use" when tools
 --- are given and there is one, else "default".

@@ -4,10 +4,20 @@
 --   { summary = one line, usage = "perilune NAME …", options = { name = { value = "N" | nil, help = } },
 --     help = more text or nil, run = function(options, arguments) → exit status }
 local core = require "perilune.core"
+local names_of = require "perilune.names_of"
 
 local command_line = {}
 
 command_line.ok, command_line.failed, command_line.wrong_usage = 0, 1, 2
+
+--- Says on standard error what is wrong with a verb's arguments, and how it is used.
+---@param verb table a verb's module
+---@param what string
+---@return integer status wrong_usage
+function command_line.misused(verb, what)
+  io.stderr:write(verb.usage:match "^perilune %S+", ": ", what, "; usage: ", verb.usage, "\n")
+  return command_line.wrong_usage
+end
 
 local function usage_error(message)
   return core.error { code = "option", op = "perilune", message = message, level = 1 }
@@ -67,9 +77,7 @@ end
 ---@return string
 function command_line.help_text(name, verb)
   local lines = { "perilune " .. name .. ": " .. verb.summary, "", "usage: " .. verb.usage }
-  local names = {}
-  for option in pairs(verb.options or {}) do names[#names + 1] = option end
-  table.sort(names)
+  local names = names_of(verb.options or {})
   if #names > 0 then lines[#lines + 1] = "" end
   for _, option in ipairs(names) do
     local spec = verb.options[option]

@@ -165,6 +165,21 @@ function config.only(json, key, ...)
     :format(key, options.show(value), table.concat(words, ", ")))
 end
 
+--- Raises unless the file is of a model that only encodes.
+---@param json table
+function config.encoder_only(json)
+  config.only(json, "is_decoder", false)
+  config.only(json, "add_cross_attention", false)
+  config.only(json, "is_encoder_decoder", false)
+end
+
+--- Raises unless the file is of a model that only decodes, each token from those before it.
+---@param json table
+function config.decoder_only(json)
+  config.only(json, "is_encoder_decoder", false)
+  config.only(json, "is_causal", true)
+end
+
 --- Class names by id ("id2label", or "num_labels" unnamed ones).
 ---@param json table
 ---@return integer count
@@ -247,9 +262,8 @@ function config.decoder(json, share)
   end
   local head_dim = json.head_dim and config.integer(json, "head_dim")
     or config.head_dim(hidden, heads, "hidden_size", "num_attention_heads")
-  config.only(json, "is_encoder_decoder", false)
+  config.decoder_only(json)
   config.only(json, "rope_interleaved", false)
-  config.only(json, "is_causal", true)
   local turned = rope.rope_options(json, head_dim, share)
   if turned.dims ~= head_dim and not share then
     raise("unsupported", "load", "config.json: partial_rotary_factor is not supported: models of this family turn whole heads")
@@ -266,6 +280,18 @@ function config.decoder(json, share)
     windows = {},   -- by layer from 0: how many of the last positions it sees; nil: all
     qkv_bias = false, output_bias = false, mlp_bias = false, qk_norm = false,
   }
+end
+
+--- The keys that config.decoder reads, and those of the family's own: what a family says in `keys`.
+---@param own string[]
+---@return string[]
+function config.decoder_keys(own)
+  local keys = { "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
+    "head_dim", "hidden_act", "max_position_embeddings", "original_max_position_embeddings", "rms_norm_eps", "rope_theta",
+    "rope_scaling", "rope_parameters", "rope_interleaved", "partial_rotary_factor", "tie_word_embeddings", "vocab_size",
+    "is_causal", "is_decoder", "is_encoder_decoder" }
+  for _, key in ipairs(own) do keys[#keys + 1] = key end
+  return keys
 end
 
 --- Windows of the layers from `max_window_layers` on, where the file turns them on.

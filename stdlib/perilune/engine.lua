@@ -3,6 +3,7 @@ local core = require "perilune.core"
 local raise = require "perilune.raise"
 local options = require "perilune.options"
 local kind = require "perilune.kind"
+local names_of = require "perilune.names_of"
 local runtime = require "perilune.runtime"
 local serve = require "perilune.serve"
 local generation = require "perilune.generation"
@@ -13,9 +14,7 @@ local Engine = { __name = "Engine" }
 
 function Engine.__index(_, key)
   if Engine[key] then return Engine[key] end
-  local names = {}
-  for name in pairs(Engine) do if not name:find "^__" then names[#names + 1] = name end end
-  table.sort(names)
+  local names = names_of(Engine, "^__")
   local near = core.nearest(tostring(key), names)
   return raise("argument", "engine", ('an Engine has no method "%s"'):format(tostring(key)),
     near and ('did you mean "' .. near .. '"?') or ("methods: " .. table.concat(names, ", ")))

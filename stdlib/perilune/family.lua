@@ -2,6 +2,7 @@
 local core = require "perilune.core"
 local raise = require "perilune.raise"
 local options = require "perilune.options"
+local names_of = require "perilune.names_of"
 local config = require "perilune.config"
 local rope = require "perilune.rope"
 
@@ -178,9 +179,7 @@ function family.choose(json, head)
   end
   if head then
     if not chosen.heads[head] then
-      local list = {}
-      for name in pairs(chosen.heads) do list[#list + 1] = name end
-      table.sort(list)
+      local list = names_of(chosen.heads)
       local near = core.nearest(head, list)
       raise("option", "load", ('option head: family %s has no head "%s"'):format(chosen.name, head),
         (near and ('did you mean "' .. near .. '"? ') or "") .. "heads: " .. table.concat(list, ", "))

@@ -3,6 +3,7 @@
 local core = require "perilune.core"
 local raise = require "perilune.raise"
 local options = require "perilune.options"
+local names_of = require "perilune.names_of"
 local family = require "perilune.family"
 
 local gguf = {}
@@ -27,9 +28,7 @@ local function choose_family(path, architecture, values)
     if claims and present > most then best, most = t, present end
   end
   if best then return best end
-  local names = {}
-  for name in pairs(known) do names[#names + 1] = name end
-  table.sort(names)
+  local names = names_of(known)
   local near = core.nearest(architecture, names)
   return raise("unsupported", "load", ("%s: no family reads GGUF files of architecture %q"):format(path, architecture),
     (near and ("did you mean %q? "):format(near) or "") .. "known: " .. table.concat(names, ", ") .. "; pl.family adds one")

@@ -228,8 +228,9 @@ function pl.estimate(path, opts)
   return out
 end
 
---- Where a weight or an op lives: devices that can be used now.
----@return table[] list of { name=, kind=, memory=, free=, tier= }
+--- Where a weight or an op lives: devices that can be used now. A GPU that nothing has asked for yet is `idle`:
+--- all of its memory counts as free, since what others hold is not known.
+---@return table[] list of { name=, kind=, memory=, free=, tier=, idle= }
 function pl.devices() return core.devices() end
 
 --- Whether the devices are well.

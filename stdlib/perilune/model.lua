@@ -2,6 +2,7 @@
 local core = require "perilune.core"
 local raise = require "perilune.raise"
 local options = require "perilune.options"
+local names_of = require "perilune.names_of"
 local runtime = require "perilune.runtime"
 local passes = require "perilune.passes"
 local forward = require "perilune.forward"
@@ -36,10 +37,8 @@ function Model.__index(m, key)
   local method = Model[key]
   if method ~= nil and not tostring(key):find "^__" then return method end
   if optional[key] then return nil end
-  local names = {}
-  for name in pairs(Model) do if not name:find "^__" then names[#names + 1] = name end end
-  for name in pairs(m) do if not name:find "_$" then names[#names + 1] = name end end
-  table.sort(names)
+  local names = names_of(Model, "^__")
+  for _, name in ipairs(names_of(m, "_$")) do names[#names + 1] = name end
   local near = type(key) == "string" and core.nearest(key, names)
   return raise("argument", "model", ('a Model has no field or method %s'):format(options.show(key)),
     near and ('did you mean "' .. near .. '"?') or nil)

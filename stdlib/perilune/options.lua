@@ -2,6 +2,7 @@
 local core = require "perilune.core"
 local raise = require "perilune.raise"
 local kind = require "perilune.kind"
+local names_of = require "perilune.names_of"
 
 local options = {}
 
@@ -60,9 +61,7 @@ function options.check(given, spec, op)
   for key, value in pairs(given) do
     local wanted = spec[key]
     if wanted == nil then
-      local known = {}
-      for name in pairs(spec) do known[#known + 1] = name end
-      table.sort(known)
+      local known = names_of(spec)
       local near = type(key) == "string" and core.nearest(key, known)
       raise("option", op, "unknown option " .. show(key),
         near and ('did you mean "' .. near .. '"?') or ("options are " .. table.concat(known, ", ")))

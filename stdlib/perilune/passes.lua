@@ -2,6 +2,7 @@
 local core = require "perilune.core"
 local raise = require "perilune.raise"
 local kind = require "perilune.kind"
+local names_of = require "perilune.names_of"
 local family = require "perilune.family"
 
 local passes = {}
@@ -37,10 +38,7 @@ local function write_head(t, net, pass, batch, x, head, rows)
   if type(result) ~= "table" then
     raise("argument", "load", ("family %s: head %s must give logits or a table"):format(t.name, head))
   end
-  local names = {}
-  for name in pairs(result) do names[#names + 1] = name end
-  table.sort(names)
-  for _, name in ipairs(names) do pass:output(name, result[name]) end
+  for _, name in ipairs(names_of(result)) do pass:output(name, result[name]) end
 end
 
 --- Writes one entry of a family into a pass.

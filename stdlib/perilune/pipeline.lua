@@ -5,6 +5,7 @@ local core = require "perilune.core"
 local raise = require "perilune.raise"
 local options = require "perilune.options"
 local kind = require "perilune.kind"
+local names_of = require "perilune.names_of"
 local serve = require "perilune.serve"
 local stage = require "perilune.stage"
 
@@ -21,17 +22,10 @@ local files = {
 -- Other published names of the same.
 local aliases = { ["sentiment-analysis"] = "text-classification", ner = "token-classification" }
 
-local function task_names()
-  local names = {}
-  for name in pairs(files) do names[#names + 1] = name end
-  table.sort(names)
-  return names
-end
-
 local function task_of(name)
   name = aliases[name] or name
   if files[name] then return require("perilune.pipelines." .. files[name]), name end
-  local names = task_names()
+  local names = names_of(files)
   local near = type(name) == "string" and core.nearest(name, names)
   return raise("argument", "pipeline", "no task is called " .. options.show(name),
     (near and ("did you mean %q? "):format(near) or "") .. "tasks: " .. table.concat(names, ", "))

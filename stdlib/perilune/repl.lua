@@ -1,5 +1,6 @@
 -- A session: what a line does. Keys, history and Ctrl-C are the program's (repl/).
 local core = require "perilune.core"
+local names_of = require "perilune.names_of"
 local show = require "perilune.show"
 local completion = require "perilune.completion"
 
@@ -14,20 +15,13 @@ Session.__index = Session
 -- Names that a line may read although they are nil.
 local always = { _ = true, _G = true }
 
-local function known_names()
-  local names = {}
-  for name in pairs(_G) do if type(name) == "string" then names[#names + 1] = name end end
-  table.sort(names)
-  return names
-end
-
 -- Globals of typed lines: reading one that nobody set is a mistake worth a hint.
 local function environment(session)
   return setmetatable({}, {
     __index = function(_, name)
       local value = rawget(_G, name)
       if value ~= nil or always[name] or session.assigned[name] then return value end
-      local near = type(name) == "string" and #name > 1 and core.nearest(name, known_names())
+      local near = type(name) == "string" and #name > 1 and core.nearest(name, names_of(_G))
       error(tostring(name) .. " is not defined" .. (near and "; did you mean " .. near .. "?" or ""), 0)
     end,
     __newindex = function(_, name, value)

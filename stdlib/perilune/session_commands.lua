@@ -1,5 +1,6 @@
 -- Lines that start with a colon or a question mark.
 local core = require "perilune.core"
+local names_of = require "perilune.names_of"
 local show = require "perilune.show"
 
 local session_commands = {}
@@ -19,10 +20,7 @@ commands.help = { usage = ":help [NAME]", text = "this list, or what a name does
   print "  ?NAME          what a function, method, field or type does: ?pl.load, ?m:generate, ?Tensor"
   print "  ??NAME         where it is defined"
   print "  m:debug(input) a forward pass that stops at every named tensor"
-  local names = {}
-  for name in pairs(commands) do names[#names + 1] = name end
-  table.sort(names)
-  for _, name in ipairs(names) do print(("  %-14s %s"):format(commands[name].usage, commands[name].text)) end
+  for _, name in ipairs(names_of(commands)) do print(("  %-14s %s"):format(commands[name].usage, commands[name].text)) end
   print "  :VERB ARGS     runs a verb of the program, such as :check MODEL"
   print "Keys: Tab completes, Ctrl-C stops what runs or drops the line, Ctrl-R searches, Ctrl-D leaves."
 end }
@@ -87,8 +85,7 @@ local function run_command(session, text)
   local command = commands[name]
   if command then return command.run(session, rest) end
   local verbs = require "perilune.verbs"
-  local known = {}
-  for verb in pairs(commands) do known[#known + 1] = verb end
+  local known = names_of(commands)
   for _, verb in ipairs(verbs.names) do
     if verb == name then
       if type(verbs.run(name, words_of(rest))) == "table" then print("A conversation has its own lines: run it as `perilune " .. name .. " MODEL`.") end
@@ -96,7 +93,6 @@ local function run_command(session, text)
     end
     known[#known + 1] = verb
   end
-  table.sort(known)
   local near = core.nearest(name, known)
   session:report { value = "no command is called :" .. name .. (near and "; did you mean :" .. near .. "?" or "; :help lists them"), trace = "" }
 end

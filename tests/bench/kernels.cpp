@@ -71,55 +71,30 @@ Memory allocate(std::size_t bytes) {
 constexpr std::int64_t kPeakSteps = 200000;
 
 // Twelve sums that do not wait for each other; the asm keeps them alive. All loops over them are
-// unrolled, or they would not stay in registers.
-__attribute__((target("avx2,fma"))) void fma_256() {
-  __m256 sums[12];
-#pragma GCC unroll 12
-  for (int j = 0; j < 12; ++j) sums[j] = _mm256_set1_ps(1.0f);
-  const __m256 a = _mm256_set1_ps(0.5f);
-  for (std::int64_t i = 0; i < kPeakSteps; ++i)
-#pragma GCC unroll 12
-    for (int j = 0; j < 12; ++j) {
-      sums[j] = _mm256_fmadd_ps(a, sums[j], a);
-      __asm__ volatile("" : "+x"(sums[j]));
-    }
-}
-__attribute__((target("avx512f"))) void fma_512() {
-  __m512 sums[12];
-#pragma GCC unroll 12
-  for (int j = 0; j < 12; ++j) sums[j] = _mm512_set1_ps(1.0f);
-  const __m512 a = _mm512_set1_ps(0.5f);
-  for (std::int64_t i = 0; i < kPeakSteps; ++i)
-#pragma GCC unroll 12
-    for (int j = 0; j < 12; ++j) {
-      sums[j] = _mm512_fmadd_ps(a, sums[j], a);
-      __asm__ volatile("" : "+v"(sums[j]));
-    }
-}
-__attribute__((target("avx512f,avx512bf16"))) void dot_512() {
-  __m512 sums[12];
-#pragma GCC unroll 12
-  for (int j = 0; j < 12; ++j) sums[j] = _mm512_set1_ps(1.0f);
-  const __m512bh a = (__m512bh)_mm512_set1_epi32(0x3f003f00);
-  for (std::int64_t i = 0; i < kPeakSteps; ++i)
-#pragma GCC unroll 12
-    for (int j = 0; j < 12; ++j) {
-      sums[j] = _mm512_dpbf16_ps(sums[j], a, a);
-      __asm__ volatile("" : "+v"(sums[j]));
-    }
-}
-void multiply_add_128() {
-  __m128 sums[12];
-#pragma GCC unroll 12
-  for (int j = 0; j < 12; ++j) sums[j] = _mm_set1_ps(1.0f);
-  const __m128 a = _mm_set1_ps(0.5f);
-  for (std::int64_t i = 0; i < kPeakSteps; ++i)
-#pragma GCC unroll 12
-    for (int j = 0; j < 12; ++j) {
-      sums[j] = _mm_add_ps(_mm_mul_ps(a, sums[j]), a);
-      __asm__ volatile("" : "+x"(sums[j]));
-    }
-}
+// unrolled, or they would not stay in registers. A macro, since code that is inlined must be built
+// for the same instructions.
+#define PERILUNE_STREAM(NAME, ATTRIBUTES, SUM, REGISTER, ONE, FACTOR, STEP) \
+  ATTRIBUTES void NAME() {                                                  \
+    SUM sums[12];                                                           \
+    _Pragma("GCC unroll 12") for (SUM & sum : sums) sum = ONE;              \
+    const auto a = FACTOR;                                                  \
+    for (std::int64_t i = 0; i < kPeakSteps; ++i)                           \
+      _Pragma("GCC unroll 12") for (SUM & sum : sums) {                     \
+        sum = STEP;                                                         \
+        __asm__ volatile("" : "+" REGISTER(sum));                           \
+      }                                                                     \
+  }
+
+PERILUNE_STREAM(fma_256, __attribute__((target("avx2,fma"))), __m256, "x", _mm256_set1_ps(1.0f),
+                _mm256_set1_ps(0.5f), _mm256_fmadd_ps(a, sum, a))
+PERILUNE_STREAM(fma_512, __attribute__((target("avx512f"))), __m512, "v", _mm512_set1_ps(1.0f),
+                _mm512_set1_ps(0.5f), _mm512_fmadd_ps(a, sum, a))
+PERILUNE_STREAM(dot_512, __attribute__((target("avx512f,avx512bf16"))), __m512, "v",
+                _mm512_set1_ps(1.0f), (__m512bh)_mm512_set1_epi32(0x3f003f00),
+                _mm512_dpbf16_ps(sum, a, a))
+PERILUNE_STREAM(multiply_add_128, , __m128, "x", _mm_set1_ps(1.0f), _mm_set1_ps(0.5f),
+                _mm_add_ps(_mm_mul_ps(a, sum), a))
+#undef PERILUNE_STREAM
 
 /// GFLOP/s of one instruction stream on all threads.
 double peak(const Parallel& parallel, void (*body)(), double flops_per_step) {

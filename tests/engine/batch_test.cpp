@@ -5,8 +5,10 @@
 #include "engine/context.h"
 #include "engine/error.h"
 #include "tests/catch.h"
+#include "tests/support.h"
 
 using namespace perilune;
+using perilune_test::message_of;
 
 namespace {
 
@@ -14,16 +16,6 @@ std::shared_ptr<Context> one_thread() {
   ContextOptions options;
   options.threads = 1;
   return Context::make(options);
-}
-
-template <typename Function>
-std::string message_of(Function&& function) {
-  try {
-    function();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 std::vector<std::int64_t> integers(const Tensor& tensor) {

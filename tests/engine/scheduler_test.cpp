@@ -5,6 +5,7 @@
 #include "engine/error.h"
 #include "tests/catch.h"
 #include "tests/engine/scheduler_support.h"
+#include "tests/support.h"
 
 using namespace perilune;
 using namespace perilune_test;
@@ -13,16 +14,6 @@ namespace {
 
 std::string folder() {
   return golden_model("llama-gqa");
-}
-
-template <typename Function>
-std::string message_of(Function&& function) {
-  try {
-    function();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 /// What must be the same to the bit.

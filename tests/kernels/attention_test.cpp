@@ -264,7 +264,7 @@ TEST_CASE("attention agrees with double precision") {
     }
 }
 
-TEST_CASE("attention in chunks has the bits of the whole, for any pages and threads") {
+TEST_CASE("attention in chunks has the bits of the whole, for any pages and threads", "[bits]") {
   for (const KernelTable* table : tables_under_test())
     for (Setup s : setups()) {
       if (s.mask == Mask::none) continue;  // later keys are not there yet
@@ -285,7 +285,7 @@ TEST_CASE("attention in chunks has the bits of the whole, for any pages and thre
     }
 }
 
-TEST_CASE("sequences of one step do not see each other") {
+TEST_CASE("sequences of one step do not see each other", "[bits]") {
   for (const KernelTable* table : tables_under_test())
     for (const Setup& s : setups()) {
       INFO(describe(*table, s));
@@ -460,7 +460,7 @@ std::vector<Setup> long_setups() {
 
 }  // namespace
 
-TEST_CASE("far positions have the bits of the whole in any chunks and pages") {
+TEST_CASE("far positions have the bits of the whole in any chunks and pages", "[bits]") {
   for (const KernelTable* table : tables_under_test())
     for (const Setup& s : long_setups()) {
       INFO(describe(*table, s));

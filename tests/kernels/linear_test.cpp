@@ -136,7 +136,8 @@ TEST_CASE("linear agrees with double precision, and with the scalar table") {
     }
 }
 
-TEST_CASE("a row of a product has the same bits in every batch and on any number of threads") {
+TEST_CASE("a row of a product has the same bits in every batch and on any number of threads",
+          "[bits]") {
   for (const KernelTable* table : tables_under_test())
     for (const WeightFormat format : {WeightFormat::f32, WeightFormat::f16, WeightFormat::bf16})
       for (const MathMode math : {MathMode::f32, MathMode::bf16}) {
@@ -161,7 +162,7 @@ TEST_CASE("a row of a product has the same bits in every batch and on any number
       }
 }
 
-TEST_CASE("a row has the same bits alone, among a few and among many") {
+TEST_CASE("a row has the same bits alone, among a few and among many", "[bits]") {
   // Row counts to both sides of where a device takes another kernel; parts from either end, so
   // that rows lie elsewhere in their tiles.
   for (const KernelTable* table : tables_under_test())

@@ -9,19 +9,7 @@ local prompts = { "Once upon a time", "The", "[wizard, mysterious, about the scr
 local answers = {}
 for i, result in ipairs(m:generate(prompts, options)) do answers[i] = result.ids end
 
-local function with(more)
-  local o = {}
-  for key, value in pairs(options) do o[key] = value end
-  for key, value in pairs(more) do o[key] = value end
-  return o
-end
-
-local function error_table(call, ...)
-  local err = t.raises_text(call, ...)
-  t.equal(type(err), "table", tostring(err))
-  t.ok(err.code and err.op and err.message and err.traceback, tostring(err))
-  return err
-end
+local function with(more) return t.with(options, more) end
 
 t.test("a game's loop: submit, a budget a frame, events as they come", function()
   local e = pl.engine(m)
@@ -55,9 +43,9 @@ t.test("a budget of nothing runs nothing; a frame that is over is no error", fun
   e:step {}
   e:drain()
   t.equal(line:result().ids, answers[1])
-  for _, bad in ipairs { nan, "3", true, {} } do error_table(function() e:step { budget_ms = bad } end, "budget_ms") end
-  error_table(function() e:step(3) end, "options")
-  error_table(function() e:step { bugdet_ms = 3 } end, "budget_ms")
+  for _, bad in ipairs { nan, "3", true, {} } do t.raises_table(function() e:step { budget_ms = bad } end, "budget_ms") end
+  t.raises_table(function() e:step(3) end, "options")
+  t.raises_table(function() e:step { bugdet_ms = 3 } end, "budget_ms")
 end)
 
 t.test("events: each once, whoever asks first", function()
@@ -152,7 +140,7 @@ t.test("set_policy from inside a policy, and policies that close their engine", 
   t.equal(line:result().ids, answers[1])
   e:set_policy(function(queue) e:close() return queue end)
   local next_line = e:submit(prompts[1], options)
-  error_table(function() e:drain() end, "inside")
+  t.raises_table(function() e:drain() end, "inside")
   e:set_policy(pl.policy.fifo())
   e:drain()
   t.equal(next_line:result().ids, answers[1])
@@ -227,7 +215,7 @@ t.test("plans that are rubbish: an error with a place, nothing changed", functio
   end
   local e = pl.engine(m, { policy = function() return {} end })
   local line = e:submit(prompts[1], options)
-  local err = error_table(function() e:drain() end, "never runs request " .. line.id)
+  local err = t.raises_table(function() e:drain() end, "never runs request " .. line.id)
   t.equal(err.code, "policy")
   t.ok(err.message:find("api_engine_spec", 1, true), err.message)
 end)
@@ -282,24 +270,24 @@ t.test("submit: kinds of input, strange ones", function()
     t.equal(line:result().ids, answers[1])
   end
   for _, input in ipairs { 7, {}, { {} }, true, prompts, { 1, 99999 }, { prompt = "x", max_new_token = 1 }, { prompt = "x", ids = { 1 } } } do
-    error_table(function() e:submit(input, options) end)
+    t.raises_table(function() e:submit(input, options) end)
   end
-  error_table(function() e:submit() end, "submit")
-  error_table(function() e:submit("x", 7) end, "options")
-  error_table(function() e:submit("x", { model = pl.load(t.golden "llama-gqa") }) end, "model")
-  error_table(function() e:submit("x", { kind = "embed" }) end, "kind")
-  error_table(function() e:submit("x", { policy = pl.policy.fifo() }) end, "policy")
-  error_table(function() e:submit("x", { client = 7 }) end, "client")
-  error_table(function() e:submit("x", { deadline_ms = nan }) end, "deadline_ms")
+  t.raises_table(function() e:submit() end, "submit")
+  t.raises_table(function() e:submit("x", 7) end, "options")
+  t.raises_table(function() e:submit("x", { model = pl.load(t.golden "llama-gqa") }) end, "model")
+  t.raises_table(function() e:submit("x", { kind = "embed" }) end, "kind")
+  t.raises_table(function() e:submit("x", { policy = pl.policy.fifo() }) end, "policy")
+  t.raises_table(function() e:submit("x", { client = 7 }) end, "client")
+  t.raises_table(function() e:submit("x", { deadline_ms = nan }) end, "deadline_ms")
   t.equal(e:stats().waiting, 0)
 end)
 
 t.test("engines: options, models, closing, dropping", function()
   for _, case in ipairs { { 7 }, { {} }, { { m, 7 } }, { m, { memory = 0 } }, { m, { memory = "1G" } }, { m, { max_rows = 0 } }, { m, { max_tokens = 1.5 } },
     { m, { policy = "fifo" } }, { m, { policy = {} } }, { m, { worker = true } }, { m, { polcy = 1 } }, { m, "fifo" } } do
-    error_table(function() pl.engine(case[1], case[2]) end)
+    t.raises_table(function() pl.engine(case[1], case[2]) end)
   end
-  error_table(function() pl.engine() end, "engine")
+  t.raises_table(function() pl.engine() end, "engine")
   t.ok(pl.engine(m, { worker = false }))
   local e = pl.engine(m)
   local line = e:submit(prompts[1], options)
@@ -309,8 +297,8 @@ t.test("engines: options, models, closing, dropping", function()
   t.equal({ line.state, line:result().finish_reason, tostring(e):find("closed", 1, true) ~= nil }, { "done", "cancelled", true })
   line:cancel()
   for _ in line:events() do end
-  for _, name in ipairs { "submit", "step", "events", "drain", "stats", "idle" } do error_table(function() e[name](e, "x") end, "closed") end
-  error_table(function() e:set_policy(pl.policy.fifo()) end, "closed")
+  for _, name in ipairs { "submit", "step", "events", "drain", "stats", "idle" } do t.raises_table(function() e[name](e, "x") end, "closed") end
+  t.raises_table(function() e:set_policy(pl.policy.fifo()) end, "closed")
   local used = m:memory().cache
   for _ = 1, 10 do
     local dropped = pl.engine(m)
@@ -397,9 +385,9 @@ t.test("forward requests and their results", function()
   local kinds = {}
   for ev in line:events() do kinds[#kinds + 1] = ev.kind end
   t.equal(kinds, { "done" })
-  error_table(function() e:submit({ ids, ids }) end, "2")
-  error_table(function() e:submit(ids, { max_new_tokens = 3 }) end, "max_new_tokens")
-  error_table(function() e:submit(ids, { kind = "generate" }) end, "head")
+  t.raises_table(function() e:submit({ ids, ids }) end, "2")
+  t.raises_table(function() e:submit(ids, { max_new_tokens = 3 }) end, "max_new_tokens")
+  t.raises_table(function() e:submit(ids, { kind = "generate" }) end, "head")
   local causal = pl.engine(m):submit({ 1, 5 }, { kind = "forward" })
   t.ok(causal)
 end)
@@ -408,12 +396,12 @@ t.test("request and engine: fields, strangers, printing", function()
   local e = pl.engine(m)
   local line = e:submit(prompts[1], options)
   t.equal(line.prompt_tokens, #m.tokenizer:ids(prompts[1]))
-  error_table(function() return line.stat, 1 end, "state")
-  error_table(function() line.state = "done" end, "state")
-  error_table(function() return line.cancel() end, "colon")
-  error_table(function() return e.sumbit, 1 end, "submit")
-  error_table(function() return e.step() end, "colon")
-  error_table(function() return e.submit "x" end, "colon")
+  t.raises_table(function() return line.stat, 1 end, "state")
+  t.raises_table(function() line.state = "done" end, "state")
+  t.raises_table(function() return line.cancel() end, "colon")
+  t.raises_table(function() return e.sumbit, 1 end, "submit")
+  t.raises_table(function() return e.step() end, "colon")
+  t.raises_table(function() return e.submit "x" end, "colon")
   t.ok(tostring(line):find("Request 1", 1, true) and tostring(e):find("1 waiting", 1, true))
   for _, key in ipairs { "steps", "tokens", "rows", "finished", "waiting", "running", "busy_ms", "cache_bytes" } do
     t.equal(type(e:stats()[key]), "number", key)

@@ -8,20 +8,8 @@ local m = pl.load(tales, { compute = "f32" })
 local prompt = "Once upon a time"
 local greedy = { max_new_tokens = 8, do_sample = false, eos_token_id = {} }
 
-local function with(more)
-  local o = {}
-  for key, value in pairs(greedy) do o[key] = value end
-  for key, value in pairs(more) do o[key] = value end
-  return o
-end
+local function with(more) return t.with(greedy, more) end
 local best = m:generate(prompt, greedy)
-
-local function error_table(call, ...)
-  local err = t.raises_text(call, ...)
-  t.equal(type(err), "table", tostring(err))
-  t.ok(err.code and err.op and err.message and err.traceback, tostring(err))
-  return err
-end
 
 t.test("a result has its fields", function()
   for key, kind in pairs { text = "string", ids = "table", prompt_tokens = "number", reused_tokens = "number", finish_reason = "string",
@@ -68,8 +56,8 @@ t.test("strange prompts", function()
     local fine, err = pcall(m.generate, m, input, greedy)
     if fine then t.equal(#err, 0) else t.equal(type(err), "table", tostring(err)) end    -- {} is a list of none
   end
-  error_table(function() m:generate() end, "nil")
-  error_table(function() m:generate({ { prompt = "x", sed = 1 } }) end, "sed", "seed")
+  t.raises_table(function() m:generate() end, "nil")
+  t.raises_table(function() m:generate({ { prompt = "x", sed = 1 } }) end, "sed", "seed")
 end)
 
 t.test("strange options", function()
@@ -94,8 +82,8 @@ end)
 
 t.test("only keys of the caller contradict each other", function()
   t.equal(m:generate(prompt, with { top_k = 0 }).ids, best.ids)
-  error_table(function() m:generate(prompt, { do_sample = false, min_p = 0.1 }) end, "do_sample", "min_p")
-  error_table(function() m:generate({ prompt = prompt, temperature = 2 }, greedy) end, "do_sample", "temperature")
+  t.raises_table(function() m:generate(prompt, { do_sample = false, min_p = 0.1 }) end, "do_sample", "min_p")
+  t.raises_table(function() m:generate({ prompt = prompt, temperature = 2 }, greedy) end, "do_sample", "temperature")
   t.equal(#m:generate(prompt, { do_sample = false, max_length = 7 }).ids, 7 - best.prompt_tokens)
   t.equal(m:generate({ prompt = prompt, max_new_tokens = 2 }, { do_sample = false, eos_token_id = {} }).ids, { best.ids[1], best.ids[2] })
 end)
@@ -213,11 +201,11 @@ t.test("streams: iterators made for `for`", function()
   local early = m:stream(prompt, greedy)
   early:cancel()
   t.equal({ early(), early:result().finish_reason }, { nil, "cancelled" })
-  error_table(function() m:stream({ prompt, prompt }, greedy) end, "2")
-  error_table(function() m:stream(prompt, { max_new_token = 1 }) end, "max_new_tokens")
-  error_table(function() m:stream() end, "stream")
-  error_table(function() m:stream({}) end, "stream")
-  error_table(function() return s.cansel, 1 end, "cancel")
+  t.raises_table(function() m:stream({ prompt, prompt }, greedy) end, "2")
+  t.raises_table(function() m:stream(prompt, { max_new_token = 1 }) end, "max_new_tokens")
+  t.raises_table(function() m:stream() end, "stream")
+  t.raises_table(function() m:stream({}) end, "stream")
+  t.raises_table(function() return s.cansel, 1 end, "cancel")
   t.equal(#m:stream(prompt, with { max_new_tokens = 0 }):result().ids, 0)
   local failed = m:stream(prompt, with { processors = function() error "broken" end })
   for _ in failed do end
@@ -250,8 +238,8 @@ end)
 t.test("the context", function()
   local ids = { 1 }
   for i = 2, 520 do ids[i] = 300 + i end
-  t.equal(error_table(function() m:generate(ids, with { context = "error" }) end, "520", "512").code, "length")
-  t.equal(error_table(function() m:generate({ prompt, ids }, greedy) end, "520", "512").code, "length")
+  t.equal(t.raises_table(function() m:generate(ids, with { context = "error" }) end, "520", "512").code, "length")
+  t.equal(t.raises_table(function() m:generate({ prompt, ids }, greedy) end, "520", "512").code, "length")
   local r = m:generate({ { ids = ids, context = "truncate_left" }, prompt }, greedy)
   t.equal({ #r[1].ids, r[2].ids }, { 8, best.ids })
   t.equal(m:generate(ids, with { context = "truncate_left", max_new_tokens = 10000 }).finish_reason ~= "error", true)
@@ -267,13 +255,13 @@ t.test("no tokenizer: ids in, ids out", function()
     t.equal({ piece, event.id }, { "", best.ids[count] })
   end
   t.equal(count, 8)
-  error_table(function() bare:generate({ 1, 5 }, { stop = "x" }) end, "tokenizer")
+  t.raises_table(function() bare:generate({ 1, 5 }, { stop = "x" }) end, "tokenizer")
 end)
 
 t.test("hooks are not passed over in silence", function()
   local hook = m:hook("layers.1", function(x) return x * 0 end)
-  t.equal(error_table(function() m:generate(prompt, greedy) end, "hooks").code, "unsupported")
-  error_table(function() m:stream(prompt, greedy) end, "hooks")
+  t.equal(t.raises_table(function() m:generate(prompt, greedy) end, "hooks").code, "unsupported")
+  t.raises_table(function() m:stream(prompt, greedy) end, "hooks")
   hook:remove()
   t.equal(m:generate(prompt, greedy).ids, best.ids)
 end)

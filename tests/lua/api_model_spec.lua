@@ -2,22 +2,13 @@
 local before = {}
 for name in pairs(_G) do before[name] = true end
 local pl = require "perilune"
+local core = require "perilune.core"
 local t = require "spec"
 
 local nan = 0 / 0
 local tales = "scripts/models/tales"
 local m = pl.load(tales, { compute = "f32" })
 local rows = { { 1, 722, 723, 261 }, { 1, 670, 1352 }, { 1 } }
-
-local function error_table(call, ...)
-  local err = t.raises_text(call, ...)
-  t.equal(type(err), "table", tostring(err))
-  for _, field in ipairs { "message", "code", "op", "traceback" } do t.equal(type(err[field]), "string", field) end
-  t.equal(type(err.shapes), "table")
-  t.equal(tostring(err), err.message)
-  t.equal("a" .. err .. "b", "a" .. err.message .. "b")
-  return err
-end
 
 t.test("no globals, ever", function()
   m:generate("The", { max_new_tokens = 2 })
@@ -49,20 +40,20 @@ end)
 
 t.test("methods called with a dot say so", function()
   for _, name in ipairs { "forward", "generate", "stream", "trace", "score", "embed", "memory", "cache", "eager", "close", "label", "program" } do
-    error_table(function() m[name] "text" end, "colon")
-    error_table(function() m[name]() end, "colon")
+    t.raises_table(function() m[name] "text" end, "colon")
+    t.raises_table(function() m[name]() end, "colon")
   end
-  error_table(function() m.forward { 1, 2 } end, "colon")
+  t.raises_table(function() m.forward { 1, 2 } end, "colon")
 end)
 
 t.test("errors are tables that print and concatenate, with everything in them", function()
-  local err = error_table(function() m:forward { { 1, 5000 } } end, "5000", "2047")
+  local err = t.raises_table(function() m:forward { { 1, 5000 } } end, "5000", "2047")
   t.ok(err.traceback:find("api_model_spec", 1, true))
   t.ok(err.message:find("api_model_spec.lua:%d+"), err.message)
-  err = error_table(function() return m:forward({ { 1, 2 } }, { rows = "all" }).logits + m:forward({ { 1 } }, { rows = "all" }).logits end, "add:")
+  err = t.raises_table(function() return m:forward({ { 1, 2 } }, { rows = "all" }).logits + m:forward({ { 1 } }, { rows = "all" }).logits end, "add:")
   t.equal(#err.shapes, 2)
   t.ok(err.shapes[1]:find("token=2", 1, true) and err.shapes[2]:find("token=1", 1, true), err.message)
-  err = error_table(function() m:forward("x", { rowz = "all" }) end, "rowz", "rows")
+  err = t.raises_table(function() m:forward("x", { rowz = "all" }) end, "rowz", "rows")
   t.ok(err.hint:find("rows", 1, true))
   t.equal(err.code, "option")
   local value, raised = pl.try(m.forward, m, { { 1, 5000 } })
@@ -86,16 +77,16 @@ t.test("load: options, spelled wrong, out of range, not yet there", function()
     { { quantize = "int4" }, "quantize" }, { { adapters = {} }, "adapters" }, { { device_map = {} }, "device_map" },
     { { compute = "int8" }, "int8" }, { { cache = "int8" }, "int8" },
   } do
-    error_table(function() pl.load(tales, case[1]) end, case[2], case[3] or "")
+    t.raises_table(function() pl.load(tales, case[1]) end, case[2], case[3] or "")
   end
   for _, path in ipairs { "", "no/such", tales .. "/config.json", tales .. "/model.safetensors", "x.gguf", "/" } do
-    error_table(function() pl.load(path) end, "load")
+    t.raises_table(function() pl.load(path) end, "load")
   end
-  for _, path in ipairs { 7, true, {}, print } do error_table(function() pl.load(path) end, "path") end
-  error_table(function() pl.load() end, "path")
-  error_table(function() pl.load(tales, "cpu") end, "options")
-  error_table(function() pl.estimate "no/such" end, "estimate")
-  error_table(function() pl.estimate(tales, { dev = 1 }) end, "dev", "device")
+  for _, path in ipairs { 7, true, {}, print } do t.raises_table(function() pl.load(path) end, "path") end
+  t.raises_table(function() pl.load() end, "path")
+  t.raises_table(function() pl.load(tales, "cpu") end, "options")
+  t.raises_table(function() pl.estimate "no/such" end, "estimate")
+  t.raises_table(function() pl.estimate(tales, { dev = 1 }) end, "dev", "device")
 end)
 
 t.test("load: what it takes", function()
@@ -112,7 +103,7 @@ t.test("load: what it takes", function()
   local out = base:forward(rows)
   t.equal({ tostring(out.last_hidden_state.shape), out.logits }, { "[token=8, hidden=256]", nil })
   t.equal(type(pl.load(tales, { tokenizer = tales }).tokenizer), "userdata")
-  error_table(function() base:generate "x" end, "base", "causal")
+  t.raises_table(function() base:generate "x" end, "base", "causal")
 end)
 
 t.test("PERILUNE_DEVICE is the default device, an unknown one raises", function()
@@ -129,14 +120,8 @@ t.test("scripts get arg and ..., and fail with a status", function()
   if not program then t.skip "the program's own path is not known" end
   local script, out = os.tmpname(), os.tmpname()
   local function run(text)
-    local file = assert(io.open(script, "w"))
-    file:write(text)
-    file:close()
-    local status = os.execute(("'%s' '%s' one 'two words' > '%s' 2>&1"):format(program, script, out))
-    file = assert(io.open(out))
-    local said = file:read "*a"
-    file:close()
-    return status, said
+    core.write_file(script, text)
+    return os.execute(("'%s' '%s' one 'two words' > '%s' 2>&1"):format(program, script, out)), core.read_file(out)
   end
   local status, said = run "print(arg[0] ~= nil, arg[1], arg[2], #arg, select('#', ...), ...)"
   t.equal({ status, said }, { 0, "true\tone\ttwo words\t2\t2\tone\ttwo words\n" })
@@ -158,8 +143,8 @@ t.test("what a model and its machine say of themselves", function()
   t.ok(print_one ~= pl.load(t.golden "llama-gqa"):fingerprint())
   t.ok(#m:program() > 20 and tostring(m:program()):find("linear", 1, true))
   t.ok(#m:program "decode" > 20)
-  error_table(function() m:program "decod" end, "decod")
-  error_table(function() m:program(7) end, "program")
+  t.raises_table(function() m:program "decod" end, "decod")
+  t.raises_table(function() m:program(7) end, "program")
   local estimate = pl.estimate(tales)
   for _, key in ipairs { "weights", "cache_per_token", "workspace" } do t.equal(type(estimate[key]), "number", key) end
   t.equal(type(estimate.fits.cpu), "boolean")
@@ -170,9 +155,9 @@ t.test("what a model and its machine say of themselves", function()
   t.equal({ health.ok, type(health.devices), health.devices[1].error }, { true, "table", nil })
   local verdict = pl.check(m)
   t.equal({ verdict.ok, verdict.errors, verdict.warnings }, { true, {}, {} })
-  error_table(function() pl.check "tales" end, "check")
-  error_table(function() pl.check(m, 7) end, "check")
-  error_table(function() pl.check(m, nil, { prob = true }) end, "probe")
+  t.raises_table(function() pl.check "tales" end, "check")
+  t.raises_table(function() pl.check(m, 7) end, "check")
+  t.raises_table(function() pl.check(m, nil, { prob = true }) end, "probe")
   t.equal({ m.path, type(m.config), type(m.warnings), m.config.hidden_size }, { tales, "table", "table", 256 })
   local start = pl.clock()
   t.ok(type(start) == "number" and pl.clock() >= start)
@@ -187,19 +172,19 @@ t.test("save: the same model again", function()
   t.equal(again:generate("The", { max_new_tokens = 4, seed = 1 }).text, m:generate("The", { max_new_tokens = 4, seed = 1 }).text)
   t.equal(again:fingerprint(), m:fingerprint())
   os.execute(("rm -r '%s'"):format(folder))
-  error_table(function() m:save() end, "save")
-  error_table(function() m:save "/proc/nowhere/x" end, "save")
+  t.raises_table(function() m:save() end, "save")
+  t.raises_table(function() m:save "/proc/nowhere/x" end, "save")
 end)
 
 t.test("strange inputs to forward", function()
   for _, input in ipairs { 7, true, print, {}, { {} }, { 1, "a" }, { "a", 1 }, { 1, nan }, { 1.5 }, { -1 }, { 2048 }, { { 1 }, {} }, { { 1 }, 5 },
     { { { 1 } } }, { ids = { { 1 } } }, { mask = { { 1 } } }, { x = 1 }, pl.tensor { 1.5 }, pl.ones({ 2, 2 }), pl.policy.fifo(), m } do
-    local err = error_table(function() m:forward(input) end)
+    local err = t.raises_table(function() m:forward(input) end)
     t.ok(err.message:find "^%w+:", err.message)
   end
-  error_table(function() m:forward() end, "forward")
-  error_table(function() m:forward(nil, { rows = "all" }) end, "nil")
-  error_table(function() m:forward("x", "all") end, "options")
+  t.raises_table(function() m:forward() end, "forward")
+  t.raises_table(function() m:forward(nil, { rows = "all" }) end, "nil")
+  t.raises_table(function() m:forward("x", "all") end, "options")
   t.ok(m:forward(pl.tensor({ 1, 722 }, { dtype = "i32" })).logits:equal(m:forward({ 1, 722 }).logits))
   t.ok(m:forward({ text = "The" }).logits:equal(m:forward("The").logits))
   t.equal(m:forward("").logits.shape.batch, 1)         -- the start token alone
@@ -210,7 +195,7 @@ t.test("strange options of forward", function()
   for _, o in ipairs { { rows = 1 }, { rows = "first" }, { rows = {} }, { rows = { { 1 }, { 9 }, { 1 } } }, { rows = { { 0 }, { 1 }, { 1 } } },
     { rows = { { "1" }, { 1 }, { 1 } } }, { rows = { 1, 1, 9 } }, { outputs = "logits" }, { outputs = { 7 } }, { outputs = { "logit" } },
     { outputs = { "pooled" } }, { decoder = { 1 } }, { cache = {} }, { cache = 7 }, { adapter = "x" } } do
-    error_table(function() m:forward(rows, o) end)
+    t.raises_table(function() m:forward(rows, o) end)
   end
   local out = m:forward(rows, { rows = { { -1 }, { 1, 2 }, {} } })
   t.equal(out.logits.shape.token, 3)
@@ -251,13 +236,13 @@ t.test("trace: each() in order, patterns, strangers", function()
     t.ok(one.rank == 3 and one.shape.token == 8, part)
   end
   t.equal(m:trace(rows, { "logits" })["logits"].shape.vocab, 2048)
-  error_table(function() m:trace(rows, { "layer.3.attention" }) end, "layer.3.attention", "layers.3.attention")
-  error_table(function() m:trace(rows, { "layers.*.atention" }) end, "layers.*.atention")
-  error_table(function() m:trace(rows, 7) end, "trace")
-  error_table(function() m:trace(rows) end, "trace")
-  error_table(function() m:trace(rows, { "norm" }, { row = "all" }) end, "row")
-  error_table(function() return tr["layers.0.attentio"], 1 end, "layers.0.attention")
-  error_table(function() return tr[1], 1 end, "1")
+  t.raises_table(function() m:trace(rows, { "layer.3.attention" }) end, "layer.3.attention", "layers.3.attention")
+  t.raises_table(function() m:trace(rows, { "layers.*.atention" }) end, "layers.*.atention")
+  t.raises_table(function() m:trace(rows, 7) end, "trace")
+  t.raises_table(function() m:trace(rows) end, "trace")
+  t.raises_table(function() m:trace(rows, { "norm" }, { row = "all" }) end, "row")
+  t.raises_table(function() return tr["layers.0.attentio"], 1 end, "layers.0.attention")
+  t.raises_table(function() return tr[1], 1 end, "1")
   t.ok(tostring(tr):find("layers.5.attention", 1, true))
 end)
 
@@ -274,15 +259,15 @@ t.test("hooks: in order, by name, gone when removed, on the call they break", fu
   second:remove()
   for _, bad in ipairs { 7, "x", {}, true, pl.ones { 3 } } do
     local h = m:hook("layers.1", function() return bad end)
-    error_table(function() m:forward(rows) end)
+    t.raises_table(function() m:forward(rows) end)
     h:remove()
   end
   local wrong = m:hook("layers.1", function() error { code = "mine", message = "a table of mine" } end)
   local raised = t.raises(function() m:forward(rows) end, "")
   t.equal(raised.code, "mine")
   wrong:remove()
-  error_table(function() m:hook("layers.1") end, "function")
-  error_table(function() m:hook(7, print) end, "7")
+  t.raises_table(function() m:hook("layers.1") end, "function")
+  t.raises_table(function() m:hook(7, print) end, "7")
   t.ok(m:forward(rows).logits:equal(plain))
 end)
 
@@ -298,12 +283,12 @@ t.test("caches: counts, forks, crops, files", function()
   t.equal({ loaded.length, c.length }, { 3, 3 })
   t.ok(m:forward({ { 2012, 1158 } }, { cache = loaded }).logits:equal(whole))
   t.ok(m:forward({ { 2012, 1158 } }, { cache = c }).logits:equal(whole))
-  error_table(function() pl.cache_load(path, pl.load(t.golden "llama-gqa", { compute = "f32" })) end, "another model")
-  error_table(function() pl.cache_load(path) end, "cache_load")
-  error_table(function() pl.cache_load("/no/such/file", m) end, "/no/such/file")
+  t.raises_table(function() pl.cache_load(path, pl.load(t.golden "llama-gqa", { compute = "f32" })) end, "another model")
+  t.raises_table(function() pl.cache_load(path) end, "cache_load")
+  t.raises_table(function() pl.cache_load("/no/such/file", m) end, "/no/such/file")
   os.remove(path)
-  for _, n in ipairs { -1, 1.5, nan, "3" } do error_table(function() c:crop(n) end, "crop") end
-  error_table(function() c:crop() end, "crop")
+  for _, n in ipairs { -1, 1.5, nan, "3" } do t.raises_table(function() c:crop(n) end, "crop") end
+  t.raises_table(function() c:crop() end, "crop")
   t.equal(c:crop(100).length, 5)
   t.equal(c:crop(0).length, 0)
   t.ok(m:forward({ ids }, { cache = c }).logits:equal(whole))
@@ -311,10 +296,10 @@ t.test("caches: counts, forks, crops, files", function()
   t.equal(m:forward({ { 1, 5 }, { 1 } }, { cache = two }).logits.shape.batch, 2)
   t.equal(two.lengths, { 2, 1 })
   t.equal(two.length, 2)
-  error_table(function() m:forward({ 1 }, { cache = two }) end, "2", "1")
-  for _, count in ipairs { 0, -1, 1.5, "2" } do error_table(function() m:cache { rows = count } end, "rows") end
-  error_table(function() return two.lenth, 1 end, "length")
-  error_table(function() pl.load(t.golden "bert-base"):cache() end, "cache")
+  t.raises_table(function() m:forward({ 1 }, { cache = two }) end, "2", "1")
+  for _, count in ipairs { 0, -1, 1.5, "2" } do t.raises_table(function() m:cache { rows = count } end, "rows") end
+  t.raises_table(function() return two.lenth, 1 end, "length")
+  t.raises_table(function() pl.load(t.golden "bert-base"):cache() end, "cache")
   local failed = m:cache()
   t.raises(function() m:forward({ 1, 5000 }, { cache = failed }) end)
   t.equal(failed.length, 0)
@@ -326,12 +311,12 @@ t.test("score and embed: one in, one out", function()
   t.equal({ #list, list[1].logprob }, { 2, one.logprob })
   t.equal(m:score({}), {})
   t.equal(m:score({ 1, 722, 723 }).token_logprobs, m:score({ { 1, 722, 723 } })[1].token_logprobs)
-  error_table(function() m:score("x", { top = -1 }) end, "top")
-  error_table(function() m:score() end, "score")
+  t.raises_table(function() m:score("x", { top = -1 }) end, "top")
+  t.raises_table(function() m:score() end, "score")
   local vectors = m:embed { "Once upon a time", "The" }
   t.equal(tostring(vectors.shape), "[batch=2, hidden=256]")
   t.equal(tostring(m:embed("The").shape), "[batch=1, hidden=256]")
-  error_table(function() m:embed("x", { poling = "mean" }) end, "pooling")
+  t.raises_table(function() m:embed("x", { poling = "mean" }) end, "pooling")
 end)
 
 t.test("eager: everything works on it, and it closes with its model", function()
@@ -341,7 +326,7 @@ t.test("eager: everything works on it, and it closes with its model", function()
   t.equal(eager:generate("The", { max_new_tokens = 3, do_sample = false }).ids, m:generate("The", { max_new_tokens = 3, do_sample = false }).ids)
   t.ok(eager:trace(rows, { "layers.0" })["layers.0"]:equal(m:trace(rows, { "layers.0" })["layers.0"]))
   other:close()
-  error_table(function() eager:forward(rows) end, "closed")
+  t.raises_table(function() eager:forward(rows) end, "closed")
 end)
 
 t.test("use after close, by every door", function()
@@ -354,7 +339,7 @@ t.test("use after close, by every door", function()
     function() gone:score "x" end, function() gone:embed "x" end, function() gone:cache() end, function() gone:hook("layers.0", print) end,
     function() gone:program() end, function() gone:fingerprint() end, function() gone:save "x" end, function() gone:paths() end,
     function() pl.check(gone) end, function() pl.engine(gone) end, function() engine:submit "x" end, function() gone:forward(rows, { cache = cache }) end,
-  } do error_table(call, "closed") end
+  } do t.raises_table(call, "closed") end
   hook:remove()
   t.equal({ gone.family, gone.path, tostring(gone):find("closed", 1, true) ~= nil }, { "llama", tales, true })
   t.ok(out.logits:sum() == out.logits:sum())            -- answers outlive their model
@@ -367,7 +352,6 @@ t.test("use after close, by every door", function()
 end)
 
 t.test("many models in one process; all of them leave", function()
-  local core = require "perilune.core"
   collectgarbage()
   collectgarbage()
   local used = core.memory().used
@@ -392,8 +376,8 @@ t.test("encoder-decoders: decoder rows, rows, outputs", function()
   t.equal(t5:forward(sources[1]).logits.shape.batch, 1)
   t.equal(t5:forward(sources, { decoder = pl.batch { { 0 }, { 0, 5 } } }).logits.shape.batch, 2)
   for _, decoder in ipairs { {}, { {} }, { { 0 }, {} }, "text", { "a" }, { 0, -1 }, { 0, 1e6 }, { 1.5 } } do
-    error_table(function() t5:forward(sources, { decoder = decoder }) end)
+    t.raises_table(function() t5:forward(sources, { decoder = decoder }) end)
   end
-  error_table(function() t5:forward(sources, { outputs = { "encoder_first" } }) end, "encoder_first")
-  error_table(function() m:forward(rows, { outputs = { "encoder_last" } }) end, "encoder_last")
+  t.raises_table(function() t5:forward(sources, { outputs = { "encoder_first" } }) end, "encoder_first")
+  t.raises_table(function() m:forward(rows, { outputs = { "encoder_last" } }) end, "encoder_last")
 end)

@@ -1,5 +1,6 @@
 -- The pairing check: what is refused at load, what is warned of, what is legal, and what the probe finds.
 local pl = require "perilune"
+local core = require "perilune.core"
 local folder_of = require "folder_of"
 local t = require "spec"
 
@@ -75,8 +76,8 @@ end)
 t.test("Qwen: 151,665 ids on 151,936 rows", function()
   local qwen = needs(tokenizers .. "qwen/qwen.tiktoken")
   local folder = folder_of.llama(151936)
-  folder_of.write(folder .. "/qwen.tiktoken", folder_of.read(qwen))
-  folder_of.write(folder .. "/tokenizer_config.json", folder_of.read(tokenizers .. "qwen/qwen2.5-tokenizer_config.json"))
+  core.write_file(folder .. "/qwen.tiktoken", core.read_file(qwen))
+  core.write_file(folder .. "/tokenizer_config.json", core.read_file(tokenizers .. "qwen/qwen2.5-tokenizer_config.json"))
   local m = pl.load(folder)
   local verdict = pl.check(m)
   t.ok(verdict.ok)
@@ -199,7 +200,7 @@ t.test("probe: a language model with its own tokenizer, and with a stranger's of
   local verdict = pl.check(pl.load(tales), nil, { probe = true })
   t.equal({ verdict.ok, verdict.warnings, verdict.probe.embedding }, { true, {}, "fits" })
   t.ok(verdict.probe.rank < 0.15)
-  local stranger = folder_of.copy(tales, { ["tokenizer.model"] = folder_of.shuffled_pieces(folder_of.read(tales .. "/tokenizer.model")) })
+  local stranger = folder_of.copy(tales, { ["tokenizer.model"] = folder_of.shuffled_pieces(core.read_file(tales .. "/tokenizer.model")) })
   local m = pl.load(stranger)
   t.equal(m.warnings, {}, "only the probe sees it")
   verdict = pl.check(m, nil, { probe = true })
@@ -214,7 +215,7 @@ t.test("probe: a classifier with its own tokenizer, and with a stranger's of the
   local verdict = pl.check(pl.load(reviews), nil, { probe = true })
   t.equal({ verdict.ok, verdict.warnings, verdict.probe.embedding }, { true, {}, "fits" })
   t.ok(verdict.probe.answers.right >= 13, "right: " .. tostring(verdict.probe.answers.right))
-  local words = folder_of.shuffled_lines(folder_of.read(reviews .. "/vocab.txt"), 5)
+  local words = folder_of.shuffled_lines(core.read_file(reviews .. "/vocab.txt"), 5)
   local stranger = folder_of.copy(reviews, { ["vocab.txt"] = words, ["tokenizer.json"] = false })
   local m = pl.load(stranger)
   t.equal({ m.tokenizer.vocab_size, m.warnings }, { m.vocab_size, {} }, "only the probe sees it")

@@ -5,15 +5,9 @@ local core = require "perilune.core"
 local t = require "spec"
 
 local golden = t.golden "llama-gqa"
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read "*a"
-  file:close()
-  return text
-end
 local good = {}
 for _, name in ipairs { "config.json", "model.safetensors", "tokenizer.model", "tokenizer_config.json" } do
-  good[name] = read(golden .. "/" .. name)
+  good[name] = core.read_file(golden .. "/" .. name)
 end
 
 local function little_endian(n, bytes)
@@ -169,7 +163,7 @@ add("tokenizer cut by a byte", cut("tokenizer.model", #good["tokenizer.model"] -
 add("tokenizer of zeros", file("tokenizer.model", ("\0"):rep(5000)), "tokenizer.model")
 add("tokenizer of ones", file("tokenizer.model", ("\255"):rep(5000)), "tokenizer.model")
 add("tokenizer is text", file("tokenizer.model", ("hello world "):rep(100)), "tokenizer.model")
-add("tokenizer of another model", { ["tokenizer.model"] = read "scripts/models/tales/tokenizer.model" }, "2047", "384")
+add("tokenizer of another model", { ["tokenizer.model"] = core.read_file "scripts/models/tales/tokenizer.model" }, "2047", "384")
 for i = 0, 5 do   -- the character map's head, where the library itself would crash
   local bytes = good["tokenizer.model"]
   local at = #bytes - 236000 + i * 37
@@ -184,11 +178,7 @@ local function write_folder(changes)
   for name, bytes in pairs(good) do files[name] = bytes end
   for name, bytes in pairs(changes) do files[name] = bytes end
   for name, bytes in pairs(files) do
-    if bytes ~= missing then
-      local out = assert(io.open(folder .. "/" .. name, "wb"))
-      out:write(bytes)
-      out:close()
-    end
+    if bytes ~= missing then core.write_file(folder .. "/" .. name, bytes) end
   end
 end
 

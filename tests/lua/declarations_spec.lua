@@ -16,13 +16,6 @@ local objects = {
   { "request", "Request", request },
 }
 
-local function read(path)
-  local file = assert(io.open(path))
-  local text = file:read "*a"
-  file:close()
-  return text
-end
-
 -- Names of a class: ---@field lines in its block, and its functions.
 local function declared(text, class)
   local names = {}
@@ -34,8 +27,8 @@ end
 
 for _, object in ipairs(objects) do
   t.test(object[2] .. ": declared and there", function()
-    local names = declared(read("stdlib/perilune/types/" .. object[1] .. ".lua"), object[2])
-    for name in pairs(declared(read "stdlib/perilune/inspect.lua", object[2])) do names[name] = true end
+    local names = declared(core.read_file("stdlib/perilune/types/" .. object[1] .. ".lua"), object[2])
+    for name in pairs(declared(core.read_file "stdlib/perilune/inspect.lua", object[2])) do names[name] = true end
     local there = {}
     for _, name in ipairs(core.members(object[3])) do
       there[name] = true
@@ -49,7 +42,7 @@ t.test("every public function has its annotations", function()
   local missing = {}
   for _, file in ipairs { "load", "check", "engine", "init", "model", "cache", "batch", "policy", "rope", "trace", "generate", "inspect",
     "types/tensor", "types/batch", "types/tokenizer", "types/request", "types/functions" } do
-    local text = read("stdlib/perilune/" .. file .. ".lua")
+    local text = core.read_file("stdlib/perilune/" .. file .. ".lua")
     local before = ""
     for line in text:gmatch "[^\n]*" do
       local class, name, arguments = line:match "^function ([%w_]+)[:.]([%w_]+)%((.-)%)"

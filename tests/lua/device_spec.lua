@@ -1,6 +1,7 @@
 -- Models and tensors on another device: the emulator, or the one PERILUNE_TEST_DEVICE names. What it
 -- computes is held against the CPU, by value; against itself, bit for bit.
 local pl = require "perilune"
+local core = require "perilune.core"
 local t = require "spec"
 local folder_of = require "folder_of"
 
@@ -90,7 +91,7 @@ local function with_head(value, row)
 end
 
 t.test("a head_dim that the kernels do not take is an error that says so", function()
-  local config = folder_of.read "tests/golden/llama-gqa/config.json":gsub('"head_dim": 8', '"head_dim": 264')
+  local config = core.read_file("tests/golden/llama-gqa/config.json"):gsub('"head_dim": 8', '"head_dim": 264')
   local folder = changed(function(tensors)
     for tensor, old in pairs(tensors) do
       local part = tensor:match "self_attn%.(.)_proj%.weight"
@@ -177,6 +178,21 @@ t.test("tensors go there and back", function()
   t.equal(y:to "cpu".device, "cpu")
   t.ok(tostring(y):find(here.device, 1, true), tostring(y))
   t.equal(y:at { row = 2 }:tolist(), { 4, 5, 6 })
+end)
+
+t.test("tensors there are set from tensors here, and joined", function()
+  local function make() return pl.tensor({ { 1, 2, 3 }, { 4, 5, 6 } }, { axes = { "row", "column" } }) end
+  local x, y = make(), make():to(name)
+  y:set(pl.tensor({ 7, 8, 9 }, { axes = { "column" } }), { row = 2 })
+  t.equal(y:tolist(), { { 1, 2, 3 }, { 7, 8, 9 } })
+  x:set(y:at { row = 2 }, { row = 1 })
+  t.equal(x:tolist(), { { 7, 8, 9 }, { 4, 5, 6 } })
+  local joined = pl.cat({ y, y }, "row")
+  t.equal(joined.device, here.device)
+  t.equal(joined:tolist(), { { 1, 2, 3 }, { 7, 8, 9 }, { 1, 2, 3 }, { 7, 8, 9 } })
+  t.equal(pl.stack({ y, y }, "copy"):at { copy = 2 }:tolist(), y:tolist())
+  local _, err = pl.try(pl.stack, { x, y }, "copy")
+  t.equal(err and err.code, "device")
 end)
 
 t.test("a tensor there prints as here, from its edges and statistics made there", function()

@@ -178,11 +178,7 @@ t.test("progress: on a terminal, on the side of errors, and not when it is not w
   local program = os.getenv "PERILUNE" or arg and arg[-1]
   if not program or os.execute "command -v script > /dev/null 2>&1" ~= 0 then return t.skip "no program script to make a terminal with" end
   local base = os.tmpname()
-  local function write(name, text)
-    local file = assert(io.open(base .. name, "w"))
-    file:write(text)
-    file:close()
-  end
+  local function write(name, text) core.write_file(base .. name, text) end
   write(".lua", [[
     local pl = require "perilune"
     local clf = pl.pipeline("text-classification", "scripts/models/reviews")

@@ -13,36 +13,24 @@ local function fresh()
   return path
 end
 
-function folder_of.read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read "*a"
-  file:close()
-  return text
-end
-
-function folder_of.write(path, text)
-  local file = assert(io.open(path, "wb"))
-  file:write(text)
-  file:close()
-end
 
 --- A copy of a folder. `files`: name → text, false to leave it out, or { from= } another file's content.
 function folder_of.copy(from, files)
   local path = fresh()
   for _, name in ipairs(core.list_directory(from)) do
     if not name:find "^expected" and not name:find "%.lock$" and (files or {})[name] == nil then
-      folder_of.write(path .. "/" .. name, folder_of.read(from .. "/" .. name))
+      core.write_file(path .. "/" .. name, core.read_file(from .. "/" .. name))
     end
   end
   for name, content in pairs(files or {}) do
-    if content then folder_of.write(path .. "/" .. name, type(content) == "table" and folder_of.read(content.from) or content) end
+    if content then core.write_file(path .. "/" .. name, type(content) == "table" and core.read_file(content.from) or content) end
   end
   return path
 end
 
 --- A text with `old` replaced by `new`, which must be there.
 function folder_of.changed(path, old, new)
-  local text = folder_of.read(path)
+  local text = core.read_file(path)
   local first, last = text:find(old, 1, true)
   assert(first, path .. " lacks " .. old)
   return text:sub(1, first - 1) .. new .. text:sub(last + 1)
@@ -55,7 +43,7 @@ function folder_of.llama(rows, loud, config)
     num_hidden_layers = 1, num_attention_heads = 2, num_key_value_heads = 1, max_position_embeddings = 64, rms_norm_eps = 1e-5,
     tie_word_embeddings = false, hidden_act = "silu", rope_theta = 10000, bos_token_id = 1, eos_token_id = 2 }
   for key, value in pairs(config or {}) do json[key] = value end
-  folder_of.write(path .. "/config.json", core.write_json(json))
+  core.write_file(path .. "/config.json", core.write_json(json))
   local seed = 0
   local function random(out, inner)
     seed = seed + 1

@@ -8,17 +8,7 @@ local m = pl.load(tales, { compute = "f32" })
 local prompt = "Once upon a time"
 local greedy = { max_new_tokens = 12, do_sample = false }
 
-local function same(a, b)
-  if #a ~= #b then return false end
-  for i = 1, #a do if a[i] ~= b[i] then return false end end
-  return true
-end
-local function with(more)
-  local o = {}
-  for key, value in pairs(greedy) do o[key] = value end
-  for key, value in pairs(more) do o[key] = value end
-  return o
-end
+local function with(more) return t.with(greedy, more) end
 
 t.test("one in, one out; a list in, a list out", function()
   local one = m:generate(prompt, greedy)
@@ -54,10 +44,10 @@ end)
 
 t.test("files give defaults, the caller overrides", function()
   local sampled = m:generate(prompt, { seed = 3, max_new_tokens = 30 })   -- the file samples at 0.8
-  t.ok(not same(sampled.ids, m:generate(prompt, with { max_new_tokens = 30 }).ids))
+  t.differ(sampled.ids, m:generate(prompt, with { max_new_tokens = 30 }).ids)
   t.equal(sampled.seed, 3)
   t.equal(m:generate(prompt, { seed = 3, max_new_tokens = 30 }).ids, sampled.ids)
-  t.ok(not same(m:generate(prompt, { seed = 4, max_new_tokens = 30 }).ids, sampled.ids))
+  t.differ(m:generate(prompt, { seed = 4, max_new_tokens = 30 }).ids, sampled.ids)
   local free = m:generate(prompt, { max_new_tokens = 8 })
   t.equal(m:generate(prompt, { max_new_tokens = 8, seed = free.seed }).ids, free.ids)
 end)
@@ -219,7 +209,7 @@ end)
 t.test("several answers of one prompt", function()
   local result = m:generate(prompt, { n = 3, seed = 5, max_new_tokens = 10, eos_token_id = {} })
   t.equal(#result.sequences, 3)
-  t.ok(not same(result.sequences[1].ids, result.sequences[2].ids))
+  t.differ(result.sequences[1].ids, result.sequences[2].ids)
   t.equal(result.sequences[1].ids, m:generate(prompt, { seed = 5, max_new_tokens = 10, eos_token_id = {} }).ids)
 end)
 

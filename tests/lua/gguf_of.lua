@@ -1,7 +1,6 @@
 --- GGUF files written for a spec from a model folder, by the names and layouts that ggml publishes.
 local core = require "perilune.core"
 local pl = require "perilune"
-local folder_of = require "folder_of"
 
 local gguf_of = {}
 
@@ -51,7 +50,7 @@ end
 
 -- Stored tensors of a safetensors file: name → { sizes=, type=, bytes=, element= }.
 local function stored(path)
-  local file = folder_of.read(path)
+  local file = core.read_file(path)
   local size, scale = 0, 1
   for i = 1, 8 do size, scale = size + file:byte(i) * scale, scale * 256 end
   local list = {}

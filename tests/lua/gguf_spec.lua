@@ -1,5 +1,6 @@
 -- GGUF files as models: the same values as the folder they were made from, and what is said of wrong ones.
 local pl = require "perilune"
+local core = require "perilune.core"
 local folder_of = require "folder_of"
 local gguf_of = require "gguf_of"
 local t = require "spec"
@@ -7,18 +8,14 @@ local t = require "spec"
 local ids = { 1, 9, 17, 4, 33, 21, 8, 2, 40, 11 }
 local options = { compute = "f32", tokenizer = false }
 
-local function with(more)
-  local o = { compute = "f32", tokenizer = false }
-  for key, value in pairs(more) do o[key] = value end
-  return o
-end
+local function with(more) return t.with(options, more) end
 
 -- A file of its own, written from keys and tensors.
 local function written(keys, tensors, name)
   local folder = folder_of.copy(t.golden "llama-gqa", { ["config.json"] = false, ["model.safetensors"] = false,
     ["tokenizer.model"] = false, ["tokenizer_config.json"] = false, ["generation_config.json"] = false })
   local path = folder .. "/" .. (name or "model.gguf")
-  folder_of.write(path, gguf_of.bytes(keys, tensors))
+  core.write_file(path, gguf_of.bytes(keys, tensors))
   return path, folder
 end
 
@@ -48,7 +45,7 @@ end)
 
 t.test("a GGUF file answers as the folder it was made from: encoder-decoders", function()
   -- The files do not say where the distances end: 128 in all published models.
-  local text = folder_of.read(t.golden "t5-gated-untied" .. "/config.json"):gsub('("relative_attention_max_distance": )%d+', "%1128")
+  local text = core.read_file(t.golden "t5-gated-untied" .. "/config.json"):gsub('("relative_attention_max_distance": )%d+', "%1128")
   local m = pl.load(converted "t5-gated-untied", options)
   local folder = pl.load(folder_of.copy(t.golden "t5-gated-untied", { ["config.json"] = text }), options)
   local settings = { do_sample = false, max_new_tokens = 8 }
@@ -66,7 +63,7 @@ t.test("stored frequencies and their types", function()
   for i = 1, head_dim / 2 do factors[i] = gguf_of.float(4) end
   tensors[#tensors + 1] = { name = "rope_freqs.weight", sizes = { head_dim / 2 }, type = 0, bytes = table.concat(factors) }
   -- Every frequency divided by 4 is linear scaling by 4.
-  local text = folder_of.read(folder .. "/config.json"):gsub('"rope_type": "default"', '"rope_type": "linear", "factor": 4.0')
+  local text = core.read_file(folder .. "/config.json"):gsub('"rope_type": "default"', '"rope_type": "linear", "factor": 4.0')
   local linear = folder_of.copy(folder, { ["config.json"] = text })
   local a, b = answer(pl.load(written(keys, tensors), options)), answer(pl.load(linear, options))
   t.ok(a:close(b, 1e-5))
@@ -168,7 +165,7 @@ t.test("shards are read together, and missing ones named", function()
   end
   local path, folder = written(keys, first, "m-00001-of-00002.gguf")
   t.raises_text(function() pl.load(path, options) end, "1 of 2 shards", "m-00002-of-00002.gguf")
-  folder_of.write(folder .. "/m-00002-of-00002.gguf",
+  core.write_file(folder .. "/m-00002-of-00002.gguf",
     gguf_of.bytes({ keys[1], { "split.count", "u32", 2 }, { "split.no", "u32", 1 } }, second))
   same(pl.load(folder, options), pl.load(t.golden "llama-gqa", options))
 end)
@@ -177,8 +174,8 @@ t.test("a pickle is refused, with the way out", function()
   for name, bytes in pairs { ["pytorch_model.bin"] = "PK\3\4rest", ["model.pt"] = "\128\2\138\nlF\252\156F\249 j\168P\25." } do
     local _, folder = written(gguf_of.parts(t.golden "llama-gqa"))
     os.remove(folder .. "/model.gguf")
-    folder_of.write(folder .. "/" .. name, bytes)
-    folder_of.write(folder .. "/config.json", folder_of.read(t.golden "llama-gqa" .. "/config.json"))
+    core.write_file(folder .. "/" .. name, bytes)
+    core.write_file(folder .. "/config.json", core.read_file(t.golden "llama-gqa" .. "/config.json"))
     for _, path in ipairs { folder .. "/" .. name, folder } do
       t.raises_text(function() pl.load(path, options) end, name, "pickled files are never read", "safe_serialization")
     end

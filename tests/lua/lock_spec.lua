@@ -25,7 +25,7 @@ end)
 
 -- What a change of one file does: the part that differs, and what check says of it.
 local function flipped_weight()
-  local bytes = folder_of.read(golden .. "/model.safetensors")
+  local bytes = core.read_file(golden .. "/model.safetensors")
   return bytes:sub(1, -3) .. string.char((bytes:byte(-2) + 1) % 256) .. bytes:sub(-1)
 end
 
@@ -46,7 +46,7 @@ local changes = {
   { "a role", "tokenizer",
     { ["tokenizer_config.json"] = folder_of.changed(golden .. "/tokenizer_config.json", '"unk_token"', '"pad_token": "</s>", "unk_token"') },
     "tokenizer behaviour: pad was none, is 2" },
-  { "the order of the pieces", "tokenizer", { ["tokenizer.model"] = folder_of.shuffled_pieces(folder_of.read(golden .. "/tokenizer.model")) },
+  { "the order of the pieces", "tokenizer", { ["tokenizer.model"] = folder_of.shuffled_pieces(core.read_file(golden .. "/tokenizer.model")) },
     "tokenizer behaviour: \"Hello world" },
   { "the chat template", "template",
     { ["tokenizer_config.json"] = folder_of.changed(golden .. "/tokenizer_config.json", "{", '{"chat_template": "{{ messages }}",') },

@@ -8,15 +8,8 @@ local t = require "spec"
 
 local all = documentation.all()
 
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read "*a"
-  file:close()
-  return text
-end
-
 t.test("docs/reference.md is up to date", function()
-  local wanted, found = require("perilune.documentation_page").text(), read "docs/reference.md"
+  local wanted, found = require("perilune.documentation_page").text(), core.read_file "docs/reference.md"
   if wanted == found then return end
   local line = 0
   local next_found = found:gmatch "([^\n]*)\n"

@@ -73,38 +73,70 @@ function spec.equal(a, b, message)
   fail((message and message .. ": " or "") .. "expected " .. show(b) .. ", got " .. show(a) .. where)
 end
 
+--- Fails when `a` equals `b`, compared as spec.equal does.
+function spec.differ(a, b, message)
+  if same(a, b, {}) then fail((message and message .. ": " or "") .. "expected another value than " .. show(a)) end
+end
+
+--- A copy of a table with changes.
+---@param base table
+---@param changes table
+---@return table
+function spec.with(base, changes)
+  local out = {}
+  for key, value in pairs(base) do out[key] = value end
+  for key, value in pairs(changes) do out[key] = value end
+  return out
+end
+
 --- Fails when two numbers, or two arrays of numbers, are further apart than `tolerance`.
 function spec.near(a, b, tolerance, message)
   local wrong = difference(a, b, tolerance, "value")
   if wrong then fail((message and message .. ": " or "") .. wrong) end
 end
 
+-- What `fn` raises, and what is wrong with its text: a part that it lacks.
+local function caught(fn, plain, ...)
+  local fine, raised = pcall(fn)
+  if fine then return nil, "expected an error, none was raised" end
+  local text = tostring(raised)
+  for i = 1, select("#", ...) do
+    local part = select(i, ...)
+    if not text:find(part, 1, plain) then
+      return raised, ("expected an error that %s %s, got: %s"):format(plain and "says" or "matches", show(part), text)
+    end
+  end
+  return raised
+end
+
 --- Fails unless `fn` raises an error whose text matches every Lua pattern given.
 ---@return any error what was raised
 function spec.raises(fn, ...)
-  local fine, raised = pcall(fn)
-  if fine then fail("expected an error, none was raised") end
-  local text = tostring(raised)
-  for i = 1, select("#", ...) do
-    local pattern = select(i, ...)
-    if not text:find(pattern) then
-      fail("expected an error that matches " .. show(pattern) .. ", got: " .. text)
-    end
-  end
+  local raised, wrong = caught(fn, false, ...)
+  if wrong then fail(wrong) end
   return raised
 end
 
 --- Fails unless `fn` raises an error whose text holds every string given, taken literally.
 ---@return any error what was raised
 function spec.raises_text(fn, ...)
-  local fine, raised = pcall(fn)
-  if fine then fail("expected an error, none was raised") end
-  local text = tostring(raised)
-  for i = 1, select("#", ...) do
-    local part = select(i, ...)
-    if not text:find(part, 1, true) then
-      fail("expected an error that says " .. show(part) .. ", got: " .. text)
-    end
+  local raised, wrong = caught(fn, true, ...)
+  if wrong then fail(wrong) end
+  return raised
+end
+
+--- Fails unless `fn` raises an error table with all its parts, whose text holds every string given.
+---@return table error what was raised
+function spec.raises_table(fn, ...)
+  local raised, wrong = caught(fn, true, ...)
+  if wrong then fail(wrong) end
+  if type(raised) ~= "table" then fail("expected an error table, got: " .. tostring(raised)) end
+  for _, field in ipairs { "message", "code", "op", "traceback" } do
+    if type(raised[field]) ~= "string" then fail(("expected a text as the error's %s, got %s"):format(field, show(raised[field]))) end
+  end
+  if type(raised.shapes) ~= "table" then fail("expected a table as the error's shapes, got " .. show(raised.shapes)) end
+  if tostring(raised) ~= raised.message or "<" .. raised .. ">" ~= "<" .. raised.message .. ">" then
+    fail("expected an error that prints and concatenates as its message: " .. raised.message)
   end
   return raised
 end

@@ -1,15 +1,14 @@
 // A conversation at a terminal: Ctrl-C stops an answer and nothing else.
-#include <stdlib.h>
-
 #include <filesystem>
-#include <fstream>
 #include <string>
 
 #include "tests/catch.h"
 #include "tests/repl/terminal.h"
+#include "tests/support.h"
 
 namespace {
 
+using perilune_test::TemporaryFolder;
 using perilune_test::Terminal;
 
 const std::string kInterrupt = "\x03";
@@ -17,23 +16,14 @@ const std::string kEnd = "\x04";
 
 // The demo model with a chat template, whose answers are long.
 struct Model {
-  std::string path;
+  TemporaryFolder folder;
+  std::string path = folder.path();
   Model() {
-    std::string name = (std::filesystem::temp_directory_path() / "perilune_test_XXXXXX").string();
-    if (mkdtemp(name.data()) == nullptr) return;
-    path = name;
     std::filesystem::copy("scripts/models/tales", path);
-    std::ofstream(path + "/chat_template.jinja")
-        << "{% for m in messages %}{{ m.content }} {% endfor %}";
-    std::ofstream(path + "/generation_config.json")
-        << R"({"do_sample": false, "min_new_tokens": 250, "max_new_tokens": 256})";
+    folder.write("chat_template.jinja", "{% for m in messages %}{{ m.content }} {% endfor %}");
+    folder.write("generation_config.json",
+                 R"({"do_sample": false, "min_new_tokens": 250, "max_new_tokens": 256})");
   }
-  ~Model() {
-    std::error_code ignored;
-    if (!path.empty()) std::filesystem::remove_all(path, ignored);
-  }
-  Model(const Model&) = delete;
-  Model& operator=(const Model&) = delete;
 };
 
 }  // namespace
@@ -47,7 +37,6 @@ struct Model {
 TEST_CASE("Ctrl-C stops an answer, and the conversation goes on") {
   NEED_MODEL();
   const Model model;
-  REQUIRE_FALSE(model.path.empty());
   Terminal chat(model.path, {"chat", model.path, "--threads", "1"});
   bool stopped = false;
   for (int i = 0; i < 30 && !stopped; ++i) {
@@ -73,7 +62,6 @@ TEST_CASE("Ctrl-C stops an answer, and the conversation goes on") {
 TEST_CASE("/quit leaves, and Tab completes commands") {
   NEED_MODEL();
   const Model model;
-  REQUIRE_FALSE(model.path.empty());
   Terminal chat(model.path, {"chat", model.path, "--raw", "--threads", "1"});
   chat.type("/hel\t\r");
   CHECK(chat.shows("/save FILE"));

@@ -1,35 +1,21 @@
 // A session at a terminal: keys, history, completion, and that Ctrl-C stops what runs and nothing
 // else.
-#include <stdlib.h>
-
 #include <filesystem>
 #include <string>
 
 #include "tests/catch.h"
 #include "tests/repl/terminal.h"
+#include "tests/support.h"
 
 namespace {
 
+using perilune_test::TemporaryFolder;
 using perilune_test::Terminal;
 
 const std::string kInterrupt = "\x03";
 const std::string kEnd = "\x04";
 const std::string kUp = "\x1b[A";
 const std::string kModel = "pl.load \"tests/golden/llama-gqa\"";
-
-struct Folder {
-  std::string path;
-  Folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "perilune_test_XXXXXX").string();
-    if (mkdtemp(name.data()) != nullptr) path = name;
-  }
-  ~Folder() {
-    std::error_code ignored;
-    if (!path.empty()) std::filesystem::remove_all(path, ignored);
-  }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-};
 
 }  // namespace
 
@@ -38,50 +24,40 @@ struct Folder {
 
 TEST_CASE("expressions print, lines that are not finished go on") {
   NEED_PROGRAM();
-  const Folder folder;
-  Terminal session(folder.path);
-  session.type("\"forty\" .. 2\r");
-  CHECK(session.shows("\"forty2\""));
-  session.type("function f()\r");
-  CHECK(session.shows(">> "));
-  session.type("return \"many\" .. \"lines\"\r");
-  CHECK(session.shows(">> "));
+  const TemporaryFolder folder;
+  Terminal session(folder.path());
+  CHECK(session.shows_after("\"forty\" .. 2\r", "\"forty2\""));
+  CHECK(session.shows_after("function f()\r", ">> "));
+  CHECK(session.shows_after("return \"many\" .. \"lines\"\r", ">> "));
   session.type("end f()\r");
   CHECK(session.answers());
-  session.type("f()\r");
-  CHECK(session.shows("\"manylines\""));
+  CHECK(session.shows_after("f()\r", "\"manylines\""));
   session.type("for i = 1, 2 do\rprint(\"pass\" .. i)\rend\r");  // as when it is pasted
   CHECK(session.shows("pass2"));
-  session.type("local kept = 6\rkept * 7\r");
-  CHECK(session.shows("42"));
+  CHECK(session.shows_after("local kept = 6\rkept * 7\r", "42"));
 }
 
 TEST_CASE("an error keeps the session") {
   NEED_PROGRAM();
-  const Folder folder;
-  Terminal session(folder.path);
-  session.type("error(\"out\" .. \"ch\")\r");
-  CHECK(session.shows("outch"));
+  const TemporaryFolder folder;
+  Terminal session(folder.path());
+  CHECK(session.shows_after("error(\"out\" .. \"ch\")\r", "outch"));
   CHECK(session.answers());
-  session.type("undefined_thing\r");
-  CHECK(session.shows("undefined_thing is not defined"));
-  session.type("x ==== 1\r");
-  CHECK(session.shows("near '=='"));
+  CHECK(session.shows_after("undefined_thing\r", "undefined_thing is not defined"));
+  CHECK(session.shows_after("x ==== 1\r", "near '=='"));
   CHECK(session.answers());
 }
 
 TEST_CASE("Ctrl-C stops a loop, also one that catches errors") {
   NEED_PROGRAM();
-  const Folder folder;
-  Terminal session(folder.path);
-  session.type("print(\"loop\" .. \"ing\") while true do end\r");
-  REQUIRE(session.shows("looping"));
-  session.type(kInterrupt);
-  CHECK(session.shows("interrupted"));
+  const TemporaryFolder folder;
+  Terminal session(folder.path());
+  REQUIRE(session.shows_after("print(\"loop\" .. \"ing\") while true do end\r", "looping"));
+  CHECK(session.shows_after(kInterrupt, "interrupted"));
   CHECK(session.answers());
-  session.type(
-      "print(\"stub\" .. \"born\") while true do pcall(function() while true do end end) end\r");
-  REQUIRE(session.shows("stubborn"));
+  REQUIRE(session.shows_after(
+      "print(\"stub\" .. \"born\") while true do pcall(function() while true do end end) end\r",
+      "stubborn"));
   for (int i = 0; i < 50; ++i) {
     session.type(kInterrupt);
     if (session.shows("interrupted", 1)) break;
@@ -91,71 +67,61 @@ TEST_CASE("Ctrl-C stops a loop, also one that catches errors") {
 
 TEST_CASE("Ctrl-C stops a long generation, and the model goes on working") {
   NEED_PROGRAM();
-  const Folder folder;
-  Terminal session(folder.path);
+  const TemporaryFolder folder;
+  Terminal session(folder.path());
   session.type("m = " + kModel + "\r");
-  session.type(
+  REQUIRE(session.shows_after(
       "print(\"gener\" .. \"ating\") for i = 1, 1e9 do "
-      "m:generate({ ids = { 1, 2, 3 }, max_new_tokens = 200, min_new_tokens = 200 }) end\r");
-  REQUIRE(session.shows("generating"));
+      "m:generate({ ids = { 1, 2, 3 }, max_new_tokens = 200, min_new_tokens = 200 }) end\r",
+      "generating"));
   CHECK_FALSE(session.shows("> ", 1));
-  session.type(kInterrupt);
-  CHECK(session.shows("interrupted"));
+  CHECK(session.shows_after(kInterrupt, "interrupted"));
   CHECK(session.answers());
   session.type("r = m:generate({ ids = { 1, 2, 3 }, max_new_tokens = 2 })\r");
-  session.type("print(\"new\" .. #r.ids .. r.finish_reason)\r");
-  CHECK(session.shows("new2length"));
+  CHECK(session.shows_after("print(\"new\" .. #r.ids .. r.finish_reason)\r", "new2length"));
 }
 
 TEST_CASE("Ctrl-C at the prompt drops the line and what was begun") {
   NEED_PROGRAM();
-  const Folder folder;
-  Terminal session(folder.path);
+  const TemporaryFolder folder;
+  Terminal session(folder.path());
   session.type("print(\"drop\" .. \"ped\")" + kInterrupt);
   CHECK(session.answers());
   CHECK(session.unread().find("dropped") == std::string::npos);
-  session.type("function unfinished()\r");
-  CHECK(session.shows(">> "));
-  session.type(kInterrupt);
-  CHECK(session.shows("> "));
+  CHECK(session.shows_after("function unfinished()\r", ">> "));
+  CHECK(session.shows_after(kInterrupt, "> "));
   CHECK(session.answers());
 }
 
 TEST_CASE("Tab completes names, methods and option keys") {
   NEED_PROGRAM();
-  const Folder folder;
-  Terminal session(folder.path);
-  session.type("print(\"is\" .. type(pl.clo\t))\r");
-  CHECK(session.shows("isfunction"));
+  const TemporaryFolder folder;
+  Terminal session(folder.path());
+  CHECK(session.shows_after("print(\"is\" .. type(pl.clo\t))\r", "isfunction"));
   session.type("m = " + kModel + "\r");
   CHECK(session.answers());
   session.type("print(\"is\" .. type(m:label\x15");  // Ctrl-U
-  session.type("print(\"paths\" .. type(m:pat\t()))\r");
-  CHECK(session.shows("pathstable"));
+  CHECK(session.shows_after("print(\"paths\" .. type(m:pat\t()))\r", "pathstable"));
   session.type("r = m:generate({ ids = { 1, 2 }, max_n\t3, do_sa\tfalse })\r");
-  session.type("print(\"ids\" .. #r.ids)\r");
-  CHECK(session.shows("ids3"));
-  session.type("pl.batch\t");
-  CHECK(session.shows("batch_from_padded"));
+  CHECK(session.shows_after("print(\"ids\" .. #r.ids)\r", "ids3"));
+  CHECK(session.shows_after("pl.batch\t", "batch_from_padded"));
   session.type(kInterrupt);
-  session.type("\tprint(\"indent\" .. \"ed\")\r");
-  CHECK(session.shows("indented"));
+  CHECK(session.shows_after("\tprint(\"indent\" .. \"ed\")\r", "indented"));
 }
 
 TEST_CASE("history outlives the session") {
   NEED_PROGRAM();
-  const Folder folder;
+  const TemporaryFolder folder;
   {
-    Terminal session(folder.path);
+    Terminal session(folder.path());
     session.type("print(\"remem\" .. \"bered\")\r");
     CHECK(session.shows("remembered"));
     session.type(kUp + "\r");
     CHECK(session.shows("remembered"));
   }  // killed: lines are kept at once
-  Terminal session(folder.path);
-  session.type(kUp + "\r");
-  CHECK(session.shows("remembered"));
-  CHECK(std::filesystem::exists(folder.path + "/perilune/history"));
+  Terminal session(folder.path());
+  CHECK(session.shows_after(kUp + "\r", "remembered"));
+  CHECK(std::filesystem::exists(folder.path() + "/perilune/history"));
 }
 
 TEST_CASE("a session without a home keeps nothing and runs") {
@@ -166,27 +132,22 @@ TEST_CASE("a session without a home keeps nothing and runs") {
 
 TEST_CASE("m:debug stops at every tensor") {
   NEED_PROGRAM();
-  const Folder folder;
-  Terminal session(folder.path);
+  const TemporaryFolder folder;
+  Terminal session(folder.path());
   session.type("m = " + kModel + "\r");
-  session.type("r = m:debug { 1, 2, 3 }\r");
-  CHECK(session.shows("embeddings"));
+  CHECK(session.shows_after("r = m:debug { 1, 2, 3 }\r", "embeddings"));
   CHECK(session.shows("debug> "));
-  session.type("\"rank\" .. t.rank\r");
-  CHECK(session.shows("rank2"));
-  session.type("\r");
-  CHECK(session.shows("layers.0"));
+  CHECK(session.shows_after("\"rank\" .. t.rank\r", "rank2"));
+  CHECK(session.shows_after("\r", "layers.0"));
   session.type("c\r");
-  session.type("print(\"logits\" .. r.logits.rank)\r");
-  CHECK(session.shows("logits2"));
+  CHECK(session.shows_after("print(\"logits\" .. r.logits.rank)\r", "logits2"));
 }
 
 TEST_CASE("Ctrl-D leaves") {
   NEED_PROGRAM();
-  const Folder folder;
-  Terminal session(folder.path);
-  session.type("error \"earlier\"\r");
-  CHECK(session.shows("earlier"));
+  const TemporaryFolder folder;
+  Terminal session(folder.path());
+  CHECK(session.shows_after("error \"earlier\"\r", "earlier"));
   CHECK(session.answers());
   session.type(kEnd);
   CHECK(session.status() == 0);

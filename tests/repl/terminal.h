@@ -18,6 +18,11 @@ class Terminal {
   void type(const std::string& keys) const;
   /// Waits until `text` appears in what was printed after the last wait; that is then forgotten.
   bool shows(const std::string& text, int seconds = 60);
+  /// Types and waits.
+  bool shows_after(const std::string& keys, const std::string& text) {
+    type(keys);
+    return shows(text);
+  }
   /// Types a line that prints a word of its own and waits for the word: what was typed before has
   /// been dealt with, and the session goes on.
   bool answers();

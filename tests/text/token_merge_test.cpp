@@ -7,6 +7,7 @@
 #include "engine/json.h"
 #include "engine/text/token_model.h"
 #include "tests/catch.h"
+#include "tests/text/text_support.h"
 
 using perilune::BpeOptions;
 using perilune::ModelToken;
@@ -15,15 +16,9 @@ using perilune::TokenModel;
 using perilune::Vocabulary;
 using Tokens = std::vector<ModelToken>;
 using Merges = std::vector<std::pair<std::string, std::string>>;
+using namespace perilune_test;
 
 namespace {
-
-Tokens tokenize(const TokenModel& model, std::string_view text) {
-  Tokens tokens;
-  const TextSpan all{0, static_cast<std::uint32_t>(text.size())};
-  model.tokenize(text, std::span(&all, text.empty() ? 0 : 1), tokens);
-  return tokens;
-}
 
 std::vector<std::int32_t> ids_of(const Tokens& tokens) {
   std::vector<std::int32_t> ids;

@@ -2,11 +2,10 @@
 // damaged file says.
 #include "engine/text/token_model.h"
 
-#include <functional>
-
 #include "engine/error.h"
 #include "engine/json.h"
 #include "tests/catch.h"
+#include "tests/text/text_support.h"
 
 using perilune::Error;
 using perilune::ModelToken;
@@ -14,18 +13,12 @@ using perilune::parse_json;
 using perilune::TextSpan;
 using perilune::TokenModel;
 using Tokens = std::vector<ModelToken>;
+using namespace perilune_test;
 
 namespace {
 
 std::unique_ptr<TokenModel> read(const std::string& json, bool raw_bytes = false) {
   return perilune::read_token_model(parse_json(json, "tokenizer.json"), raw_bytes);
-}
-
-Tokens tokenize(const TokenModel& model, std::string_view text) {
-  Tokens tokens;
-  const TextSpan all{0, static_cast<std::uint32_t>(text.size())};
-  model.tokenize(text, std::span(&all, text.empty() ? 0 : 1), tokens);
-  return tokens;
 }
 
 // "5[0,2) 7[2,3)"
@@ -36,15 +29,6 @@ std::string shown(const Tokens& tokens) {
             std::to_string(token.first) + "," + std::to_string(token.last) + ")";
   }
   return text;
-}
-
-std::string message_of(const std::function<void()>& function) {
-  try {
-    function();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
 }
 
 struct BpeCase {

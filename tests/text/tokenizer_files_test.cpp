@@ -1,8 +1,5 @@
 // Tokenizers from vocab.json with merges.txt, vocab.txt and tiktoken ranks, against golden values
 // and against the tokenizer.json of the same model.
-#include <filesystem>
-#include <fstream>
-#include <functional>
 #include <sstream>
 
 #include "engine/error.h"
@@ -11,15 +8,14 @@
 #include "engine/text/tokenizer_config.h"
 #include "engine/text/tokenizer_pipeline.h"
 #include "tests/catch.h"
+#include "tests/text/text_support.h"
 
-namespace fs = std::filesystem;
 using perilune::EncodeOptions;
 using perilune::Encoding;
-using perilune::Error;
 using perilune::file_exists;
 using perilune::Json;
 using perilune::Tokenizer;
-using Ids = std::vector<std::int32_t>;
+using namespace perilune_test;
 
 namespace {
 
@@ -35,52 +31,6 @@ const std::vector<std::string> kTexts = {"",
                                          "🙂🙃 emoji <s> [SEP] <|endoftext|> <mask> x",
                                          "Ünïcödé ﬁ ligature ²",
                                          "let a = obj.toString();"};
-
-class Folder {
- public:
-  Folder() {
-    static int count = 0;
-    path_ = fs::temp_directory_path() / ("perilune_files_test_" + std::to_string(count++));
-    fs::remove_all(path_);
-    fs::create_directories(path_);
-  }
-  ~Folder() { fs::remove_all(path_); }
-  Folder& write(const std::string& name, const std::string& text) {
-    std::ofstream(path_ / name, std::ios::binary) << text;
-    return *this;
-  }
-  Folder& copy(const std::string& from) {
-    fs::copy_file(from, path_ / fs::path(from).filename());
-    return *this;
-  }
-  std::string path(const std::string& name = "") const { return (path_ / name).string(); }
-
- private:
-  fs::path path_;
-};
-
-Ids ids_of(const Json& list) {
-  Ids ids;
-  for (const Json& id : list.items()) ids.push_back(static_cast<std::int32_t>(id.as_integer()));
-  return ids;
-}
-
-std::string message_of(const std::function<void()>& function) {
-  try {
-    function();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
-
-std::shared_ptr<Tokenizer> load(const std::string& path) {
-  std::string why_not;
-  const auto tokenizer = perilune::load_tokenizer(path, &why_not);
-  INFO(why_not);
-  REQUIRE(tokenizer != nullptr);
-  return tokenizer;
-}
 
 void check_golden(const std::string& name) {
   if (!file_exists(kGolden + name)) PERILUNE_SKIP("../shared/golden is not there");
@@ -138,12 +88,13 @@ void check_same(const Tokenizer& one, const Tokenizer& other) {
 }
 
 // The vocabulary of a tokenizer.json as the two files that came before it.
-void write_bpe_files(const std::string& json_path, Folder& folder) {
+void write_bpe_files(const std::string& json_path, const TemporaryFolder& folder) {
   const Json json = perilune::read_json(json_path);
   const Json& model = json.get("model");
   std::string merges = "#version: 0.2\n";
   for (const Json& merge : model.get("merges").items()) merges += merge.as_string() + "\n";
-  folder.write("vocab.json", perilune::write_json(model.get("vocab"))).write("merges.txt", merges);
+  folder.write("vocab.json", perilune::write_json(model.get("vocab")));
+  folder.write("merges.txt", merges);
 }
 
 std::string base64_line(const std::string& bytes, int rank) {
@@ -210,32 +161,34 @@ TEST_CASE("vocab.txt alone is BERT's, with the case its entries have") {
 TEST_CASE("Old files of a model are read as its tokenizer.json") {
   if (!file_exists(kData + "roberta-base/vocab.json")) PERILUNE_SKIP("../shared/data is not there");
   SECTION("RoBERTa") {
-    Folder folder;
-    folder.copy(kData + "roberta-base/vocab.json").copy(kData + "roberta-base/merges.txt");
+    TemporaryFolder folder;
+    folder.copy(kData + "roberta-base/vocab.json");
+    folder.copy(kData + "roberta-base/merges.txt");
     folder.write("tokenizer_config.json", R"({"tokenizer_class": "RobertaTokenizer"})");
     check_same(*load(folder.path()), *load(kData + "roberta-base/tokenizer.json"));
   }
   SECTION("RoBERTa by config.json") {
-    Folder folder;
-    folder.copy(kData + "roberta-base/vocab.json").copy(kData + "roberta-base/merges.txt");
+    TemporaryFolder folder;
+    folder.copy(kData + "roberta-base/vocab.json");
+    folder.copy(kData + "roberta-base/merges.txt");
     folder.write("config.json", R"({"model_type": "roberta"})");
     check_same(*load(folder.path()), *load(kData + "roberta-base/tokenizer.json"));
   }
   SECTION("CLIP") {
-    Folder folder, whole;
+    TemporaryFolder folder, whole;
     write_bpe_files(kData + "clip/tokenizer.json", folder);
     folder.copy(kData + "clip/tokenizer_config.json");
     check_same(*load(folder.path()), *load(kData + "clip/tokenizer.json"));
     CHECK(load(folder.path())->model_max_length() == 77);
   }
   SECTION("Whisper") {
-    Folder folder;
+    TemporaryFolder folder;
     write_bpe_files(kData + "whisper/tokenizer.json", folder);
     folder.copy(kData + "whisper/tokenizer_config.json");
     check_same(*load(folder.path()), *load(kData + "whisper/tokenizer.json"));
   }
   SECTION("BERT") {
-    Folder folder;
+    TemporaryFolder folder;
     folder.copy(kData + "bert-base-uncased/vocab.txt");
     folder.write("tokenizer_config.json",
                  R"({"tokenizer_class": "BertTokenizer", "do_lower_case": true})");
@@ -256,7 +209,7 @@ TEST_CASE("Ranks in a folder: special tokens of the settings, bos as the class p
   CHECK(tokenizer->decode(Ids{128000, 13347}) == "Hi");
   CHECK(tokenizer->id("<|eot_id|>") == 128009);
 
-  Folder qwen;
+  TemporaryFolder qwen;
   qwen.copy(kData + "qwen/qwen.tiktoken");
   qwen.write("tokenizer_config.json",
              perilune::read_file(kData + "qwen/qwen2.5-tokenizer_config.json", 1 << 20));
@@ -276,9 +229,9 @@ TEST_CASE("Ranks alone bring the tokens that their own library adds, and nothing
 }
 
 TEST_CASE("Ranks of nobody we know need a pattern") {
-  Folder folder;
+  TemporaryFolder folder;
   folder.write("odd.tiktoken", base64_line("ab", 256) + byte_ranks() + base64_line(" a", 300));
-  const std::string path = folder.path("odd.tiktoken");
+  const std::string path = folder.file("odd.tiktoken");
   CHECK_THAT(message_of([&] { perilune::load_tokenizer(path); }),
              Catch::Matchers::Contains("258 ranks") && Catch::Matchers::Contains("pattern="));
   perilune::TokenizerLoad options;
@@ -304,12 +257,12 @@ TEST_CASE("Damaged ranks say which line") {
       {base64_line("ab", 0), "byte 0 has no rank"},
   };
   for (const auto& [text, part] : cases) {
-    Folder folder;
+    TemporaryFolder folder;
     folder.write("x.tiktoken", text);
     INFO(text.substr(0, 40));
     const std::string pattern = ".";
     CHECK_THAT(message_of([&, &text = text] {
-                 perilune::load_tiktoken(folder.path("x.tiktoken"), nullptr, &pattern);
+                 perilune::load_tiktoken(folder.file("x.tiktoken"), nullptr, &pattern);
                }),
                Catch::Matchers::Contains(part));
   }
@@ -325,21 +278,23 @@ TEST_CASE("Damaged vocabularies and merges say where") {
       {R"({"a": 0})", "\xFF \xFF\n", "not UTF-8"},
   };
   for (const auto& [vocab, merges, part] : kCases) {
-    Folder folder;
-    folder.write("vocab.json", vocab).write("merges.txt", merges);
+    TemporaryFolder folder;
+    folder.write("vocab.json", vocab);
+    folder.write("merges.txt", merges);
     INFO(vocab);
     CHECK_THAT(message_of([&] { perilune::load_tokenizer(folder.path()); }),
                Catch::Matchers::Contains(part));
   }
-  Folder folder;
+  TemporaryFolder folder;
   folder.write("vocab.txt", "a\nb\n");
   CHECK_THAT(message_of([&] { perilune::load_tokenizer(folder.path()); }),
              Catch::Matchers::Contains("[CLS]"));
 }
 
 TEST_CASE("A class that is not known is refused by name") {
-  Folder bpe, words;
-  bpe.write("vocab.json", R"({"a": 0})").write("merges.txt", "");
+  TemporaryFolder bpe, words;
+  bpe.write("vocab.json", R"({"a": 0})");
+  bpe.write("merges.txt", "");
   bpe.write("tokenizer_config.json", R"({"tokenizer_class": "OwnTokenizer"})");
   words.write("vocab.txt", "[UNK]\n[CLS]\n[SEP]\na\n");
   words.write("tokenizer_config.json", R"({"tokenizer_class": "BertJapaneseTokenizer"})");
@@ -352,7 +307,7 @@ TEST_CASE("A class that is not known is refused by name") {
 TEST_CASE("vocab.txt: lines, settings and roles") {
   const std::string entries =
       "[PAD]\r\n[UNK]\r\n[CLS]\r\n[SEP]\r\n[MASK]\r\nnaive\r\nna\r\n##ïve\r\n好\r\n";
-  Folder folder;
+  TemporaryFolder folder;
   folder.write("vocab.txt", entries);
   CHECK(load(folder.path())->encode("NAÏVE [MASK]").ids == Ids{2, 5, 4, 3});
   CHECK(load(folder.path())->encode("好好").ids == Ids{2, 8, 8, 3});

@@ -6,6 +6,7 @@
 #include "engine/json.h"
 #include "engine/text/tokenizer.h"
 #include "tests/catch.h"
+#include "tests/text/text_support.h"
 
 namespace fs = std::filesystem;
 using perilune::EncodeOptions;
@@ -13,23 +14,9 @@ using perilune::Encoding;
 using perilune::Json;
 using perilune::Token;
 using perilune::Tokenizer;
-using Ids = std::vector<std::int32_t>;
+using namespace perilune_test;
 
 namespace {
-
-std::shared_ptr<Tokenizer> load(const std::string& path) {
-  std::string why_not;
-  std::shared_ptr<Tokenizer> tokenizer = perilune::load_tokenizer(path, &why_not);
-  INFO(why_not);
-  REQUIRE(tokenizer != nullptr);
-  return tokenizer;
-}
-
-Ids ids_of(const Json& list) {
-  Ids ids;
-  for (const Json& id : list.items()) ids.push_back(static_cast<std::int32_t>(id.as_integer()));
-  return ids;
-}
 
 Ids encode(const Tokenizer& tokenizer, const std::string& text, bool special = true) {
   EncodeOptions options;

@@ -1,52 +1,23 @@
 // The parts of a tokenizer.json at work: added tokens, templates, roles, damaged files.
 #include <filesystem>
-#include <fstream>
 
 #include "engine/error.h"
 #include "engine/text/tokenizer.h"
 #include "tests/catch.h"
+#include "tests/text/text_support.h"
 
 namespace fs = std::filesystem;
 using perilune::EncodeOptions;
 using perilune::Encoding;
-using perilune::Error;
 using perilune::Token;
 using perilune::Tokenizer;
-using Ids = std::vector<std::int32_t>;
 using Spans = std::vector<std::pair<std::size_t, std::size_t>>;
+using namespace perilune_test;
 
 namespace {
 
-// A folder with the files given; removed at the end.
-class Folder {
- public:
-  Folder() {
-    static int count = 0;
-    path_ = fs::temp_directory_path() / ("perilune_pipeline_test_" + std::to_string(count++));
-    fs::remove_all(path_);
-    fs::create_directories(path_);
-  }
-  ~Folder() { fs::remove_all(path_); }
-  Folder& write(const std::string& name, const std::string& text) {
-    std::ofstream(path_ / name, std::ios::binary) << text;
-    return *this;
-  }
-  std::string path() const { return path_.string(); }
-
- private:
-  fs::path path_;
-};
-
-std::shared_ptr<Tokenizer> load(const std::string& path) {
-  std::string why_not;
-  std::shared_ptr<Tokenizer> tokenizer = perilune::load_tokenizer(path, &why_not);
-  INFO(why_not);
-  REQUIRE(tokenizer != nullptr);
-  return tokenizer;
-}
-
 std::shared_ptr<Tokenizer> load_text(const std::string& text) {
-  Folder folder;
+  TemporaryFolder folder;
   folder.write("tokenizer.json", text);
   return load(folder.path() + "/tokenizer.json");
 }
@@ -71,15 +42,6 @@ const char* const kTemplate = R"("post_processor": {"type": "TemplateProcessing"
            {"Sequence": {"id": "A", "type_id": 0}}],
   "special_tokens": {"[CLS]": {"id": "[CLS]", "ids": [1, 1], "tokens": ["[CLS]", "[CLS]"]},
                      "[SEP]": {"id": "[SEP]", "ids": [2], "tokens": ["[SEP]"]}}}, )";
-
-std::string message_of(const std::function<void()>& function) {
-  try {
-    function();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 EncodeOptions with_tokens() {
   EncodeOptions options;
@@ -243,7 +205,7 @@ TEST_CASE("roles of a file alone come from its special tokens") {
 }
 
 TEST_CASE("a folder's settings give roles, lengths and templates, and its ids are the file's") {
-  Folder folder;
+  TemporaryFolder folder;
   folder.write("tokenizer.json", words(token(8, "<x>") + "," + token(9, "<y>")));
   folder.write("tokenizer_config.json", R"({
     "model_max_length": 77, "padding_side": "left", "eos_token": "<x>", "pad_token": "<pad>",
@@ -300,7 +262,7 @@ TEST_CASE("SentencePiece files with fairseq's order of ids") {
   };
   for (const Case& c : cases) {
     INFO(c.name);
-    Folder folder;
+    TemporaryFolder folder;
     fs::copy_file(model, folder.path() + "/sentencepiece.bpe.model");
     folder.write("tokenizer_config.json", std::string(R"({"tokenizer_class": ")") + c.name + "\"}");
     const auto tokenizer = load(folder.path());

@@ -4,7 +4,6 @@
 #include <sentencepiece_processor.h>
 
 #include <filesystem>
-#include <fstream>
 #include <random>
 #include <sstream>
 
@@ -12,6 +11,7 @@
 #include "engine/file.h"
 #include "engine/json.h"
 #include "tests/catch.h"
+#include "tests/text/text_support.h"
 
 namespace fs = std::filesystem;
 using perilune::DecodeOptions;
@@ -20,56 +20,12 @@ using perilune::Encoding;
 using perilune::Error;
 using perilune::Json;
 using perilune::Tokenizer;
-using Ids = std::vector<std::int32_t>;
+using namespace perilune_test;
 
 namespace {
 
 const std::string kLlama = "tests/golden/llama-gqa";
 const std::string kT5 = "tests/golden/t5-gated-untied";
-
-std::shared_ptr<Tokenizer> load(const std::string& path) {
-  std::string why_not;
-  std::shared_ptr<Tokenizer> tokenizer = perilune::load_tokenizer(path, &why_not);
-  INFO(why_not);
-  REQUIRE(tokenizer != nullptr);
-  return tokenizer;
-}
-
-// A folder with a tokenizer file and the settings given; removed at the end.
-class Folder {
- public:
-  explicit Folder(const std::string& from, const std::string& name = "tokenizer.model") {
-    static int count = 0;
-    path_ = fs::temp_directory_path() / ("perilune_tokenizer_test_" + std::to_string(count++));
-    fs::remove_all(path_);
-    fs::create_directories(path_);
-    if (!from.empty()) fs::copy_file(from, path_ / name);
-  }
-  ~Folder() { fs::remove_all(path_); }
-  Folder& write(const std::string& name, const std::string& text) {
-    std::ofstream(path_ / name, std::ios::binary) << text;
-    return *this;
-  }
-  std::string path() const { return path_.string(); }
-
- private:
-  fs::path path_;
-};
-
-Ids ids_of(const Json& list) {
-  Ids ids;
-  for (const Json& id : list.items()) ids.push_back(static_cast<std::int32_t>(id.as_integer()));
-  return ids;
-}
-
-std::string message_of(const std::function<void()>& function) {
-  try {
-    function();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
 
 Ids operator+(Ids left, const Ids& right) {
   left.insert(left.end(), right.begin(), right.end());
@@ -228,7 +184,9 @@ TEST_CASE("special tokens that are written out are recognised") {
 
 TEST_CASE("legacy decides whether text after a special token gets a space") {
   const std::string model = kLlama + "/tokenizer.model";
-  Folder modern(model), legacy(model);
+  const TemporaryFolder modern, legacy;
+  modern.copy(model);
+  legacy.copy(model);
   modern.write("tokenizer_config.json",
                R"({"tokenizer_class": "LlamaTokenizer", "legacy": false})");
   legacy.write("tokenizer_config.json", R"({"tokenizer_class": "LlamaTokenizer"})");
@@ -263,7 +221,8 @@ TEST_CASE("a T5 folder") {
 }
 
 TEST_CASE("settings change what is put in") {
-  Folder folder(kLlama + "/tokenizer.model");
+  const TemporaryFolder folder;
+  folder.copy(kLlama + "/tokenizer.model");
   folder.write("tokenizer_config.json",
                R"({"tokenizer_class": "LlamaTokenizerFast", "add_bos_token": false,
                    "add_eos_token": true, "bos_token": {"content": "<s>"},
@@ -416,13 +375,14 @@ TEST_CASE("a folder whose tokenizer is not understood says so") {
       {"README.md", "", "the folder has no tokenizer"},
   };
   for (const Case& c : cases) {
-    Folder folder("");
+    const TemporaryFolder folder;
     folder.write(c.file, c.text);
     std::string why_not;
     CHECK(perilune::load_tokenizer(folder.path(), &why_not) == nullptr);
     CHECK(why_not.find(c.reason) != std::string::npos);
   }
-  Folder albert(kT5 + "/spiece.model", "spiece.model");
+  const TemporaryFolder albert;
+  albert.copy(kT5 + "/spiece.model");
   albert.write("tokenizer_config.json", R"({"tokenizer_class": "AlbertTokenizer"})");
   std::string why_not;
   CHECK(perilune::load_tokenizer(albert.path(), &why_not) == nullptr);
@@ -448,7 +408,8 @@ TEST_CASE("bad settings are one clear error") {
       {R"({"legacy": true, "legacy": false})", "is there twice"},
   };
   for (const Case& c : cases) {
-    Folder folder(kLlama + "/tokenizer.model");
+    const TemporaryFolder folder;
+    folder.copy(kLlama + "/tokenizer.model");
     folder.write("tokenizer_config.json", c.text);
     const std::string message = message_of([&] { perilune::load_tokenizer(folder.path()); });
     INFO(message);

@@ -67,8 +67,7 @@ end
 function bench.run(options, arguments)
   local path = arguments[1]
   if not path or #arguments > 1 then
-    io.stderr:write("perilune bench: name one model folder; usage: ", bench.usage, "\n")
-    return command_line.wrong_usage
+    return command_line.misused(bench, "name one model folder")
   end
   local counts = thread_counts(options.threads)
   local m = pl.load(path, { compute = options.compute, device = options.device })

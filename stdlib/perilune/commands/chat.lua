@@ -1,5 +1,4 @@
 -- perilune chat: a conversation, line by line.
-local pl = require "perilune"
 local core = require "perilune.core"
 local command_line = require "perilune.command_line"
 local chat_session = require "perilune.chat_session"
@@ -29,12 +28,9 @@ end
 ---@return integer|table
 function chat.run(options, arguments)
   if #arguments ~= 1 then
-    io.stderr:write("perilune chat: name one model folder; usage: ", chat.usage, "\n")
-    return command_line.wrong_usage
+    return command_line.misused(chat, "name one model folder")
   end
-  local progress = command_line.progress "loading"
-  local m = pl.load(arguments[1], { threads = options.threads, device = options.device, compute = options.compute, on_progress = progress })
-  progress(nil)
+  local m = run.load(arguments[1], options)
   if not m.tokenizer then
     io.stderr:write("perilune chat: this model has no tokenizer: ", tostring(m.tokenizer_reason), "\n")
     return command_line.failed

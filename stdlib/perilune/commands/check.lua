@@ -85,8 +85,7 @@ end
 
 function check.run(options, paths)
   if #paths == 0 then
-    io.stderr:write("perilune check: name a model folder; usage: ", check.usage, "\n")
-    return command_line.wrong_usage
+    return command_line.misused(check, "name a model folder")
   end
   local fine, reports = true, core.array {}
   for i, path in ipairs(paths) do

@@ -24,16 +24,22 @@ local compare = {
     .. "case is off.",
 }
 
+-- The counts of one kind of comparison in a report.
+local function counts_of(report, kind)
+  local counts = report.kinds[kind]
+  if not counts then
+    counts = { ok = 0, all = 0, skipped = 0 }
+    report.kinds[kind] = counts
+    report.order[#report.order + 1] = kind
+  end
+  return counts
+end
+
 -- Counts and lines of one run.
 local function new_report(settings)
   local report = { failed = 0, skipped = 0, kinds = {}, order = {} }
   function report.line(kind, name, verdict, detail)
-    local count = report.kinds[kind]
-    if not count then
-      count = { ok = 0, all = 0, skipped = 0 }
-      report.kinds[kind] = count
-      report.order[#report.order + 1] = kind
-    end
+    local count = counts_of(report, kind)
     count.all = count.all + 1
     if verdict == "ok" then count.ok = count.ok + 1
     elseif verdict == "skip" then count.skipped, report.skipped = count.skipped + 1, report.skipped + 1
@@ -318,8 +324,7 @@ end
 
 function compare.run(options, paths)
   if #paths == 0 then
-    io.stderr:write("perilune compare: name at least one PATH; usage: ", compare.usage, "\n")
-    return command_line.wrong_usage
+    return command_line.misused(compare, "name at least one PATH")
   end
   local settings = { tolerance = options.tolerance or 1e-4, data = options.data, models = options.models }
   local failed, skipped = 0, 0
@@ -332,12 +337,7 @@ function compare.run(options, paths)
     print("  " .. report.summary())
     failed, skipped = failed + report.failed, skipped + report.skipped
     for kind, count in pairs(report.kinds) do
-      local sum = total.kinds[kind]
-      if not sum then
-        sum = { ok = 0, all = 0, skipped = 0 }
-        total.kinds[kind] = sum
-        total.order[#total.order + 1] = kind
-      end
+      local sum = counts_of(total, kind)
       sum.ok, sum.all, sum.skipped = sum.ok + count.ok, sum.all + count.all, sum.skipped + count.skipped
     end
   end

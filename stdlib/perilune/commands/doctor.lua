@@ -20,8 +20,7 @@ local marks = { ok = "ok  ", note = "note", problem = "!!  " }
 
 function doctor.run(options, paths)
   if #paths ~= 1 then
-    io.stderr:write("perilune doctor: name one model; usage: ", doctor.usage, "\n")
-    return command_line.wrong_usage
+    return command_line.misused(doctor, "name one model")
   end
   local m, err = pl.try(pl.load, paths[1], { tokenizer = options.tokenizer, threads = options.threads, device = options.device })
   if not m then

@@ -29,8 +29,7 @@ function get.run(options, names)
     return command_line.ok
   end
   if #names == 0 then
-    io.stderr:write("perilune get: name a model; usage: ", get.usage, "\n")
-    return command_line.wrong_usage
+    return command_line.misused(get, "name a model")
   end
   for _, name in ipairs(names) do
     local path, fetched = pl.try(fetch.model, name, "get")

@@ -107,8 +107,7 @@ end
 
 function lengths.run(options, paths)
   if #paths == 0 or not options.tokenizer then
-    io.stderr:write("perilune lengths: ", #paths == 0 and "name a FILE" or "say whose tokenizer: --tokenizer PATH", "; usage: ", lengths.usage, "\n")
-    return command_line.wrong_usage
+    return command_line.misused(lengths, #paths == 0 and "name a FILE" or "say whose tokenizer: --tokenizer PATH")
   end
   local tokenizer = pl.tokenizer(options.tokenizer)
   local tell = progress()

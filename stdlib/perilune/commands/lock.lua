@@ -15,8 +15,7 @@ local verb = {
 function verb.run(options, arguments)
   local path = arguments[1]
   if not path or #arguments > 2 or (arguments[2] and options.output) then
-    io.stderr:write("perilune lock: name one model folder; usage: ", verb.usage, "\n")
-    return command_line.wrong_usage
+    return command_line.misused(verb, "name one model folder")
   end
   local m = pl.load(path, { compute = "f32" })
   local to = options.output or arguments[2] or lock.path_of(m)

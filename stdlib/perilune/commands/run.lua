@@ -41,16 +41,24 @@ function run.generation_options(options)
   return chosen
 end
 
-function run.run(options, arguments)
-  local path, prompt = arguments[1], arguments[2]
-  if not path or #arguments > 2 then
-    io.stderr:write("perilune run: ", path and "one prompt only (quote it)" or "name a model folder", "; usage: ", run.usage, "\n")
-    return command_line.wrong_usage
-  end
-  if not prompt or prompt == "-" then prompt = (io.read "*a"):gsub("\n$", "") end
+--- The model that the options name a device for, with a progress line while it loads.
+---@param path string
+---@param options table
+---@return Model
+function run.load(path, options)
   local progress = command_line.progress "loading"
   local m = pl.load(path, { threads = options.threads, device = options.device, compute = options.compute, on_progress = progress })
   progress(nil)
+  return m
+end
+
+function run.run(options, arguments)
+  local path, prompt = arguments[1], arguments[2]
+  if not path or #arguments > 2 then
+    return command_line.misused(run, path and "one prompt only (quote it)" or "name a model folder")
+  end
+  if not prompt or prompt == "-" then prompt = (io.read "*a"):gsub("\n$", "") end
+  local m = run.load(path, options)
   if core.is_tty(1) then io.write(prompt) end
   local stream = m:stream(prompt, run.generation_options(options))
   for piece in stream do

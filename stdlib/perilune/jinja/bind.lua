@@ -30,6 +30,17 @@ function bind.names(callable, names, required, arguments, named)
   return out
 end
 
+--- A table of filters, name → { argument names, function(value, arguments by name) }, and what adds to
+--- it: names with spaces between, the names of arguments, and the function.
+---@return table<string, table> known
+---@return fun(names: string, argument_names: string[], fn: fun(value: any, arguments: table): any) define
+function bind.filters()
+  local known = {}
+  return known, function(names, argument_names, fn)
+    for name in names:gmatch "%S+" do known[name] = { argument_names, fn } end
+  end
+end
+
 --- A text argument; nil for none or when it is not given.
 ---@param callable string
 ---@param value any

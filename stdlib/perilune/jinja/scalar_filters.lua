@@ -9,13 +9,7 @@ local attributes = require "perilune.jinja.attributes"
 
 local fail, class, none, str = budget.fail, values.class, values.none, printing.str
 
--- name → { argument names, function(value, arguments by name) }
-local known = {}
-
--- Names, the names of arguments, and a function of the value and its arguments by name.
-local function define(names, argument_names, fn)
-  for name in names:gmatch "%S+" do known[name] = { argument_names, fn } end
-end
+local known, define = bind.filters()
 
 -- ---------------------------------------------------------------- texts
 

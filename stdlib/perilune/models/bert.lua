@@ -19,9 +19,7 @@ local bert = {
 function bert.config(json)
   local hidden, heads = config.integer(json, "hidden_size"), config.integer(json, "num_attention_heads")
   config.only(json, "position_embedding_type", "absolute")
-  config.only(json, "is_decoder", false)
-  config.only(json, "add_cross_attention", false)
-  config.only(json, "is_encoder_decoder", false)
+  config.encoder_only(json)
   local classes, labels = config.labels(json)
   local positions, types = config.integer(json, "max_position_embeddings", 512), config.integer(json, "type_vocab_size", 2)
   return {

@@ -24,9 +24,7 @@ for name in pairs(other_names) do distilbert.keys[#distilbert.keys + 1] = name e
 function distilbert.config(json)
   config.aliases(json, other_names)
   local hidden, heads = config.integer(json, "dim"), config.integer(json, "n_heads")
-  config.only(json, "is_decoder", false)
-  config.only(json, "add_cross_attention", false)
-  config.only(json, "is_encoder_decoder", false)
+  config.encoder_only(json)
   local classes, labels = config.labels(json)
   local positions = config.integer(json, "max_position_embeddings", 512)
   return {

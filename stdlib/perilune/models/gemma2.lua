@@ -13,11 +13,8 @@ local gemma2 = {
   embedding = llama.embedding,
   prefixes = llama.prefixes,
   unused = llama.unused,
-  keys = { "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
-    "head_dim", "hidden_activation", "hidden_act", "max_position_embeddings", "rms_norm_eps", "rope_theta",
-    "rope_scaling", "rope_parameters", "attention_bias", "attn_logit_softcapping", "final_logit_softcapping",
-    "query_pre_attn_scalar", "sliding_window", "layer_types", "use_bidirectional_attention", "tie_word_embeddings",
-    "vocab_size", "cache_implementation", "sliding_window_size", "is_causal", "is_decoder", "is_encoder_decoder" },
+  keys = config.decoder_keys { "hidden_activation", "attention_bias", "attn_logit_softcapping", "final_logit_softcapping",
+    "query_pre_attn_scalar", "sliding_window", "layer_types", "use_bidirectional_attention", "cache_implementation", "sliding_window_size" },
 }
 
 local function cap(json, key) return json[key] ~= nil and config.positive(json, key) or nil end

@@ -23,8 +23,7 @@ function gpt2.config(json)
   config.aliases(json, other_names)
   local hidden, heads = config.integer(json, "n_embd"), config.integer(json, "n_head")
   config.only(json, "add_cross_attention", false)
-  config.only(json, "is_encoder_decoder", false)
-  config.only(json, "is_causal", true)
+  config.decoder_only(json)
   config.boolean(json, "reorder_and_upcast_attn", false)   -- how half precision is kept exact: f32 here anyway
   local positions = config.integer(json, "n_positions", 1024)
   return {

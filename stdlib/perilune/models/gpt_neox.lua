@@ -31,8 +31,7 @@ end
 
 function gpt_neox.config(json)
   local hidden, heads = config.integer(json, "hidden_size"), config.integer(json, "num_attention_heads")
-  config.only(json, "is_encoder_decoder", false)
-  config.only(json, "is_causal", true)
+  config.decoder_only(json)
   local head_dim = config.head_dim(hidden, heads, "hidden_size", "num_attention_heads")
   local turned = rope.rope_options(drop_common_names(json), head_dim, 0.25)
   return {

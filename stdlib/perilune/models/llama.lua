@@ -12,10 +12,7 @@ local llama = {
   embedding = "embed_tokens",
   prefixes = { "model." },
   unused = { "*.rotary_emb.inv_freq" },
-  keys = { "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
-    "head_dim", "hidden_act", "max_position_embeddings", "original_max_position_embeddings", "rms_norm_eps",
-    "rope_theta", "rope_scaling", "rope_parameters", "partial_rotary_factor", "attention_bias", "mlp_bias",
-    "tie_word_embeddings", "vocab_size", "pretraining_tp", "is_causal", "is_decoder", "is_encoder_decoder", "rope_interleaved" },
+  keys = config.decoder_keys { "attention_bias", "mlp_bias", "pretraining_tp" },
 }
 
 function llama.config(json)

@@ -12,10 +12,7 @@ local mistral = {
   embedding = llama.embedding,
   prefixes = llama.prefixes,
   unused = llama.unused,
-  keys = { "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
-    "head_dim", "hidden_act", "max_position_embeddings", "original_max_position_embeddings", "rms_norm_eps",
-    "rope_theta", "rope_scaling", "rope_parameters", "tie_word_embeddings", "vocab_size", "sliding_window",
-    "layer_types", "is_causal", "is_decoder", "is_encoder_decoder" },
+  keys = config.decoder_keys { "sliding_window", "layer_types" },
   decode = llama.decode,
   heads = llama.heads,
   -- Files of Mistral models say "llama"; one that names a window is read here.

@@ -14,10 +14,7 @@ local phi3 = {
   embedding = llama.embedding,
   prefixes = llama.prefixes,
   unused = llama.unused,
-  keys = { "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
-    "hidden_act", "max_position_embeddings", "original_max_position_embeddings", "rms_norm_eps", "rope_theta",
-    "rope_scaling", "rope_parameters", "partial_rotary_factor", "tie_word_embeddings", "vocab_size", "sliding_window",
-    "layer_types", "attention_bias", "head_dim", "is_causal", "is_decoder", "is_encoder_decoder" },
+  keys = config.decoder_keys { "sliding_window", "layer_types", "attention_bias" },
   decode = llama.decode,
   heads = llama.heads,
 }

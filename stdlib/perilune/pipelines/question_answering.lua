@@ -19,12 +19,7 @@ function task.begin(p, input)
   local how = { strategy = "only_second" }
   if stride then how.stride, how.windows, how.to = stride, true, p.model.max_tokens end
   local batch = rows.encode(p, { text = input.question, pair = input.context }, how)
-  local job = { rows = {}, tokens = {} }
-  for i = 1, batch.size do
-    job.rows[i] = { input = batch:select { i } }
-    job.tokens[i] = batch:row(i).tokens()
-  end
-  return job
+  return rows.windows(batch)
 end
 
 -- Probabilities over the context's tokens (and the first token, for "no answer").

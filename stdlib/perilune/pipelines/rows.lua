@@ -56,6 +56,18 @@ function rows.encode(p, input, how)
   return batch
 end
 
+--- The job of one input: a row for every window of its batch, and each window's tokens.
+---@param batch Batch
+---@return table job { rows=, tokens= }
+function rows.windows(batch)
+  local job = { rows = {}, tokens = {} }
+  for i = 1, batch.size do
+    job.rows[i] = { input = batch:select { i } }
+    job.tokens[i] = batch:row(i).tokens()
+  end
+  return job
+end
+
 --- Kinds of the options that these pipelines share.
 rows.spec = { truncate = "count|string|table" }
 

@@ -18,12 +18,7 @@ function task.begin(p, input)
     raise("option", p.task, "option stride: windows overlap, so tokens would be labelled twice", "choose an aggregation_strategy")
   end
   local batch = rows.encode(p, text, stride and { stride = stride, windows = true, to = p.model.max_tokens } or nil)
-  local job = { rows = {}, tokens = {} }
-  for i = 1, batch.size do
-    job.rows[i] = { input = batch:select { i } }
-    job.tokens[i] = batch:row(i).tokens()
-  end
-  return job
+  return rows.windows(batch)
 end
 
 local function best(scores)

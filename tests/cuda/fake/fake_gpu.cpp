@@ -1,0 +1,122 @@
+#include "tests/cuda/fake/fake_gpu.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+
+#include "kernels/cuda/backend.h"
+
+extern "C" __attribute__((visibility("default"))) FakeGpus* fake_gpus() {
+  static FakeGpus gpus;
+  return &gpus;
+}
+
+namespace perilune::kernels::cuda::backend {
+namespace {
+
+std::map<void*, std::size_t>& blocks() {
+  static std::map<void*, std::size_t> known;
+  return known;
+}
+
+/// Notes the call; a fault of a kernel is told by any call after it.
+int told(const char* call, PluginError& error) {
+  FakeGpus& gpus = *fake_gpus();
+  gpus.log.push_back(std::string(call) + " " + std::to_string(gpus.selected));
+  if (!gpus.fault) return kPluginDone;
+  return fail(error, kPluginPoisoned, "%s: an illegal memory access was encountered", call);
+}
+
+}  // namespace
+
+const char* kind() {
+  return "cuda";
+}
+
+int device_count(PluginError& error) {
+  if (fake_gpus()->count == 0) fail(error, kPluginFailed, "the driver shows no GPU");
+  return fake_gpus()->count;
+}
+
+int device_info(int index, PluginDeviceInfo& info, PluginError& error) {
+  info = {};
+  std::snprintf(info.name, sizeof info.name, "Fake %d", index);
+  std::snprintf(info.tier, sizeof info.tier, "sm_80");
+  info.total_bytes = fake_gpus()->capacity;
+  return fake_gpus()->too_old ? fail(error, kPluginFailed, "Fake is sm_70") : kPluginDone;
+}
+
+int select(int index, PluginError&) {
+  fake_gpus()->selected = index;
+  return kPluginDone;
+}
+
+int make_stream(void** handle, PluginError&) {
+  *handle = nullptr;
+  ++fake_gpus()->streams;
+  return kPluginDone;
+}
+
+void free_stream(void*) {
+  --fake_gpus()->streams;
+}
+
+int allocate(std::size_t bytes, void** pointer, PluginError& error) {
+  const int status = told("allocate", error);
+  if (status != kPluginDone) return status;
+  FakeGpus& gpus = *fake_gpus();
+  if (bytes > gpus.capacity - gpus.allocated) return fail(error, kPluginMemory, "no more");
+  if (posix_memalign(pointer, 256, bytes) != 0) return fail(error, kPluginMemory, "no more");
+  blocks()[*pointer] = bytes;
+  gpus.allocated += bytes;
+  return kPluginDone;
+}
+
+void release(void* pointer) {
+  PluginError ignored{};
+  told("release", ignored);
+  fake_gpus()->allocated -= blocks().at(pointer);
+  blocks().erase(pointer);
+  std::free(pointer);
+}
+
+int allocate_host(std::size_t bytes, void** pointer, PluginError& error) {
+  const int status = told("allocate_host", error);
+  if (status != kPluginDone) return status;
+  *pointer = std::malloc(bytes);
+  ++fake_gpus()->pinned;
+  return kPluginDone;
+}
+
+void release_host(void* pointer) {
+  PluginError ignored{};
+  told("release_host", ignored);
+  --fake_gpus()->pinned;
+  std::free(pointer);
+}
+
+void memory(std::uint64_t& total, std::uint64_t& free) {
+  total = fake_gpus()->capacity;
+  free = total - fake_gpus()->allocated;
+}
+
+void lent(void*, std::size_t, std::size_t, bool) {}
+
+int copy_in(void*, void* to, const void* host, std::size_t bytes, PluginError& error) {
+  const int status = told("copy_in", error);
+  if (status == kPluginDone) std::memcpy(to, host, bytes);
+  return status;
+}
+
+int copy_out(void*, void* host, const void* from, std::size_t bytes, PluginError& error) {
+  const int status = told("copy_out", error);
+  if (status == kPluginDone) std::memcpy(host, from, bytes);
+  return status;
+}
+
+int synchronize(void*, PluginError& error) {
+  return told("synchronize", error);
+}
+
+}  // namespace perilune::kernels::cuda::backend

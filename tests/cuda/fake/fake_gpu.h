@@ -1,0 +1,20 @@
+// GPUs that fail when a test says so: a plug-in "cuda" over the kernels of the emulator, with a
+// backend (kernels/cuda/backend.h) that counts what it is asked and keeps a log.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+struct FakeGpus {
+  int count = 2;
+  std::uint64_t capacity = 64 << 20;  // bytes of each GPU
+  bool too_old = false;               // opening fails
+  bool fault = false;                 // a kernel has failed: every call tells, for good
+  std::uint64_t allocated = 0, pinned = 0, streams = 0;
+  int selected = -1;             // what the thread works on; -1: nothing was asked of a GPU yet
+  std::vector<std::string> log;  // "copy_in 1": the call and the GPU selected then
+};
+
+/// The state of the plug-in; found by dlsym.
+extern "C" FakeGpus* fake_gpus();

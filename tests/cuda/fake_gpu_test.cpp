@@ -1,0 +1,239 @@
+// The seam when a GPU misbehaves, is one of several, or is not there: plugin.cpp and the engine
+// over a backend that fails on demand.
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "engine/context.h"
+#include "engine/error.h"
+#include "engine/plugin_device.h"
+#include "engine/tensor.h"
+#include "kernels/cuda/stream.h"
+#include "tests/catch.h"
+#include "tests/cuda/fake/fake_gpu.h"
+
+using namespace perilune;
+
+namespace {
+
+/// Fresh GPUs, found as "cuda" while it lives.
+class Gpus {
+ public:
+  Gpus() {
+    setenv("PERILUNE_PLUGINS", PERILUNE_FAKE_GPU, 1);
+    const std::string file = std::string(PERILUNE_FAKE_GPU) + "/libperilune_cuda.so";
+    void* library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    REQUIRE(library != nullptr);
+    state_ = reinterpret_cast<FakeGpus* (*)()>(dlsym(library, "fake_gpus"))();
+    *state_ = {};
+  }
+  ~Gpus() {
+    unsetenv("PERILUNE_PLUGINS");
+    CHECK(state_->allocated == 0);
+    CHECK(state_->pinned == 0);
+    CHECK(state_->streams == 0);
+  }
+  Gpus(const Gpus&) = delete;
+  Gpus& operator=(const Gpus&) = delete;
+  FakeGpus* operator->() const { return state_; }
+
+ private:
+  FakeGpus* state_ = nullptr;
+};
+
+struct Failure {
+  ErrorCode code = ErrorCode::internal;
+  std::string text;  // "" when nothing was thrown
+  bool says(const std::string& words) const { return text.find(words) != std::string::npos; }
+};
+
+Failure failure_of(const std::function<void()>& action) {
+  try {
+    action();
+  } catch (const Error& error) {
+    return {error.code(), error.what()};
+  }
+  return {};
+}
+
+kernels::cuda::Stream& stream_of(const Device& device) {
+  return *static_cast<kernels::cuda::Stream*>(device.launch().stream);
+}
+
+Tensor three(const std::shared_ptr<Context>& context) {
+  return Tensor::from(context, std::vector<float>{1, 2, 3}, Shape{{"n", 3, 0}});
+}
+
+}  // namespace
+
+TEST_CASE("nothing is asked of a GPU before it is wanted") {
+  const Gpus gpus;
+  const auto context = Context::make();
+  three(context);
+  CHECK(failure_of([&] { context->device("cuda:2"); }).says("there are 2 GPUs"));
+  CHECK(gpus->selected == -1);
+  CHECK(context->device("auto")->name() == "cuda:0");
+  CHECK(gpus->selected == 0);
+}
+
+TEST_CASE("each of several GPUs gets its own work") {
+  const Gpus gpus;
+  const auto context = Context::make();
+  const auto first = context->device("cuda"), second = context->device("cuda:1");
+  CHECK(first == context->device("cuda:0"));
+  const Tensor x = three(context).to(first);
+  const Tensor y = x.to(second);
+  CHECK(y.to_floats() == std::vector<float>{1, 2, 3});
+  CHECK(first->memory().used == 512);
+  CHECK(second->memory().used == 512);
+  for (int turn = 0; turn < 2; ++turn) {
+    for (const auto& device : {first, second}) {
+      device->launch();  // a kernel starts on the current GPU only
+      CHECK("cuda:" + std::to_string(gpus->selected) == device->name());
+    }
+  }
+  // A copy kept on another device, whichever of them reads the other's memory.
+  for (const auto& device : {context->cpu_device(), first, second}) {
+    CHECK(y.on(*device).device().name() == device->name());
+    CHECK(y.on(*device).to_floats() == std::vector<float>{1, 2, 3});
+  }
+}
+
+TEST_CASE("what is cached is given up before memory runs out") {
+  const Gpus gpus;
+  const auto context = Context::make();
+  const auto device = context->device("cuda");
+  constexpr std::size_t kMega = 1 << 20;
+  std::vector<void*> blocks;
+  for (int i = 0; i < 3; ++i) blocks.push_back(device->allocate(16 * kMega));
+  for (void* block : blocks) device->release(block, 16 * kMega);
+  CHECK(gpus->allocated == 48 * kMega);
+  void* large = device->allocate(60 * kMega);
+  CHECK(device->memory().used == 60 * kMega);
+
+  const Failure failure = failure_of([&] { device->allocate(32 * kMega); });
+  CHECK(failure.code == ErrorCode::memory);
+  CHECK(failure.says(std::to_string(32 * kMega) + " bytes asked"));
+  CHECK(failure.says(std::to_string(4 * kMega) + " free of " + std::to_string(64 * kMega)));
+  CHECK_FALSE(failure.says("budget"));
+  CHECK(device->health().empty());
+  device->release(device->allocate(2 * kMega), 2 * kMega);
+  device->release(large, 60 * kMega);
+
+  // A kernel that finds no memory for its code: no block goes back while work may still use it.
+  gpus->log.clear();
+  kernels::cuda::Stream& stream = stream_of(*device);
+  stream.make_room(stream.owner);
+  CHECK(gpus->allocated == 0);
+  CHECK(gpus->log == std::vector<std::string>{"synchronize 0", "release 0", "release 0"});
+}
+
+TEST_CASE("a fault is told by every call from then on, with the kernel, on that GPU alone") {
+  const char* found_by = GENERATE("copy_out", "copy_in", "synchronize", "allocate", "health");
+  const Gpus gpus;
+  const auto context = Context::make();
+  const auto device = context->device("cuda:0"), other = context->device("cuda:1");
+  Tensor x = three(context).to(device);
+  const Tensor y = three(context).to(other);
+  stream_of(*device).last = "rms_norm";
+
+  gpus->fault = true;
+  const std::string call = found_by;
+  std::string text;
+  if (call == "health") {
+    text = device->health();
+  } else {
+    const Failure failure = failure_of([&] {
+      if (call == "copy_out") x.to_floats();
+      if (call == "copy_in") device->copy_in(x.data(), "1234", 4);
+      if (call == "synchronize") device->synchronize();
+      if (call == "allocate") device->allocate(1 << 22);
+    });
+    CHECK(failure.code == ErrorCode::device);
+    CHECK(failure.says("new process"));
+    text = failure.text;
+  }
+  CHECK(text.find("illegal memory access") != std::string::npos);
+  CHECK(text.find("rms_norm") != std::string::npos);
+  gpus->fault = false;  // a fake heals, the device does not
+  const std::string health = device->health();
+  CHECK(health.find("rms_norm") != std::string::npos);
+  CHECK(health == device->health());
+  for (const auto& use : std::vector<std::function<void()>>{
+           [&] { device->allocate(1); }, [&] { x.to_floats(); }, [&] { device->synchronize(); }}) {
+    const Failure failure = failure_of(use);
+    CHECK(failure.code == ErrorCode::device);
+    CHECK(failure.says(health));
+  }
+  CHECK(device->memory().total == gpus->capacity);
+  CHECK(other->health().empty());
+  CHECK(y.to_floats() == std::vector<float>{1, 2, 3});
+  x = Tensor();  // freed in peace
+  CHECK(Context::make()->device("cuda")->health().empty());
+}
+
+TEST_CASE("tensors outlive their context, and a device waits for its work when it is closed") {
+  const Gpus gpus;
+  auto context = Context::make();
+  Tensor x = three(context).to(context->device("cuda:1"));
+  context.reset();
+  CHECK(x.to_floats() == std::vector<float>{1, 2, 3});
+  gpus->log.clear();
+  x = Tensor();
+  CHECK(gpus->log == std::vector<std::string>{"synchronize 1", "release 1"});
+}
+
+TEST_CASE("pinned memory is given back when no copy reads it any more") {
+  const Gpus gpus;
+  std::string why_not;
+  const auto plugin = Plugin::load("cuda", why_not);
+  REQUIRE(plugin != nullptr);
+  const kernels::PluginTable& table = plugin->table();
+  kernels::PluginError error{};
+  kernels::PluginDevice* device = nullptr;
+  REQUIRE(table.open(1, 0, &device, &error) == kernels::kPluginDone);
+  void* pinned = nullptr;
+  REQUIRE(table.allocate_host(device, 64, &pinned, &error) == kernels::kPluginDone);
+  gpus->log.clear();
+  table.release_host(device, pinned);
+  table.release_host(device, nullptr);
+  CHECK(gpus->log == std::vector<std::string>{"synchronize 1", "release_host 1"});
+  table.close(device);
+}
+
+TEST_CASE("a GPU that cannot be used: auto takes the CPU and warns, cuda is an error") {
+  const Gpus gpus;
+  gpus->too_old = true;
+  std::vector<std::string> warnings;
+  ContextOptions options;
+  options.on_warning = [&](std::string_view text, std::string_view) {
+    warnings.emplace_back(text);
+  };
+  const auto context = Context::make(options);
+  CHECK(context->device("auto")->name() == "cpu");
+  CHECK(context->device("auto")->name() == "cpu");
+  REQUIRE(warnings.size() == 1);
+  CHECK(warnings[0].find("sm_70") != std::string::npos);
+  const Failure failure = failure_of([&] { context->device("cuda"); });
+  CHECK(failure.code == ErrorCode::device);
+  CHECK(failure.says("sm_70"));
+
+  gpus->count = 0;  // nothing to warn of
+  const auto without = Context::make(options);
+  CHECK(without->device("auto")->name() == "cpu");
+  CHECK(warnings.size() == 1);
+  CHECK(failure_of([&] { without->device("cuda"); }).says("the driver shows no GPU"));
+}
+
+TEST_CASE("a constant that was freed is an error, not a copy of nothing") {
+  const Gpus gpus;
+  const auto context = Context::make();
+  const auto device = context->device("cuda");
+  const Tensor x = three(context);
+  x.storage()->free_now();
+  CHECK(failure_of([&] { x.on(*device); }).code == ErrorCode::state);
+}
