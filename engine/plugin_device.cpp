@@ -78,7 +78,7 @@ const PluginTable* open_library(const std::string& name, std::string& why_not) {
     // Another file that is not there is one that the plug-in needs.
     const bool missing =
         problem.starts_with(path + ":") && problem.find("No such file") != std::string::npos;
-    if (path != file && !missing) why_not = file + " does not load: " + problem;
+    if (path != file && !missing) why_not = std::string(file).append(" does not load: " + problem);
   }
   return nullptr;
 }
