@@ -57,7 +57,7 @@ __device__ __forceinline__ VisibleKeys visible_keys(const AttentionProblem& p, i
     keys.begin = max(0, position - p.window + 1);
     if (p.causal == 0) keys.end = min(keys.end, position + p.window);
   }
-  keys.end = max(keys.end, keys.begin);
+  keys.begin = min(keys.begin, keys.end);  // none: there may be no page where the window lies
   return keys;
 }
 
@@ -77,7 +77,8 @@ struct KvBlock {
 template <class T>
 __device__ __forceinline__ KvBlock<T> kv_block(const AttentionProblem& p, void* const* pages,
                                                int kv_head, int position) {
-  const char* page = static_cast<const char*>(pages[position / p.page_tokens]) + p.page_offset;
+  const void* const start = in_global(in_global(pages)[position / p.page_tokens]);
+  const char* page = static_cast<const char*>(start) + p.page_offset;
   const std::int64_t head_block =
       position % p.page_tokens / kBlockKeys * p.kv_heads + kv_head;  // within the page
   const T* keys = reinterpret_cast<const T*>(page) + head_block * p.head_dim * kBlockKeys;
@@ -116,7 +117,7 @@ struct Merge {
 };
 __device__ __forceinline__ Merge merge(SoftmaxPart& into, const SoftmaxPart& part) {
   if (part.maximum == nothing()) return {1.0f, 0.0f, false};
-  const float merged = fmaxf(into.maximum, part.maximum);
+  const float merged = larger(into.maximum, part.maximum);  // a NaN is not nothing, and stays
   const Merge how = {expf(into.maximum - merged), expf(part.maximum - merged), true};
   into.sum = into.sum * how.old_part + part.sum * how.new_part;
   into.maximum = merged;

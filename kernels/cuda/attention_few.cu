@@ -94,7 +94,7 @@ struct Chunk {
 };
 template <int kQueries>
 __device__ __forceinline__ Chunk chunk_here(const AttentionProblem& p) {
-  const DeviceRow row = p.rows->rows[static_cast<int>(blockIdx.x) / p.splits];
+  const DeviceRow row = in_global(p.rows->rows)[static_cast<int>(blockIdx.x) / p.splits];
   const int first = static_cast<int>(blockIdx.y) / p.kv_heads * kQueries;
   const int left = row.tokens <= kFewTokens ? static_cast<int>(row.tokens) * p.group - first : 0;
   return {row, static_cast<int>(blockIdx.y) % p.kv_heads, first, min(left, kQueries),

@@ -29,7 +29,7 @@ struct Tile {
 template <int kRows>
 __device__ __forceinline__ Tile tile_at(const AttentionProblem& p, std::int64_t index) {
   const auto first_tile = [&](std::int64_t r) {
-    return p.rows->rows[r].tokens_before * p.group / kRows + r;
+    return in_global(p.rows->rows)[r].tokens_before * p.group / kRows + r;
   };
   std::int64_t low = 0, high = p.rows->count;  // first_tile(low) <= index < first_tile(high)
   while (high - low > 1) {
@@ -40,7 +40,7 @@ __device__ __forceinline__ Tile tile_at(const AttentionProblem& p, std::int64_t 
       high = middle;
     }
   }
-  const DeviceRow row = p.rows->rows[low];
+  const DeviceRow row = in_global(p.rows->rows)[low];
   const std::int64_t first = (index - first_tile(low)) * kRows;
   const std::int64_t left = row.tokens <= kFewTokens ? 0 : row.tokens * p.group - first;
   return {row, static_cast<int>(first), static_cast<int>(left < kRows ? left : kRows)};
@@ -69,25 +69,32 @@ __device__ __forceinline__ void load_queries(const AttentionProblem& p, const Ti
   }
 }
 
-/// A KV block widened to f32: keys [head_dim, kKvBlock], zero where not `stored`; values
-/// [kKvBlock, kDim] of the stored positions.
-template <class T, int kDim>
-__device__ __forceinline__ void load_block(const KvBlock<T>& block, int width, unsigned stored,
-                                           const shared_array<float>& keys,
-                                           const shared_array<float>& values) {
+/// A KV block's keys widened to f32, [head_dim, kKvBlock]; zero where not `stored`.
+template <class T>
+__device__ __forceinline__ void load_keys(const T* from, int width, unsigned stored,
+                                          const shared_array<float>& keys) {
   constexpr int kWarps = kThreads / kWarp;
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const bool here = (stored >> lane & 1) != 0;
 #pragma unroll 4
   for (int d = warp; d < width; d += kWarps)
-    keys[d * kWarp + lane] = here ? to_float(block.keys[d * kWarp + lane]) : 0.0f;
+    keys[d * kWarp + lane] = here ? to_float(from[d * kWarp + lane]) : 0.0f;
+}
+
+/// Its values, [kKvBlock, kDim], of the stored positions.
+template <class T, int kDim>
+__device__ __forceinline__ void load_values(const T* from, int width, unsigned stored,
+                                            const shared_array<float>& values) {
+  constexpr int kWarps = kThreads / kWarp;
+  const int warp = static_cast<int>(threadIdx.x) / kWarp;
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
 #pragma unroll
   for (int j = warp; j < kWarp; j += kWarps) {
     if ((stored >> j & 1) == 0) continue;
 #pragma unroll
     for (int d = lane; d < kDim; d += kWarp)
-      values[j * kDim + d] = d < width ? to_float(block.values[j * width + d]) : 0.0f;
+      values[j * kDim + d] = d < width ? to_float(from[j * width + d]) : 0.0f;
   }
 }
 
@@ -135,8 +142,11 @@ template <int kDim>
 struct Sizes {
   static constexpr int kRows = kTileRows<kDim>, kCount = kRows / kSide, kDims = kDim / kSide;
   static constexpr int kStride = kRows + 4;
+  // Values take the keys' place where both are too much for a block of sm_86 or sm_89.
+  static constexpr bool kInTurn = kDim > 128;
   __host__ __device__ static constexpr std::size_t bytes() {
-    return shared_bytes<float>(kDim * kStride) + 2 * shared_bytes<float>(kDim * kWarp) +
+    return shared_bytes<float>(kDim * kStride) +
+           (kInTurn ? 1 : 2) * shared_bytes<float>(kDim * kWarp) +
            shared_bytes<float>(kWarp * kStride) + shared_bytes<float>(kRows * 4) +
            shared_bytes<int>(kRows * 2);
   }
@@ -301,8 +311,8 @@ template <class T, int kDim>
 __global__ void __launch_bounds__(kThreads, 2) attention_tile_kernel(AttentionProblem p) {
   constexpr int kRows = Sizes<kDim>::kRows, kCount = Sizes<kDim>::kCount;
   constexpr int kDims = Sizes<kDim>::kDims;
-  // Of head_dim 256 two fit from sm_90 on.
-  static_assert(shared_fits(Sizes<kDim>::bytes(), kDim <= 128 ? 2 : 1));
+  constexpr bool kInTurn = Sizes<kDim>::kInTurn;
+  static_assert(shared_fits(Sizes<kDim>::bytes(), 2));
   const int tx = static_cast<int>(threadIdx.x) % kSide, ty = static_cast<int>(threadIdx.x) / kSide;
   const int kv_head = static_cast<int>(blockIdx.y);
   // The last tiles first: under a causal mask they are the longest.
@@ -312,7 +322,7 @@ __global__ void __launch_bounds__(kThreads, 2) attention_tile_kernel(AttentionPr
   TileMemory memory;
   memory.q = arena.take<float>(kDim * Sizes<kDim>::kStride);
   memory.keys = arena.take<float>(kDim * kWarp);
-  memory.values = arena.take<float>(kWarp * kDim);
+  memory.values = kInTurn ? memory.keys : arena.take<float>(kWarp * kDim);
   memory.weights = arena.take<float>(kWarp * Sizes<kDim>::kStride);
   memory.states = arena.take<float>(kRows * 4);
   memory.places = arena.take<int>(kRows * 2);
@@ -324,15 +334,22 @@ __global__ void __launch_bounds__(kThreads, 2) attention_tile_kernel(AttentionPr
   bool first = true;
   for (int b = blocks.begin; b < blocks.end; ++b) {
     const int block_begin = b * kBlockKeys;
+    const KvBlock<T> block = kv_block<T>(p, tile.row.pages, kv_head, block_begin);
+    const unsigned stored = seen_bits({0, key_count}, block_begin);
     __syncthreads();  // the block before is done with
-    load_block<T, kDim>(kv_block<T>(p, tile.row.pages, kv_head, block_begin), p.head_dim,
-                        seen_bits({0, key_count}, block_begin), memory.keys, memory.values);
+    load_keys<T>(block.keys, p.head_dim, stored, memory.keys);
+    if (!kInTurn) load_values<T, kDim>(block.values, p.head_dim, stored, memory.values);
     __syncthreads();
     float dots[kCount][2] = {};
     dot_keys<kDim, kCount>(dots, memory, p.head_dim, tx, ty);
+    if (kInTurn) {
+      __syncthreads();  // the keys have been read
+      load_values<T, kDim>(block.values, p.head_dim, stored, memory.values);
+    }
     unsigned seen[kCount];
     SoftmaxPart part[kCount];
     weigh_keys<kDim, kCount>(p, key_count, block_begin, dots, seen, part, memory, tx, ty);
+    if (kInTurn) __syncthreads();
     add_block<kDim, kCount, kDims>(sums, seen, part, memory, tx, ty);
     if (b % kSplitBlocks == kSplitBlocks - 1 && b + 1 < blocks.end) {
       end_split<kDim, kCount, kDims>(p, tile, kv_head, sums, memory, first, false);

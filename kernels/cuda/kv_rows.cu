@@ -17,10 +17,9 @@ std::size_t rounded_up(std::size_t bytes) {
   return (bytes + 15) / 16 * 16;
 }
 
+/// Of the positions that hold keys: queries of another sequence may stand beyond its pages.
 std::int64_t page_count(const KvLayout& layout, const KvRow& row) {
-  const std::int64_t written = row.first_position + row.tokens;
-  const std::int64_t positions = row.key_count > written ? row.key_count : written;
-  return (positions + layout.page_tokens - 1) / layout.page_tokens;
+  return (row.key_count + layout.page_tokens - 1) / layout.page_tokens;
 }
 
 Parts parts_of(const KvLayout& layout, const KvRow* rows, std::int64_t count) {

@@ -33,7 +33,8 @@ __global__ void __launch_bounds__(kThreads) kv_write_kernel(KvWriteArguments a) 
   const float* sine = a.sine + at * pairs;
   const float* k = a.k + at * all;
   const float* v = a.v + at * all;
-  char* page = static_cast<char*>(token.row.pages[position / a.layout.page_tokens]);
+  void* const* pages = in_global(token.row.pages);
+  char* page = static_cast<char*>(in_global(pages[position / a.layout.page_tokens]));
   const std::int64_t in_page = position % a.layout.page_tokens;
   T* keys = reinterpret_cast<T*>(page + a.page_offset) + in_page / kKvBlock * all * kKvBlock;
   T* values = keys + a.layout.page_tokens * all;

@@ -25,7 +25,7 @@ void launch(const Launch& on, const char* name, const LaunchConfig& config,
   auto& stream = *static_cast<Stream*>(on.stream);
   if (stream.status != 0 || config.grid.x == 0 || config.grid.y == 0 || config.grid.z == 0) return;
   ++stream.launches;
-  stream.last = name;
+  [[maybe_unused]] const char* const before = std::exchange(stream.last, name);
 #ifdef PERILUNE_EMULATOR
   emulator::run(stream, name, config, [&] { kernel(Parameters(arguments)...); });
 #else
@@ -34,23 +34,27 @@ void launch(const Launch& on, const char* name, const LaunchConfig& config,
   how.blockDim = config.block;
   how.dynamicSmemBytes = config.shared_bytes;
   how.stream = static_cast<cudaStream_t>(stream.handle);
-  cudaError_t status = cudaSuccess;
-  if (config.shared_bytes > 48 * 1024) {
-    status = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                                  cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                  static_cast<int>(config.shared_bytes));
-  }
-  if (status == cudaSuccess) {
-    status = cudaLaunchKernelEx(&how, kernel, static_cast<Parameters>(arguments)...);
-  }
+  const auto start = [&]() -> cudaError_t {
+    if (config.shared_bytes > 48 * 1024) {
+      const cudaError_t status = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                                                      cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                                      static_cast<int>(config.shared_bytes));
+      if (status != cudaSuccess) return status;
+    }
+    return cudaLaunchKernelEx(&how, kernel, static_cast<Parameters>(arguments)...);
+  };
+  cudaError_t status = start();
   if (status == cudaErrorMemoryAllocation && stream.make_room != nullptr) {
+    cudaGetLastError();
     stream.make_room(stream.owner);
-    status = cudaLaunchKernelEx(&how, kernel, static_cast<Parameters>(arguments)...);
+    status = start();
   }
   if (status != cudaSuccess) {
     cudaGetLastError();  // clears what does not stick
     char text[256];
-    std::snprintf(text, sizeof text, "%s: %s", name, cudaGetErrorString(status));
+    // What an earlier kernel did may show first in this one's start.
+    std::snprintf(text, sizeof text, "%s: %s%s%s", name, cudaGetErrorString(status),
+                  *before == '\0' ? "" : "; the kernel before was ", before);
     record_failure(stream, static_cast<int>(status), text);
   }
 #endif

@@ -25,14 +25,15 @@ __host__ __device__ constexpr std::size_t shared_bytes(std::int64_t count) {
 }
 
 /// Whether `blocks` blocks with `bytes` of shared memory each run at once on a multiprocessor of
-/// sm_80, the smallest that code is made for: 164 KiB, 1 KiB of each block is the system's.
-/// __launch_bounds__ sees to the registers of as many.
+/// sm_80: 164 KiB, 1 KiB of each block is the system's; and one on sm_86, sm_89 and sm_120, where a
+/// block has 99 KiB at most. __launch_bounds__ sees to the registers of as many.
 __host__ __device__ constexpr bool shared_fits([[maybe_unused]] std::size_t bytes,
                                                [[maybe_unused]] int blocks) {
 #ifdef PERILUNE_EMULATOR
   return true;  // red zones count there
 #else
-  return static_cast<std::size_t>(blocks) * (bytes + 1024) <= std::size_t{164} * 1024;
+  return bytes <= std::size_t{99} * 1024 &&
+         static_cast<std::size_t>(blocks) * (bytes + 1024) <= std::size_t{164} * 1024;
 #endif
 }
 

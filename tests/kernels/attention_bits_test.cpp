@@ -1,0 +1,134 @@
+// A token's attention has the same bits however its sequence is cut into steps, pages and rows.
+#include "tests/kernels/attention_support.h"
+
+using namespace kernel_test;
+
+namespace {
+
+/// Long sequences, for devices that spread keys in pieces of more than one numeric block.
+std::vector<Setup> long_setups() {
+  return {
+      {.dtype = DType::bf16, .heads = 4, .kv_heads = 2, .head_dim = 8},
+      {.heads = 3, .kv_heads = 1, .head_dim = 10, .window = 300, .softcap = 5},
+      {.dtype = DType::f16, .heads = 2, .kv_heads = 2, .head_dim = 24, .biased = true},
+  };
+}
+
+}  // namespace
+
+TEST_CASE("attention in chunks has the bits of the whole, for any pages and threads", "[bits]") {
+  for (const KernelTable* table : tables_under_test())
+    for (Setup s : setups()) {
+      if (s.mask == Mask::none) continue;  // later keys are not there yet
+      INFO(describe(*table, s));
+      const Sequence sequence = make_sequence(s, 107, 23);
+      const std::vector<float> whole = run_chunks(*table, s, sequence, 107);
+      for (const std::int64_t chunk : {5, 32, 50})
+        CHECK(same_bits(whole, run_chunks(*table, s, sequence, chunk)));
+      // One by one: all of them, or from before the second block to the end.
+      CHECK(same_bits(whole, run_chunks(*table, s, sequence, 1, is_emulated(*table) ? 62 : 0)));
+      for (const std::int64_t page_tokens : {32, 64, 128})
+        for (const int threads : {1, 4}) {
+          if (is_emulated(*table) && threads > 1) continue;
+          s.page_tokens = page_tokens;
+          s.threads = threads;
+          CHECK(same_bits(whole, run_chunks(*table, s, sequence, 40)));
+        }
+    }
+}
+
+TEST_CASE("sequences of one step do not see each other", "[bits]") {
+  for (const KernelTable* table : tables_under_test())
+    for (const Setup& s : setups()) {
+      INFO(describe(*table, s));
+      const std::int64_t lengths[] = {3, 40, 1, 65};
+      const std::vector<float> bias = bias_of(s);
+      std::vector<Sequence> sequences;
+      std::vector<Pages> pages;
+      std::vector<KvRow> rows;
+      Sequence all = {{}, {}, {}, 0};
+      for (const std::int64_t tokens : lengths) {
+        sequences.push_back(make_sequence(s, tokens, static_cast<std::uint64_t>(tokens)));
+        const Sequence& one = sequences.back();
+        pages.emplace_back(s, tokens);
+        all.q.insert(all.q.end(), one.q.begin(), one.q.end());
+        all.k.insert(all.k.end(), one.k.begin(), one.k.end());
+        all.v.insert(all.v.end(), one.v.begin(), one.v.end());
+      }
+      for (std::size_t i = 0; i < pages.size(); ++i) {
+        rows.push_back(pages[i].row(all.tokens, lengths[i], 0));
+        all.tokens += lengths[i];
+      }
+      write(*table, s, all.k.data(), all.v.data(), rows, pages[0].offset());
+      std::vector<float> out(all.q.size(), NAN);
+      attend(*table, s, arguments_of(s, rows, all.q.data(), out.data(), bias, pages[0].offset()));
+      std::vector<float> expected;
+      for (const Sequence& one : sequences) {
+        const std::vector<float> alone = run_chunks(*table, s, one, one.tokens);
+        expected.insert(expected.end(), alone.begin(), alone.end());
+      }
+      CHECK(same_bits(out, expected));
+    }
+}
+
+TEST_CASE("far positions have the bits of the whole in any chunks and pages", "[bits]") {
+  for (const KernelTable* table : tables_under_test())
+    for (const Setup& s : long_setups()) {
+      INFO(describe(*table, s));
+      const Sequence sequence = make_sequence(s, 600, 23);
+      const std::vector<float> whole = run_chunks(*table, s, sequence, 600);
+      CHECK(difference(whole, reference(s, sequence)) < 2e-5);
+      CHECK(same_bits(whole, run_chunks(*table, s, sequence, 100)));
+      CHECK(same_bits(whole, run_chunks(*table, s, sequence, 7, 500)));
+      Setup large_pages = s;
+      large_pages.page_tokens = 256;
+      CHECK(same_bits(whole, run_chunks(*table, large_pages, sequence, 130)));
+    }
+}
+
+TEST_CASE("rows of one token, of few and of many share a step, in any order, some empty") {
+  for (const KernelTable* table : tables_under_test())
+    for (const Setup& s : long_setups()) {
+      INFO(describe(*table, s));
+      constexpr std::int64_t kTokens = 600, kFirst = 255;  // q begins at kFirst
+      const Sequence sequence = make_sequence(s, kTokens, 23);
+      const std::vector<float> whole = run_chunks(*table, s, sequence, kTokens);
+      const std::vector<float> bias = bias_of(s);
+      const Pages pages(s, kTokens);
+      write(*table, s, sequence.k.data(), sequence.v.data(), {pages.row(0, kTokens, 0)},
+            pages.offset());
+      std::vector<KvRow> rows;
+      for (const auto& [position, tokens] : std::vector<std::pair<std::int64_t, std::int64_t>>{
+               {599, 1}, {300, 0}, {255, 50}, {400, 3}, {410, 8}, {420, 9}})
+        rows.push_back(pages.row(position - kFirst, tokens, position));
+      const std::int64_t width = s.heads * s.head_dim;
+      std::vector<float> expected(static_cast<std::size_t>((kTokens - kFirst) * width), NAN);
+      std::vector<float> out = expected;
+      attend(*table, s,
+             arguments_of(s, rows, sequence.q.data() + kFirst * width, out.data(), bias,
+                          pages.offset()));
+      for (const KvRow& row : rows)
+        std::copy_n(whole.begin() + row.first_position * width, row.tokens * width,
+                    expected.begin() + row.first_token * width);
+      CHECK(same_bits(out, expected));  // and nothing else was written
+    }
+}
+
+TEST_CASE("heads of any width and number, alone and in chunks") {
+  for (const KernelTable* table : tables_under_test())
+    for (const Setup& s : std::vector<Setup>{
+             {.dtype = DType::bf16, .heads = 2, .kv_heads = 1, .head_dim = 256},
+             {.heads = 1, .kv_heads = 1, .head_dim = 129},
+             {.dtype = DType::f16, .heads = 9, .kv_heads = 1, .head_dim = 255, .biased = true},
+             {.dtype = DType::f16, .heads = 70, .kv_heads = 1, .head_dim = 64},
+             {.dtype = DType::bf16, .heads = 5, .kv_heads = 5, .head_dim = 1},
+             {.dtype = DType::bf16, .heads = 12, .kv_heads = 2, .head_dim = 128}}) {
+      INFO(describe(*table, s));
+      for (const std::int64_t tokens : {1, 9, 40}) {
+        const Sequence sequence = make_sequence(s, tokens, 17);
+        const std::vector<float> whole = run_chunks(*table, s, sequence, tokens);
+        CHECK(difference(whole, reference(s, sequence)) < 2e-5);
+        CHECK(same_bits(whole, run_chunks(*table, s, sequence, 6)));
+      }
+    }
+}
