@@ -279,7 +279,9 @@ class GgufReader {
 
   void place_tensors() {
     const std::uint64_t alignment = file_.alignment_;
-    const std::uint64_t data = (at_ + alignment - 1) / alignment * alignment;
+    // A file whose tensors are all empty may end before the padding does.
+    const std::uint64_t data = std::min(file_.size_, (at_ + alignment - 1) / alignment * alignment);
+    const std::uint64_t room = file_.size_ - data;
     std::vector<std::size_t> order;
     for (std::size_t i = 0; i < file_.tensors_.size(); ++i) {
       GgufTensor& tensor = file_.tensors_[i];
@@ -287,7 +289,6 @@ class GgufReader {
         fail("tensor " + shown(tensor.name) + " is there twice");
       }
       const std::uint64_t bytes = bytes_of(tensor);
-      const std::uint64_t room = file_.size_ > data ? file_.size_ - data : 0;
       if (tensor.begin > room || bytes > room - tensor.begin) {
         fail("tensor " + describe(tensor) + " takes " + std::to_string(bytes) + " bytes at byte " +
                  std::to_string(tensor.begin) + " of the data, which has " + std::to_string(room),

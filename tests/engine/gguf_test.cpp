@@ -153,6 +153,18 @@ TEST_CASE("alignment moves the data") {
   CHECK(file->alignment() == 128);
 }
 
+TEST_CASE("an empty tensor lies in a file that ends before its padding") {
+  GgufBuilder builder;
+  builder.alignment = 1;  // none is written
+  const std::string bytes = builder.tensor("x", {0}, 0, 0).build();
+  const auto file = GgufFile::parse(bytes, "a.gguf");
+  const GgufTensor& x = file->tensors().at(0);
+  CHECK(x.begin == x.end);
+  CHECK(x.end <= bytes.size());
+  char byte = 0;
+  CHECK_FALSE(caught([&] { file->read(x, 0, 0, &byte); }).thrown);
+}
+
 TEST_CASE("what is wrong is named") {
   const auto with = [](auto change) {
     GgufBuilder builder = small();
