@@ -1,10 +1,10 @@
-# Turns each stdlib/**/*.lua into bytes inside the library (bindings/lua/embedded_stdlib.h).
+# Turns each stdlib/**/*.lua into bytes inside the library (bindings/lua/host/embedded_stdlib.h).
 
 # perilune_embed_stdlib(<target>)
 function(perilune_embed_stdlib target)
   set(root "${CMAKE_SOURCE_DIR}/stdlib")
   set(out "${CMAKE_BINARY_DIR}/stdlib")
-  set(script "${CMAKE_SOURCE_DIR}/bindings/lua/embed/embed_file.cmake")
+  set(script "${CMAKE_SOURCE_DIR}/bindings/lua/host/embed/embed_file.cmake")
   file(GLOB_RECURSE files CONFIGURE_DEPENDS "${root}/*.lua")
   list(SORT files)
   set(arrays "")
@@ -30,7 +30,7 @@ function(perilune_embed_stdlib target)
     set(rows "    {nullptr, nullptr, nullptr, 0},\n")
   endif()
   set(module_count ${count})
-  configure_file("${CMAKE_SOURCE_DIR}/bindings/lua/embed/embedded_stdlib.cpp.in"
+  configure_file("${CMAKE_SOURCE_DIR}/bindings/lua/host/embed/embedded_stdlib.cpp.in"
                  "${out}/embedded_stdlib.cpp" @ONLY)
   target_sources(${target} PRIVATE "${out}/embedded_stdlib.cpp")
   # The standard asks compilers for no more than 65,536 characters in a literal.

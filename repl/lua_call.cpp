@@ -6,7 +6,7 @@
 #include <sstream>
 #include <string>
 
-#include "bindings/lua/perilune_lua.h"
+#include "bindings/lua/host/perilune_lua.h"
 
 namespace perilune::repl {
 namespace {

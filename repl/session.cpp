@@ -110,7 +110,7 @@ int read_line(lua_State* L) {
 // Pushes perilune.repl.new{ version=, interactive=, read= }.
 bool push_session(lua_State* L, LineEditor& editor, bool interactive, const char* version) {
   lua_getglobal(L, "require");
-  lua_pushstring(L, "perilune.repl");
+  lua_pushstring(L, "perilune.session.repl");
   if (!report_call(L, 1, 1)) return false;
   lua_getfield(L, -1, "new");
   lua_createtable(L, 0, 3);

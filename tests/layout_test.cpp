@@ -51,7 +51,7 @@ const std::vector<Layer> kLayers = {
     {"bindings/lua/", {"bindings/lua/", "engine/", "kernels/dtype.h"}, {"json", "lua"}},
     {"bindings/c/", {"bindings/c/", "bindings/lua/"}, {"lua"}},
     {"repl/",
-     {"repl/", "bindings/lua/perilune_lua.h", "bindings/lua/embedded_stdlib.h"},
+     {"repl/", "bindings/lua/host/perilune_lua.h", "bindings/lua/host/embedded_stdlib.h"},
      {"lua", "libedit"}},
 };
 
@@ -192,24 +192,24 @@ Strings faults_of(const std::string& path, const std::string& line) {
 }  // namespace
 
 TEST_CASE("the checker sees an include against the arrows") {
-  CHECK(faults_of("kernels/cpu/a.cpp", "#include \"engine/tensor.h\"") ==
-        Strings{"kernels/cpu/a.cpp:2: engine/tensor.h: kernels/ may not include it"});
-  CHECK(faults_of("engine/a.h", "  #  include <bindings/lua/perilune_lua.h>").size() == 1);
+  CHECK(faults_of("kernels/cpu/a.cpp", "#include \"engine/tensor/tensor.h\"") ==
+        Strings{"kernels/cpu/a.cpp:2: engine/tensor/tensor.h: kernels/ may not include it"});
+  CHECK(faults_of("engine/a.h", "  #  include <bindings/lua/host/perilune_lua.h>").size() == 1);
   CHECK(faults_of("engine/a.cpp", "#include <lua.hpp>").size() == 1);
   CHECK(faults_of("engine/a.h", "#include <nlohmann/json.hpp>").size() == 1);
   CHECK(faults_of("engine/a.cpp", "#include <cuda_runtime.h>").size() == 1);
   CHECK(faults_of("kernels/cpu/a.cpp", "#include <nlohmann/json.hpp>").size() == 1);
   CHECK(faults_of("bindings/lua/a.cpp", "#include \"kernels/kernel_table.h\"").size() == 1);
-  CHECK(faults_of("bindings/c/a.cpp", "#include \"engine/tensor.h\"").size() == 1);
-  CHECK(faults_of("repl/a.cpp", "#include \"engine/context.h\"").size() == 1);
-  CHECK(faults_of("repl/a.cpp", "#include \"../engine/context.h\"").size() == 1);
+  CHECK(faults_of("bindings/c/a.cpp", "#include \"engine/tensor/tensor.h\"").size() == 1);
+  CHECK(faults_of("repl/a.cpp", "#include \"engine/device/context.h\"").size() == 1);
+  CHECK(faults_of("repl/a.cpp", "#include \"../engine/device/context.h\"").size() == 1);
 }
 
 TEST_CASE("the checker lets includes along the arrows pass") {
   CHECK(faults_of("kernels/cpu/a.cpp", "#include \"kernels/dtype.h\"").empty());
   CHECK(faults_of("kernels/cuda/a.cu", "#include <cuda_runtime.h>").empty());
   CHECK(faults_of("engine/a.cpp", "#include <nlohmann/json.hpp>").empty());
-  CHECK(faults_of("bindings/lua/a.cpp", "#include \"engine/tensor.h\"").empty());
+  CHECK(faults_of("bindings/lua/a.cpp", "#include \"engine/tensor/tensor.h\"").empty());
   CHECK(faults_of("repl/a.cpp", "#include <histedit.h>").empty());
   CHECK(faults_of("engine/a.cpp", "// see #include \"repl/line.h\"").empty());
 }

@@ -6,7 +6,7 @@
 #include <random>
 #include <string>
 
-#include "engine/error.h"
+#include "engine/base/error.h"
 
 namespace perilune_test {
 

@@ -7,16 +7,16 @@
 #include <utility>
 #include <vector>
 
-#include "bindings/lua/arguments.h"
-#include "bindings/lua/encoded_text.h"
-#include "engine/batch.h"
-#include "engine/cache.h"
-#include "engine/checkpoint.h"
-#include "engine/json.h"
-#include "engine/net.h"
-#include "engine/plan.h"
-#include "engine/scheduler.h"
-#include "engine/text/tokenizer.h"
+#include "bindings/lua/edge/arguments.h"
+#include "bindings/lua/text/encoded_text.h"
+#include "engine/base/json.h"
+#include "engine/batch/batch.h"
+#include "engine/cache/cache.h"
+#include "engine/plan/plan.h"
+#include "engine/program/net.h"
+#include "engine/serving/scheduler.h"
+#include "engine/text/tokenizer/tokenizer.h"
+#include "engine/weights/checkpoint.h"
 
 namespace perilune::lua {
 

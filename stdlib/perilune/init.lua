@@ -1,18 +1,18 @@
 -- Perilune: require "perilune". The table holds exactly the public names; what a name needs is
 -- loaded when it is first read.
 local core = require "perilune.core"
-local raise = require "perilune.raise"
-local options = require "perilune.options"
-local kind = require "perilune.kind"
-local family = require "perilune.family"
+local raise = require "perilune.base.raise"
+local options = require "perilune.base.options"
+local kind = require "perilune.base.kind"
+local family = require "perilune.loaded.family"
 
 local pl = {}
 
 -- Public name → the module that defines it, or "core" for the engine's own functions.
 local where = {
   load = "perilune.load", estimate = "perilune.load", devices = "perilune.load", health = "perilune.load",
-  tokenizer = "perilune.load", check = "perilune.check", rope_options = "perilune.rope", engine = "perilune.engine",
-  cache_load = "perilune.cache_load", pipeline = "perilune.pipeline", lengths = "perilune.lengths", collate = "perilune.batch",
+  tokenizer = "perilune.load", check = "perilune.loaded.tokenizer_check", rope_options = "perilune.families.rope", engine = "perilune.serve.engine",
+  cache_load = "perilune.loaded.cache_file", pipeline = "perilune.pipeline", lengths = "perilune.serve.lengths", collate = "perilune.run.batch",
   clock = "core", on_warning = "core", batch = "core", batch_from_padded = "core",
   tensor = "core", zeros = "core", ones = "core", arange = "core", random = "core", cat = "core", stack = "core",
   clamp_to_shortest = "core",
@@ -115,11 +115,11 @@ function pl.keep(t)
 end
 
 pl.policy = require "perilune.policy"
-require "perilune.inspect"
+require "perilune.show.inspect"
 -- Most scripts need neither: loaded when first called.
 core.extend("Tokenizer", {
-  chat = function(...) return require("perilune.chat_template").chat(...) end,
-  stage = function(...) return require("perilune.stage").tokenizer(...) end,
+  chat = function(...) return require("perilune.chat.template").chat(...) end,
+  stage = function(...) return require("perilune.pipelines.stage").tokenizer(...) end,
 })
 
 local own = { "family", "try", "open", "save", "scope", "keep", "where", "policy" }

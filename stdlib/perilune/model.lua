@@ -1,18 +1,18 @@
 -- A loaded model: what it says about itself, and the calls that other files implement.
 local core = require "perilune.core"
-local raise = require "perilune.raise"
-local options = require "perilune.options"
-local names_of = require "perilune.names_of"
-local runtime = require "perilune.runtime"
-local passes = require "perilune.passes"
-local forward = require "perilune.forward"
-local embed = require "perilune.embed"
-local trace = require "perilune.trace"
-local generate = require "perilune.generate"
-local caches = require "perilune.cache"
-local inspect = require "perilune.inspect"
-local folders = require "perilune.folders"
-local fingerprint = require "perilune.fingerprint"
+local raise = require "perilune.base.raise"
+local options = require "perilune.base.options"
+local names_of = require "perilune.base.names_of"
+local runtime = require "perilune.loaded.pass_runner"
+local passes = require "perilune.loaded.passes"
+local forward = require "perilune.run.forward"
+local embed = require "perilune.run.embed"
+local trace = require "perilune.run.trace"
+local generate = require "perilune.serve.generate"
+local caches = require "perilune.loaded.cache"
+local inspect = require "perilune.show.inspect"
+local folders = require "perilune.loaded.save"
+local fingerprint = require "perilune.loaded.fingerprint"
 
 ---@class Model
 ---@field tokenizer Tokenizer|nil its tokenizer, where the folder has one that can be read
@@ -87,7 +87,7 @@ function Model:embed(texts, opts) return embed.embed(self, texts, opts) end
 --- A stage of pl.pipeline{ … }: row.batch → row.logits, row.pooled, … or, with generate=, row.result.
 ---@param opts table|nil { from="batch", rows=, outputs=, generate={ options of m:generate } }
 ---@return fun(row: table): table
-function Model:stage(opts) return require("perilune.stage").model(self, opts) end
+function Model:stage(opts) return require("perilune.pipelines.stage").model(self, opts) end
 
 --- Keys and values that calls of forward share: `m:forward(ids, { cache = c })` continues where c ends.
 ---@param opts table|nil { rows=1 }

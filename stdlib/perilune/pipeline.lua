@@ -2,12 +2,12 @@
 -- perilune/pipelines/ that says which rows an input becomes and what their outputs mean; here they are
 -- run, ragged and batched by a policy, so that how inputs were batched cannot matter.
 local core = require "perilune.core"
-local raise = require "perilune.raise"
-local options = require "perilune.options"
-local kind = require "perilune.kind"
-local names_of = require "perilune.names_of"
-local serve = require "perilune.serve"
-local stage = require "perilune.stage"
+local raise = require "perilune.base.raise"
+local options = require "perilune.base.options"
+local kind = require "perilune.base.kind"
+local names_of = require "perilune.base.names_of"
+local serve = require "perilune.serve.submit"
+local stage = require "perilune.pipelines.stage"
 
 local pl = {}
 

@@ -16,7 +16,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/thread_pool.h"
+#include "engine/base/thread_pool.h"
 #include "kernels/kernel_table.h"
 
 namespace {

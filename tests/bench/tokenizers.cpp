@@ -16,9 +16,9 @@
 #include <string_view>
 #include <vector>
 
-#include "engine/error.h"
-#include "engine/file.h"
-#include "engine/text/tokenizer.h"
+#include "engine/base/error.h"
+#include "engine/base/file.h"
+#include "engine/text/tokenizer/tokenizer.h"
 
 namespace {
 

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "bindings/lua/perilune_lua.h"
+#include "bindings/lua/host/perilune_lua.h"
 
 namespace perilune_test {
 
@@ -61,7 +61,7 @@ class Host {
 
 /// Opens a golden model for tests that need one: locals json, c, ck, program, plan, pool.
 inline const char* kTinyModel = R"lua(
-  local passes, llama = require "perilune.passes", require "perilune.models.llama"
+  local passes, llama = require "perilune.loaded.passes", require "perilune.models.llama"
   local json = core.read_json "tests/golden/llama-gqa/config.json"
   local c = llama.config(json)
   local ck = core.checkpoint("tests/golden/llama-gqa", { prefixes = llama.prefixes, axes = c.axes })

@@ -8,10 +8,10 @@
 #include <string>
 #include <vector>
 
-#include "engine/context.h"
-#include "engine/error.h"
-#include "engine/plugin_device.h"
-#include "engine/tensor.h"
+#include "engine/base/error.h"
+#include "engine/device/context.h"
+#include "engine/device/plugin_device.h"
+#include "engine/tensor/tensor.h"
 #include "kernels/cuda/stream.h"
 #include "tests/catch.h"
 #include "tests/cuda/fake/fake_gpu.h"

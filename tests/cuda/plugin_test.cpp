@@ -4,10 +4,10 @@
 #include <functional>
 #include <vector>
 
-#include "engine/context.h"
-#include "engine/error.h"
-#include "engine/plugin_device.h"
-#include "engine/tensor.h"
+#include "engine/base/error.h"
+#include "engine/device/context.h"
+#include "engine/device/plugin_device.h"
+#include "engine/tensor/tensor.h"
 #include "kernels/cuda/stream.h"
 #include "tests/catch.h"
 

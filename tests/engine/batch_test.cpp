@@ -1,9 +1,9 @@
 // Ragged batches, their padded views, and what they refuse.
-#include "engine/batch.h"
+#include "engine/batch/batch.h"
 
-#include "engine/binding.h"
-#include "engine/context.h"
-#include "engine/error.h"
+#include "engine/base/error.h"
+#include "engine/device/context.h"
+#include "engine/ops/pass_binding.h"
 #include "tests/catch.h"
 #include "tests/support.h"
 

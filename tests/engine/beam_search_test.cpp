@@ -1,11 +1,11 @@
 // Beam search against every answer there is, on a made-up model small enough to list them all.
-#include "engine/beam_search.h"
+#include "engine/sampling/beam_search.h"
 
 #include <algorithm>
 #include <cmath>
 #include <map>
 
-#include "engine/error.h"
+#include "engine/base/error.h"
 #include "tests/catch.h"
 
 using namespace perilune;

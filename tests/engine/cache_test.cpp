@@ -1,11 +1,11 @@
 // Paged keys and values against a plain model of what each sequence holds.
-#include "engine/cache.h"
+#include "engine/cache/cache.h"
 
 #include <cstring>
 #include <random>
 
-#include "engine/context.h"
-#include "engine/error.h"
+#include "engine/base/error.h"
+#include "engine/device/context.h"
 #include "tests/catch.h"
 
 using namespace perilune;

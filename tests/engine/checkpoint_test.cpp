@@ -1,9 +1,9 @@
-#include "engine/checkpoint.h"
+#include "engine/weights/checkpoint.h"
 
 #include <filesystem>
 #include <numeric>
 
-#include "engine/weight_views.h"
+#include "engine/weights/views.h"
 #include "tests/catch.h"
 #include "tests/engine/store_support.h"
 

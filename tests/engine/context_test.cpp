@@ -1,4 +1,4 @@
-#include "engine/context.h"
+#include "engine/device/context.h"
 
 #include <atomic>
 #include <cstdlib>
@@ -6,9 +6,9 @@
 #include <thread>
 #include <vector>
 
-#include "engine/error.h"
-#include "engine/tensor.h"
-#include "engine/thread_count.h"
+#include "engine/base/error.h"
+#include "engine/base/thread_count.h"
+#include "engine/tensor/tensor.h"
 #include "tests/catch.h"
 #include "tests/engine/store_support.h"
 

@@ -1,13 +1,13 @@
 // Quantized GGUF blocks as float32, against published values.
-#include "engine/gguf_dequantize.h"
+#include "engine/files/gguf/dequantize.h"
 
 #include <bit>
 #include <cmath>
 #include <map>
 
-#include "engine/checkpoint.h"
-#include "engine/context.h"
-#include "engine/file.h"
+#include "engine/base/file.h"
+#include "engine/device/context.h"
+#include "engine/weights/checkpoint.h"
 #include "tests/catch.h"
 #include "tests/engine/store_support.h"
 

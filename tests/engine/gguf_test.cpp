@@ -1,11 +1,11 @@
 // GGUF files: what is read from right ones, and what is said of wrong ones.
-#include "engine/gguf.h"
+#include "engine/files/gguf/head.h"
 
 #include <cstring>
 #include <set>
 
-#include "engine/checkpoint.h"
-#include "engine/file.h"
+#include "engine/base/file.h"
+#include "engine/weights/checkpoint.h"
 #include "tests/catch.h"
 #include "tests/engine/gguf_support.h"
 #include "tests/engine/store_support.h"

@@ -1,12 +1,12 @@
-#include "engine/json.h"
+#include "engine/base/json.h"
 
 #include <algorithm>
 #include <filesystem>
 #include <limits>
 #include <sstream>
 
-#include "engine/error.h"
-#include "engine/file.h"
+#include "engine/base/error.h"
+#include "engine/base/file.h"
 #include "tests/catch.h"
 #include "tests/support.h"
 

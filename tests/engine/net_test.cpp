@@ -1,9 +1,9 @@
 // A family's pass, traced and run, against reference values; eager and compiled bits; messages.
-#include "engine/net.h"
+#include "engine/program/net.h"
 
 #include <cmath>
 
-#include "engine/ops_attention.h"
+#include "engine/ops/attention.h"
 
 #include "tests/catch.h"
 #include "tests/engine/pass_support.h"

@@ -1,10 +1,10 @@
 // What scripts do with tensors: values, names, views, and the words of every mistake.
-#include "engine/tensor_ops.h"
+#include "engine/program/value_math.h"
 
 #include <cmath>
 #include <limits>
 
-#include "engine/ops_shape.h"
+#include "engine/ops/shape_op.h"
 #include "tests/catch.h"
 #include "tests/engine/store_support.h"
 

@@ -9,12 +9,12 @@
 #include <string>
 #include <vector>
 
-#include "engine/checkpoint.h"
-#include "engine/json.h"
-#include "engine/net.h"
-#include "engine/ops_rows.h"
-#include "engine/plan.h"
-#include "engine/tensor_ops.h"
+#include "engine/base/json.h"
+#include "engine/ops/rows.h"
+#include "engine/plan/plan.h"
+#include "engine/program/net.h"
+#include "engine/program/value_math.h"
+#include "engine/weights/checkpoint.h"
 
 namespace perilune_test {
 

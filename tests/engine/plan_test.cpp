@@ -1,8 +1,8 @@
 // Plans: fusions that change no bit, shared buffers, executions that stop and go on, batches that
 // do not change an answer.
-#include "engine/plan.h"
+#include "engine/plan/plan.h"
 
-#include "engine/fusion.h"
+#include "engine/plan/fusion.h"
 #include "tests/catch.h"
 #include "tests/engine/pass_support.h"
 #include "tests/engine/store_support.h"

@@ -1,9 +1,9 @@
 // Rope frequencies against values of the published formulas.
-#include "engine/rope.h"
+#include "engine/ops/rope_frequencies.h"
 
 #include <cmath>
 
-#include "engine/error.h"
+#include "engine/base/error.h"
 #include "tests/catch.h"
 
 using namespace perilune;

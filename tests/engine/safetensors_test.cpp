@@ -2,8 +2,8 @@
 #include <cstring>
 #include <filesystem>
 
-#include "engine/checkpoint.h"
-#include "engine/safetensors.h"
+#include "engine/files/safetensors.h"
+#include "engine/weights/checkpoint.h"
 #include "tests/catch.h"
 #include "tests/engine/store_support.h"
 

@@ -1,16 +1,16 @@
 // The sampler against the published processors, and its own properties.
-#include "engine/sampler.h"
+#include "engine/sampling/sampler.h"
 
 #include <cmath>
 #include <filesystem>
 #include <limits>
 #include <map>
 
-#include "engine/checkpoint.h"
-#include "engine/context.h"
-#include "engine/error.h"
-#include "engine/file.h"
-#include "engine/json.h"
+#include "engine/base/error.h"
+#include "engine/base/file.h"
+#include "engine/base/json.h"
+#include "engine/device/context.h"
+#include "engine/weights/checkpoint.h"
 #include "tests/catch.h"
 
 using namespace perilune;

@@ -5,7 +5,7 @@
 #include <functional>
 #include <random>
 
-#include "engine/scheduler.h"
+#include "engine/serving/scheduler.h"
 #include "tests/engine/pass_support.h"
 
 namespace perilune_test {

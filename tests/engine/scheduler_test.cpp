@@ -1,8 +1,8 @@
 // The scheduler: one code path for one prompt, a list and many clients; no answer depends on who
 // else runs; a bad plan or a failing callback harms nobody else.
-#include "engine/scheduler.h"
+#include "engine/serving/scheduler.h"
 
-#include "engine/error.h"
+#include "engine/base/error.h"
 #include "tests/catch.h"
 #include "tests/engine/scheduler_support.h"
 #include "tests/support.h"

@@ -1,8 +1,8 @@
-#include "engine/shape.h"
+#include "engine/base/shape.h"
 
 #include <limits>
 
-#include "engine/error.h"
+#include "engine/base/error.h"
 #include "tests/catch.h"
 #include "tests/engine/store_support.h"
 

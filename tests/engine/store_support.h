@@ -7,7 +7,7 @@
 #include <functional>
 #include <string>
 
-#include "engine/error.h"
+#include "engine/base/error.h"
 #include "tests/support.h"
 
 namespace perilune_test {

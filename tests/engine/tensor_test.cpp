@@ -1,4 +1,4 @@
-#include "engine/tensor.h"
+#include "engine/tensor/tensor.h"
 
 #include <numeric>
 

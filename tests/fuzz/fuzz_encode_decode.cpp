@@ -10,9 +10,9 @@
 #include <string_view>
 #include <vector>
 
-#include "engine/error.h"
-#include "engine/text/tokenizer.h"
-#include "engine/text/unicode.h"
+#include "engine/base/error.h"
+#include "engine/text/tokenizer/tokenizer.h"
+#include "engine/text/unicode/unicode.h"
 
 namespace {
 

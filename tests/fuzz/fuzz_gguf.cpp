@@ -3,9 +3,9 @@
 #include <string_view>
 #include <vector>
 
-#include "engine/error.h"
-#include "engine/gguf.h"
-#include "engine/text/tokenizer_gguf.h"
+#include "engine/base/error.h"
+#include "engine/files/gguf/head.h"
+#include "engine/text/readers/gguf.h"
 
 namespace {
 

@@ -2,9 +2,9 @@
 #include <cstdint>
 #include <string_view>
 
-#include "engine/error.h"
-#include "engine/text/sentencepiece_file.h"
-#include "engine/text/tokenizer_sentencepiece.h"
+#include "engine/base/error.h"
+#include "engine/text/sentencepiece/file.h"
+#include "engine/text/tokenizer/sentencepiece.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);

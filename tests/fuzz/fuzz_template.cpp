@@ -30,7 +30,7 @@ package.preload["perilune.core"] = function()
   return { error = function(fields) error(setmetatable(fields, mark), 0) end,
            array = function(list) return setmetatable(list, mark) end }
 end
-local jinja = require "perilune.jinja"
+local jinja = require "perilune.chat.jinja"
 local codes = { argument = true, format = true, unsupported = true, length = true, option = true }
 local messages = jinja.json [=[[{"role": "system", "content": "Be brief."},
   {"role": "user", "content": "H\u00e9llo <b>"}, {"role": "assistant", "content": null,

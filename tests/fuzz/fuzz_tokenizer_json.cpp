@@ -6,8 +6,8 @@
 #include <string>
 #include <string_view>
 
-#include "engine/error.h"
-#include "engine/text/tokenizer_pipeline.h"
+#include "engine/base/error.h"
+#include "engine/text/tokenizer/pipeline.h"
 
 namespace {
 

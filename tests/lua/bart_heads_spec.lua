@@ -2,7 +2,7 @@
 -- end of text is judged. Expected values: transformers 5.23.0, float32, on the same folders.
 local pl = require "perilune"
 local core = require "perilune.core"
-local reference = require "perilune.reference"
+local reference = require "perilune.compare.reference"
 local t = require "spec"
 
 local function load(name) return pl.load(t.golden(name), { compute = "f32" }) end
@@ -41,7 +41,7 @@ end)
 t.test("without labels in the file there are three", function()
   local json = core.read_json(t.golden "bart-sequence" .. "/config.json")
   json.id2label, json.label2id = nil, nil
-  local family = require "perilune.family"
+  local family = require "perilune.loaded.family"
   t.equal(family.configure(family.choose(json), json).axes.class, 3)
 end)
 

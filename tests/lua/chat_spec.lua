@@ -1,7 +1,7 @@
 -- tok:chat, messages as prompts, and `perilune chat` through a pipe.
 local pl = require "perilune"
 local core = require "perilune.core"
-local compare_text = require "perilune.compare_text"
+local compare_text = require "perilune.compare.text"
 local t = require "spec"
 
 local program = os.getenv "PERILUNE" or arg[-1]
@@ -44,7 +44,7 @@ t.test("a tokenizer's own template", function()
 end)
 
 t.test("which template", function()
-  local choose = require("perilune.chat_template").choose
+  local choose = require("perilune.chat.template").choose
   local sources = { default = "d", tool_use = "t", rag = "r" }
   t.equal(choose(sources, nil, false, "chat"), "d")
   t.equal(choose(sources, nil, true, "chat"), "t")

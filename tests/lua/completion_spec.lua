@@ -1,6 +1,6 @@
 -- What the Tab key offers.
 local pl = require "perilune"
-local completion = require "perilune.completion"
+local completion = require "perilune.session.completion"
 local t = require "spec"
 
 _G.pl = pl

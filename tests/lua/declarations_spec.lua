@@ -28,7 +28,7 @@ end
 for _, object in ipairs(objects) do
   t.test(object[2] .. ": declared and there", function()
     local names = declared(core.read_file("stdlib/perilune/types/" .. object[1] .. ".lua"), object[2])
-    for name in pairs(declared(core.read_file "stdlib/perilune/inspect.lua", object[2])) do names[name] = true end
+    for name in pairs(declared(core.read_file "stdlib/perilune/show/inspect.lua", object[2])) do names[name] = true end
     local there = {}
     for _, name in ipairs(core.members(object[3])) do
       there[name] = true
@@ -40,7 +40,8 @@ end
 
 t.test("every public function has its annotations", function()
   local missing = {}
-  for _, file in ipairs { "load", "check", "engine", "init", "model", "cache", "batch", "policy", "rope", "trace", "generate", "inspect",
+  for _, file in ipairs { "load", "loaded/tokenizer_check", "serve/engine", "init", "model", "loaded/cache", "run/batch", "policy/init", "families/rope",
+    "run/trace", "serve/generate", "show/inspect",
     "types/tensor", "types/batch", "types/tokenizer", "types/request", "types/functions" } do
     local text = core.read_file("stdlib/perilune/" .. file .. ".lua")
     local before = ""

@@ -1,7 +1,7 @@
 -- The doctor on models broken for the test: each illness is found, a healthy model is left in peace.
 local pl = require "perilune"
 local core = require "perilune.core"
-local doctor = require "perilune.doctor"
+local doctor = require "perilune.program.doctor"
 local t = require "spec"
 
 local function found(m, symptom)

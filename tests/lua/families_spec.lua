@@ -2,7 +2,7 @@
 -- compiled one, and what its config reader refuses.
 local pl = require "perilune"
 local core = require "perilune.core"
-local reference = require "perilune.reference"
+local reference = require "perilune.compare.reference"
 local t = require "spec"
 
 local models = { "llama-gqa", "llama-rope3-bf16", "llama-rope-linear", "gpt2-plain", "bert-base", "bert-sequence",
@@ -111,7 +111,7 @@ end
 
 -- A copy of a golden config with changes, read by its family alone.
 local function configure(name, changes)
-  local family = require "perilune.family"
+  local family = require "perilune.loaded.family"
   local json = core.read_json(t.golden(name) .. "/config.json")
   for key, value in pairs(changes) do
     if value == "nil" then json[key] = nil else json[key] = value end

@@ -1,5 +1,5 @@
 -- The template interpreter: what published templates lean on, as the published implementation answers.
-local jinja = require "perilune.jinja"
+local jinja = require "perilune.chat.jinja"
 local t = require "spec"
 
 local function json(text) return jinja.json(text, "test") end

@@ -1,7 +1,7 @@
 -- Fingerprint and lock: equal where nothing changed, and the changed part is named where something did.
 local pl = require "perilune"
 local core = require "perilune.core"
-local lock = require "perilune.lock"
+local lock = require "perilune.program.lock"
 local folder_of = require "folder_of"
 local t = require "spec"
 

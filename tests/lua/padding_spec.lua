@@ -415,7 +415,7 @@ end
 
 local seen = {}
 for _, name in ipairs(core.list_directory(root)) do
-  local family = require "perilune.family".choose(core.read_json(root .. name .. "/config.json"))
+  local family = require "perilune.loaded.family".choose(core.read_json(root .. name .. "/config.json"))
   local heads, encoder = {}, family.encode and family.decode
   for head in pairs(family.heads) do heads[#heads + 1] = head end
   table.sort(heads)

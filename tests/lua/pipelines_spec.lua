@@ -1,7 +1,7 @@
 -- Pipelines: what each task answers, inputs one at a time and many, and what goes wrong.
 local pl = require "perilune"
 local core = require "perilune.core"
-local compare_pipelines = require "perilune.compare_pipelines"
+local compare_pipelines = require "perilune.compare.pipelines"
 local t = require "spec"
 
 local reviews = "scripts/models/reviews"

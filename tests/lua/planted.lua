@@ -2,7 +2,7 @@
 --- it have their own weights, and heads that the file lacks are added, so that all of a family's can run.
 local pl = require "perilune"
 local core = require "perilune.core"
-local family = require "perilune.family"
+local family = require "perilune.loaded.family"
 local folder_of = require "folder_of"
 
 local planted = {}

@@ -2,14 +2,14 @@
 -- names what is not there.
 local pl = require "perilune"
 local core = require "perilune.core"
-local documentation = require "perilune.documentation"
-local generation = require "perilune.generation"
+local documentation = require "perilune.help.documentation"
+local generation = require "perilune.serve.generation"
 local t = require "spec"
 
 local all = documentation.all()
 
 t.test("docs/reference.md is up to date", function()
-  local wanted, found = require("perilune.documentation_page").text(), core.read_file "docs/reference.md"
+  local wanted, found = require("perilune.help.documentation_page").text(), core.read_file "docs/reference.md"
   if wanted == found then return end
   local line = 0
   local next_found = found:gmatch "([^\n]*)\n"
@@ -96,7 +96,7 @@ t.test("everything says what it is, and every parameter is described", function(
 end)
 
 t.test("help finds names, members and types", function()
-  local help = require "perilune.help"
+  local help = require "perilune.help.help"
   t.ok(help.text("pl.load"):find("pl.load(path, opts) → Model", 1, true))
   t.ok(help.text("generate"):find("max_new_tokens", 1, true), "options are listed")
   t.ok(help.text("Tensor"):find("Tensor:softmax(axis)", 1, true))

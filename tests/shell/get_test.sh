@@ -48,7 +48,7 @@ PYTHONPATH=$folder
 export WHEELS PYTHONPATH
 digests=$(python3 "$folder/make.py" "$folder")
 cat >"$folder/get.lua" <<'LUA'
-local entries, command_line = require("perilune.catalogue").entries, require "perilune.command_line"
+local entries, command_line = require("perilune.loaded.catalogue").entries, require "perilune.program.command_line"
 local good, climber = arg[1], arg[2]
 entries.teller = { package = "tale-teller", version = "1.0", inside = "tale_teller/model", sha256 = good, bytes = 1, what = "tales" }
 entries.changed = { package = "tale-teller", version = "1.0", inside = "tale_teller/model", sha256 = ("0"):rep(64), bytes = 1, what = "x" }

@@ -1,13 +1,13 @@
 // Decoders: what pieces become, and that a stream gives the same as the whole list.
-#include "engine/text/piece_decoder.h"
+#include "engine/text/decode/piece_decoder.h"
 
 #include <functional>
 #include <random>
 
-#include "engine/error.h"
-#include "engine/json.h"
-#include "engine/text/pre_tokenizer.h"
-#include "engine/text/stream_decoder.h"
+#include "engine/base/error.h"
+#include "engine/base/json.h"
+#include "engine/text/cut/pre_tokenizer.h"
+#include "engine/text/decode/stream_decoder.h"
 #include "tests/catch.h"
 
 using namespace perilune;

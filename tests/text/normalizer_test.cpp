@@ -1,13 +1,13 @@
 // Normalizers: the text they give and which original characters each of its characters stands for,
 // as the published tokenizers answer.
-#include "engine/text/normalizer.h"
+#include "engine/text/normalize/normalizer.h"
 
 #include <random>
 
-#include "engine/error.h"
-#include "engine/file.h"
-#include "engine/json.h"
-#include "engine/text/unicode.h"
+#include "engine/base/error.h"
+#include "engine/base/file.h"
+#include "engine/base/json.h"
+#include "engine/text/unicode/unicode.h"
 #include "tests/catch.h"
 
 using namespace perilune;

@@ -1,13 +1,13 @@
 // Patterns: the scanners against PCRE2 running the same source, the syntax that is translated, and
 // growth on hostile text.
-#include "engine/text/pattern.h"
+#include "engine/text/pattern/pattern.h"
 
 #include <random>
 
-#include "engine/error.h"
-#include "engine/text/pre_tokenizer.h"
-#include "engine/text/scanner.h"
-#include "engine/text/unicode.h"
+#include "engine/base/error.h"
+#include "engine/text/cut/pre_tokenizer.h"
+#include "engine/text/pattern/scanner.h"
+#include "engine/text/unicode/unicode.h"
 #include "tests/catch.h"
 
 using namespace perilune;

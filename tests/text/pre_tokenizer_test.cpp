@@ -1,7 +1,7 @@
 // Pre-tokenizers: what each cuts, as the published library does.
-#include "engine/text/pre_tokenizer.h"
+#include "engine/text/cut/pre_tokenizer.h"
 
-#include "engine/error.h"
+#include "engine/base/error.h"
 #include "tests/catch.h"
 
 using namespace perilune;

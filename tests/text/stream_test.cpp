@@ -1,9 +1,9 @@
 // Stop strings, UTF-8 across tokens, clean-up of spaces: the same result however the text is cut.
 #include <random>
 
-#include "engine/error.h"
-#include "engine/text/stop_matcher.h"
-#include "engine/text/stream_decoder.h"
+#include "engine/base/error.h"
+#include "engine/text/decode/stop_matcher.h"
+#include "engine/text/decode/stream_decoder.h"
 #include "tests/catch.h"
 
 using perilune::StopMatcher;

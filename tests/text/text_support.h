@@ -8,9 +8,9 @@
 #include <string_view>
 #include <vector>
 
-#include "engine/json.h"
-#include "engine/text/token_model.h"
-#include "engine/text/tokenizer.h"
+#include "engine/base/json.h"
+#include "engine/text/tokenizer/tokenizer.h"
+#include "engine/text/vocabulary/token_model.h"
 #include "tests/catch.h"
 #include "tests/support.h"
 

@@ -4,8 +4,8 @@
 #include <random>
 #include <thread>
 
-#include "engine/json.h"
-#include "engine/text/token_model.h"
+#include "engine/base/json.h"
+#include "engine/text/vocabulary/token_model.h"
 #include "tests/catch.h"
 #include "tests/text/text_support.h"
 

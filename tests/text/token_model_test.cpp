@@ -1,9 +1,9 @@
 // Token models: what the published implementation answers for small vocabularies, and what a
 // damaged file says.
-#include "engine/text/token_model.h"
+#include "engine/text/vocabulary/token_model.h"
 
-#include "engine/error.h"
-#include "engine/json.h"
+#include "engine/base/error.h"
+#include "engine/base/json.h"
 #include "tests/catch.h"
 #include "tests/text/text_support.h"
 

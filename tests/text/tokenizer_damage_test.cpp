@@ -9,14 +9,14 @@
 #include <functional>
 #include <random>
 
-#include "engine/error.h"
-#include "engine/file.h"
-#include "engine/gguf.h"
-#include "engine/text/proto_wire.h"
-#include "engine/text/sentencepiece_file.h"
-#include "engine/text/tokenizer_gguf.h"
-#include "engine/text/tokenizer_pipeline.h"
-#include "engine/text/tokenizer_sentencepiece.h"
+#include "engine/base/error.h"
+#include "engine/base/file.h"
+#include "engine/files/gguf/head.h"
+#include "engine/text/readers/gguf.h"
+#include "engine/text/sentencepiece/file.h"
+#include "engine/text/sentencepiece/wire.h"
+#include "engine/text/tokenizer/pipeline.h"
+#include "engine/text/tokenizer/sentencepiece.h"
 #include "tests/catch.h"
 #include "tests/engine/store_support.h"
 

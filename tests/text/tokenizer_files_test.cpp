@@ -2,11 +2,11 @@
 // and against the tokenizer.json of the same model.
 #include <sstream>
 
-#include "engine/error.h"
-#include "engine/file.h"
-#include "engine/json.h"
-#include "engine/text/tokenizer_config.h"
-#include "engine/text/tokenizer_pipeline.h"
+#include "engine/base/error.h"
+#include "engine/base/file.h"
+#include "engine/base/json.h"
+#include "engine/text/tokenizer/config.h"
+#include "engine/text/tokenizer/pipeline.h"
 #include "tests/catch.h"
 #include "tests/text/text_support.h"
 

@@ -1,10 +1,10 @@
 // The tokenizer in a GGUF file: small ones made by hand.
 #include <cstdio>
 
-#include "engine/error.h"
-#include "engine/text/pattern.h"
-#include "engine/text/pre_tokenizer.h"
-#include "engine/text/tokenizer_gguf.h"
+#include "engine/base/error.h"
+#include "engine/text/cut/pre_tokenizer.h"
+#include "engine/text/pattern/pattern.h"
+#include "engine/text/readers/gguf.h"
 #include "tests/catch.h"
 #include "tests/engine/gguf_support.h"
 #include "tests/engine/store_support.h"

@@ -2,9 +2,9 @@
 #include <filesystem>
 #include <sstream>
 
-#include "engine/file.h"
-#include "engine/json.h"
-#include "engine/text/tokenizer.h"
+#include "engine/base/file.h"
+#include "engine/base/json.h"
+#include "engine/text/tokenizer/tokenizer.h"
 #include "tests/catch.h"
 #include "tests/text/text_support.h"
 

@@ -1,8 +1,8 @@
 // The parts of a tokenizer.json at work: added tokens, templates, roles, damaged files.
 #include <filesystem>
 
-#include "engine/error.h"
-#include "engine/text/tokenizer.h"
+#include "engine/base/error.h"
+#include "engine/text/tokenizer/tokenizer.h"
 #include "tests/catch.h"
 #include "tests/text/text_support.h"
 

@@ -1,5 +1,5 @@
 // SentencePiece tokenizers against their golden values, and what the folder's files change.
-#include "engine/text/tokenizer.h"
+#include "engine/text/tokenizer/tokenizer.h"
 
 #include <sentencepiece_processor.h>
 
@@ -7,9 +7,9 @@
 #include <random>
 #include <sstream>
 
-#include "engine/error.h"
-#include "engine/file.h"
-#include "engine/json.h"
+#include "engine/base/error.h"
+#include "engine/base/file.h"
+#include "engine/base/json.h"
 #include "tests/catch.h"
 #include "tests/text/text_support.h"
 

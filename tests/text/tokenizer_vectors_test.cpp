@@ -3,8 +3,8 @@
 #include <filesystem>
 #include <sstream>
 
-#include "engine/file.h"
-#include "engine/text/tokenizer.h"
+#include "engine/base/file.h"
+#include "engine/text/tokenizer/tokenizer.h"
 #include "tests/catch.h"
 
 using namespace perilune;

@@ -1,7 +1,7 @@
 // Cuts and windows on encodings made by hand: [CLS] text [SEP] pair [SEP].
-#include "engine/text/truncation.h"
+#include "engine/text/tokenizer/truncation.h"
 
-#include "engine/error.h"
+#include "engine/base/error.h"
 #include "tests/catch.h"
 
 using namespace perilune;

@@ -1,12 +1,12 @@
 // Characters' properties, the four normal forms and grapheme clusters against Unicode's own tests.
-#include "engine/text/unicode.h"
+#include "engine/text/unicode/unicode.h"
 
 #include <set>
 #include <sstream>
 
-#include "engine/file.h"
-#include "engine/text/aligned_text.h"
-#include "engine/text/normalizer.h"
+#include "engine/base/file.h"
+#include "engine/text/normalize/normalizer.h"
+#include "engine/text/unicode/aligned_text.h"
 #include "tests/catch.h"
 
 using namespace perilune;

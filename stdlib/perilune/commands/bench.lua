@@ -1,8 +1,8 @@
 -- perilune bench: prefill and decode rates of a model, beside the memory bandwidth of this machine.
 local pl = require "perilune"
 local core = require "perilune.core"
-local runtime = require "perilune.runtime"
-local command_line = require "perilune.command_line"
+local runtime = require "perilune.loaded.pass_runner"
+local command_line = require "perilune.program.command_line"
 
 local bench = {
   summary = "measure prefill and decode rates",

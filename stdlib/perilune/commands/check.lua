@@ -1,8 +1,8 @@
 -- perilune check: do the files of a model folder fit together, and are they what they were?
 local pl = require "perilune"
 local core = require "perilune.core"
-local lock = require "perilune.lock"
-local command_line = require "perilune.command_line"
+local lock = require "perilune.program.lock"
+local command_line = require "perilune.program.command_line"
 
 local check = {
   summary = "check a model folder: files, shapes, that tokenizer and model belong together, the lock",

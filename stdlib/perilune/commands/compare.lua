@@ -2,12 +2,12 @@
 -- run yet is a visible skip with its reason.
 local pl = require "perilune"
 local core = require "perilune.core"
-local runtime = require "perilune.runtime"
-local command_line = require "perilune.command_line"
-local reference = require "perilune.reference"
-local compare_text = require "perilune.compare_text"
-local compare_vectors = require "perilune.compare_vectors"
-local compare_real = require "perilune.compare_real"
+local runtime = require "perilune.loaded.pass_runner"
+local command_line = require "perilune.program.command_line"
+local reference = require "perilune.compare.reference"
+local compare_text = require "perilune.compare.text"
+local compare_vectors = require "perilune.compare.vectors"
+local compare_real = require "perilune.compare.real"
 
 local compare = {
   summary = "hold model folders and text references against what this build computes",

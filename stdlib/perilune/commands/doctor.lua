@@ -1,8 +1,8 @@
 -- perilune doctor: a model looked at symptom by symptom.
 local pl = require "perilune"
 local core = require "perilune.core"
-local command_line = require "perilune.command_line"
-local examinations = require "perilune.doctor"
+local command_line = require "perilune.program.command_line"
+local examinations = require "perilune.program.doctor"
 
 local doctor = {
   summary = "look at a model symptom by symptom: same answers, repetition, cut texts, padding, slow, memory",

@@ -1,9 +1,9 @@
 -- perilune get: a known public model into the user's cache folder.
 local pl = require "perilune"
 local core = require "perilune.core"
-local command_line = require "perilune.command_line"
-local catalogue = require "perilune.catalogue"
-local fetch = require "perilune.fetch"
+local command_line = require "perilune.program.command_line"
+local catalogue = require "perilune.loaded.catalogue"
+local fetch = require "perilune.program.fetch"
 
 local get = {
   summary = "fetch a known public model",

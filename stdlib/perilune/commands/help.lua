@@ -1,5 +1,5 @@
 -- perilune help: the verbs, or one of them.
-local command_line = require "perilune.command_line"
+local command_line = require "perilune.program.command_line"
 
 local help = {
   summary = "what the program can do",
@@ -20,13 +20,13 @@ local function overview(verbs)
 end
 
 function help.run(_, arguments)
-  local verbs = require "perilune.verbs"
+  local verbs = require "perilune.program.verbs"
   if not arguments[1] then
     io.write(overview(verbs))
     return command_line.ok
   end
   local fine, verb = pcall(verbs.get, arguments[1])
-  local named = require "perilune.help"
+  local named = require "perilune.help.help"
   if not fine and #named.find(arguments[1]) > 0 then   -- a function, a method or a type
     print(named.text(arguments[1]))
     return command_line.ok

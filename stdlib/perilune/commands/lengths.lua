@@ -1,7 +1,7 @@
 -- perilune lengths: how long the lines of a file are in tokens, and what padding them would waste.
 local pl = require "perilune"
 local core = require "perilune.core"
-local command_line = require "perilune.command_line"
+local command_line = require "perilune.program.command_line"
 
 local lengths = {
   summary = "percentiles of a text file's token counts, and buckets that would suit it",

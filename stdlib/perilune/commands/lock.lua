@@ -1,7 +1,7 @@
 -- perilune lock: writes down what a model is and answers, for perilune check to compare.
 local pl = require "perilune"
-local lock = require "perilune.lock"
-local command_line = require "perilune.command_line"
+local lock = require "perilune.program.lock"
+local command_line = require "perilune.program.command_line"
 
 local verb = {
   summary = "write down what a model is and answers, so that check sees a change",

@@ -1,7 +1,7 @@
 -- perilune run: one prompt, its text streamed to standard output.
 local pl = require "perilune"
 local core = require "perilune.core"
-local command_line = require "perilune.command_line"
+local command_line = require "perilune.program.command_line"
 
 local run = {
   summary = "continue one prompt",

@@ -1,6 +1,6 @@
 -- BART: an encoder-decoder with learned positions, layer norm after each part and biases everywhere.
 -- Its classifiers let the decoder read the source again, one token late.
-local config = require "perilune.config"
+local config = require "perilune.families.config"
 local bert = require "perilune.models.bert"
 
 local bart = {

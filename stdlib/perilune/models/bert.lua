@@ -1,5 +1,5 @@
 -- BERT: an encoder that sees both sides, layer norm after each half, learned positions and segments.
-local config = require "perilune.config"
+local config = require "perilune.families.config"
 
 local bert = {
   name = "bert",

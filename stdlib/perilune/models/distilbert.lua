@@ -1,5 +1,5 @@
 -- DistilBERT: BERT with half the layers, without segments and pooler.
-local config = require "perilune.config"
+local config = require "perilune.families.config"
 local bert = require "perilune.models.bert"
 
 local distilbert = {

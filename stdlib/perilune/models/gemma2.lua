@@ -1,7 +1,7 @@
 -- Gemma 2: four norms a layer whose weights are stored less one, scores and logits bent by tanh, every
 -- other layer sees a window only.
-local config = require "perilune.config"
-local gguf_names = require "perilune.gguf_names"
+local config = require "perilune.families.config"
+local gguf_names = require "perilune.families.gguf_names"
 local llama = require "perilune.models.llama"
 
 local gemma2 = {

@@ -1,6 +1,6 @@
 -- GPT-2: learned positions, layer norm before each half, one product for query, key and value whose
 -- weights are stored [in, out].
-local config = require "perilune.config"
+local config = require "perilune.families.config"
 
 local gpt2 = {
   name = "gpt2",

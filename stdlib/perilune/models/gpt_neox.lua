@@ -1,7 +1,7 @@
 -- GPT-NeoX and Pythia: layer norms, one product for query, key and value stored head by head, a part of
 -- each head turns; attention and feed-forward side by side or one after the other.
-local config = require "perilune.config"
-local rope = require "perilune.rope"
+local config = require "perilune.families.config"
+local rope = require "perilune.families.rope"
 
 local gpt_neox = {
   name = "gpt_neox",

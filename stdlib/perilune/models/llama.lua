@@ -1,7 +1,7 @@
 -- Llama: RMS norm, rotary positions, grouped heads, a gated feed-forward. Also what publishes itself
 -- under its name (TinyLlama, SmolLM2, …).
-local config = require "perilune.config"
-local gguf_names = require "perilune.gguf_names"
+local config = require "perilune.families.config"
+local gguf_names = require "perilune.families.gguf_names"
 
 local llama = {
   name = "llama",

@@ -1,6 +1,6 @@
 -- Mistral: Llama whose layers see the last positions only, where the file names a window.
-local config = require "perilune.config"
-local gguf_names = require "perilune.gguf_names"
+local config = require "perilune.families.config"
+local gguf_names = require "perilune.families.gguf_names"
 local llama = require "perilune.models.llama"
 
 local mistral = {

@@ -1,6 +1,6 @@
 -- Phi-1, 1.5 and 2: attention and feed-forward side by side after one layer norm, biases everywhere, a
 -- part of each head turns.
-local config = require "perilune.config"
+local config = require "perilune.families.config"
 
 local phi = {
   name = "phi",

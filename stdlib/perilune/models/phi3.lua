@@ -1,9 +1,9 @@
 -- Phi-3, 3.5 and 4-mini: Llama stored with one product for query, key and value and one for both halves
 -- of the gated feed-forward; a part of each head may turn.
-local config = require "perilune.config"
-local gguf_names = require "perilune.gguf_names"
+local config = require "perilune.families.config"
+local gguf_names = require "perilune.families.gguf_names"
 local llama = require "perilune.models.llama"
-local rope = require "perilune.rope"
+local rope = require "perilune.families.rope"
 
 local phi3 = {
   name = "phi3",

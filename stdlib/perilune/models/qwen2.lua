@@ -1,6 +1,6 @@
 -- Qwen2 and 2.5: Llama with biases on query, key and value; later layers may see a window only.
-local config = require "perilune.config"
-local gguf_names = require "perilune.gguf_names"
+local config = require "perilune.families.config"
+local gguf_names = require "perilune.families.gguf_names"
 local llama = require "perilune.models.llama"
 
 local qwen2 = {

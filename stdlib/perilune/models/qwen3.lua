@@ -1,6 +1,6 @@
 -- Qwen3: Qwen2 without its biases, whose queries and keys are normalized head by head.
-local config = require "perilune.config"
-local gguf_names = require "perilune.gguf_names"
+local config = require "perilune.families.config"
+local gguf_names = require "perilune.families.gguf_names"
 local llama = require "perilune.models.llama"
 local qwen2 = require "perilune.models.qwen2"
 

@@ -1,6 +1,6 @@
 -- RoBERTa, XLM-RoBERTa, CamemBERT: BERT whose positions start after the padding id, with other heads.
-local config = require "perilune.config"
-local raise = require "perilune.raise"
+local config = require "perilune.families.config"
+local raise = require "perilune.base.raise"
 local bert = require "perilune.models.bert"
 
 local roberta = {

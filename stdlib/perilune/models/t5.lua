@@ -1,7 +1,7 @@
 -- T5 and its relatives (v1.1, Flan): an encoder-decoder whose positions are a learned bias on
 -- attention scores, RMS norm, no scaling of scores.
-local config = require "perilune.config"
-local raise = require "perilune.raise"
+local config = require "perilune.families.config"
+local raise = require "perilune.base.raise"
 
 local t5 = {
   name = "t5",

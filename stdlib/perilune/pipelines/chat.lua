@@ -1,5 +1,5 @@
 -- chat: messages through the model's template, answered; a text is one message of the user.
-local kind = require "perilune.kind"
+local kind = require "perilune.base.kind"
 local generating = require "perilune.pipelines.generating"
 
 local function is_message(value) return type(value) == "table" and value.role ~= nil end

@@ -1,6 +1,6 @@
 -- feature-extraction: one vector a text, pooled as the model's modules.json says (else the mean), or
 -- with pooling="none" one a token.
-local embed = require "perilune.embed"
+local embed = require "perilune.run.embed"
 local rows = require "perilune.pipelines.rows"
 
 local task = {

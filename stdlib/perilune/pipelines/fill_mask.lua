@@ -1,7 +1,7 @@
 -- fill-mask: the likeliest tokens where a text has the tokenizer's mask. One mask: a list of
 -- { id, piece, score, text }; several: a list of such lists.
-local raise = require "perilune.raise"
-local options = require "perilune.options"
+local raise = require "perilune.base.raise"
+local options = require "perilune.base.options"
 local rows = require "perilune.pipelines.rows"
 
 local task = {

@@ -1,8 +1,8 @@
 -- What the pipelines that write text share: options of generation beside their own, one prompt an
 -- input, the Result of m:generate as the answer.
-local generation = require "perilune.generation"
-local raise = require "perilune.raise"
-local options = require "perilune.options"
+local generation = require "perilune.serve.generation"
+local raise = require "perilune.base.raise"
+local options = require "perilune.base.options"
 
 local generating = {}
 

@@ -1,8 +1,8 @@
 -- question-answering: where a context answers a question, { question=, context= } → { answer, score,
 -- first, last } (answer = context:sub(first, last)); with top_k a list. Long contexts are read in windows
 -- that share `stride` tokens.
-local raise = require "perilune.raise"
-local options = require "perilune.options"
+local raise = require "perilune.base.raise"
+local options = require "perilune.base.options"
 local rows = require "perilune.pipelines.rows"
 
 local task = {

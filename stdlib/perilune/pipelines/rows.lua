@@ -1,6 +1,6 @@
 -- What pipelines of one pass share: texts to rows, cut only where the caller said so.
-local raise = require "perilune.raise"
-local options = require "perilune.options"
+local raise = require "perilune.base.raise"
+local options = require "perilune.base.options"
 
 local rows = {}
 

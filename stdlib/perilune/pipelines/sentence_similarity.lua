@@ -1,7 +1,7 @@
 -- sentence-similarity: cosines between one sentence and others, { source=, sentences={ … } } → numbers.
-local embed = require "perilune.embed"
-local raise = require "perilune.raise"
-local options = require "perilune.options"
+local embed = require "perilune.run.embed"
+local raise = require "perilune.base.raise"
+local options = require "perilune.base.options"
 local rows = require "perilune.pipelines.rows"
 
 local task = {

@@ -1,6 +1,6 @@
 -- text-classification: the head's scores of a text or a pair as probabilities of labels.
-local options = require "perilune.options"
-local raise = require "perilune.raise"
+local options = require "perilune.base.options"
+local raise = require "perilune.base.raise"
 local rows = require "perilune.pipelines.rows"
 
 local task = {

@@ -1,7 +1,7 @@
 -- token-classification: a label for every token, or for the words and groups that tokens make
 -- (aggregation_strategy, as published). → list of { label, score, word, text, first, last }: `word` as
 -- the tokenizer decodes it, `text` = input:sub(first, last).
-local raise = require "perilune.raise"
+local raise = require "perilune.base.raise"
 local rows = require "perilune.pipelines.rows"
 
 local task = {

@@ -1,6 +1,6 @@
 -- translation: text2text-generation with the prefix that config.json has for a pair of languages
 -- (source="en", target="de" → its task "translation_en_to_de").
-local raise = require "perilune.raise"
+local raise = require "perilune.base.raise"
 local generating = require "perilune.pipelines.generating"
 
 local function prepare(p)

@@ -1,7 +1,7 @@
 -- zero-shot-classification: a model of entailment asked, label by label, whether a hypothesis follows
 -- from the text. → { labels=, scores= }, best first.
-local raise = require "perilune.raise"
-local options = require "perilune.options"
+local raise = require "perilune.base.raise"
+local options = require "perilune.base.options"
 local rows = require "perilune.pipelines.rows"
 
 local task = {

@@ -1,0 +1,120 @@
+#include "bindings/lua/batches/batch_input.h"
+
+#include "bindings/lua/tensors/tensor_value.h"
+
+namespace perilune::lua {
+
+namespace {
+
+std::vector<std::int32_t> narrow(const std::vector<std::int64_t>& list, const char* op,
+                                 const std::string& name) {
+  std::vector<std::int32_t> ids;
+  for (const std::int64_t value : list) {
+    if (value < INT32_MIN || value > INT32_MAX) {
+      throw Error(ErrorCode::argument, op, name + ": " + std::to_string(value) + " is not an id");
+    }
+    ids.push_back(static_cast<std::int32_t>(value));
+  }
+  return ids;
+}
+
+std::vector<std::int32_t> row_of_tensor(const Tensor& tensor, const char* op,
+                                        const std::string& name) {
+  if (tensor.shape().rank() != 1 || is_float(tensor.dtype())) {
+    throw Error(ErrorCode::argument, op, name + " must be one row of whole numbers")
+        .operand("got", tensor.describe());
+  }
+  return narrow(tensor.to_integers(), op, name);
+}
+
+}  // namespace
+
+Rows32 to_rows(lua_State* L, int index, const char* op, const char* name) {
+  expect_table(L, index, op, name);
+  const int table = absolute(L, index);
+  const int count = static_cast<int>(list_length(L, table, op, name));
+  Rows32 rows;
+  for (int i = 1; i <= count; ++i) {
+    lua_rawgeti(L, table, i);
+    const std::string row =
+        (std::string(name) == "rows" ? "row " : std::string(name) + " of row ") + std::to_string(i);
+    if (const Value* value = test_object<Value>(L, -1)) {
+      rows.push_back(row_of_tensor(value->tensor, op, row));
+    } else {
+      if (!lua_istable(L, -1)) {
+        throw Error(ErrorCode::argument, op,
+                    row + ": expected a list of ids, got " + describe_value(L, -1))
+            .hint("one row of ids is { { 1, 2, 3 } }");
+      }
+      rows.push_back(to_ids(L, -1, op, row));
+    }
+    lua_pop(L, 1);
+  }
+  return rows;
+}
+
+Rows64 widen(const Rows32& rows) {
+  Rows64 wide;
+  for (const auto& row : rows) wide.emplace_back(row.begin(), row.end());
+  return wide;
+}
+
+Rows32 to_grid(lua_State* L, int index, const char* op, const char* name) {
+  const Value* value = test_object<Value>(L, index);
+  if (value == nullptr) {
+    // Masks may be written with booleans.
+    const int table = absolute(L, index);
+    expect_table(L, table, op, name);
+    Rows32 rows;
+    for (int i = 1; i <= static_cast<int>(lua_objlen(L, table)); ++i) {
+      lua_rawgeti(L, table, i);
+      const std::string row = std::string(name) + "[" + std::to_string(i) + "]";
+      expect_table(L, -1, op, row);
+      rows.emplace_back();
+      for (int j = 1; j <= static_cast<int>(lua_objlen(L, -1)); ++j) {
+        lua_rawgeti(L, -1, j);
+        rows.back().push_back(lua_isboolean(L, -1) ? lua_toboolean(L, -1) : to_id(L, -1, op, row));
+        lua_pop(L, 1);
+      }
+      lua_pop(L, 1);
+    }
+    return rows;
+  }
+  const Tensor& tensor = to_tensor(L, index, op, name);
+  if (tensor.shape().rank() != 2 || is_float(tensor.dtype())) {
+    throw Error(ErrorCode::argument, op, std::string(name) + " must be [batch, seq] whole numbers")
+        .operand("got", tensor.describe());
+  }
+  const auto flat = narrow(tensor.to_integers(), op, name);
+  Rows32 rows;
+  const auto width = static_cast<std::ptrdiff_t>(tensor.shape().size(1));
+  for (std::int64_t i = 0; i < tensor.shape().size(0); ++i) {
+    const auto first = flat.begin() + i * width;
+    rows.emplace_back(first, first + width);
+  }
+  return rows;
+}
+
+Rows64 append_pairs(lua_State* L, Options& options, Rows32& rows) {
+  Rows64 types;
+  if (!options.push("pairs")) return types;
+  const Rows32 second = to_rows(L, -1, "batch", "pairs");
+  lua_pop(L, 1);
+  if (second.size() != rows.size()) {
+    throw Error(ErrorCode::argument, "batch",
+                "option pairs has " + std::to_string(second.size()) + " rows, there are " +
+                    std::to_string(rows.size()));
+  }
+  if (options.has("type_ids")) {
+    throw Error(ErrorCode::option, "batch", "options pairs and type_ids contradict each other")
+        .hint("pairs says the type ids: 0 for the first part, 1 for the second");
+  }
+  for (std::size_t row = 0; row < rows.size(); ++row) {
+    types.emplace_back(rows[row].size(), 0);
+    rows[row].insert(rows[row].end(), second[row].begin(), second[row].end());
+    types.back().resize(rows[row].size(), 1);
+  }
+  return types;
+}
+
+}  // namespace perilune::lua

@@ -1,0 +1,204 @@
+#include "bindings/lua/edge/guard.h"
+
+#include <cstring>
+#include <new>
+
+namespace perilune::lua {
+
+namespace {
+
+constexpr char kErrorKey = 0;  // its address is the registry key
+constexpr const char* kStdlibPrefix = "@stdlib/";
+
+int error_text(lua_State* L) {
+  lua_pushliteral(L, "message");
+  lua_rawget(L, 1);
+  return 1;
+}
+
+int error_concat(lua_State* L) {
+  for (int i = 1; i <= 2; ++i) {
+    if (lua_istable(L, i)) {
+      lua_pushliteral(L, "message");
+      lua_rawget(L, i);
+      lua_replace(L, i);
+    }
+    if (!lua_isstring(L, i)) {
+      lua_pushfstring(L, "attempt to concatenate a %s with an error", luaL_typename(L, i));
+      return lua_error(L);
+    }
+  }
+  lua_settop(L, 2);
+  lua_concat(L, 2);
+  return 1;
+}
+
+void push_traceback(lua_State* L) {
+  luaL_traceback(L, L, nullptr, 1);
+}
+
+ErrorCode code_by_name(const char* name) {
+  if (name == nullptr) return ErrorCode::argument;
+  for (int i = 0; i <= static_cast<int>(ErrorCode::internal); ++i) {
+    const auto code = static_cast<ErrorCode>(i);
+    if (std::strcmp(error_code_name(code), name) == 0) return code;
+  }
+  return ErrorCode::argument;
+}
+
+/// Plain messages become error tables, so that all errors carry a traceback.
+int with_traceback(lua_State* L) {
+  if (lua_istable(L, 1)) return 1;
+  lua_createtable(L, 0, 3);
+  if (lua_isstring(L, 1)) {
+    lua_pushvalue(L, 1);
+  } else {
+    lua_pushfstring(L, "(a %s was raised as an error)", luaL_typename(L, 1));
+  }
+  lua_setfield(L, -2, "message");
+  lua_pushliteral(L, "script");
+  lua_setfield(L, -2, "code");
+  push_traceback(L);
+  lua_setfield(L, -2, "traceback");
+  push_error_metatable(L);
+  lua_setmetatable(L, -2);
+  return 1;
+}
+
+void set_string(lua_State* L, const char* key, const std::string& value) {
+  lua_pushlstring(L, value.data(), value.size());
+  lua_setfield(L, -2, key);
+}
+
+std::string frame_place(lua_State* L, bool skip_stdlib, bool base_name) {
+  lua_Debug frame;
+  for (int level = 0; lua_getstack(L, level, &frame) != 0; ++level) {
+    if (lua_getinfo(L, "Sl", &frame) == 0 || frame.currentline <= 0) continue;
+    if (skip_stdlib && std::strncmp(frame.source, kStdlibPrefix, 8) == 0) continue;
+    std::string file = frame.short_src;
+    if (frame.source[0] == '@') file = frame.source + 1;
+    if (base_name) file = file.substr(file.find_last_of('/') + 1);
+    return file + ":" + std::to_string(frame.currentline);
+  }
+  return "";
+}
+
+/// The error on its way out: with the script's line where nothing more precise is known.
+void push_placed(lua_State* L, const Error& error) {
+  const std::string where = script_place(L);
+  Error placed = error;
+  if (placed.place().empty()) placed.where(where);
+  push_error(L, std::move(placed), where);
+}
+
+}  // namespace
+
+void push_error_metatable(lua_State* L) {
+  lua_pushlightuserdata(L, const_cast<char*>(&kErrorKey));
+  lua_rawget(L, LUA_REGISTRYINDEX);
+  if (lua_istable(L, -1)) return;
+  lua_pop(L, 1);
+  lua_createtable(L, 0, 3);
+  lua_pushcfunction(L, error_text);
+  lua_setfield(L, -2, "__tostring");
+  lua_pushcfunction(L, error_concat);
+  lua_setfield(L, -2, "__concat");
+  lua_pushliteral(L, "perilune.error");
+  lua_setfield(L, -2, "__name");
+  lua_pushlightuserdata(L, const_cast<char*>(&kErrorKey));
+  lua_pushvalue(L, -2);
+  lua_rawset(L, LUA_REGISTRYINDEX);
+}
+
+void push_error(lua_State* L, Error error, const std::string& where) {
+  reserve_stack(L, 8);
+  lua_createtable(L, 0, 8);
+  set_string(L, "message", error.what());
+  set_string(L, "code", error_code_name(error.code()));
+  set_string(L, "op", error.op());
+  if (!error.hint().empty()) set_string(L, "hint", error.hint());
+  if (!where.empty()) set_string(L, "where", where);
+  lua_createtable(L, static_cast<int>(error.operands().size()), 0);
+  int position = 0;
+  for (const std::string& operand : error.operands()) {
+    lua_pushlstring(L, operand.data(), operand.size());
+    lua_rawseti(L, -2, ++position);
+  }
+  lua_setfield(L, -2, "shapes");
+  push_traceback(L);
+  lua_setfield(L, -2, "traceback");
+  push_error_metatable(L);
+  lua_setmetatable(L, -2);
+}
+
+int run_guarded(lua_State* L, Body body, bool retry) {
+  const Entry entry(L);
+  const int top = lua_gettop(L);
+  for (;;) {
+    try {
+      reserve_stack(L, LUA_MINSTACK);
+      return body(L);
+    } catch (const LuaError& error) {
+      lua_settop(L, top);
+      error.value()->push(L);
+      return -1;
+    } catch (const Error& error) {
+      lua_settop(L, top);
+      if (!retry || error.code() != ErrorCode::memory) {
+        push_placed(L, error);
+        return -1;
+      }
+    } catch (const std::bad_alloc&) {
+      lua_settop(L, top);
+      if (!retry) {
+        push_placed(L, Error(ErrorCode::memory, "perilune", "the system has no memory left"));
+        return -1;
+      }
+    } catch (const std::exception& error) {
+      lua_settop(L, top);
+      push_placed(L, Error(ErrorCode::internal, "perilune", error.what()));
+      return -1;
+    }
+    lua_gc(L, LUA_GCCOLLECT, 0);  // what scripts no longer hold may be all that is missing
+    retry = false;
+  }
+}
+
+std::string script_place(lua_State* L) {
+  return frame_place(L, true, false);
+}
+
+std::string calling_place(lua_State* L) {
+  return frame_place(L, false, true);
+}
+
+void call(lua_State* L, int arguments, int results, const char* op) {
+  const int function = lua_gettop(L) - arguments;
+  lua_pushcfunction(L, with_traceback);
+  lua_insert(L, function);
+  const int status = lua_pcall(L, arguments, results, function);
+  lua_remove(L, function);
+  if (status == 0) return;
+  // On failure one value lies where the results would be.
+  std::string message = "(a " + std::string(luaL_typename(L, -1)) + " was raised as an error)",
+              name;
+  if (lua_istable(L, -1)) {
+    lua_getfield(L, -1, "code");
+    if (lua_type(L, -1) == LUA_TSTRING) name = lua_tostring(L, -1);
+    lua_getfield(L, -2, "message");
+    if (lua_type(L, -1) == LUA_TSTRING) message = lua_tostring(L, -1);
+    lua_pop(L, 2);
+  } else if (lua_isstring(L, -1)) {
+    message = lua_tostring(L, -1);
+  }
+  const Error error(code_by_name(name.c_str()), op, message);
+  throw LuaError(error, std::make_shared<Reference>(state(L).anchor, L));
+}
+
+void reserve_stack(lua_State* L, int slots) {
+  if (lua_checkstack(L, slots) == 0) {
+    throw Error(ErrorCode::state, "perilune", "the Lua stack is full (too many nested calls)");
+  }
+}
+
+}  // namespace perilune::lua

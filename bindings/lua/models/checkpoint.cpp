@@ -1,0 +1,257 @@
+// Checkpoint: named weights of a folder or GGUF file.
+#include <algorithm>
+#include <cstdio>
+#include <set>
+
+#include "bindings/lua/models/gguf_head.h"
+#include "bindings/lua/tensors/tensor_value.h"
+
+namespace perilune::lua {
+
+namespace {
+
+Checkpoint& open_checkpoint(lua_State* L, const char* op) {
+  auto& object = self<CheckpointObject>(L, op);
+  if (object.checkpoint == nullptr) {
+    throw Error(ErrorCode::state, op, "the checkpoint was closed");
+  }
+  return *object.checkpoint;
+}
+
+/// The value at the top: a name, or { name, axis, ... }.
+SplitPart to_part(lua_State* L, const std::string& place) {
+  auto words = to_texts(L, -1, "load", place);
+  if (words.empty()) throw Error(ErrorCode::argument, "load", place + ": an empty part");
+  SplitPart part{words.front(), {}};
+  part.axes.assign(words.begin() + 1, words.end());
+  return part;
+}
+
+/// The view at the top: { transpose=, split=, per=, rename= }.
+WeightView to_view(lua_State* L, const std::string& pattern) {
+  const std::string place = "views[\"" + pattern + "\"]";
+  expect_table(L, -1, "load", place);
+  Options options(L, -1, "load: " + place);
+  WeightView view;
+  view.pattern = pattern;
+  view.rename = options.text("rename").value_or("");
+  view.transpose = options.boolean("transpose").value_or(false);
+  view.per = options.text("per").value_or("");
+  if (options.push("split")) {
+    expect_table(L, -1, "load", place + ".split");
+    const int count = static_cast<int>(lua_objlen(L, -1));
+    for (int i = 1; i <= count; ++i) {
+      lua_rawgeti(L, -1, i);
+      view.split.push_back(to_part(L, place + ".split"));
+      lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+  }
+  options.done();
+  return view;
+}
+
+std::vector<WeightView> to_views(lua_State* L, Options& options) {
+  std::map<std::string, WeightView> sorted;
+  if (options.push("views")) {
+    expect_table(L, -1, "load", "option views");
+    const int table = lua_gettop(L);
+    for (lua_pushnil(L); lua_next(L, table) != 0; lua_pop(L, 1)) {
+      lua_pushvalue(L, -2);
+      const std::string pattern = to_text(L, -1, "load", "views");
+      lua_pop(L, 1);
+      sorted.emplace(pattern, to_view(L, pattern));
+    }
+    lua_pop(L, 1);
+  }
+  std::vector<WeightView> views;
+  for (auto& [pattern, view] : sorted) views.push_back(std::move(view));
+  return views;
+}
+
+/// { pattern → value } as (pattern, value) in order; `read` turns the value at the top.
+template <class Read>
+void each_pattern(lua_State* L, Options& options, const char* key, const Read& read) {
+  if (!options.push(key)) return;
+  expect_table(L, -1, "load", options.label(key));
+  std::set<std::string> patterns;
+  for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
+    lua_pushvalue(L, -2);
+    patterns.insert(to_text(L, -1, "load", key));
+    lua_pop(L, 1);
+  }
+  for (const std::string& pattern : patterns) {
+    lua_getfield(L, -1, pattern.c_str());
+    read(pattern, options.label(key) + "[\"" + pattern + "\"]");
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+}
+
+int open_folder(lua_State* L) {
+  const std::string folder = to_text(L, 1, "load", "path");
+  Options options(L, 2, "load");
+  CheckpointOptions settings;
+  settings.prefixes = options.texts("prefixes").value_or(std::vector<std::string>{});
+  settings.unused = options.texts("unused").value_or(std::vector<std::string>{});
+  settings.axes = options.sizes("axes").value_or(std::map<std::string, std::int64_t>{});
+  settings.map = options.boolean("mmap").value_or(false);
+  settings.views = to_views(L, options);
+  each_pattern(L, options, "permute", [&](const std::string& pattern, const std::string& place) {
+    settings.permutations.push_back({pattern, to_text(L, -1, "load", place)});
+  });
+  each_pattern(L, options, "add", [&](const std::string& pattern, const std::string& place) {
+    settings.offsets.push_back({pattern, static_cast<float>(to_number(L, -1, "load", place))});
+  });
+  options.done();
+  push_object(L, CheckpointObject{Checkpoint::open(state(L).context, folder, settings)});
+  return 1;
+}
+
+int has(lua_State* L) {
+  const auto& checkpoint = open_checkpoint(L, "has");
+  lua_pushboolean(L, checkpoint.has(to_text(L, 2, "has", "path")) ? 1 : 0);
+  return 1;
+}
+
+int sizes(lua_State* L) {
+  const auto found = open_checkpoint(L, "sizes").find(to_text(L, 2, "sizes", "name"));
+  if (!found) return 0;
+  push_list(L, found->sizes);
+  return 1;
+}
+
+int names(lua_State* L) {
+  push_list(L, open_checkpoint(L, "names").names());
+  return 1;
+}
+
+int unread(lua_State* L) {
+  push_list(L, open_checkpoint(L, "unread").unread());
+  return 1;
+}
+
+int touch(lua_State* L) {
+  open_checkpoint(L, "touch").touch(to_text(L, 2, "touch", "name"));
+  return 0;
+}
+
+int packed_bytes(lua_State* L) {
+  push_integer(L, static_cast<std::int64_t>(open_checkpoint(L, "packed_bytes").packed_bytes()));
+  return 1;
+}
+
+int tensor(lua_State* L) {
+  auto& checkpoint = open_checkpoint(L, "tensor");
+  const std::string name = to_text(L, 2, "tensor", "name");
+  std::vector<std::string> axes;
+  if (!lua_isnoneornil(L, 3)) {
+    axes = to_texts(L, 3, "tensor", "axes");
+  } else if (const auto found = checkpoint.find(name)) {
+    for (std::size_t i = 1; i <= found->sizes.size(); ++i) {
+      axes.push_back("axis" + std::to_string(i));
+    }
+  }
+  push_tensor(L, checkpoint.tensor(name, axes));
+  return 1;
+}
+
+/// FNV-1a over words, with the high bits folded back.
+struct Hash {
+  std::uint64_t value = 14695981039346656037ULL;
+  void mix(std::uint64_t word) {
+    value = (value ^ word) * 1099511628211ULL;
+    value ^= value >> 29;
+  }
+};
+
+void mix_tensor(Hash& hash, const TensorFile& file, const StoredTensor& stored,
+                std::vector<std::uint64_t>& block) {
+  for (const char letter : stored.name + " " + stored.type) {
+    hash.mix(static_cast<unsigned char>(letter));
+  }
+  for (const std::int64_t size : stored.sizes) hash.mix(static_cast<std::uint64_t>(size));
+  const std::uint64_t total = stored.end - stored.begin;
+  for (std::uint64_t at = 0; at < total;) {
+    const auto count = static_cast<std::size_t>(
+        std::min<std::uint64_t>(total - at, block.size() * sizeof(std::uint64_t)));
+    const std::size_t words = (count + 7) / 8;
+    block[words - 1] = 0;
+    file.read(stored, at, count, block.data());
+    for (std::size_t i = 0; i < words; ++i) hash.mix(block[i]);
+    at += count;
+  }
+}
+
+/// All stored names, types, sizes and bytes as 16 hexadecimal digits.
+int fingerprint(lua_State* L) {
+  auto& checkpoint = open_checkpoint(L, "fingerprint");
+  Hash hash;
+  std::set<std::string> seen;
+  std::vector<std::uint64_t> block(std::size_t{1} << 17);
+  for (const std::string& name : checkpoint.names()) {
+    const auto view = checkpoint.find(name);
+    if (!view || !seen.insert(view->stored_name).second) continue;
+    const StoredTensor* stored = view->file->find(view->stored_name);
+    if (stored != nullptr) mix_tensor(hash, *view->file, *stored, block);
+  }
+  char text[17];
+  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash.value));
+  push_text(L, text);
+  return 1;
+}
+
+int close(lua_State* L) {
+  self<CheckpointObject>(L, "close").checkpoint = nullptr;
+  return 0;
+}
+
+int main_dtype(lua_State* L) {
+  lua_pushstring(L, dtype_name(open_checkpoint(L, "main_dtype").main_dtype()));
+  return 1;
+}
+
+int stored_bytes(lua_State* L) {
+  push_integer(L, static_cast<std::int64_t>(open_checkpoint(L, "stored_bytes").stored_bytes()));
+  return 1;
+}
+
+int folder(lua_State* L) {
+  push_text(L, open_checkpoint(L, "folder").folder());
+  return 1;
+}
+
+int tostring(lua_State* L) {
+  const auto& object = self<CheckpointObject>(L, "tostring");
+  push_text(L, object.checkpoint == nullptr ? "Checkpoint (closed)"
+                                            : "Checkpoint " + object.checkpoint->folder());
+  return 1;
+}
+
+}  // namespace
+
+void add_checkpoint(lua_State* L) {
+  constexpr Member kFunctions[] = {{"checkpoint", guarded<open_folder>},
+                                   {"gguf_head", guarded<gguf_head>}};
+  set_functions(L, kFunctions);
+  constexpr Member kMethods[] = {
+      {"has", guarded<has>},
+      {"sizes", guarded<sizes>},
+      {"names", guarded<names>},
+      {"unread", guarded<unread>},
+      {"touch", guarded<touch>},
+      {"packed_bytes", guarded<packed_bytes>},
+      {"tensor", guarded<tensor>},
+      {"close", guarded<close>},
+      {"fingerprint", guarded<fingerprint>},
+  };
+  constexpr Member kGetters[] = {
+      {"main_dtype", guarded<main_dtype>},
+      {"stored_bytes", guarded<stored_bytes>},
+      {"folder", guarded<folder>},
+  };
+  constexpr Member kOperators[] = {{"__tostring", guarded<tostring>}};
+  register_type<CheckpointObject>(L, kMethods, kGetters, kOperators);
+}
+
+}  // namespace perilune::lua

@@ -1,0 +1,449 @@
+// core.engine: the scheduler, with a policy and hooks written in Lua.
+#include <cmath>
+
+#include "bindings/lua/batches/batch_input.h"
+#include "bindings/lua/serving/serving.h"
+#include "bindings/lua/tensors/tensor_value.h"
+
+namespace perilune::lua {
+
+namespace {
+
+EngineObject& open_engine(lua_State* L, const char* op) {
+  auto& engine = self<EngineObject>(L, op);
+  if (engine.scheduler == nullptr) {
+    throw Error(ErrorCode::state, op, "the engine was closed");
+  }
+  return engine;
+}
+
+/// The environment table that the engine and its requests share; the engine is on top.
+void make_environment(lua_State* L, int policy) {
+  lua_createtable(L, 0, 7);
+  lua_pushvalue(L, -2);
+  lua_setfield(L, -2, "engine");
+  lua_pushvalue(L, policy);
+  lua_setfield(L, -2, "policy");
+  for (const char* name : {"hooks", "entries", "tags", "requests"}) {
+    lua_newtable(L);
+    if (std::string(name) == "requests") {
+      lua_createtable(L, 0, 1);
+      lua_pushliteral(L, "v");
+      lua_setfield(L, -2, "__mode");
+      lua_setmetatable(L, -2);
+    }
+    lua_setfield(L, -2, name);
+  }
+  lua_setfenv(L, -2);
+}
+
+/// core.engine(policy, { max_tokens=, max_rows=, keep_events= })
+int make_engine(lua_State* L) {
+  const std::string name = check_policy(L, 1);
+  Options options(L, 2, "engine");
+  SchedulerOptions settings;
+  settings.max_tokens = options.integer("max_tokens").value_or(settings.max_tokens);
+  settings.max_rows = options.integer("max_rows").value_or(settings.max_rows);
+  settings.keep_all_events = options.boolean("keep_events").value_or(true);
+  options.done();
+  if (settings.max_tokens < 1 || settings.max_rows < 1) {
+    throw Error(ErrorCode::option, "engine", "max_tokens and max_rows must be 1 or more");
+  }
+  auto& engine = push_object(L, EngineObject{});
+  make_environment(L, 1);
+  engine.scheduler =
+      std::make_unique<Scheduler>(state(L).context, make_lua_policy(engine, name), settings);
+  return 1;
+}
+
+// ---------------------------------------------------------------- submit
+
+std::vector<std::vector<std::int32_t>> read_sequences(lua_State* L, Options& options,
+                                                      const char* key) {
+  std::vector<std::vector<std::int32_t>> rows;
+  if (options.push(key)) {
+    rows = to_rows(L, -1, options.op().c_str(), options.label(key).c_str());
+    lua_pop(L, 1);
+  }
+  return rows;
+}
+
+/// What the scores of some ids are changed by: { ids, … } and a number for each.
+void read_bias(lua_State* L, Options& options, SamplingOptions& sampling) {
+  auto rows = read_sequences(L, options, "bias_ids");
+  if (!options.push("bias_values")) return;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    lua_rawgeti(L, -1, static_cast<int>(i) + 1);
+    const double value = to_number(L, -1, options.op(), options.label("bias_values"));
+    sampling.sequence_bias.push_back({std::move(rows[i]), static_cast<float>(value)});
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+}
+
+/// What is forbidden, forced or favoured.
+void read_rules(lua_State* L, Options& options, SamplingOptions& sampling) {
+  const auto ids = [&](const char* key) {
+    return options.ids(key).value_or(std::vector<std::int32_t>{});
+  };
+  sampling.encoder_repetition_penalty = options.number("encoder_repetition_penalty").value_or(1.0);
+  sampling.no_repeat_ngram_size = options.integer("no_repeat_ngram_size").value_or(0);
+  sampling.encoder_no_repeat_ngram_size =
+      options.integer("encoder_no_repeat_ngram_size").value_or(0);
+  read_bias(L, options, sampling);
+  sampling.bad_words = read_sequences(L, options, "bad_words_ids");
+  sampling.suppress = ids("suppress_tokens");
+  sampling.begin_suppress = ids("begin_suppress_tokens");
+  const auto forced = ids("forced_bos_token_id");
+  if (!forced.empty()) sampling.forced_bos = forced.front();
+  sampling.forced_eos = ids("forced_eos_token_id");
+  const auto start = options.integer("decay_start");
+  const auto factor = options.number("decay_factor");
+  if (start && factor) sampling.exponential_decay = ExponentialDecay{*start, *factor};
+}
+
+void read_beams(Options& options, BeamOptions& beams) {
+  beams.beams = options.integer("num_beams").value_or(1);
+  beams.length_penalty = options.number("length_penalty").value_or(1.0);
+  const auto early = options.choice("early_stopping", {"no", "yes", "never"}).value_or("no");
+  beams.early_stopping = early == "yes"     ? EarlyStopping::yes
+                         : early == "never" ? EarlyStopping::never
+                                            : EarlyStopping::no;
+}
+
+/// The table of sampling options on top of the stack.
+void read_sampling(lua_State* L, GenerateOptions& generate) {
+  Options options(L, lua_gettop(L), "submit");
+  SamplingOptions& sampling = generate.sampling;
+  sampling.typical_p = options.number("typical_p").value_or(1.0);
+  sampling.epsilon_cutoff = options.number("epsilon_cutoff").value_or(0.0);
+  sampling.eta_cutoff = options.number("eta_cutoff").value_or(0.0);
+  read_rules(L, options, sampling);
+  read_beams(options, generate.beams);
+  sampling.do_sample = options.boolean("do_sample").value_or(false);
+  sampling.temperature = options.number("temperature").value_or(1.0);
+  sampling.top_k = options.integer("top_k").value_or(0);
+  sampling.top_p = options.number("top_p").value_or(1.0);
+  sampling.min_p = options.number("min_p").value_or(0.0);
+  sampling.repetition_penalty = options.number("repetition_penalty").value_or(1.0);
+  sampling.seed = static_cast<std::uint64_t>(options.integer("seed").value_or(0));
+  sampling.min_new_tokens = options.integer("min_new_tokens").value_or(0);
+  sampling.logprobs = options.integer("logprobs").value_or(-1);
+  generate.max_new_tokens = options.integer("max_new_tokens").value_or(0);
+  generate.prompt_logprobs = options.boolean("prompt_logprobs").value_or(false);
+  generate.n = options.integer("n").value_or(1);
+  if (generate.n > 1 && sampling.logprobs < 0) {
+    sampling.logprobs = 0;
+    generate.score_only = true;
+  }
+  options.done();
+}
+
+void read_generate(lua_State* L, Options& options, Request& request) {
+  request.kind = RequestKind::generate;
+  const auto ids = options.ids("ids");
+  if (!ids || ids->empty()) {
+    throw Error(ErrorCode::argument, "submit", "the prompt has no tokens")
+        .hint("give a text or ids; models with a bos token can start from it");
+  }
+  request.sequences.resize(1);
+  request.sequences[0].ids = *ids;
+  if (options.push("options")) {
+    expect_table(L, -1, "submit", "option options");
+    read_sampling(L, request.options);
+    lua_pop(L, 1);
+  }
+  request.options.stop_ids = options.ids("stop_ids").value_or(std::vector<std::int32_t>{});
+  request.options.stop_strings = options.texts("stop_strings").value_or(std::vector<std::string>{});
+  if (const auto* tokenizer = options.object<TokenizerPointer>("tokenizer")) {
+    request.tokenizer = *tokenizer;
+  }
+  request.reachable = options.integer("reachable").value_or(0);
+  if (request.tokenizer == nullptr && !request.options.stop_strings.empty()) {
+    throw Error(ErrorCode::option, "submit", "stop texts need a tokenizer, and this model has none")
+        .hint("stop by ids: eos_token_id");
+  }
+}
+
+void read_forward(Options& options, Request& request) {
+  request.kind = RequestKind::forward;
+  const auto* batch = options.object<BatchObject>("batch");
+  if (batch == nullptr) throw Error(ErrorCode::argument, "submit", "a forward needs its batch");
+  request.forward_input = batch->batch;
+  const auto rows = options.choice("rows", {"last", "all"});
+  if (rows) {
+    request.forward_input =
+        request.forward_input->with_rows(rows == "last" ? RowSelection::last : RowSelection::all);
+  }
+}
+
+/// A text as it is; any other value waits in the environment table under a name made for it.
+std::string read_tag(lua_State* L, Options& options, EngineObject& engine) {
+  if (!options.push("tag")) return "";
+  std::string name;
+  if (lua_type(L, -1) == LUA_TSTRING) {
+    name = to_text(L, -1, options.op(), options.label("tag"));
+  } else {
+    name = std::string(kTagMark) + std::to_string(++engine.tags);
+    push_shared(L, "tags");
+    lua_pushvalue(L, -2);
+    lua_setfield(L, -2, name.c_str());
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  return name;
+}
+
+int submit(lua_State* L) {
+  EngineObject& engine = open_engine(L, "submit");
+  Options options(L, 2, "submit");
+  auto request = std::make_shared<Request>();
+  if (options.choice("kind", {"generate", "forward"}) == "forward") {
+    read_forward(options, *request);
+  } else {
+    read_generate(L, options, *request);
+  }
+  const auto* plan = options.object<PlanObject>("plan");
+  if (plan == nullptr) throw Error(ErrorCode::argument, "submit", "a request needs its plan");
+  request->plan = plan->plan;
+  if (const auto* source = options.object<BatchObject>("source")) request->source = source->batch;
+  if (const auto* encode = options.object<PlanObject>("encode_plan")) {
+    request->encode_plan = encode->plan;
+  }
+  if (const auto* cross = options.object<PlanObject>("cross_plan")) {
+    request->cross_plan = cross->plan;
+  }
+  CachePointer cache;
+  if (const auto* pool = options.object<CachePointer>("cache")) cache = *pool;
+  request->max_tokens = options.integer("max_tokens").value_or(0);
+  request->priority = options.integer("priority").value_or(0);
+  request->deadline_ms = options.number("deadline_ms").value_or(0.0);
+  request->client = options.text("client").value_or("");
+  request->tag = read_tag(L, options, engine);
+  lua_newtable(L);
+  const bool hooked = read_hooks(L, options, engine, *request);
+  options.done();
+  const int hooks = lua_gettop(L);
+
+  const EngineFrame frame(engine, L);
+  const RequestPointer accepted = engine.scheduler->submit(request, std::move(cache));
+  engine.requests[accepted->id] = accepted;
+  if (hooked) {
+    push_shared(L, "hooks");
+    lua_pushnumber(L, static_cast<double>(accepted->id));
+    lua_pushvalue(L, hooks);
+    lua_rawset(L, -3);
+  }
+  push_request(L, engine, accepted);
+  return 1;
+}
+
+// ---------------------------------------------------------------- steps and events
+
+/// Lets go of what requests that are done no longer need.
+void tidy(lua_State* L, EngineObject& engine) {
+  for (auto entry = engine.requests.begin(); entry != engine.requests.end();) {
+    Request& request = *entry->second;
+    if (!request.done()) {
+      ++entry;
+      continue;
+    }
+    if (request.hooks.processors || request.hooks.stop_when || request.hooks.on_token) {
+      request.hooks = RequestHooks{};
+      push_shared(L, "hooks");
+      lua_pushnumber(L, static_cast<double>(request.id));
+      lua_pushnil(L);
+      lua_rawset(L, -3);
+      lua_pop(L, 1);
+    }
+    forget_entry(L, request.id);
+    if (request.tag.rfind(kTagMark, 0) == 0) {
+      push_shared(L, "tags");
+      lua_pushnil(L);
+      lua_setfield(L, -2, request.tag.c_str());
+      lua_pop(L, 1);
+    }
+    entry = request.events.empty() ? engine.requests.erase(entry) : std::next(entry);
+  }
+}
+
+struct Stepping {
+  EngineObject& engine;
+  explicit Stepping(EngineObject& stepped) : engine(stepped) { engine.stepping = true; }
+  ~Stepping() { engine.stepping = false; }
+  Stepping(const Stepping&) = delete;
+  Stepping& operator=(const Stepping&) = delete;
+};
+
+void refuse_nested(const EngineObject& engine, const char* op) {
+  if (engine.stepping) {
+    throw Error(ErrorCode::state, op, "called from inside the engine's own step");
+  }
+}
+
+int push_step(lua_State* L, const StepResult& result) {
+  lua_createtable(L, 0, 6);
+  set_field(L, "tokens", result.tokens);
+  set_field(L, "rows", result.rows);
+  set_field(L, "ms", result.ms);
+  set_field(L, "idle", result.idle);
+  set_field(L, "pending", result.pending);
+  if (result.wait_ms > 0) set_field(L, "wait_ms", result.wait_ms);
+  return 1;
+}
+
+/// A step whose budget was spent before it began: a frame that is late, not a mistake.
+StepResult spent(const Scheduler& scheduler) {
+  StepResult result;
+  result.idle = scheduler.idle();
+  return result;
+}
+
+int step(lua_State* L) {
+  EngineObject& engine = open_engine(L, "step");
+  Options options(L, 2, "step");
+  const auto budget = options.number("budget_ms");
+  options.done();
+  if (budget && std::isnan(*budget)) {
+    throw Error(ErrorCode::option, "step", "option budget_ms: expected a number, got nan");
+  }
+  refuse_nested(engine, "step");
+  if (budget && *budget <= 0) return push_step(L, spent(*engine.scheduler));
+  StepResult result;
+  try {
+    const Stepping stepping(engine);
+    const EngineFrame frame(engine, L);
+    const int top = lua_gettop(L);
+    result = engine.scheduler->step(budget.value_or(0.0));
+    lua_settop(L, top);
+  } catch (LuaError&) {
+    throw;
+  } catch (Error& error) {
+    if (error.code() == ErrorCode::policy && error.place().empty()) {
+      push_shared(L, "policy");
+      error.where(policy_place(L, lua_gettop(L)));
+    }
+    throw;
+  }
+  tidy(L, engine);
+  return push_step(L, result);
+}
+
+/// Iterator over (request, event): index 1 is the engine (the generic for's state).
+int next_event(lua_State* L) {
+  EngineObject& engine = self<EngineObject>(L, "events");
+  if (engine.scheduler == nullptr) return 0;
+  Event event;
+  while (engine.scheduler->next_event(event)) {
+    const auto found = engine.requests.find(event.request);
+    if (found == engine.requests.end()) continue;
+    push_request(L, engine, found->second);
+    push_event(L, event);
+    return 2;
+  }
+  return 0;
+}
+
+int call_next_event(lua_State* L) {
+  lua_settop(L, 0);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  return next_event(L);
+}
+
+/// for request, event in engine:events() do
+int events(lua_State* L) {
+  (void)open_engine(L, "events");
+  lua_pushvalue(L, 1);
+  lua_pushcclosure(L, guarded_once<call_next_event>, 1);
+  return 1;
+}
+
+int set_policy(lua_State* L) {
+  EngineObject& engine = open_engine(L, "set_policy");
+  const std::string name = check_policy(L, 2);
+  lua_getfenv(L, 1);
+  lua_pushvalue(L, 2);
+  lua_setfield(L, -2, "policy");
+  engine.scheduler->set_policy(make_lua_policy(engine, name));
+  return 0;
+}
+
+int stats(lua_State* L) {
+  const SchedulerStats counts = open_engine(L, "stats").scheduler->stats();
+  lua_createtable(L, 0, 8);
+  set_field(L, "steps", counts.steps);
+  set_field(L, "tokens", counts.tokens);
+  set_field(L, "rows", counts.rows);
+  set_field(L, "finished", counts.finished);
+  set_field(L, "waiting", counts.waiting);
+  set_field(L, "running", counts.running);
+  set_field(L, "busy_ms", counts.busy_ms);
+  set_field(L, "cache_bytes", counts.cache_bytes);
+  return 1;
+}
+
+int cancel_all(lua_State* L) {
+  EngineObject& engine = open_engine(L, "cancel_all");
+  const EngineFrame frame(engine, L);
+  engine.scheduler->cancel_all();
+  return 0;
+}
+
+int idle(lua_State* L) {
+  lua_pushboolean(L, open_engine(L, "idle").scheduler->idle() ? 1 : 0);
+  return 1;
+}
+
+/// Whether the call comes from inside the engine's own step: a policy, a callback of a request.
+int stepping(lua_State* L) {
+  lua_pushboolean(L, self<EngineObject>(L, "stepping").stepping ? 1 : 0);
+  return 1;
+}
+
+int set_more(lua_State* L) {
+  open_engine(L, "set_more").scheduler->set_more(to_boolean(L, 2, "set_more", "more"));
+  return 0;
+}
+
+int close(lua_State* L) {
+  auto& engine = self<EngineObject>(L, "close");
+  if (engine.scheduler == nullptr) return 0;
+  refuse_nested(engine, "close");
+  for (auto& [id, request] : engine.requests) request->hooks = RequestHooks{};
+  engine.scheduler = nullptr;
+  engine.requests.clear();
+  lua_getfenv(L, 1);
+  for (const char* name : {"hooks", "entries", "tags"}) {
+    lua_newtable(L);
+    lua_setfield(L, -2, name);
+  }
+  return 0;
+}
+
+int tostring(lua_State* L) {
+  const auto& engine = self<EngineObject>(L, "tostring");
+  push_text(
+      L, engine.scheduler == nullptr
+             ? "Engine (closed)"
+             : "Engine with " + std::to_string(engine.scheduler->requests().size()) + " requests");
+  return 1;
+}
+
+}  // namespace
+
+void add_engine(lua_State* L) {
+  constexpr Member kFunctions[] = {{"engine", guarded<make_engine>}};
+  set_functions(L, kFunctions);
+  constexpr Member kMethods[] = {
+      {"submit", guarded_once<submit>}, {"step", guarded_once<step>},
+      {"events", guarded<events>},      {"set_policy", guarded_once<set_policy>},
+      {"stats", guarded<stats>},        {"cancel_all", guarded_once<cancel_all>},
+      {"idle", guarded<idle>},          {"set_more", guarded<set_more>},
+      {"stepping", guarded<stepping>},  {"close", guarded_once<close>},
+  };
+  constexpr Member kOperators[] = {{"__tostring", guarded<tostring>}};
+  register_type<EngineObject>(L, kMethods, {}, kOperators);
+  add_request(L);
+}
+
+}  // namespace perilune::lua

@@ -1,0 +1,417 @@
+// Request: its fields, events, result, and the functions scripts hang on it.
+#include "bindings/lua/serving/serving.h"
+#include "bindings/lua/tensors/tensor_value.h"
+
+namespace perilune::lua {
+
+lua_State* frame_state(const EngineObject& engine, const char* op) {
+  if (engine.frame == nullptr) {
+    throw Error(ErrorCode::state, op, "its engine is not running");
+  }
+  return engine.frame;
+}
+
+void push_shared(lua_State* L, const char* name) {
+  lua_getfenv(L, 1);
+  lua_getfield(L, -1, name);
+  lua_remove(L, -2);
+}
+
+// ---------------------------------------------------------------- hooks
+
+namespace {
+
+void push_hooks(lua_State* L, std::uint64_t id) {
+  push_shared(L, "hooks");
+  lua_pushnumber(L, static_cast<double>(id));
+  lua_rawget(L, -2);
+  lua_remove(L, -2);
+  if (!lua_istable(L, -1)) throw Error(ErrorCode::internal, "request", "its functions are gone");
+}
+
+/// Pushes the `state` of hooks: { ids=, text=, step=, request=, prompt_tokens= }, one table for
+/// each output of the request, whose list of ids only grows. The hooks table is on top.
+void push_hook_state(lua_State* L, EngineObject& engine, const Request& request) {
+  const Sequence& sequence = request.sequences[request.current_sequence];
+  const int hooks = lua_gettop(L);
+  lua_rawgeti(L, hooks, static_cast<int>(sequence.output_index) + 1);
+  if (!lua_istable(L, -1)) {
+    lua_pop(L, 1);
+    lua_createtable(L, 0, 6);
+    lua_createtable(L, static_cast<int>(sequence.ids.size()) + 32, 0);
+    lua_setfield(L, -2, "ids");
+    set_field(L, "prompt_tokens", request.prompt_tokens);
+    const auto found = engine.requests.find(request.id);
+    if (found != engine.requests.end()) {
+      push_request(L, engine, found->second);
+      lua_setfield(L, -2, "request");
+    }
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, hooks, static_cast<int>(sequence.output_index) + 1);
+  }
+  lua_getfield(L, -1, "ids");
+  if (!lua_istable(L, -1)) {  // a script took it out of its state
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -3, "ids");
+  }
+  for (std::size_t i = lua_objlen(L, -1); i < sequence.ids.size(); ++i) {
+    push_integer(L, sequence.ids[i]);
+    lua_rawseti(L, -2, static_cast<int>(i) + 1);
+  }
+  lua_pop(L, 1);
+  set_field(L, "text", sequence.text);
+  set_field(L, "step", static_cast<std::int64_t>(sequence.ids.size()) - request.prompt_tokens);
+}
+
+void run_processors(EngineObject& engine, Tensor& row, const Request& request) {
+  lua_State* L = frame_state(engine, "processors");
+  reserve_stack(L, 16);
+  const int top = lua_gettop(L);
+  push_hooks(L, request.id);
+  push_hook_state(L, engine, request);
+  lua_getfield(L, top + 1, "processors");
+  push_tensor(L, row);
+  const int count = static_cast<int>(lua_objlen(L, top + 3));
+  for (int i = 1; i <= count; ++i) {
+    lua_rawgeti(L, top + 3, i);
+    lua_pushvalue(L, top + 4);
+    lua_pushvalue(L, top + 2);
+    call(L, 2, 1, "processors");
+    if (const Value* changed = test_object<Value>(L, -1)) {
+      tensor_ops::assign(row, changed->tensor);
+    }
+    lua_pop(L, 1);
+  }
+  lua_settop(L, top);
+}
+
+std::optional<std::string> ask_stop(EngineObject& engine, const Request& request) {
+  lua_State* L = frame_state(engine, "stop_when");
+  reserve_stack(L, 16);
+  const int top = lua_gettop(L);
+  push_hooks(L, request.id);
+  push_hook_state(L, engine, request);
+  lua_getfield(L, top + 1, "stop_when");
+  lua_pushvalue(L, top + 2);
+  call(L, 1, 1, "stop_when");
+  std::optional<std::string> stop;
+  if (lua_type(L, -1) == LUA_TSTRING) {
+    stop = lua_tostring(L, -1);
+  } else if (lua_toboolean(L, -1) != 0) {
+    stop = "stop_when";
+  }
+  lua_settop(L, top);
+  return stop;
+}
+
+void tell_token(EngineObject& engine, const Request& request, std::int32_t id,
+                const std::string& text) {
+  lua_State* L = frame_state(engine, "on_token");
+  reserve_stack(L, 16);
+  const int top = lua_gettop(L);
+  push_hooks(L, request.id);
+  lua_getfield(L, -1, "on_token");
+  push_text(L, text);
+  Event event;
+  event.request = request.id;
+  event.id = id;
+  event.text = text;
+  event.output_index = request.sequences[request.current_sequence].output_index;
+  push_event(L, event);
+  call(L, 2, 0, "on_token");
+  lua_settop(L, top);
+}
+
+/// Moves a function option into the table at the top.
+bool take_function(lua_State* L, Options& options, const char* key) {
+  if (!options.push(key)) return false;
+  if (!lua_isfunction(L, -1)) {
+    throw Error(ErrorCode::option, options.op(),
+                options.label(key) + ": expected a function, got " + describe_value(L, -1));
+  }
+  lua_setfield(L, -2, key);
+  return true;
+}
+
+bool take_processors(lua_State* L, Options& options) {
+  if (!options.push("processors")) return false;
+  if (lua_isfunction(L, -1)) {
+    lua_createtable(L, 1, 0);
+    lua_insert(L, -2);
+    lua_rawseti(L, -2, 1);
+  }
+  expect_table(L, -1, options.op(), "option processors");
+  const int count = static_cast<int>(lua_objlen(L, -1));
+  for (int i = 1; i <= count; ++i) {
+    lua_rawgeti(L, -1, i);
+    if (!lua_isfunction(L, -1)) {
+      throw Error(ErrorCode::option, options.op(),
+                  "option processors: expected functions, got " + describe_value(L, -1));
+    }
+    lua_pop(L, 1);
+  }
+  lua_setfield(L, -2, "processors");
+  return count > 0;
+}
+
+}  // namespace
+
+bool read_hooks(lua_State* L, Options& options, EngineObject& engine, Request& request) {
+  EngineObject* owner = &engine;
+  const bool processors = take_processors(L, options);
+  const bool stop_when = take_function(L, options, "stop_when");
+  const bool on_token = take_function(L, options, "on_token");
+  if (processors) {
+    request.hooks.processors = [owner](Tensor& row, const Request& asking) {
+      run_processors(*owner, row, asking);
+    };
+  }
+  if (stop_when) {
+    request.hooks.stop_when = [owner](const Request& asking) { return ask_stop(*owner, asking); };
+  }
+  if (on_token) {
+    request.hooks.on_token = [owner](const Request& asking, std::int32_t id,
+                                     const std::string& text) {
+      tell_token(*owner, asking, id, text);
+    };
+  }
+  return processors || stop_when || on_token;
+}
+
+// ---------------------------------------------------------------- events and results
+
+namespace {
+
+const char* event_name(EventKind kind) {
+  switch (kind) {
+    case EventKind::token: return "token";
+    case EventKind::done: return "done";
+    case EventKind::error: return "error";
+    case EventKind::warning: return "warning";
+  }
+  return "?";
+}
+
+const char* public_state(RequestState state) {
+  switch (state) {
+    case RequestState::waiting: return "waiting";
+    case RequestState::done: return "done";
+    default: return "running";
+  }
+}
+
+void push_logprobs(lua_State* L, const Sequence& sequence) {
+  if (!sequence.logprobs.empty()) {
+    push_list(L, sequence.logprobs);
+    lua_setfield(L, -2, "logprobs");
+  }
+  if (!sequence.top_logprobs.empty()) {
+    lua_createtable(L, static_cast<int>(sequence.top_logprobs.size()), 0);
+    int place = 0;
+    for (const auto& best : sequence.top_logprobs) {
+      lua_createtable(L, static_cast<int>(best.size()), 0);
+      int rank = 0;
+      for (const TokenLogprob& token : best) {
+        lua_createtable(L, 0, 2);
+        set_field(L, "id", static_cast<std::int64_t>(token.id));
+        set_field(L, "logprob", static_cast<double>(token.logprob));
+        lua_rawseti(L, -2, ++rank);
+      }
+      lua_rawseti(L, -2, ++place);
+    }
+    lua_setfield(L, -2, "top_logprobs");
+  }
+}
+
+/// Sets text, ids, stop and log-probabilities in the table on top; of several answers also the
+/// score, the log-probability of the whole.
+void set_sequence(lua_State* L, const Request& request, const Sequence& sequence) {
+  if (request.tokenizer != nullptr) set_field(L, "text", sequence.text);
+  const auto begin = sequence.ids.begin() + static_cast<std::ptrdiff_t>(request.prompt_tokens);
+  push_list(L, std::vector<std::int32_t>(begin, sequence.ids.end()));
+  lua_setfield(L, -2, "ids");
+  if (!sequence.stop.empty()) set_field(L, "stop", sequence.stop);
+  if (sequence.score) {
+    set_field(L, "score", static_cast<double>(*sequence.score));
+  } else if (request.options.n > 1) {
+    double score = 0;
+    for (const float logprob : sequence.logprobs) score += static_cast<double>(logprob);
+    set_field(L, "score", score);
+  }
+  if (!request.options.score_only) push_logprobs(L, sequence);
+}
+
+double milliseconds(double from, double to) {
+  return from > 0 && to > from ? (to - from) * 1e3 : 0;
+}
+
+void set_timings(lua_State* L, const Request& request) {
+  const RequestTimes& times = request.times;
+  const double first_run = times.first_run > 0 ? times.first_run : times.finished;
+  const double first_token = times.first_token > 0 ? times.first_token : times.finished;
+  const double decode = milliseconds(first_token, times.finished);
+  std::int64_t tokens = 0;
+  for (const Sequence& sequence : request.sequences) {
+    tokens += static_cast<std::int64_t>(sequence.ids.size()) - request.prompt_tokens - 1;
+  }
+  lua_createtable(L, 0, 4);
+  set_field(L, "queued_ms", milliseconds(times.submitted, first_run));
+  set_field(L, "prefill_ms", milliseconds(first_run, first_token));
+  set_field(L, "decode_ms", decode);
+  const bool measured = decode > 0 && tokens > 0;
+  set_field(L, "tokens_per_s", measured ? static_cast<double>(tokens) / decode * 1e3 : 0.0);
+  lua_setfield(L, -2, "timings");
+}
+
+void set_generated(lua_State* L, const Request& request) {
+  if (request.sequences.empty()) return;
+  set_sequence(L, request, request.sequences[0]);
+  set_field(L, "reused_tokens", request.reused_tokens);
+  set_field(L, "seed", static_cast<std::int64_t>(request.options.sampling.seed));
+  if (!request.sequences[0].prompt_logprobs.empty()) {
+    push_list(L, request.sequences[0].prompt_logprobs);
+    lua_setfield(L, -2, "prompt_logprobs");
+  }
+  if (request.options.n <= 1) return;
+  lua_createtable(L, static_cast<int>(request.sequences.size()), 0);
+  int position = 0;
+  for (const Sequence& sequence : request.sequences) {
+    lua_createtable(L, 0, 6);
+    set_sequence(L, request, sequence);
+    set_field(L, "finish_reason", finish_reason_name(sequence.reason));
+    lua_rawseti(L, -2, ++position);
+  }
+  lua_setfield(L, -2, "sequences");
+}
+
+int result(lua_State* L) {
+  const Request& request = *self<RequestObject>(L, "result").request;
+  if (!request.done()) return 0;
+  lua_createtable(L, 0, 14);
+  set_field(L, "finish_reason", finish_reason_name(request.reason()));
+  set_field(L, "prompt_tokens", request.source ? request.source_tokens() : request.prompt_tokens);
+  if (!request.error.empty()) {
+    set_field(L, "error", request.error);
+    set_field(L, "error_code", error_code_name(request.error_code));
+  }
+  set_timings(L, request);
+  if (request.kind == RequestKind::generate) {
+    set_generated(L, request);
+    return 1;
+  }
+  lua_createtable(L, 0, static_cast<int>(request.forward_outputs.size()));
+  for (const auto& [name, tensor] : request.forward_outputs) {
+    push_tensor(L, tensor);
+    lua_setfield(L, -2, name.c_str());
+  }
+  lua_setfield(L, -2, "outputs");
+  return 1;
+}
+
+/// Iterator: upvalue: request.
+int next_event(lua_State* L) {
+  Request& request =
+      *check_object<RequestObject>(L, lua_upvalueindex(1), "events", "request").request;
+  if (request.events.empty()) return 0;
+  const Event event = std::move(request.events.front());
+  request.events.pop_front();
+  push_event(L, event);
+  return 1;
+}
+
+int events(lua_State* L) {
+  (void)self<RequestObject>(L, "events");
+  lua_pushvalue(L, 1);
+  lua_pushcclosure(L, guarded_once<next_event>, 1);
+  return 1;
+}
+
+int cancel(lua_State* L) {
+  auto& object = self<RequestObject>(L, "cancel");
+  if (object.request->done() || object.engine->scheduler == nullptr) return 0;
+  const EngineFrame frame(*object.engine, L);
+  object.engine->scheduler->cancel(object.request);
+  return 0;
+}
+
+int wait_state(lua_State* L) {
+  lua_pushstring(L, request_state_name(self<RequestObject>(L, "wait_state").request->state));
+  return 1;
+}
+
+int id(lua_State* L) {
+  push_integer(L, static_cast<std::int64_t>(self<RequestObject>(L, "id").request->id));
+  return 1;
+}
+
+int state_name(lua_State* L) {
+  lua_pushstring(L, public_state(self<RequestObject>(L, "state").request->state));
+  return 1;
+}
+
+int prompt_tokens(lua_State* L) {
+  push_integer(L, self<RequestObject>(L, "prompt_tokens").request->prompt_tokens);
+  return 1;
+}
+
+int tostring(lua_State* L) {
+  const Request& request = *self<RequestObject>(L, "tostring").request;
+  push_text(L, "Request " + std::to_string(request.id) + " (" + public_state(request.state) + ")");
+  return 1;
+}
+
+}  // namespace
+
+void push_event(lua_State* L, const Event& event) {
+  lua_createtable(L, 0, 4);
+  set_field(L, "kind", event_name(event.kind));
+  // The texts of events, said one after the other, are the answer: an end has none.
+  const bool ended = event.kind == EventKind::done;
+  set_field(L, "text", ended ? std::string() : event.text);
+  if (ended) set_field(L, "finish_reason", event.text);
+  if (event.kind == EventKind::token && event.id >= 0) {
+    set_field(L, "id", static_cast<std::int64_t>(event.id));
+  }
+  if (event.output_index > 0) {
+    set_field(L, "output", static_cast<std::int64_t>(event.output_index) + 1);
+  }
+}
+
+void push_request(lua_State* L, EngineObject& engine, const RequestPointer& request) {
+  reserve_stack(L, 8);
+  push_shared(L, "requests");
+  lua_pushnumber(L, static_cast<double>(request->id));
+  lua_rawget(L, -2);
+  if (test_object<RequestObject>(L, -1) != nullptr) {
+    lua_remove(L, -2);
+    return;
+  }
+  lua_pop(L, 1);
+  push_object(L, RequestObject{request, &engine});
+  lua_getfenv(L, 1);
+  lua_setfenv(L, -2);
+  lua_pushnumber(L, static_cast<double>(request->id));
+  lua_pushvalue(L, -2);
+  lua_rawset(L, -4);
+  lua_remove(L, -2);
+}
+
+void add_request(lua_State* L) {
+  constexpr Member kMethods[] = {
+      {"result", guarded<result>},
+      {"events", guarded<events>},
+      {"cancel", guarded_once<cancel>},
+      {"wait_state", guarded<wait_state>},
+  };
+  constexpr Member kGetters[] = {
+      {"id", guarded<id>},
+      {"state", guarded<state_name>},
+      {"prompt_tokens", guarded<prompt_tokens>},
+  };
+  constexpr Member kOperators[] = {{"__tostring", guarded<tostring>}};
+  register_type<RequestObject>(L, kMethods, kGetters, kOperators);
+}
+
+}  // namespace perilune::lua

@@ -1,0 +1,365 @@
+// Tokenizer and its streaming decoder.
+#include <algorithm>
+
+#include "bindings/lua/tensors/tensor_value.h"
+#include "bindings/lua/text/encoded_text.h"
+
+namespace perilune::lua {
+
+namespace {
+
+/// core.tokenizer(path, { pattern= }) -> Tokenizer, or nil and the reason.
+int load(lua_State* L) {
+  Options options(L, 2, "tokenizer");
+  TokenizerLoad how;
+  how.pattern = options.text("pattern");
+  options.done();
+  std::string reason;
+  auto tokenizer = load_tokenizer(to_text(L, 1, "tokenizer", "path"), &reason, how);
+  if (tokenizer == nullptr) {
+    lua_pushnil(L);
+    push_text(L, reason);
+    return 2;
+  }
+  push_object(L, std::move(tokenizer));
+  return 1;
+}
+
+// ---------------------------------------------------------------- encoding
+
+/// A text, or { text=, pair= }.
+EncodedText read_text(lua_State* L, int index, const EncodeSettings& settings,
+                      const std::string& name) {
+  if (!lua_istable(L, index)) return {to_text(L, index, "encode", name), {}, settings};
+  Options fields(L, index, "encode");
+  const auto text = fields.text("text");
+  const auto pair = fields.text("pair");
+  fields.done();
+  if (!text) throw Error(ErrorCode::argument, "encode", name + ": `text` is missing");
+  return {*text, pair, settings};
+}
+
+std::vector<EncodedRow> encode_rows(const Tokenizer& tokenizer, const EncodedText& text) {
+  const Encoding encoding = encode_text(tokenizer, text, false);
+  if (!text.settings.truncates) return {whole_row(encoding)};
+  return truncate(encoding, text.settings.truncation, "encode");
+}
+
+int encode(lua_State* L) {
+  const auto tokenizer = self<TokenizerPointer>(L, "encode");
+  const EncodeSettings settings = to_settings(L, 3, *tokenizer, "encode");
+  std::vector<EncodedRow> rows;
+  std::vector<std::int64_t> sources;
+  auto places = std::make_shared<std::vector<RowPlace>>();
+  const auto add = [&](EncodedText given, std::int64_t source) {
+    const auto text = std::make_shared<const EncodedText>(std::move(given));
+    std::size_t window = 0;
+    for (EncodedRow& row : encode_rows(*tokenizer, *text)) {
+      places->push_back({text, window++, {row.first[0], row.first[1]}});
+      rows.push_back(std::move(row));
+      sources.push_back(source);
+    }
+  };
+  if (is_list(L, 2)) {
+    const int count = static_cast<int>(lua_objlen(L, 2));
+    if (count == 0) throw Error(ErrorCode::argument, "encode", "an empty list of texts");
+    for (int i = 1; i <= count; ++i) {
+      lua_rawgeti(L, 2, i);
+      const std::string name = "text " + std::to_string(i);
+      add(read_text(L, lua_gettop(L), settings, name), i - 1);
+      lua_pop(L, 1);
+    }
+  } else {
+    add(read_text(L, 2, settings, "text"), 0);
+  }
+  std::vector<std::vector<std::int32_t>> ids;
+  std::vector<std::vector<std::int64_t>> types;
+  bool typed = false;
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    if (rows[r].ids.empty()) {
+      throw Error(ErrorCode::argument, "encode",
+                  "text " + std::to_string(sources[r] + 1) + " gives no tokens")
+          .hint("leave it out, or encode it with special=true");
+    }
+    typed = typed || !rows[r].type_ids.empty();
+    ids.push_back(rows[r].ids);
+  }
+  auto batch = Batch::make(state(L).context, ids);
+  if (typed) {
+    for (EncodedRow& row : rows) {
+      row.type_ids.resize(row.ids.size(), 0);
+      types.push_back(std::move(row.type_ids));
+    }
+    batch = batch->with_type_ids(types);
+  }
+  std::vector<SequenceFacts> facts = batch->facts();
+  facts.resize(rows.size());
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    facts[r].lost = rows[r].lost;
+    facts[r].source = sources[r];
+  }
+  push_object(L, BatchObject{batch->with_facts(std::move(facts)), tokenizer, std::move(places)});
+  return 1;
+}
+
+int ids(lua_State* L) {
+  const auto& tokenizer = *self<TokenizerPointer>(L, "ids");
+  const EncodeSettings settings = to_settings(L, 3, tokenizer, "ids");
+  if (settings.truncation.windows) {
+    throw Error(ErrorCode::option, "ids", "windows make several rows").hint("use tok:encode");
+  }
+  push_list(L, encode_rows(tokenizer, read_text(L, 2, settings, "text")).front().ids);
+  return 1;
+}
+
+// ---------------------------------------------------------------- decoding
+
+std::vector<std::int32_t> ids_argument(lua_State* L, int index, const char* op) {
+  if (const Value* value = test_object<Value>(L, index)) {
+    const auto list = value->tensor.to_integers();
+    return {list.begin(), list.end()};
+  }
+  return to_ids(L, index, op, "ids");
+}
+
+int decode(lua_State* L) {
+  const auto& tokenizer = *self<TokenizerPointer>(L, "decode");
+  Options options(L, 3, "decode");
+  DecodeOptions settings;
+  settings.special = options.boolean("special").value_or(false);
+  options.done();
+  bool nested = false;
+  if (lua_istable(L, 2)) {
+    lua_rawgeti(L, 2, 1);
+    nested = lua_istable(L, -1);
+    lua_pop(L, 1);
+  }
+  if (!nested) {
+    push_text(L, tokenizer.decode(ids_argument(L, 2, "decode"), settings));
+    return 1;
+  }
+  const int count = static_cast<int>(lua_objlen(L, 2));
+  lua_createtable(L, count, 0);
+  for (int i = 1; i <= count; ++i) {
+    lua_rawgeti(L, 2, i);
+    push_text(L, tokenizer.decode(ids_argument(L, lua_gettop(L), "decode"), settings));
+    lua_rawseti(L, -3, i);
+    lua_pop(L, 1);
+  }
+  return 1;
+}
+
+int decoder(lua_State* L) {
+  const auto& tokenizer = *self<TokenizerPointer>(L, "decoder");
+  Options options(L, 2, "decoder");
+  DecodeOptions settings;
+  settings.special = options.boolean("special").value_or(false);
+  settings.continues = options.boolean("continues").value_or(false);
+  options.done();
+  push_object(L, DecoderPointer(tokenizer.decoder(settings)));
+  return 1;
+}
+
+int decoder_push(lua_State* L) {
+  auto& decoder = *self<DecoderPointer>(L, "push");
+  push_text(L, decoder.push(to_id(L, 2, "push", "id")));
+  return 1;
+}
+
+int decoder_flush(lua_State* L) {
+  push_text(L, self<DecoderPointer>(L, "flush")->flush());
+  return 1;
+}
+
+// ---------------------------------------------------------------- looking
+
+/// Positions are bytes of the text, 1-based and inclusive: text:sub(t.first, t.last).
+int tokens(lua_State* L) {
+  const auto& tokenizer = *self<TokenizerPointer>(L, "tokens");
+  const EncodeSettings settings = to_settings(L, 3, tokenizer, "tokens");
+  const EncodedText text = read_text(L, 2, settings, "text");
+  const Encoding encoding = encode_text(tokenizer, text, true);
+  lua_createtable(L, static_cast<int>(encoding.tokens.size()), 0);
+  int position = 0;
+  for (const Token& token : encoding.tokens) {
+    push_token(L, tokenizer, token);
+    lua_rawseti(L, -2, ++position);
+  }
+  return 1;
+}
+
+int id(lua_State* L) {
+  const auto found = self<TokenizerPointer>(L, "id")->id(to_text(L, 2, "id", "piece"));
+  if (!found) return 0;
+  push_integer(L, *found);
+  return 1;
+}
+
+int piece(lua_State* L) {
+  push_text(L, self<TokenizerPointer>(L, "piece")->piece(to_id(L, 2, "piece", "id")));
+  return 1;
+}
+
+int is_special(lua_State* L) {
+  const auto& tokenizer = *self<TokenizerPointer>(L, "is_special");
+  lua_pushboolean(L, tokenizer.is_special(to_id(L, 2, "is_special", "id")) ? 1 : 0);
+  return 1;
+}
+
+/// tok:add{ "piece", ..., special= } -> ids
+int add(lua_State* L) {
+  auto& tokenizer = *self<TokenizerPointer>(L, "add");
+  bool special = false;
+  lua_settop(L, 2);
+  if (lua_istable(L, 2)) {  // all but special are the pieces
+    lua_newtable(L);
+    for (lua_pushnil(L); lua_next(L, 2) != 0; lua_pop(L, 1)) {
+      lua_pushvalue(L, -2);
+      lua_pushvalue(L, -2);
+      lua_rawset(L, 3);
+    }
+    lua_getfield(L, 3, "special");
+    if (!lua_isnil(L, -1)) special = to_boolean(L, -1, "add", "special");
+    lua_pushnil(L);
+    lua_setfield(L, 3, "special");
+    lua_pop(L, 1);
+  }
+  const auto pieces = to_texts(L, lua_gettop(L), "add", "pieces");
+  if (pieces.empty()) throw Error(ErrorCode::argument, "add", "no pieces were given");
+  push_list(L, tokenizer.add(pieces, special));
+  return 1;
+}
+
+// ---------------------------------------------------------------- fields
+
+int kind(lua_State* L) {
+  lua_pushstring(L, self<TokenizerPointer>(L, "kind")->kind());
+  return 1;
+}
+
+int vocab_size(lua_State* L) {
+  push_integer(L, self<TokenizerPointer>(L, "vocab_size")->vocab_size());
+  return 1;
+}
+
+int max_id(lua_State* L) {
+  push_integer(L, self<TokenizerPointer>(L, "max_id")->max_id());
+  return 1;
+}
+
+int max_base_id(lua_State* L) {
+  push_integer(L, self<TokenizerPointer>(L, "max_base_id")->max_base_id());
+  return 1;
+}
+
+int specials(lua_State* L) {
+  const SpecialTokens& special = self<TokenizerPointer>(L, "specials")->specials();
+  const std::pair<const char*, const std::optional<std::int32_t>*> kRoles[] = {
+      {"bos", &special.bos}, {"eos", &special.eos}, {"pad", &special.pad},  {"unk", &special.unk},
+      {"cls", &special.cls}, {"sep", &special.sep}, {"mask", &special.mask}};
+  lua_createtable(L, 0, 7);
+  for (const auto& [name, value] : kRoles) {
+    if (*value) set_field(L, name, static_cast<std::int64_t>(**value));
+  }
+  return 1;
+}
+
+int added_tokens(lua_State* L) {
+  lua_newtable(L);
+  int position = 0;
+  for (const AddedToken& token : self<TokenizerPointer>(L, "added_tokens")->added_tokens()) {
+    lua_createtable(L, 0, 3);
+    set_field(L, "id", static_cast<std::int64_t>(token.id));
+    set_field(L, "piece", token.content);
+    set_field(L, "special", token.special);
+    lua_rawseti(L, -2, ++position);
+  }
+  return 1;
+}
+
+int model_max_length(lua_State* L) {
+  const auto length = self<TokenizerPointer>(L, "model_max_length")->model_max_length();
+  if (!length) return 0;
+  push_integer(L, *length);
+  return 1;
+}
+
+int chat_templates(lua_State* L) {
+  const auto tokenizer = self<TokenizerPointer>(L, "chat_templates");
+  lua_newtable(L);
+  for (const auto& [name, source] : tokenizer->chat_templates()) {
+    push_text(L, name);
+    push_text(L, source);
+    lua_rawset(L, -3);
+  }
+  return 1;
+}
+
+int push_side(lua_State* L, const std::string& side) {
+  if (side.empty()) return 0;
+  push_text(L, side);
+  return 1;
+}
+
+int padding_side(lua_State* L) {
+  return push_side(L, self<TokenizerPointer>(L, "padding_side")->padding_side());
+}
+
+int truncation_side(lua_State* L) {
+  return push_side(L, self<TokenizerPointer>(L, "truncation_side")->truncation_side());
+}
+
+int warnings(lua_State* L) {
+  push_list(L, self<TokenizerPointer>(L, "warnings")->warnings());
+  return 1;
+}
+
+int path(lua_State* L) {
+  push_text(L, self<TokenizerPointer>(L, "path")->path());
+  return 1;
+}
+
+int tostring(lua_State* L) {
+  const auto& tokenizer = *self<TokenizerPointer>(L, "tostring");
+  push_text(L, std::string("Tokenizer ") + tokenizer.kind() + ", " +
+                   std::to_string(tokenizer.vocab_size()) + " pieces, ids 0 to " +
+                   std::to_string(tokenizer.max_id()));
+  return 1;
+}
+
+}  // namespace
+
+void add_tokenizer(lua_State* L) {
+  constexpr Member kFunctions[] = {{"tokenizer", guarded<load>}};
+  set_functions(L, kFunctions);
+  constexpr Member kMethods[] = {
+      {"encode", guarded<encode>}, {"ids", guarded<ids>},
+      {"decode", guarded<decode>}, {"decoder", guarded<decoder>},
+      {"tokens", guarded<tokens>}, {"id", guarded<id>},
+      {"piece", guarded<piece>},   {"is_special", guarded<is_special>},
+      {"add", guarded_once<add>},
+  };
+  constexpr Member kGetters[] = {
+      {"kind", guarded<kind>},
+      {"vocab_size", guarded<vocab_size>},
+      {"max_id", guarded<max_id>},
+      {"max_base_id", guarded<max_base_id>},
+      {"specials", guarded<specials>},
+      {"added_tokens", guarded<added_tokens>},
+      {"model_max_length", guarded<model_max_length>},
+      {"chat_templates", guarded<chat_templates>},
+      {"padding_side", guarded<padding_side>},
+      {"truncation_side", guarded<truncation_side>},
+      {"warnings", guarded<warnings>},
+      {"path", guarded<path>},
+  };
+  constexpr Member kOperators[] = {{"__tostring", guarded<tostring>}};
+  register_type<TokenizerPointer>(L, kMethods, kGetters, kOperators);
+  constexpr Member kDecoderMethods[] = {
+      {"push", guarded_once<decoder_push>},
+      {"flush", guarded_once<decoder_flush>},
+  };
+  register_type<DecoderPointer>(L, kDecoderMethods, {});
+}
+
+}  // namespace perilune::lua

@@ -1,0 +1,84 @@
+#include "engine/base/file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+
+#include "engine/base/error.h"
+
+namespace perilune {
+namespace {
+
+[[noreturn]] void fail(std::string_view op, const std::string& path, const std::string& problem) {
+  throw Error(ErrorCode::file, std::string(op), path + ": " + problem);
+}
+
+}  // namespace
+
+Descriptor::~Descriptor() {
+  if (number_ >= 0) ::close(number_);
+}
+
+std::string reason_of(int error) {
+  return std::generic_category().message(error);
+}
+
+std::string read_file(const std::string& path, std::uint64_t max_bytes, std::string_view op) {
+  // A pipe or device that has no writer must not block the caller.
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (file.get() < 0) fail(op, path, "cannot be opened: " + reason_of(errno));
+  struct stat status {};
+  if (::fstat(file.get(), &status) != 0) fail(op, path, "cannot be read: " + reason_of(errno));
+  if (S_ISDIR(status.st_mode)) fail(op, path, "is a folder, not a file");
+  if (!S_ISREG(status.st_mode)) fail(op, path, "is not a regular file");
+  const auto size = static_cast<std::uint64_t>(status.st_size);
+  if (size > max_bytes) {
+    fail(op, path,
+         "too large: " + std::to_string(size) + " bytes, at most " + std::to_string(max_bytes) +
+             " are read");
+  }
+  std::string bytes(static_cast<std::size_t>(size), '\0');
+  std::size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t got = ::read(file.get(), bytes.data() + done, bytes.size() - done);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) fail(op, path, "cannot be read: " + reason_of(errno));
+    if (got == 0) {
+      fail(op, path,
+           "ended after " + std::to_string(done) + " of " + std::to_string(size) +
+               " bytes: it changed while it was read");
+    }
+    done += static_cast<std::size_t>(got);
+  }
+  return bytes;
+}
+
+bool file_exists(const std::string& path) {
+  struct stat status {};
+  return ::stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode);
+}
+
+bool folder_exists(const std::string& path) {
+  struct stat status {};
+  return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+std::string join_path(std::string_view folder, std::string_view name) {
+  std::string path(folder);
+  if (!path.empty() && path.back() != '/') path += '/';
+  return path.append(name);
+}
+
+std::string base_name(std::string_view path) {
+  while (path.size() > 1 && path.back() == '/') path.remove_suffix(1);
+  const std::size_t slash = path.rfind('/');
+  if (slash != std::string_view::npos && path.size() > 1) path.remove_prefix(slash + 1);
+  return std::string(path);
+}
+
+}  // namespace perilune

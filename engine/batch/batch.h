@@ -1,0 +1,151 @@
+// Ragged batches: ids of all rows end to end with row starts. Padding is a view at the edge.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/tensor/tensor.h"
+
+namespace perilune {
+
+/// The rows of one ragged axis: row r is [starts[r], starts[r + 1]).
+struct RaggedRows {
+  std::string axis = "token";
+  AxisIdentity identity = 0;
+  std::vector<std::int64_t> starts{0};
+
+  std::int64_t rows() const { return static_cast<std::int64_t>(starts.size()) - 1; }
+  std::int64_t total() const { return starts.back(); }
+  std::int64_t length(std::int64_t row) const {
+    return starts[static_cast<std::size_t>(row) + 1] - starts[static_cast<std::size_t>(row)];
+  }
+  std::int64_t longest() const;
+  static RaggedRows from_lengths(std::string axis, AxisIdentity identity,
+                                 const std::vector<std::int64_t>& lengths);
+};
+
+/// Facts of one sequence that a pass may need.
+struct SequenceFacts {
+  std::int64_t prompt_tokens =
+      -1;  // boundary between prompt and generated tokens; -1: all are prompt
+  std::int64_t first_position = 0;  // cache position of the first row token (its position base)
+  std::int64_t adapter = 0;         // 0: none
+  std::int64_t lost = 0;            // tokens dropped by truncation
+  std::int64_t source = 0;          // which input of the caller this row came from (0-based)
+};
+
+/// Which tokens logits are computed for.
+enum class RowSelection { automatic, last, all, listed };
+
+/// Immutable once made; shared between passes. Inputs over the token axis have its identity.
+class Batch {
+ public:
+  /// Rows of ids. Throws Error(argument) for no rows or a row without tokens (naming it).
+  static std::shared_ptr<const Batch> make(const std::shared_ptr<Context>& context,
+                                           const std::vector<std::vector<std::int32_t>>& rows);
+  /// Rows of embeddings or frames: named input `name` [axis, ...] with row lengths.
+  static std::shared_ptr<const Batch> make_inputs(const std::shared_ptr<Context>& context,
+                                                  const std::string& name, const Tensor& rows,
+                                                  const std::vector<std::int64_t>& lengths,
+                                                  const std::string& axis);
+  /// ids [batch][seq] and a mask (0 or 1) of the same sizes: packed. A mask with a hole, or a row
+  /// without a 1, throws with its row. Remembers the layout for answers.
+  static std::shared_ptr<const Batch> from_padded(
+      const std::shared_ptr<Context>& context, const std::vector<std::vector<std::int32_t>>& ids,
+      const std::vector<std::vector<std::int32_t>>& mask);
+
+  const std::shared_ptr<Context>& context() const { return context_; }
+  const RaggedRows& rows() const { return rows_; }
+  std::int64_t size() const { return rows_.rows(); }
+  std::int64_t tokens() const { return rows_.total(); }
+  /// The identity of this batch's `batch` axis (one entry per row).
+  AxisIdentity batch_identity() const { return batch_identity_; }
+
+  bool has_ids() const { return ids_.defined(); }
+  const Tensor& ids() const { return ids_; }  // i32 [token]
+  std::vector<std::int32_t> row_ids(std::int64_t row) const;
+  /// i32 [token]; made (0, 1, ... from first_position; zeros) where not given.
+  const Tensor& positions() const { return positions_; }
+  bool has_positions() const { return has_positions_; }
+  const Tensor& type_ids() const { return type_ids_; }
+  bool has_type_ids() const { return has_type_ids_; }
+  const std::map<std::string, Tensor>& inputs() const { return inputs_; }
+  const std::vector<SequenceFacts>& facts() const { return facts_; }
+  const std::vector<std::int64_t>& segments() const {
+    return segments_;
+  }  // per token; empty: one a row
+  const std::vector<std::vector<std::int64_t>>& labels() const { return labels_; }
+  RowSelection row_selection() const { return selection_; }
+  /// For RowSelection::listed: 0-based token offsets inside each row.
+  const std::vector<std::vector<std::int64_t>>& wanted() const { return wanted_; }
+
+  /// How a padded pair came in (first column of each row's tokens), for answers in the same layout.
+  struct PaddedLayout {
+    std::int64_t width = 0;
+    std::vector<std::int64_t> first;  // per row
+  };
+  const std::optional<PaddedLayout>& padded_layout() const { return layout_; }
+
+  // Copies with one thing changed; sizes are checked.
+  std::shared_ptr<const Batch> with_positions(
+      const std::vector<std::vector<std::int64_t>>& positions) const;
+  std::shared_ptr<const Batch> with_type_ids(
+      const std::vector<std::vector<std::int64_t>>& type_ids) const;
+  std::shared_ptr<const Batch> with_labels(
+      const std::vector<std::vector<std::int64_t>>& labels) const;
+  std::shared_ptr<const Batch> with_facts(std::vector<SequenceFacts> facts) const;
+  std::shared_ptr<const Batch> with_rows(RowSelection selection,
+                                         std::vector<std::vector<std::int64_t>> wanted = {}) const;
+  std::shared_ptr<const Batch> with_layout(PaddedLayout layout) const;
+  /// Rows in another order or fewer (0-based); a new identity.
+  std::shared_ptr<const Batch> select(const std::vector<std::int64_t>& rows) const;
+  std::shared_ptr<const Batch> concat(const Batch& other) const;
+
+  struct Padding {
+    bool left = false;
+    std::int64_t to = 0;  // 0: the longest row
+    std::int64_t multiple_of = 1;
+    std::int32_t pad_id = 0;
+  };
+  struct Padded {
+    Tensor ids, mask, positions, type_ids;  // i32 [batch, seq]
+    double waste = 0;                       // share of cells that are padding
+    PaddedLayout layout;
+  };
+  /// The padded view. Throws when a row is longer than `to`, naming row and both numbers.
+  Padded padded(const Padding& options) const;
+  /// A ragged [token, ...] of this batch as [batch, seq, ...], zeros outside rows.
+  Tensor pad(const Tensor& ragged, const PaddedLayout& layout) const;
+  PaddedLayout layout(const Padding& options) const;
+  /// One tensor [token=n, ...] a row (views, no identity).
+  std::vector<Tensor> split(const Tensor& ragged) const;
+  /// Throws unless the tensor's axis `token` belongs to this batch.
+  int token_axis(std::string_view op, const Tensor& ragged) const;
+
+ private:
+  Batch() = default;
+  std::shared_ptr<Batch> clone() const;
+  void set_rows(const std::vector<std::int64_t>& lengths, const std::string& axis);
+  /// Positions and type ids that nobody gave.
+  void fill_defaults();
+  Tensor ragged_integers(const char* op, const char* what,
+                         const std::vector<std::vector<std::int64_t>>& values) const;
+
+  std::shared_ptr<Context> context_;
+  RaggedRows rows_;
+  AxisIdentity batch_identity_ = 0;
+  Tensor ids_, positions_, type_ids_;
+  bool has_type_ids_ = false;
+  bool has_positions_ = false;
+  std::map<std::string, Tensor> inputs_;
+  std::vector<SequenceFacts> facts_;
+  std::vector<std::int64_t> segments_;
+  std::vector<std::vector<std::int64_t>> labels_, wanted_;
+  RowSelection selection_ = RowSelection::automatic;
+  std::optional<PaddedLayout> layout_;
+};
+
+}  // namespace perilune

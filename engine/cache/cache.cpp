@@ -1,0 +1,220 @@
+#include "engine/cache/cache.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+#include "engine/base/error.h"
+#include "engine/device/context.h"
+
+namespace perilune {
+
+// ---------------------------------------------------------------- layout
+
+namespace {
+
+const char* kind_name(KvKind kind) {
+  return kind == KvKind::self ? "self" : "cross";
+}
+
+void check_slot(const KvSlotSpec& spec) {
+  if (spec.kv_heads <= 0 || spec.head_dim <= 0 || spec.window < 0) {
+    throw Error(ErrorCode::shape, "cache", "keys and values without a size")
+        .operand(spec.path, std::to_string(spec.kv_heads) + " kv heads of " +
+                                std::to_string(spec.head_dim) + ", window " +
+                                std::to_string(spec.window));
+  }
+}
+
+}  // namespace
+
+CacheLayout::CacheLayout(std::vector<KvSlotSpec> slots, DType dtype, std::int64_t page_tokens)
+    : dtype_(dtype), page_tokens_(page_tokens) {
+  if (page_tokens <= 0 || page_tokens % kernels::kKvBlock != 0) {
+    throw Error(ErrorCode::argument, "cache",
+                "page_tokens is " + std::to_string(page_tokens) + ", not a multiple of " +
+                    std::to_string(kernels::kKvBlock));
+  }
+  if (!is_float(dtype)) {
+    throw Error(ErrorCode::dtype, "cache",
+                "keys and values cannot be " + std::string(dtype_name(dtype)))
+        .hint("use f32, f16 or bf16");
+  }
+  for (KvSlotSpec& spec : slots) {
+    check_slot(spec);
+    const auto same = std::find_if(specs_.begin(), specs_.end(), [&](const KvSlotSpec& other) {
+      return other.path == spec.path && other.kind == spec.kind;
+    });
+    if (same != specs_.end()) {  // two passes of one model share the slot
+      if (*same == spec) continue;
+      throw Error(ErrorCode::shape, "cache",
+                  "two passes disagree about the " + std::string(kind_name(spec.kind)) +
+                      " keys of " + spec.path);
+    }
+    auto group = std::find_if(groups_.begin(), groups_.end(), [&](const KvGroup& other) {
+      return other.kind == spec.kind && other.window == spec.window &&
+             other.layout.kv_heads == spec.kv_heads && other.layout.head_dim == spec.head_dim;
+    });
+    if (group == groups_.end()) {
+      groups_.push_back(
+          KvGroup{spec.kind, spec.window, {dtype, spec.kv_heads, spec.head_dim, page_tokens}});
+      group = groups_.end() - 1;
+    }
+    slots_.push_back(KvSlot{static_cast<int>(group - groups_.begin()), group->page_bytes});
+    group->page_bytes += kernels::kv_layer_bytes(group->layout);
+    ++group->layers;
+    specs_.push_back(std::move(spec));
+  }
+}
+
+KvSlot CacheLayout::slot(const std::string& path, KvKind kind) const {
+  for (std::size_t i = 0; i < specs_.size(); ++i) {
+    if (specs_[i].kind == kind && specs_[i].path == path) return slots_[i];
+  }
+  throw Error(ErrorCode::internal, "cache",
+              "no " + std::string(kind_name(kind)) + " keys were declared for " + path);
+}
+
+std::int64_t CacheLayout::bytes_per_token() const {
+  std::int64_t bytes = 0;
+  for (const KvGroup& group : groups_) {
+    if (group.kind == KvKind::self) bytes += group.page_bytes / page_tokens_;
+  }
+  return bytes;
+}
+
+// ---------------------------------------------------------------- pool
+
+/// Pages of one group. Page numbers are never used twice for different memory, so that a slab can
+/// be given back to the device when another group needs its bytes.
+struct Cache::GroupPages {
+  struct Slab {
+    std::shared_ptr<Storage> storage;  // null once given back
+    std::int32_t first = 0, count = 0, taken = 0;
+  };
+  std::int64_t page_bytes = 0;
+  std::vector<Slab> slabs;
+  std::vector<std::int32_t> references, slab_of;  // per page
+  std::vector<std::int32_t> free;
+
+  std::int64_t slab_bytes() const {
+    std::int64_t bytes = 0;
+    for (const Slab& slab : slabs) {
+      if (slab.storage) bytes += slab.count * page_bytes;
+    }
+    return bytes;
+  }
+  std::int64_t taken() const {
+    std::int64_t pages = 0;
+    for (const Slab& slab : slabs) pages += slab.taken;
+    return pages;
+  }
+  void release_idle_slabs() {
+    for (Slab& slab : slabs) {
+      if (!slab.storage || slab.taken != 0) continue;
+      slab.storage.reset();
+      std::erase_if(free, [&](std::int32_t page) {
+        return page >= slab.first && page < slab.first + slab.count;
+      });
+    }
+  }
+  void add_slab(std::shared_ptr<Storage> storage, std::int32_t count) {
+    const auto first = static_cast<std::int32_t>(references.size());
+    slabs.push_back(Slab{std::move(storage), first, count, 0});
+    references.resize(references.size() + static_cast<std::size_t>(count), 0);
+    slab_of.resize(references.size(), static_cast<std::int32_t>(slabs.size()) - 1);
+    for (std::int32_t i = count; i-- > 0;) free.push_back(first + i);
+  }
+};
+
+Cache::Cache(std::shared_ptr<Context> context, std::shared_ptr<Device> device, CacheLayout layout,
+             std::int64_t budget)
+    : context_(std::move(context)),
+      device_(std::move(device)),
+      layout_(std::move(layout)),
+      budget_(budget) {
+  if (!device_) device_ = context_->cpu_device();
+  if (budget < 0) {
+    throw Error(ErrorCode::argument, "cache", "a budget of " + std::to_string(budget) + " bytes");
+  }
+  for (const KvGroup& group : layout_.groups()) {
+    groups_.push_back(std::make_unique<GroupPages>());
+    groups_.back()->page_bytes = group.page_bytes;
+  }
+}
+
+Cache::~Cache() = default;
+
+std::int64_t Cache::used_bytes() const {
+  std::int64_t bytes = 0;
+  for (const auto& group : groups_) bytes += group->taken() * group->page_bytes;
+  return bytes;
+}
+
+std::int64_t Cache::free_pages() const {
+  std::int64_t bytes = 0;
+  for (const KvGroup& group : layout_.groups()) {
+    if (group.kind == KvKind::self) bytes += group.page_bytes;
+  }
+  if (bytes == 0) return std::numeric_limits<std::int32_t>::max();
+  return free_bytes() / bytes;
+}
+
+std::optional<std::int32_t> Cache::take(int group) {
+  GroupPages& pages = *groups_[static_cast<std::size_t>(group)];
+  if (free_bytes() < pages.page_bytes) return std::nullopt;
+  if (pages.free.empty()) {
+    std::int64_t held = 0;
+    for (const auto& other : groups_) held += other->slab_bytes();
+    if (held + pages.page_bytes > budget_) {
+      for (const auto& other : groups_) other->release_idle_slabs();
+      held = 0;
+      for (const auto& other : groups_) held += other->slab_bytes();
+    }
+    // Slabs grow with the pool: few allocations for a large one, little waste for a small one.
+    // Pages of other groups that lie idle in busy slabs do not keep this one from its last pages.
+    const std::int64_t grow = std::max<std::int64_t>(4, pages.slab_bytes() / pages.page_bytes / 2);
+    const std::int64_t room = std::max<std::int64_t>(1, (budget_ - held) / pages.page_bytes);
+    const std::int64_t most =
+        std::max<std::int64_t>(1, (std::int64_t{256} << 20) / pages.page_bytes);
+    const std::int64_t count = std::min({grow, room, most});
+    try {
+      pages.add_slab(std::make_shared<Storage>(context_, device_,
+                                               static_cast<std::size_t>(count * pages.page_bytes)),
+                     static_cast<std::int32_t>(count));
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::memory) throw;
+      return std::nullopt;
+    }
+  }
+  const std::int32_t page = pages.free.back();
+  pages.free.pop_back();
+  pages.references[static_cast<std::size_t>(page)] = 1;
+  ++pages.slabs[static_cast<std::size_t>(pages.slab_of[static_cast<std::size_t>(page)])].taken;
+  return page;
+}
+
+void Cache::share(int group, std::int32_t page) {
+  ++groups_[static_cast<std::size_t>(group)]->references[static_cast<std::size_t>(page)];
+}
+
+void Cache::give(int group, std::int32_t page) {
+  GroupPages& pages = *groups_[static_cast<std::size_t>(group)];
+  const auto index = static_cast<std::size_t>(page);
+  if (--pages.references[index] != 0) return;
+  --pages.slabs[static_cast<std::size_t>(pages.slab_of[index])].taken;
+  pages.free.push_back(page);
+}
+
+std::int32_t Cache::references(int group, std::int32_t page) const {
+  return groups_[static_cast<std::size_t>(group)]->references[static_cast<std::size_t>(page)];
+}
+
+void* Cache::pointer(int group, std::int32_t page) const {
+  const GroupPages& pages = *groups_[static_cast<std::size_t>(group)];
+  const auto& slab =
+      pages.slabs[static_cast<std::size_t>(pages.slab_of[static_cast<std::size_t>(page)])];
+  return static_cast<unsigned char*>(slab.storage->data()) + (page - slab.first) * pages.page_bytes;
+}
+
+}  // namespace perilune

@@ -1,0 +1,144 @@
+// Keys and values of generated sequences: pages with reference counts, one page table per layer
+// group. A page covers page_tokens positions of all layers of its group.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/tensor/tensor.h"
+
+namespace perilune {
+
+enum class KvKind : std::uint8_t { self, cross };
+
+/// One layer's keys and values, as a pass declared them (net:cached). Passes of one model that name
+/// the same scope and kind share a slot (an encoder-decoder's cross and decode).
+struct KvSlotSpec {
+  std::string path;  // canonical scope, "layers.3"
+  KvKind kind = KvKind::self;
+  std::int64_t window = 0;  // 0: none
+  std::int64_t kv_heads = 0, head_dim = 0;
+  bool operator==(const KvSlotSpec&) const = default;
+};
+
+/// Layers equal in kind, window, kv heads, head size and dtype share a group and so a page table.
+struct KvGroup {
+  KvKind kind;
+  std::int64_t window;
+  kernels::KvLayout layout;
+  std::int64_t layers = 0;
+  std::int64_t page_bytes = 0;  // all layers
+};
+
+struct KvSlot {
+  int group = 0;
+  std::int64_t page_offset = 0;  // bytes of this layer inside a page
+};
+
+/// Which slots a model has and how they lie in pages. Immutable.
+class CacheLayout {
+ public:
+  CacheLayout(std::vector<KvSlotSpec> slots, DType dtype, std::int64_t page_tokens = 64);
+  const std::vector<KvSlotSpec>& slots() const { return specs_; }
+  const std::vector<KvGroup>& groups() const { return groups_; }
+  /// The slot of a scope and kind; throws when the pass was not part of the layout.
+  KvSlot slot(const std::string& path, KvKind kind) const;
+  DType dtype() const { return dtype_; }
+  std::int64_t page_tokens() const { return page_tokens_; }
+  /// Bytes one more token takes in the self groups, on average.
+  std::int64_t bytes_per_token() const;
+
+ private:
+  std::vector<KvSlotSpec> specs_;
+  std::vector<KvSlot> slots_;
+  std::vector<KvGroup> groups_;
+  DType dtype_;
+  std::int64_t page_tokens_;
+};
+
+class Cache;
+
+/// The pages of one sequence. Tokens become part of it at commit() only. Not thread-safe.
+class SequenceCache {
+ public:
+  explicit SequenceCache(std::shared_ptr<Cache> cache);
+  ~SequenceCache();
+  SequenceCache(const SequenceCache&) = delete;
+  SequenceCache& operator=(const SequenceCache&) = delete;
+
+  /// Committed positions of the self groups; of the cross groups.
+  std::int64_t length() const { return length_; }
+  std::int64_t cross_length() const { return cross_length_; }
+  /// Makes room for positions [length, length + tokens) of the self groups; a shared last page is
+  /// copied first (copy-on-write). False (and nothing changed) when the pool has too few pages.
+  bool reserve(std::int64_t tokens);
+  bool reserve_cross(std::int64_t tokens);
+  /// How many pages reserve(tokens) would take from the pool, all self groups as one (as
+  /// Cache::free_pages counts).
+  std::int64_t pages_needed(std::int64_t tokens) const;
+  void commit(std::int64_t tokens) { length_ += tokens; }
+  void commit_cross(std::int64_t tokens) { cross_length_ = tokens; }
+  /// Pages (counted as above) that would be free if all of these were cleared.
+  static std::int64_t pages_released(const std::vector<const SequenceCache*>& caches);
+  /// Drops reserved but uncommitted pages.
+  void rollback();
+  /// Keeps the first `length` positions.
+  void crop(std::int64_t length);
+  /// Another sequence with the same content; pages are shared until written.
+  std::unique_ptr<SequenceCache> fork() const;
+  /// Gives every page back; length becomes 0.
+  void clear();
+  std::int64_t bytes() const;
+  /// Page pointers of a group, for kernels.
+  const std::vector<void*>& pages(int group) const;
+  const std::shared_ptr<Cache>& cache() const { return cache_; }
+
+ private:
+  /// Room for positions [from, to) of the groups of one kind; pages written to are this sequence's
+  /// alone afterwards. All or nothing.
+  bool grow(KvKind kind, std::int64_t from, std::int64_t to);
+  /// Gives back the pages after the first `positions`.
+  void shrink(KvKind kind, std::int64_t positions);
+
+  std::shared_ptr<Cache> cache_;
+  std::int64_t length_ = 0, cross_length_ = 0;
+  std::vector<std::vector<std::int32_t>> page_ids_;  // per group
+  std::vector<std::vector<void*>> pointers_;         // per group
+};
+
+/// The pool of pages. Grows in slabs up to a budget; pages are reused.
+class Cache : public std::enable_shared_from_this<Cache> {
+ public:
+  /// `budget` bytes for all pages.
+  Cache(std::shared_ptr<Context> context, std::shared_ptr<Device> device, CacheLayout layout,
+        std::int64_t budget);
+  ~Cache();
+  const CacheLayout& layout() const { return layout_; }
+  const std::shared_ptr<Context>& context() const { return context_; }
+  const std::shared_ptr<Device>& device() const { return device_; }
+  std::int64_t budget() const { return budget_; }
+  std::int64_t used_bytes() const;
+  std::int64_t free_bytes() const { return budget_ - used_bytes(); }
+  /// Pages of all self groups that could still be taken, counted in page_tokens positions.
+  std::int64_t free_pages() const;
+
+ private:
+  friend class SequenceCache;
+  struct GroupPages;
+  std::optional<std::int32_t> take(int group);
+  void share(int group, std::int32_t page);
+  void give(int group, std::int32_t page);
+  std::int32_t references(int group, std::int32_t page) const;
+  void* pointer(int group, std::int32_t page) const;
+
+  std::shared_ptr<Context> context_;
+  std::shared_ptr<Device> device_;
+  CacheLayout layout_;
+  std::int64_t budget_;
+  std::vector<std::unique_ptr<GroupPages>> groups_;
+};
+
+}  // namespace perilune

@@ -1,0 +1,206 @@
+#include "engine/device/plugin_device.h"
+
+#include <dlfcn.h>
+#include <link.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <system_error>
+#include <vector>
+
+#include "engine/base/error.h"
+
+namespace perilune {
+namespace {
+
+using kernels::PluginError;
+using kernels::PluginTable;
+
+/// The folder of the file that holds this code, links resolved; "" where that is not known.
+std::string own_folder() {
+  Dl_info info{};
+  link_map* file = nullptr;
+  if (dladdr1(reinterpret_cast<const void*>(&own_folder), &info, reinterpret_cast<void**>(&file),
+              RTLD_DL_LINKMAP) == 0) {
+    return "";
+  }
+  // A program is not named: what it was called says nothing when PATH was searched for it.
+  const bool program = file == nullptr || file->l_name == nullptr || *file->l_name == '\0';
+  std::error_code failed;
+  const auto path = std::filesystem::canonical(program ? "/proc/self/exe" : file->l_name, failed);
+  return failed ? "" : path.parent_path().string();
+}
+
+bool is_set(const char* variable) {
+  const char* value = std::getenv(variable);
+  return value != nullptr && *value != '\0';
+}
+
+std::vector<std::string> places(const std::string& file) {
+  std::vector<std::string> paths;
+  if (is_set("PERILUNE_PLUGINS")) {
+    paths.push_back(std::string(std::getenv("PERILUNE_PLUGINS")) + "/" + file);
+  }
+  if (const std::string folder = own_folder(); !folder.empty()) {
+    paths.push_back(folder + "/" + file);
+    paths.push_back(folder + "/../" + file);  // test programs lie one folder below
+    paths.push_back(folder + "/../lib/" + file);
+  }
+  paths.push_back(file);
+  return paths;
+}
+
+/// Null with the reason: another version, another layout of the tables.
+const PluginTable* table_of(void* library, const std::string& file, std::string& why_not) {
+  using Entry = const PluginTable* (*)(std::uint32_t);
+  const auto entry = reinterpret_cast<Entry>(dlsym(library, "perilune_plugin"));
+  const PluginTable* table = entry == nullptr ? nullptr : entry(kernels::kPluginVersion);
+  if (table != nullptr && table->version == kernels::kPluginVersion &&
+      table->table_bytes == sizeof(PluginTable) &&
+      table->kernel_table_bytes == sizeof(kernels::KernelTable)) {
+    return table;
+  }
+  why_not = file + " was found and was built for another version of the engine";
+  return nullptr;
+}
+
+const PluginTable* open_library(const std::string& name, std::string& why_not) {
+  const std::string file = "libperilune_" + name + ".so";
+  const std::string folder = is_set("PERILUNE_PLUGINS") ? "in PERILUNE_PLUGINS, " : std::string();
+  why_not = file + " was looked for " + folder +
+            "beside the program and among the system's libraries, and was not found";
+  for (const std::string& path : places(file)) {
+    // Kept to itself: its CUDA runtime must not answer for a host's own.
+    void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    if (library != nullptr) return table_of(library, path, why_not);
+    const char* text = dlerror();
+    const std::string problem = text == nullptr ? "" : text;
+    // Another file that is not there is one that the plug-in needs.
+    const bool missing =
+        problem.starts_with(path + ":") && problem.find("No such file") != std::string::npos;
+    if (path != file && !missing) why_not = std::string(file).append(" does not load: " + problem);
+  }
+  return nullptr;
+}
+
+DeviceKind kind_of(const PluginTable& table) {
+  return std::string(table.kind) == "cuda" ? DeviceKind::cuda : DeviceKind::emulator;
+}
+
+}  // namespace
+
+std::string plugin_device_name(const std::string& kind, int index) {
+  return kind == "cuda" ? kind + ":" + std::to_string(index) : kind;
+}
+
+std::shared_ptr<const Plugin> Plugin::load(const std::string& name, std::string& why_not) {
+  const PluginTable* table = open_library(name, why_not);
+  return table == nullptr ? nullptr : std::shared_ptr<const Plugin>(new Plugin(table));
+}
+
+int Plugin::device_count(std::string& why_not) const {
+  PluginError error{};
+  const int count = table_->device_count(&error);
+  if (count <= 0) why_not = error.text;
+  return count;
+}
+
+PluginDevice::PluginDevice(std::shared_ptr<const Plugin> plugin, int index)
+    : plugin_(std::move(plugin)),
+      kind_(kind_of(plugin_->table())),
+      name_(plugin_device_name(plugin_->table().kind, index)) {}
+
+std::shared_ptr<PluginDevice> PluginDevice::open(std::shared_ptr<const Plugin> plugin, int index,
+                                                 std::size_t budget) {
+  std::shared_ptr<PluginDevice> device(new PluginDevice(std::move(plugin), index));
+  const PluginTable& table = device->plugin_->table();
+  PluginError error{};
+  kernels::PluginDeviceInfo info{};
+  int status = table.device_info(index, &info, &error);
+  if (status == kernels::kPluginDone) status = table.open(index, budget, &device->device_, &error);
+  if (status != kernels::kPluginDone) {
+    throw Error(ErrorCode::device, "device", device->name_ + " does not open: " + error.text)
+        .hint("use device=\"cpu\"");
+  }
+  device->model_ = info.name;
+  device->kernels_ = table.kernels(device->device_);
+  return device;
+}
+
+PluginDevice::~PluginDevice() {
+  if (device_ != nullptr) plugin_->table().close(device_);
+}
+
+void PluginDevice::check(int status, const char* what, const PluginError& error) {
+  if (status == kernels::kPluginDone) return;
+  if (status == kernels::kPluginMemory) {
+    throw Error(ErrorCode::memory, what, error.text)
+        .where("device memory (" + name_ + ")")
+        .hint(
+            memory().budget != 0
+                ? "free tensors, use shorter rows or fewer at once, or give a larger budget"
+                : "free tensors, use shorter rows or fewer at once: the device has no more memory");
+  }
+  Error problem(ErrorCode::device, what, error.text);
+  problem.where(name_);
+  if (status == kernels::kPluginPoisoned) {
+    problem.hint("the device cannot be used any more: load the model again in a new process");
+  }
+  throw problem;
+}
+
+kernels::Launch PluginDevice::launch() const {
+  kernels::Launch launch;
+  launch.stream = plugin_->table().stream(device_);
+  return launch;
+}
+
+void* PluginDevice::allocate(std::size_t bytes) {
+  PluginError error{};
+  void* pointer = nullptr;
+  check(plugin_->table().allocate(device_, bytes, &pointer, &error), "allocate", error);
+  return pointer;
+}
+
+void PluginDevice::release(void* pointer, std::size_t) noexcept {
+  if (pointer != nullptr) plugin_->table().release(device_, pointer);
+}
+
+void PluginDevice::copy_in(void* device, const void* host, std::size_t bytes) {
+  PluginError error{};
+  check(plugin_->table().copy_in(device_, device, host, bytes, &error), "copy", error);
+}
+
+void PluginDevice::copy_out(void* host, const void* device, std::size_t bytes) {
+  PluginError error{};
+  check(plugin_->table().copy_out(device_, host, device, bytes, &error), "copy", error);
+}
+
+void PluginDevice::synchronize() {
+  PluginError error{};
+  check(plugin_->table().synchronize(device_, &error), "synchronize", error);
+}
+
+DeviceMemory PluginDevice::memory() const {
+  kernels::PluginMemory known{};
+  plugin_->table().memory(device_, &known);
+  DeviceMemory memory;
+  memory.total = known.total;
+  memory.free = known.free;
+  memory.used = known.used;
+  memory.peak = known.peak;
+  memory.budget = known.budget;
+  return memory;
+}
+
+std::string PluginDevice::health() const {
+  PluginError error{};
+  const int status = plugin_->table().synchronize(device_, &error);
+  return status == kernels::kPluginDone ? "" : error.text;
+}
+
+std::uint64_t PluginDevice::launches() const {
+  return plugin_->table().launches(device_);
+}
+
+}  // namespace perilune

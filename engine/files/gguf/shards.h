@@ -1,0 +1,17 @@
+// A model in one GGUF file or in several that gguf-split made of one.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "engine/weights/folder_files.h"
+
+namespace perilune {
+
+/// Every stored tensor, once, sorted by name. `path` is the file, or the first of its shards
+/// ("x-00001-of-00003.gguf" with split.count 3), whose others lie beside it. Throws Error(file)
+/// naming shards that are missing, Error(format) where they disagree, Error(unsupported) for what
+/// is not GGUF.
+std::vector<CheckpointEntry> open_gguf_shards(const std::string& path, bool map);
+
+}  // namespace perilune

@@ -1,0 +1,204 @@
+#include "engine/files/gguf/tensors.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <fstream>
+#include <optional>
+#include <unordered_map>
+
+#include "engine/base/error.h"
+#include "engine/base/file.h"
+#include "engine/files/gguf/dequantize.h"
+
+namespace perilune {
+namespace {
+
+constexpr std::size_t kChunk = std::size_t{1} << 16;  // bytes of values decoded at a time
+
+std::optional<DType> plain_dtype(std::string_view type) {
+  constexpr std::pair<std::string_view, DType> kPlain[] = {
+      {"F32", DType::f32}, {"F16", DType::f16}, {"BF16", DType::bf16},
+      {"I8", DType::i8},   {"I32", DType::i32}, {"I64", DType::i64}};
+  for (const auto& [name, dtype] : kPlain) {
+    if (name == type) return dtype;
+  }
+  return std::nullopt;
+}
+
+/// Elements of stored types that tensors do not have, as those they have.
+void widen(const GgufTensorType& type, const char* from, std::size_t count, char* to) {
+  for (std::size_t i = 0; i < count; ++i) {
+    if (type.name == std::string_view("F64")) {
+      double value = 0;
+      std::memcpy(&value, from + i * sizeof value, sizeof value);
+      const auto rounded = static_cast<float>(value);
+      std::memcpy(to + i * sizeof rounded, &rounded, sizeof rounded);
+    } else {
+      std::int16_t value = 0;
+      std::memcpy(&value, from + i * sizeof value, sizeof value);
+      const std::int32_t wide = value;
+      std::memcpy(to + i * sizeof wide, &wide, sizeof wide);
+    }
+  }
+}
+
+StoredTensor stored_tensor(const GgufTensor& tensor) {
+  StoredTensor stored;
+  stored.name = tensor.name;
+  stored.sizes = tensor.sizes;
+  stored.begin = tensor.begin;
+  stored.end = tensor.end;
+  stored.readable = false;
+  stored.type = "type " + std::to_string(tensor.type_number);
+  if (tensor.type == nullptr) return stored;
+  const GgufTensorType& type = *tensor.type;
+  stored.type = type.name;
+  stored.readable = true;
+  if (const auto dtype = plain_dtype(type.name)) {
+    stored.dtype = *dtype;
+    return stored;
+  }
+  const bool short_integer = stored.type == "I16";
+  stored.readable = short_integer || stored.type == "F64" || is_quantized(type);
+  stored.dtype = short_integer ? DType::i32 : DType::f32;
+  // At most 256 values for 50 bytes that are in the file: no overflow.
+  stored.end = tensor.begin + (tensor.end - tensor.begin) / type.bytes * type.block * 4;
+  return stored;
+}
+
+class GgufTensors final : public TensorFile {
+ public:
+  GgufTensors(const std::string& path, bool map);
+  ~GgufTensors() override {
+    if (mapping_ != nullptr) ::munmap(mapping_, mapped_bytes_);
+  }
+
+  const std::string& path() const override { return file_->path(); }
+  const std::vector<StoredTensor>& tensors() const override { return tensors_; }
+  const std::map<std::string, std::string>& metadata() const override { return metadata_; }
+  const StoredTensor* find(std::string_view name) const override {
+    const auto found = index_.find(name);
+    return found == index_.end() ? nullptr : &tensors_[found->second];
+  }
+  const void* mapped(const StoredTensor& tensor) const override;
+  void read(const StoredTensor& tensor, std::uint64_t begin, std::size_t size,
+            void* to) const override;
+
+ private:
+  void map_file();
+  const GgufTensor& source(const StoredTensor& tensor) const;
+  /// Stored bytes, not decoded.
+  void read_raw(const GgufTensor& tensor, std::uint64_t begin, std::size_t size, void* to) const;
+  void read_decoded(const GgufTensor& tensor, std::uint64_t begin, std::size_t size,
+                    char* to) const;
+
+  std::shared_ptr<const GgufFile> file_;
+  std::vector<StoredTensor> tensors_;
+  std::unordered_map<std::string_view, std::size_t> index_;  // views of tensors_' names
+  std::map<std::string, std::string> metadata_;
+  void* mapping_ = nullptr;
+  std::size_t mapped_bytes_ = 0;
+};
+
+GgufTensors::GgufTensors(const std::string& path, bool map) : file_(GgufFile::open(path)) {
+  for (const GgufTensor& tensor : file_->tensors()) tensors_.push_back(stored_tensor(tensor));
+  for (std::size_t i = 0; i < tensors_.size(); ++i) index_[tensors_[i].name] = i;
+  for (const std::string& key : file_->keys()) {
+    const std::string description = file_->describe(key);
+    metadata_[key] =
+        description.starts_with("string") ? std::string(file_->string(key)) : description;
+  }
+  if (map) map_file();
+}
+
+void GgufTensors::map_file() {
+  std::uint64_t end = 0;
+  for (const GgufTensor& tensor : file_->tensors()) end = std::max(end, tensor.end);
+  const Descriptor descriptor(::open(path().c_str(), O_RDONLY | O_CLOEXEC));
+  if (descriptor.get() < 0 || end == 0) return;  // it is read like any other then
+  const off_t bytes = ::lseek(descriptor.get(), 0, SEEK_END);
+  if (bytes < 0 || static_cast<std::uint64_t>(bytes) < end) return;
+  void* mapping = ::mmap(nullptr, end, PROT_READ, MAP_PRIVATE, descriptor.get(), 0);
+  if (mapping == MAP_FAILED) return;
+  mapping_ = mapping;
+  mapped_bytes_ = end;
+}
+
+const GgufTensor& GgufTensors::source(const StoredTensor& tensor) const {
+  return file_->tensors()[index_.at(tensor.name)];
+}
+
+const void* GgufTensors::mapped(const StoredTensor& tensor) const {
+  if (mapping_ == nullptr || !plain_dtype(tensor.type)) return nullptr;
+  return static_cast<const char*>(mapping_) + tensor.begin;
+}
+
+void GgufTensors::read_raw(const GgufTensor& tensor, std::uint64_t begin, std::size_t size,
+                           void* to) const {
+  if (mapping_ == nullptr) {
+    file_->read(tensor, begin, size, to);
+  } else {
+    std::memcpy(to, static_cast<const char*>(mapping_) + tensor.begin + begin, size);
+  }
+}
+
+void GgufTensors::read_decoded(const GgufTensor& tensor, std::uint64_t begin, std::size_t size,
+                               char* to) const {
+  const GgufTensorType& type = *tensor.type;
+  const std::uint64_t block_bytes = std::uint64_t{type.block} * 4;  // of values
+  const std::uint64_t end = begin + size;
+  const std::uint64_t last = (end + block_bytes - 1) / block_bytes;
+  const std::uint64_t step = std::max<std::uint64_t>(1, kChunk / block_bytes);
+  const bool quantized = is_quantized(type);
+  std::vector<char> raw(step * type.bytes);
+  std::vector<float> values(step * type.block);
+  for (std::uint64_t block = begin / block_bytes; block < last; block += step) {
+    const auto count = static_cast<std::size_t>(std::min(step, last - block));
+    read_raw(tensor, block * type.bytes, count * type.bytes, raw.data());
+    if (quantized) {
+      dequantize(type, raw.data(), count, values.data());
+    } else {
+      widen(type, raw.data(), count, reinterpret_cast<char*>(values.data()));
+    }
+    const std::uint64_t first = block * block_bytes;
+    const std::uint64_t from = std::max(first, begin);
+    const std::uint64_t until = std::min(first + count * block_bytes, end);
+    std::memcpy(to + (from - begin), reinterpret_cast<const char*>(values.data()) + (from - first),
+                until - from);
+  }
+}
+
+void GgufTensors::read(const StoredTensor& tensor, std::uint64_t begin, std::size_t size,
+                       void* to) const {
+  require_readable(tensor, path());
+  const std::uint64_t length = tensor.end - tensor.begin;
+  if (begin > length || size > length - begin) {
+    throw Error(ErrorCode::internal, "load",
+                path() + ": bytes outside of tensor \"" + tensor.name + "\" were asked for");
+  }
+  if (size == 0) return;
+  if (plain_dtype(tensor.type)) {
+    read_raw(source(tensor), begin, size, to);
+  } else {
+    read_decoded(source(tensor), begin, size, static_cast<char*>(to));
+  }
+}
+
+}  // namespace
+
+bool is_gguf_file(const std::string& path) {
+  if (!file_exists(path)) return false;
+  char magic[4] = {};
+  std::ifstream(path, std::ios::binary).read(magic, sizeof magic);
+  return std::string_view(magic, sizeof magic) == "GGUF";
+}
+
+std::shared_ptr<const TensorFile> open_gguf_tensors(const std::string& path, bool map) {
+  return std::make_shared<GgufTensors>(path, map);
+}
+
+}  // namespace perilune

@@ -1,0 +1,36 @@
+// The header of a safetensors file: 8 bytes of length, JSON, then the tensors' bytes end to end.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/weights/checkpoint.h"
+
+namespace perilune {
+
+/// The published limit on the JSON part.
+inline constexpr std::uint64_t kMaxSafetensorsHeader = 100'000'000;
+
+struct SafetensorsHeader {
+  std::vector<StoredTensor> tensors;  // by position in the file
+  std::map<std::string, std::string> metadata;
+};
+
+/// Length of the JSON part, from the file's first bytes (`prefix`, up to 8) and its size. Throws
+/// Error(format) when the file is too short for it.
+std::uint64_t safetensors_header_size(std::string_view prefix, std::uint64_t file_bytes,
+                                      std::string_view file);
+
+/// Everything the header `json` claims, checked against a file of `file_bytes` called `file`: known
+/// types, sizes without overflow, byte ranges that match the sizes and cover the file exactly.
+/// Throws Error(format) naming file, tensor and the numbers that disagree.
+SafetensorsHeader parse_safetensors_header(std::string_view json, std::uint64_t file_bytes,
+                                           std::string_view file);
+
+/// "BF16" for bf16.
+const char* safetensors_type(DType dtype);
+
+}  // namespace perilune

@@ -1,0 +1,82 @@
+// Keys and values kept in pages, and attention over them.
+#pragma once
+
+#include "engine/ops/op.h"
+#include "engine/program/net.h"
+
+namespace perilune {
+
+/// Stores k and v [token, kv_head, head_dim] of a layer in the cache's pages, rounded to its type.
+/// With `rope`, inputs also hold cosine and sine, and k is turned on the way.
+class KvWriteOp final : public Op {
+ public:
+  KvWriteOp(std::string path, KvKind kind, bool rope = false, bool interleaved = false)
+      : path_(std::move(path)), kind_(kind), rope_(rope), interleaved_(interleaved) {}
+  const std::string& path() const { return path_; }
+  KvKind kind() const { return kind_; }
+  bool has_rope() const { return rope_; }
+  std::string_view name() const override { return "kv_write"; }
+  std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override;
+  void run(OpRun& run) const override;
+  std::size_t scratch_bytes(const OpRun& run) const override;
+  bool has_effect() const override { return true; }
+  std::string describe() const override;
+
+ private:
+  std::string path_;
+  KvKind kind_;
+  bool rope_, interleaved_;
+};
+
+/// What attention and its weights share.
+struct AttentionSetting {
+  bool cached = false;
+  KvKind kind = KvKind::self;
+  std::string path;  // of the slot, when cached
+  std::int64_t kv_heads = 0, head_dim = 0, window = 0;
+  kernels::Mask mask = kernels::Mask::none;
+  double scale = 1.0, softcap = 0;
+  std::shared_ptr<const RelativeBias> bias;
+};
+
+/// Inputs: q [token, head, head_dim], then k, v of the same form (uncached), or the write that must
+/// come before (cached; absent where another pass wrote). Output as q.
+class AttentionOp final : public Op {
+ public:
+  explicit AttentionOp(AttentionSetting setting) : setting_(std::move(setting)) {}
+  std::string_view name() const override { return "attention"; }
+  std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override;
+  void run(OpRun& run) const override;
+  std::size_t scratch_bytes(const OpRun& run) const override;
+  bool scratch_follows_binding() const override { return true; }
+  std::string describe() const override;
+
+ private:
+  AttentionSetting setting_;
+};
+
+/// The softmax of the same attention, f32 [token, head, key]: keys up to the longest row, zero
+/// beyond a row's own. `key_axis` is the axis it makes.
+class AttentionWeightsOp final : public Op {
+ public:
+  AttentionWeightsOp(AttentionSetting setting, AxisIdentity key_axis)
+      : setting_(std::move(setting)), key_axis_(key_axis) {}
+  std::string_view name() const override { return "attention_weights"; }
+  std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override;
+  void run(OpRun& run) const override;
+  std::size_t scratch_bytes(const OpRun& run) const override;
+  bool scratch_follows_binding() const override { return true; }
+  std::vector<AxisIdentity> made_axes() const override { return {key_axis_}; }
+  std::vector<RaggedRows> bind_axes(std::span<const TensorSpec> inputs, const PassBinding& binding,
+                                    const AxisRows& axes) const override;
+
+ private:
+  AttentionSetting setting_;
+  AxisIdentity key_axis_;
+};
+
+/// The bucket of a relative position (key - query): Raffel et al. 2020, arXiv:1910.10683, in the
+/// published implementation's precision.
+std::int64_t relative_bucket(const RelativeBias& bias, std::int64_t relative);
+
+}  // namespace perilune

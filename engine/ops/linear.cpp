@@ -1,0 +1,208 @@
+#include "engine/ops/linear.h"
+
+#include <array>
+
+#include "engine/ops/elementwise.h"
+
+namespace perilune {
+
+namespace {
+
+std::string part_weight(const LinearPart& part) {
+  return part.weight->describe();
+}
+
+std::int64_t outputs_of(const LinearPart& part) {
+  std::int64_t outputs = 1;
+  for (const Axis& axis : part.axes) outputs *= axis.size;
+  return outputs;
+}
+
+void check_part(const LinearPart& part, const TensorSpec& x, std::int64_t inputs) {
+  if (part.weight == nullptr) return;
+  if (part.weight->inputs() != inputs) {
+    throw Error(ErrorCode::shape, "linear", "inner sizes differ")
+        .operand("x", x.text())
+        .operand("weight", part_weight(part) + " " + versus(inputs, part.weight->inputs()));
+  }
+  if (part.weight->outputs() != outputs_of(part)) {
+    throw Error(ErrorCode::shape, "linear", "output axes do not fit the weight")
+        .operand("axes", Shape(part.axes).text())
+        .operand("weight",
+                 part_weight(part) + " " + versus(outputs_of(part), part.weight->outputs()))
+        .hint("the sizes of axes come from the family's config (c.axes)");
+  }
+}
+
+}  // namespace
+
+std::vector<TensorSpec> LinearOp::infer(std::span<const TensorSpec> inputs) const {
+  expect_inputs("linear", inputs, 1);
+  expect_f32("linear", "x", inputs[0]);
+  const Shape& shape = inputs[0].shape;
+  const int first = shape.rank() - trailing();
+  if (first < 0) {
+    throw Error(ErrorCode::shape, "linear", "x has too few axes").operand("x", inputs[0].text());
+  }
+  std::int64_t inner = 1;
+  for (int i = first; i < shape.rank(); ++i) {
+    const Axis& axis = shape.axis(i);
+    if (!over_.empty() && axis.name != over_[static_cast<std::size_t>(i - first)]) {
+      shape.index("linear", over_[static_cast<std::size_t>(i - first)]);
+      throw Error(ErrorCode::shape, "linear",
+                  "the axes summed over must be x's last ones, in order")
+          .operand("x", inputs[0].text())
+          .hint("reorder x with :order(...)");
+    }
+    if (axis.symbolic()) {
+      throw Error(ErrorCode::shape, "linear", "axis \"" + axis.name + "\" is ragged")
+          .operand("x", inputs[0].text());
+    }
+    inner *= axis.size;
+  }
+  std::vector<TensorSpec> outputs;
+  for (const LinearPart& part : parts_) {
+    check_part(part, inputs[0], inner);
+    std::vector<Axis> axes(shape.axes().begin(), shape.axes().begin() + first);
+    axes.insert(axes.end(), part.axes.begin(), part.axes.end());
+    outputs.push_back({DType::f32, Shape(std::move(axes)), false});
+  }
+  return outputs;
+}
+
+kernels::LinearArguments LinearOp::arguments(const OpRun& run,
+                                             kernels::LinearSegment* segments) const {
+  for (std::size_t i = 0; i < parts_.size(); ++i) {
+    const LinearPart& part = parts_[i];
+    segments[i] = {part.weight->packed(run.device, run.math),
+                   part.bias.defined() ? part.bias.on(run.device).as<float>() : nullptr,
+                   part.activation, run.outputs[i].as<float>(), part.weight->outputs()};
+  }
+  const Tensor& x = run.inputs[0];
+  const std::int64_t inputs = parts_[0].weight->inputs();
+  const std::optional<RowView> view = row_view(x, trailing());
+  kernels::LinearArguments arguments{};
+  arguments.x = view ? x.as<float>() : nullptr;
+  arguments.x_stride = view ? view->stride : inputs;
+  arguments.rows = inputs == 0 ? 0 : x.elements() / inputs;
+  arguments.inputs = inputs;
+  arguments.math = run.math;
+  arguments.scale = static_cast<float>(scale_);
+  arguments.segments = segments;
+  arguments.segment_count = static_cast<std::int64_t>(parts_.size());
+  return arguments;
+}
+
+std::size_t LinearOp::scratch_bytes(const OpRun& run) const {
+  std::array<kernels::LinearSegment, kMaxParts> segments;
+  const kernels::LinearArguments linear = arguments(run, segments.data());
+  const std::size_t copy =
+      linear.x == nullptr ? ScratchCursor::align(run.inputs[0].bytes()) : std::size_t{0};
+  return copy + run.kernels().linear_scratch(linear, run.launch.parallel.threads);
+}
+
+void LinearOp::run(OpRun& run) const {
+  std::array<kernels::LinearSegment, kMaxParts> segments;
+  kernels::LinearArguments linear = arguments(run, segments.data());
+  if (linear.rows == 0) return;
+  ScratchCursor scratch(run.launch.scratch);
+  if (linear.x == nullptr) {
+    linear.x = static_cast<const float*>(contiguous_input(run, run.inputs[0], scratch));
+  }
+  kernels::Launch launch = run.launch;
+  launch.scratch = scratch.rest();
+  run.kernels().linear(launch, linear);
+}
+
+std::vector<std::shared_ptr<Weight>> LinearOp::weights() const {
+  std::vector<std::shared_ptr<Weight>> weights;
+  for (const LinearPart& part : parts_) {
+    if (part.weight != nullptr) weights.push_back(part.weight);
+  }
+  return weights;
+}
+
+std::string LinearOp::describe() const {
+  std::string text = "linear";
+  for (std::size_t i = 0; i < parts_.size(); ++i) {
+    text += (i == 0 ? " " : " + ") + parts_[i].path;
+    if (parts_[i].bias.defined()) text += " bias";
+    if (parts_[i].activation != kernels::Activation::none) {
+      text += std::string(" ") + activation_name(parts_[i].activation);
+    }
+  }
+  return text;
+}
+
+// ---------------------------------------------------------------- embedding
+
+std::vector<TensorSpec> EmbeddingOp::infer(std::span<const TensorSpec> inputs) const {
+  expect_inputs("embedding", inputs, 1);
+  if (inputs[0].dtype != DType::i32 && inputs[0].dtype != DType::i64) {
+    throw Error(ErrorCode::dtype, "embedding", "ids must be integers")
+        .operand("ids", inputs[0].text());
+  }
+  if (table_ != nullptr && table_->inputs() != axis_.size) {
+    throw Error(ErrorCode::shape, "embedding", "the table's rows have another size")
+        .operand("axis", axis_.name + "=" + std::to_string(axis_.size))
+        .operand("table", table_->describe() + " " + versus(axis_.size, table_->inputs()));
+  }
+  return {{DType::f32, inputs[0].shape.append(axis_), false}};
+}
+
+std::size_t EmbeddingOp::scratch_bytes(const OpRun& run) const {
+  return contiguous_scratch(run.inputs[0]) +
+         ScratchCursor::align(static_cast<std::size_t>(run.inputs[0].elements()) * 4);
+}
+
+void EmbeddingOp::check(const OpRun& run, std::int64_t index, std::int64_t id) const {
+  if (id + offset_ >= 0 && id + offset_ < table_->outputs()) return;
+  const Axis& axis = run.inputs[0].shape().axis(0);
+  std::string place = "entry " + std::to_string(index + 1);
+  if (run.binding != nullptr && axis.identity != 0 && run.inputs[0].shape().rank() == 1) {
+    const RaggedRows& rows = run.rows("embedding", axis);
+    std::int64_t row = 0;
+    while (index >= rows.starts[static_cast<std::size_t>(row) + 1]) ++row;
+    place = "row " + std::to_string(row + 1) + ", token " +
+            std::to_string(index - rows.starts[static_cast<std::size_t>(row)] + 1);
+  }
+  throw Error(ErrorCode::argument, "embedding",
+              "id " + std::to_string(id) + " (" + place + ") is outside the table")
+      .operand(path_, table_->describe() + " (ids " + std::to_string(-offset_) + " to " +
+                          std::to_string(table_->outputs() - 1 - offset_) + ")")
+      .hint("do model and tokenizer belong together? pl.check(model, tokenizer) tells");
+}
+
+void EmbeddingOp::run(OpRun& run) const {
+  const Tensor& ids = run.inputs[0];
+  const std::int64_t count = ids.elements();
+  if (count == 0) return;
+  ScratchCursor scratch(run.launch.scratch);
+  const void* source = contiguous_input(run, ids, scratch);
+  const auto* narrow = static_cast<const std::int32_t*>(source);
+  std::vector<std::int32_t> copy;
+  if (ids.dtype() == DType::i64) {
+    for (const std::int64_t id : host_copy<std::int64_t>(run, source, count)) {
+      check(run, static_cast<std::int64_t>(copy.size()), id);
+      copy.push_back(static_cast<std::int32_t>(id));
+    }
+    narrow = lend(run, copy, scratch);
+  } else {
+    const auto* readable = narrow;
+    if (!run.device.host_visible()) {
+      copy = host_copy<std::int32_t>(run, source, count);
+      readable = copy.data();
+    }
+    for (std::int64_t i = 0; i < count; ++i) check(run, i, readable[i]);
+  }
+  run.kernels().embedding(run.launch,
+                          {run.outputs[0].as<float>(), narrow, count, offset_,
+                           table_->packed(run.device, run.math), static_cast<float>(scale_)});
+}
+
+std::vector<std::shared_ptr<Weight>> EmbeddingOp::weights() const {
+  if (table_ == nullptr) return {};
+  return {table_};
+}
+
+}  // namespace perilune

@@ -1,0 +1,140 @@
+#include "engine/ops/pass_binding.h"
+
+#include <algorithm>
+
+#include "engine/base/error.h"
+#include "engine/device/context.h"
+
+namespace perilune {
+
+PassBinding::PassBinding(std::shared_ptr<Context> context, std::shared_ptr<const Batch> batch)
+    : context_(std::move(context)), batch_(std::move(batch)) {
+  add_rows(batch_->rows());
+}
+
+void PassBinding::set_input(const std::string& name, Tensor tensor, const RaggedRows& rows) {
+  if (tensor.shape().rank() > 0 && tensor.shape().size(0) != rows.total()) {
+    throw Error(ErrorCode::shape, name,
+                "rows add up to " + std::to_string(rows.total()) + ", the tensor has " +
+                    std::to_string(tensor.shape().size(0)))
+        .operand(name, tensor.describe());
+  }
+  add_rows(rows);
+  inputs_[name] = std::move(tensor);
+}
+
+const Tensor* PassBinding::input(const std::string& name) const {
+  const auto found = inputs_.find(name);
+  if (found != inputs_.end()) return &found->second;
+  const auto named = batch_->inputs().find(name);
+  return named == batch_->inputs().end() ? nullptr : &named->second;
+}
+
+const RaggedRows& PassBinding::rows(AxisIdentity identity) const {
+  for (const RaggedRows& rows : rows_) {
+    if (rows.identity == identity) return rows;
+  }
+  throw Error(ErrorCode::internal, "bind",
+              "rows of axis " + std::to_string(identity) + " were never bound");
+}
+
+void PassBinding::add_rows(const RaggedRows& rows) {
+  for (RaggedRows& held : rows_) {
+    if (held.identity == rows.identity) {
+      held = rows;
+      return;
+    }
+  }
+  rows_.push_back(rows);
+}
+
+bool PassBinding::has_rows(AxisIdentity identity) const {
+  return std::any_of(rows_.begin(), rows_.end(),
+                     [&](const RaggedRows& rows) { return rows.identity == identity; });
+}
+
+void PassBinding::set_caches(std::vector<SequenceCache*> caches, const CacheLayout* layout) {
+  if (static_cast<std::int64_t>(caches.size()) != batch_->size()) {
+    throw Error(
+        ErrorCode::internal, "bind",
+        std::to_string(caches.size()) + " caches for " + std::to_string(batch_->size()) + " rows");
+  }
+  caches_ = std::move(caches);
+  layout_ = layout;
+}
+
+std::vector<kernels::KvRow> PassBinding::kv_rows(const KvSlot& slot, KvKind kind, bool writing,
+                                                 AxisIdentity identity) const {
+  if (caches_.empty()) {
+    throw Error(ErrorCode::state, "attention", "this pass keeps keys and values, and has no cache")
+        .hint("give the pass a cache with one sequence for each row");
+  }
+  // Cross keys are written for the encoder's rows, from position 0; everything else goes by the
+  // pass's own rows.
+  const bool encoded = kind == KvKind::cross && writing;
+  const RaggedRows& tokens = rows(encoded || identity != 0 ? identity : batch_->rows().identity);
+  if (tokens.rows() != static_cast<std::int64_t>(caches_.size())) {
+    throw Error(
+        ErrorCode::internal, "attention",
+        std::to_string(tokens.rows()) + " rows for " + std::to_string(caches_.size()) + " caches");
+  }
+  std::vector<kernels::KvRow> result(caches_.size());
+  for (std::size_t r = 0; r < caches_.size(); ++r) {
+    const auto row = static_cast<std::int64_t>(r);
+    kernels::KvRow& out = result[r];
+    out.pages = caches_[r]->pages(slot.group).data();
+    out.first_token = tokens.starts[r];
+    out.tokens = tokens.length(row);
+    out.first_position = encoded ? 0 : batch_->facts()[r].first_position;
+    if (kind == KvKind::self) {
+      out.key_count = out.first_position + out.tokens;
+    } else {
+      out.key_count = writing ? out.tokens : caches_[r]->cross_length();
+    }
+    // The last line of defence before kernels follow page pointers.
+    const auto pages = static_cast<std::int64_t>(caches_[r]->pages(slot.group).size());
+    if (out.key_count > pages * layout_->page_tokens()) {
+      throw Error(ErrorCode::internal, "attention",
+                  "row " + std::to_string(r + 1) + " has room for " +
+                      std::to_string(pages * layout_->page_tokens()) + " positions, needs " +
+                      std::to_string(out.key_count));
+    }
+  }
+  return result;
+}
+
+void PassBinding::set_wanted(std::vector<std::int64_t> wanted, std::vector<std::int64_t> per_row) {
+  std::int64_t total = 0;
+  for (std::int64_t count : per_row) total += count;
+  bool good = static_cast<std::int64_t>(per_row.size()) == batch_->size() &&
+              total == static_cast<std::int64_t>(wanted.size());
+  for (std::size_t i = 0; good && i < wanted.size(); ++i) {
+    good = wanted[i] >= 0 && wanted[i] < batch_->tokens() && (i == 0 || wanted[i - 1] < wanted[i]);
+  }
+  if (!good) {
+    throw Error(ErrorCode::internal, "bind", "wanted rows do not fit the batch");
+  }
+  wanted_ = std::move(wanted);
+  wanted_identity_ = context_->new_identity();
+  add_rows(RaggedRows::from_lengths("token", wanted_identity_, per_row));
+}
+
+std::vector<std::int64_t> PassBinding::rope_lengths(AxisIdentity identity) const {
+  const RaggedRows& tokens = rows(identity);
+  std::vector<std::int64_t> lengths;
+  lengths.reserve(static_cast<std::size_t>(tokens.total()));
+  const bool own = identity == batch_->rows().identity;
+  for (std::int64_t r = 0; r < tokens.rows(); ++r) {
+    const std::int64_t count = tokens.length(r);
+    const SequenceFacts* facts = own ? &batch_->facts()[static_cast<std::size_t>(r)] : nullptr;
+    const std::int64_t first = facts != nullptr ? facts->first_position : 0;
+    const std::int64_t prompt =
+        facts != nullptr && facts->prompt_tokens >= 0 ? facts->prompt_tokens : first + count;
+    for (std::int64_t i = 0; i < count; ++i) {
+      lengths.push_back(first + i < prompt ? prompt : first + i + 1);
+    }
+  }
+  return lengths;
+}
+
+}  // namespace perilune

@@ -1,0 +1,202 @@
+#include "engine/plan/fusion.h"
+
+#include <algorithm>
+
+#include "engine/ops/attention.h"
+#include "engine/ops/elementwise.h"
+#include "engine/ops/linear.h"
+#include "engine/ops/norm.h"
+#include "engine/ops/rope_op.h"
+
+namespace perilune {
+
+namespace {
+
+// Linears merged into one share their lifetimes: more would hold too many results at once.
+constexpr std::size_t kMaxMerged = 4;
+
+std::size_t index(int id) {
+  return static_cast<std::size_t>(id);
+}
+
+template <typename SomeOp>
+const SomeOp* as(const PlanStep& step) {
+  return dynamic_cast<const SomeOp*>(step.op.get());
+}
+
+/// The step that makes `value` when its op is a SomeOp and nothing else reads the value.
+template <typename SomeOp>
+PlanStep* only_use_of(PlanGraph& graph, const std::vector<int>& producers,
+                      const std::vector<int>& uses, int value) {
+  const int producer = producers[index(value)];
+  if (producer < 0 || uses[index(value)] != 1) return nullptr;
+  PlanStep& step = graph.steps[index(producer)];
+  return step.op != nullptr && as<SomeOp>(step) != nullptr ? &step : nullptr;
+}
+
+}  // namespace
+
+std::vector<int> PlanGraph::uses() const {
+  std::vector<int> counts(values.size(), 0);
+  for (const PlanStep& step : steps) {
+    for (const int id : step.inputs) ++counts[index(id)];
+  }
+  for (std::size_t i = 0; i < asked.size(); ++i) counts[i] += asked[i] ? 1 : 0;
+  return counts;
+}
+
+std::vector<int> PlanGraph::producers() const {
+  std::vector<int> makers(values.size(), -1);
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    for (const int id : steps[i].outputs) makers[index(id)] = static_cast<int>(i);
+  }
+  return makers;
+}
+
+void PlanGraph::sweep() {
+  steps.erase(std::remove_if(steps.begin(), steps.end(),
+                             [](const PlanStep& step) { return step.op == nullptr; }),
+              steps.end());
+}
+
+void drop_dead_steps(PlanGraph& graph) {
+  std::vector<bool> needed = graph.asked;
+  needed.resize(graph.values.size(), false);
+  for (std::size_t i = graph.steps.size(); i-- > 0;) {
+    PlanStep& step = graph.steps[i];
+    const bool wanted = std::any_of(step.outputs.begin(), step.outputs.end(),
+                                    [&](int id) { return needed[index(id)]; });
+    if (!wanted && !step.op->has_effect()) {
+      step.op = nullptr;
+      continue;
+    }
+    for (const int id : step.inputs) needed[index(id)] = true;
+  }
+  graph.sweep();
+}
+
+void fuse_rope_into_write(PlanGraph& graph) {
+  const std::vector<int> uses = graph.uses(), producers = graph.producers();
+  for (PlanStep& step : graph.steps) {
+    const KvWriteOp* write = step.op == nullptr ? nullptr : as<KvWriteOp>(step);
+    if (write == nullptr || write->has_rope()) continue;
+    PlanStep* rope = only_use_of<RopeOp>(graph, producers, uses, step.inputs[0]);
+    if (rope == nullptr || graph.values[index(rope->inputs[0])].spec.shape.rank() != 3) continue;
+    const bool interleaved = as<RopeOp>(*rope)->interleaved();
+    step.inputs = {rope->inputs[0], step.inputs[1], rope->inputs[1], rope->inputs[2]};
+    step.op = std::make_shared<KvWriteOp>(write->path(), write->kind(), true, interleaved);
+    rope->op = nullptr;
+  }
+  graph.sweep();
+}
+
+void fuse_gated(PlanGraph& graph) {
+  const std::vector<int> uses = graph.uses(), producers = graph.producers();
+  for (PlanStep& step : graph.steps) {
+    const BinaryOp* product = step.op == nullptr ? nullptr : as<BinaryOp>(step);
+    if (product == nullptr || product->kind() != kernels::Binary::multiply) continue;
+    const Shape& shape = graph.values[index(step.outputs[0])].spec.shape;
+    for (const std::size_t side : {std::size_t{0}, std::size_t{1}}) {
+      PlanStep* active = only_use_of<ActivationOp>(graph, producers, uses, step.inputs[side]);
+      const int other = step.inputs[1 - side];
+      if (active == nullptr || other == step.inputs[side]) continue;
+      const TensorSpec& a = graph.values[index(active->inputs[0])].spec;
+      const TensorSpec& b = graph.values[index(other)].spec;
+      if (a.shape != shape || b.shape != shape || b.dtype != DType::f32) continue;
+      const kernels::Activation activation = as<ActivationOp>(*active)->activation();
+      step.inputs = {active->inputs[0], other};
+      step.op = std::make_shared<GatedOp>(activation);
+      active->op = nullptr;
+      break;
+    }
+  }
+  graph.sweep();
+}
+
+void fuse_activation(PlanGraph& graph) {
+  const std::vector<int> uses = graph.uses(), producers = graph.producers();
+  for (PlanStep& step : graph.steps) {
+    const ActivationOp* active = step.op == nullptr ? nullptr : as<ActivationOp>(step);
+    if (active == nullptr) continue;
+    PlanStep* linear = only_use_of<LinearOp>(graph, producers, uses, step.inputs[0]);
+    if (linear == nullptr) continue;
+    const auto* old = as<LinearOp>(*linear);
+    const auto found = std::find(linear->outputs.begin(), linear->outputs.end(), step.inputs[0]);
+    const auto part = static_cast<std::size_t>(found - linear->outputs.begin());
+    std::vector<LinearPart> parts = old->parts();
+    if (parts[part].activation != kernels::Activation::none) continue;
+    parts[part].activation = active->activation();
+    linear->op = std::make_shared<LinearOp>(std::move(parts), old->over(), old->scale());
+    linear->outputs[part] = step.outputs[0];
+    step.op = nullptr;
+  }
+  graph.sweep();
+}
+
+namespace {
+
+bool merges(const PlanStep& first, const PlanStep& step) {
+  const auto *a = as<LinearOp>(first), *b = as<LinearOp>(step);
+  return a != nullptr && b != nullptr && first.inputs == step.inputs && a->over() == b->over() &&
+         a->scale() == b->scale() && first.device == step.device &&
+         a->parts()[0].weight->inputs() == b->parts()[0].weight->inputs() &&
+         a->parts().size() + b->parts().size() <= kMaxMerged;
+}
+
+/// "layers.0.self_attn.q_proj, llama.lua:9" of two merged steps: both modules.
+void merge_into(PlanStep& first, PlanStep& step) {
+  const auto *a = as<LinearOp>(first), *b = as<LinearOp>(step);
+  std::vector<LinearPart> parts = a->parts();
+  parts.insert(parts.end(), b->parts().begin(), b->parts().end());
+  const std::vector<std::string> over = a->over();
+  const double scale = a->scale();
+  first.op = std::make_shared<LinearOp>(std::move(parts), over, scale);
+  first.outputs.insert(first.outputs.end(), step.outputs.begin(), step.outputs.end());
+  step.op = nullptr;
+}
+
+}  // namespace
+
+void merge_linears(PlanGraph& graph) {
+  for (std::size_t i = 0; i < graph.steps.size(); ++i) {
+    if (graph.steps[i].op == nullptr || as<LinearOp>(graph.steps[i]) == nullptr) continue;
+    for (std::size_t j = i + 1; j < graph.steps.size(); ++j) {
+      if (graph.steps[j].op == nullptr || !merges(graph.steps[i], graph.steps[j])) continue;
+      merge_into(graph.steps[i], graph.steps[j]);
+    }
+  }
+  graph.sweep();
+}
+
+void fuse_residual_norm(PlanGraph& graph) {
+  const std::vector<int> producers = graph.producers();
+  for (PlanStep& step : graph.steps) {
+    const NormOp* norm = step.op == nullptr ? nullptr : as<NormOp>(step);
+    if (norm == nullptr || norm->residual()) continue;
+    const int producer = producers[index(step.inputs[0])];
+    if (producer < 0) continue;
+    PlanStep& sum = graph.steps[index(producer)];
+    const BinaryOp* add = sum.op == nullptr ? nullptr : as<BinaryOp>(sum);
+    if (add == nullptr || add->kind() != kernels::Binary::add) continue;
+    const TensorSpec& a = graph.values[index(sum.inputs[0])].spec;
+    const TensorSpec& b = graph.values[index(sum.inputs[1])].spec;
+    if (a.shape != b.shape || a.dtype != DType::f32 || b.dtype != DType::f32) continue;
+    // At the sum's place: whatever reads it comes later.
+    sum.op = std::make_shared<NormOp>(norm->options(), true);
+    sum.outputs = {step.outputs[0], sum.outputs[0]};
+    sum.where = step.where;
+    step.op = nullptr;
+  }
+  graph.sweep();
+}
+
+void fuse(PlanGraph& graph) {
+  fuse_rope_into_write(graph);
+  fuse_gated(graph);
+  fuse_activation(graph);
+  merge_linears(graph);
+  fuse_residual_norm(graph);
+  drop_dead_steps(graph);
+}
+
+}  // namespace perilune

@@ -1,0 +1,40 @@
+// Rewrites of a plan that change no bit of any value: each joins ops that kernels can do in one go.
+// Values that were asked for count as used once more, so what makes them is left alone.
+#pragma once
+
+#include <vector>
+
+#include "engine/plan/plan.h"
+
+namespace perilune {
+
+/// A plan while it is made.
+struct PlanGraph {
+  std::vector<PlanStep> steps;
+  std::vector<PlanValue> values;
+  std::vector<bool> asked;  // per value: an output or an asked path
+
+  /// How many step inputs read each value, asked ones counted once more.
+  std::vector<int> uses() const;
+  /// The step that makes each value, or -1.
+  std::vector<int> producers() const;
+  /// Drops steps without an op (left by a rewrite).
+  void sweep();
+};
+
+/// Drops what nothing asked for needs; ops with effects stay.
+void drop_dead_steps(PlanGraph& graph);
+/// rope + kv_write -> kv_write that turns k on the way.
+void fuse_rope_into_write(PlanGraph& graph);
+/// activation(a) * b -> gated.
+void fuse_gated(PlanGraph& graph);
+/// linear, then an activation of one of its results -> the linear's own.
+void fuse_activation(PlanGraph& graph);
+/// Linears of one input, one form of product -> one linear with several weights.
+void merge_linears(PlanGraph& graph);
+/// x + r, then its norm -> a norm that also gives the sum.
+void fuse_residual_norm(PlanGraph& graph);
+/// All of them, in the order that lets each see what it needs.
+void fuse(PlanGraph& graph);
+
+}  // namespace perilune

@@ -1,0 +1,105 @@
+// A program made ready: compute mode, device per op, fusions, packed weights, buffer lifetimes.
+// Immutable and shared. And its execution, which can stop between two ops and go on.
+#pragma once
+
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "engine/program/program.h"
+
+namespace perilune {
+
+struct PlanOptions {
+  kernels::MathMode math = kernels::MathMode::f32;
+  DType cache_dtype = DType::f32;
+  std::shared_ptr<Device> device;  // for every op; null: the CPU. device_map comes with placement
+  bool fuse = true;
+  /// Canonical paths to give back; each must be marked (or be layers.N...attention.weights).
+  std::vector<std::string> outputs;
+};
+
+/// One op of a plan, after fusion.
+struct PlanStep {
+  OpPointer op;
+  std::vector<int> inputs, outputs;  // plan values
+  std::string where;
+  std::shared_ptr<Device> device;
+};
+
+/// Where a value lives. Views share their source's buffer.
+struct PlanValue {
+  TensorSpec spec;
+  int buffer = -1;   // index of a lifetime-shared buffer; -1: input, constant or no storage
+  int view_of = -1;  // value it is a view of
+  int first_step = -1, last_step = -1;
+  std::string input;
+  Tensor constant;
+};
+
+class Plan {
+ public:
+  /// Throws for an unknown output path (naming the nearest) or an op that a device lacks.
+  static std::shared_ptr<const Plan> make(std::shared_ptr<Context> context,
+                                          std::shared_ptr<const Program> program,
+                                          PlanOptions options);
+
+  const std::shared_ptr<Context>& context() const { return context_; }
+  const Program& program() const { return *program_; }
+  const PlanOptions& options() const { return options_; }
+  const std::vector<PlanStep>& steps() const { return steps_; }
+  const std::vector<PlanValue>& values() const { return values_; }
+  /// Output and mark names -> value.
+  const std::vector<std::pair<std::string, int>>& outputs() const { return outputs_; }
+  /// Bytes of activations for this many tokens and rows.
+  std::size_t arena_bytes(std::int64_t tokens, std::int64_t rows) const;
+  /// Bytes of weights read once per pass.
+  /// Weights that one of `others` has too are left out.
+  std::size_t weight_bytes(const std::vector<const Plan*>& others = {}) const;
+  std::string text() const;
+  /// Packs every weight now (else it happens at the first run). progress(done, total).
+  void pack(const std::function<void(std::size_t, std::size_t)>& progress = nullptr) const;
+
+ private:
+  Plan() = default;
+  friend class PlanBuilder;
+  std::shared_ptr<Context> context_;
+  std::shared_ptr<const Program> program_;
+  PlanOptions options_;
+  std::vector<PlanStep> steps_;
+  std::vector<PlanValue> values_;
+  std::vector<std::pair<std::string, int>> outputs_;
+  friend class Execution;
+  int buffers_ = 0;
+};
+
+/// Plan + batch + its own arena + the next op. Reusable: bind again for the next step; buffers grow
+/// and stay.
+class Execution {
+ public:
+  explicit Execution(std::shared_ptr<const Plan> plan);
+  ~Execution();
+  Execution(const Execution&) = delete;
+  Execution& operator=(const Execution&) = delete;
+
+  /// Sizes every value for this batch; nothing is allocated when the sizes are those of the last
+  /// one. Throws Error(memory), and is unbound then; cache and batch are untouched.
+  void bind(std::shared_ptr<PassBinding> binding);
+  /// Runs until done or until clock_seconds() >= deadline (checked between two ops; at least one op
+  /// runs). True when done. Throws Error(cancelled) when the context is interrupted.
+  bool run(double deadline = 1e300);
+  bool done() const;
+  const Plan& plan() const;
+  PassBinding& binding();
+  /// An output or asked path by name; a view of the arena, valid until the next bind (copy to
+  /// keep).
+  Tensor output(const std::string& name) const;
+  std::vector<std::string> output_names() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace perilune

@@ -1,0 +1,131 @@
+// The scope a family writes its passes with (API.md, Families: "What a pass calls"). Names weights
+// by path, axes by name; every shape is checked on the family's own line.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/ops/rope_frequencies.h"
+#include "engine/program/pass.h"
+#include "engine/weights/checkpoint.h"
+
+namespace perilune {
+
+/// What a layer keeps and sees; made by cached, uncached and cross, read by attention.
+struct KvHandle {
+  Value order;  // cached: the write, as a value that orders ops; cross read: undefined
+  Value k, v;   // uncached
+  bool cached = false;
+  KvKind kind = KvKind::self;
+  std::string path;  // canonical scope of the slot
+  std::int64_t window = 0;
+  std::int64_t kv_heads = 0, head_dim = 0;
+  std::shared_ptr<const RopeOptions> rope;
+};
+
+/// A T5 style bias, made once and passed to every layer. weight [buckets, head].
+struct RelativeBias {
+  Tensor weight;  // f32 [buckets, head]
+  std::int64_t buckets = 0, max_distance = 0;
+  bool bidirectional = false;
+};
+
+/// What all scopes of one pass share.
+struct NetState {
+  std::shared_ptr<Pass> pass;
+  std::shared_ptr<Checkpoint> checkpoint;
+  std::map<std::string, std::int64_t>
+      axes;                           // sizes by name: the family's c.axes, + vocab, class, ...
+  std::map<std::string, Value> memo;  // rope tables made once a pass
+  bool names_only =
+      false;  // a head that was not chosen: weights are touched, missing ones no error
+};
+
+class Net {
+ public:
+  explicit Net(std::shared_ptr<NetState> state) : state_(std::move(state)) {}
+
+  /// Nested scopes join both paths; `axes` override sizes below.
+  Net scope(const std::string& path, const std::string& canonical,
+            const std::map<std::string, std::int64_t>& axes = {}) const;
+  const std::string& path() const { return path_; }
+  const std::string& canonical() const { return canonical_; }
+  NetState& state() const { return *state_; }
+  /// "layers.3.mlp, llama.lua:41"
+  std::string where(const std::string& module = "") const;
+
+  Value mark(const std::string& name, const Value& value) const;  // name "": the scope itself
+  bool has(const std::string& path) const;
+  Value tensor(const std::string& path, const std::vector<std::string>& axes) const;
+
+  struct EmbeddingOptions {
+    std::int64_t offset = 0;
+    double scale = 1.0;
+    std::string axis = "hidden";
+  };
+  Value embedding(const Value& ids, const std::string& path, const EmbeddingOptions& options) const;
+  Value positions(const Value& x) const;
+
+  struct LinearOptions {
+    std::vector<std::string> over;
+    bool bias = false;
+  };
+  Value linear(const Value& x, const std::string& path, const std::vector<std::string>& axes,
+               const LinearOptions& options) const;
+  struct HeadOptions {
+    std::optional<std::string> tied;
+    bool bias = false;
+    std::string bias_name;
+    double scale = 1.0;
+  };
+  Value head(const Value& x, const std::string& path, const std::string& axis,
+             const HeadOptions& options) const;
+
+  Value rms_norm(const Value& x, const std::string& path, double epsilon, bool plus_one = false,
+                 const std::vector<std::string>& over = {}) const;
+  Value layer_norm(const Value& x, const std::string& path, double epsilon, bool bias = true) const;
+
+  Value rope(const Value& x, const Value& positions,
+             const std::shared_ptr<const RopeOptions>& options) const;
+
+  KvHandle cached(const Value& k, const Value& v, std::int64_t window, KvKind kind) const;
+  KvHandle uncached(const Value& k, const Value& v, std::int64_t window) const;
+  KvHandle cross() const;
+
+  struct AttentionOptions {
+    kernels::Mask mask = kernels::Mask::none;
+    std::optional<double> scale;
+    double softcap = 0;
+    std::shared_ptr<const RelativeBias> bias;
+    std::string name = "attention";  // marks name.query, .key, .value, .weights
+  };
+  Value attention(const Value& q, const KvHandle& kv, const AttentionOptions& options) const;
+  std::shared_ptr<const RelativeBias> relative_bias(const std::string& path, std::int64_t buckets,
+                                                    std::int64_t max_distance,
+                                                    bool bidirectional) const;
+
+  /// By its published name; an unknown one throws.
+  Value activation(const Value& x, const std::string& name) const;
+  Value softcap(const Value& x, double cap) const;
+  Value select(const Value& x, const std::string& which,
+               const std::vector<std::int64_t>& eos) const;  // "first" | "last" | "eos"
+  Value mean(const Value& x) const;
+
+ private:
+  std::int64_t axis_size(const std::string& op, const std::string& name) const;
+  std::string full(const std::string& path) const;
+  std::vector<Value> apply(const OpPointer& op, std::vector<Value> inputs,
+                           const std::string& module = "") const;
+
+  std::shared_ptr<NetState> state_;
+  std::string path_, canonical_;
+  std::map<std::string, std::int64_t> scope_axes_;
+};
+
+/// The activation of a published name, or an Error(unsupported) listing those we know.
+kernels::Activation activation_by_name(const std::string& name);
+
+}  // namespace perilune

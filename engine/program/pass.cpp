@@ -1,0 +1,380 @@
+#include "engine/program/pass.h"
+
+namespace perilune {
+
+Value Value::of(Tensor tensor) {
+  Value value;
+  value.spec = tensor.spec();
+  value.tensor = std::move(tensor);
+  return value;
+}
+
+namespace {
+
+std::vector<TensorSpec> specs_of(const std::vector<Value>& values) {
+  std::vector<TensorSpec> specs;
+  specs.reserve(values.size());
+  for (const Value& value : values) specs.push_back(value.spec);
+  return specs;
+}
+
+void expect_same_device(const Op& op, const std::vector<Tensor>& inputs) {
+  const Tensor* first = nullptr;
+  for (const Tensor& input : inputs) {
+    if (!input.defined()) continue;
+    if (first == nullptr) first = &input;
+    if (&first->device() == &input.device()) continue;
+    throw Error(ErrorCode::device, std::string(op.name()), "tensors are on different devices")
+        .operand("a", first->describe())
+        .operand("b", input.describe())
+        .hint("move one with :to(\"" + first->device().name() + "\")");
+  }
+}
+
+}  // namespace
+
+// ---------------------------------------------------------------- tracing
+
+TracePass::TracePass(std::shared_ptr<Context> context, std::string entry)
+    : context_(std::move(context)), program_(std::make_shared<Program>()) {
+  program_->entry = std::move(entry);
+  add_axis("token", "batch");
+}
+
+AxisIdentity TracePass::add_axis(const std::string& name, const std::string& source) {
+  program_->axes.push_back({name, source});
+  return program_->axes.size();
+}
+
+void TracePass::expect_open(const std::string& what) const {
+  if (program_ != nullptr) return;
+  throw Error(ErrorCode::state, what, "the pass this tensor belongs to has been traced already")
+      .hint("values of a pass cannot be kept after it");
+}
+
+int TracePass::add_value(ProgramValue value) {
+  program_->values.push_back(std::move(value));
+  return static_cast<int>(program_->values.size()) - 1;
+}
+
+int TracePass::as_id(const Value& value) {
+  if (value.symbolic()) {
+    if (value.pass.get() == this) return value.id;
+    throw Error(ErrorCode::state, "trace", "a tensor of another pass was used")
+        .operand("x", value.spec.text())
+        .hint("hand it over as an input of this pass");
+  }
+  if (!value.tensor.defined()) {
+    throw Error(ErrorCode::internal, "trace", "a value without a tensor");
+  }
+  ProgramValue constant;
+  constant.spec = value.spec;
+  constant.constant = value.tensor;
+  return add_value(std::move(constant));
+}
+
+Value TracePass::as_value(int id) {
+  Value value;
+  value.spec = program_->values[static_cast<std::size_t>(id)].spec;
+  value.id = id;
+  value.pass = shared_from_this();
+  return value;
+}
+
+std::vector<Value> TracePass::apply(const OpPointer& op, std::vector<Value> inputs,
+                                    const std::string& where) {
+  expect_open(std::string(op->name()));
+  try {
+    std::vector<TensorSpec> outputs = op->infer(specs_of(inputs));
+    ProgramNode node{op, {}, {}, where};
+    for (const Value& input : inputs) node.inputs.push_back(as_id(input));
+    std::vector<Value> values;
+    for (TensorSpec& spec : outputs) {
+      ProgramValue value;
+      value.spec = std::move(spec);
+      value.producer = static_cast<int>(program_->nodes.size());
+      node.outputs.push_back(add_value(std::move(value)));
+      values.push_back(as_value(node.outputs.back()));
+    }
+    program_->nodes.push_back(std::move(node));
+    return values;
+  } catch (Error& error) {
+    error.where(where);
+    throw;
+  }
+}
+
+Value TracePass::mark(const std::string& path, Value value) {
+  expect_open("mark");
+  if (!marked_.insert(path).second) {
+    throw Error(ErrorCode::argument, "mark", "\"" + path + "\" is marked twice in this pass")
+        .where(script_place);
+  }
+  const int id = as_id(value);
+  program_->marks.emplace_back(path, id);
+  return as_value(id);
+}
+
+void TracePass::mark_lazily(const std::string& path, const OpPointer& op, std::vector<Value> inputs,
+                            const std::string& where) {
+  expect_open("mark");
+  if (!marked_.insert(path).second) {
+    throw Error(ErrorCode::argument, "mark", "\"" + path + "\" is marked twice in this pass")
+        .where(where);
+  }
+  LazyMark mark;
+  mark.path = path;
+  mark.spec = op->infer(specs_of(inputs)).front();
+  mark.node.op = op;
+  mark.node.where = where;
+  for (const Value& input : inputs) mark.node.inputs.push_back(as_id(input));
+  mark.after_node = program_->nodes.size();
+  mark.after_mark = program_->marks.size();
+  program_->lazy_marks.push_back(std::move(mark));
+}
+
+void TracePass::expect_input(const std::string& name, DType dtype, const std::string& ragged_axis,
+                             const std::vector<Axis>& axes) {
+  expect_open("input");
+  std::vector<Axis> all{{ragged_axis, kSymbolicSize, add_axis(ragged_axis, name)}};
+  all.insert(all.end(), axes.begin(), axes.end());
+  ProgramValue value;
+  value.spec = {dtype, Shape(std::move(all)), false};
+  value.input = name;
+  inputs_[name] = add_value(std::move(value));
+}
+
+Value TracePass::input(const std::string& name) {
+  expect_open("input");
+  const auto found = inputs_.find(name);
+  if (found != inputs_.end()) return as_value(found->second);
+  if (name != "ids" && name != "positions" && name != "type_ids") {
+    throw Error(ErrorCode::argument, "input", "this pass has no input \"" + name + "\"")
+        .where(script_place)
+        .hint("it has ids, positions and type_ids");
+  }
+  ProgramValue value;
+  value.spec = {DType::i32, Shape({Axis{"token", kSymbolicSize, 1}}), false};
+  value.input = name;
+  return as_value(inputs_[name] = add_value(std::move(value)));
+}
+
+AxisIdentity TracePass::new_axis(const std::string& name) {
+  expect_open("axis");
+  if (name != "batch" && name != "wanted") return add_axis(name, "");
+  const auto found = shared_axes_.find(name);
+  if (found != shared_axes_.end()) return found->second;
+  const bool batch = name == "batch";
+  return shared_axes_[name] = add_axis(batch ? "batch" : "token", name);
+}
+
+void TracePass::declare_kv(const KvSlotSpec& spec) {
+  expect_open("cached");
+  for (const KvSlotSpec& known : program_->kv_slots) {
+    if (known.path != spec.path || known.kind != spec.kind) continue;
+    throw Error(ErrorCode::argument, "cached",
+                "\"" + spec.path + "\" keeps keys and values twice in this pass")
+        .where(script_place)
+        .hint("give each attention its own net:scope");
+  }
+  program_->kv_slots.push_back(spec);
+}
+
+void TracePass::output(const std::string& name, const Value& value) {
+  expect_open("output");
+  program_->outputs.emplace_back(name, as_id(value));
+}
+
+std::shared_ptr<const Program> TracePass::finish(const std::string& head) {
+  expect_open("trace");
+  program_->head = head;
+  return std::exchange(program_, nullptr);
+}
+
+// ---------------------------------------------------------------- eager
+
+std::vector<Tensor> execute_op(const std::shared_ptr<Context>& context, const Op& op,
+                               const std::vector<TensorSpec>& specs,
+                               const std::vector<Tensor>& inputs, const OpSetting& setting) {
+  std::vector<TensorSpec> outputs = op.infer(specs);
+  expect_same_device(op, inputs);
+  if (op.is_view()) return {*op.view(inputs)};
+  AxisRows none(setting.binding);
+  AxisRows& axes = setting.axes != nullptr ? *setting.axes : none;
+  const std::vector<AxisIdentity> made = op.made_axes();
+  if (!made.empty() && setting.binding != nullptr) {
+    std::vector<RaggedRows> rows = op.bind_axes(specs, *setting.binding, axes);
+    for (std::size_t i = 0; i < made.size(); ++i) axes.set(made[i], std::move(rows[i]));
+  }
+  std::shared_ptr<Device> device = context->cpu_device();
+  for (const Tensor& input : inputs) {
+    if (input.defined()) device = input.storage()->device();
+  }
+  std::vector<Tensor> results;
+  for (const TensorSpec& spec : outputs) {
+    results.push_back(spec.without_storage ? Tensor()
+                                           : Tensor::make(context, spec.dtype,
+                                                          axes.resolve(spec.shape, false), device));
+  }
+  KvRowCache own_rows;
+  OpRun run{*context,
+            *device,
+            device->launch(),
+            inputs,
+            results,
+            setting.binding,
+            setting.math,
+            setting.cache_dtype,
+            &axes,
+            setting.kv_cache != nullptr ? setting.kv_cache : &own_rows};
+  std::unique_ptr<Storage> scratch;
+  if (const std::size_t bytes = op.scratch_bytes(run); bytes > 0) {
+    scratch = std::make_unique<Storage>(context, device, bytes);
+    run.launch.scratch = scratch->data();
+  }
+  op.run(run);
+  return results;
+}
+
+EagerPass::EagerPass(std::shared_ptr<PassBinding> binding, EagerOptions options)
+    : binding_(std::move(binding)), options_(std::move(options)), axes_(binding_.get()) {}
+
+std::vector<Tensor> EagerPass::run(const Op& op, const std::vector<Value>& inputs) {
+  std::vector<Tensor> tensors;
+  for (const Value& input : inputs) {
+    if (input.symbolic()) {
+      throw Error(ErrorCode::state, std::string(op.name()),
+                  "a tensor of a traced pass met a real one")
+          .operand("x", input.spec.text());
+    }
+    tensors.push_back(input.tensor);
+  }
+  return execute_op(context(), op, specs_of(inputs), tensors,
+                    {binding_.get(), options_.math, options_.cache_dtype, &axes_, &kv_rows_});
+}
+
+std::vector<Value> EagerPass::apply(const OpPointer& op, std::vector<Value> inputs,
+                                    const std::string& where) {
+  if (context()->interrupted()) {
+    throw Error(ErrorCode::cancelled, std::string(op->name()), "interrupted").where(where);
+  }
+  try {
+    std::vector<Value> values;
+    for (Tensor& tensor : run(*op, inputs)) {
+      Value value;
+      if (tensor.defined()) value = Value::of(std::move(tensor));
+      value.spec.without_storage = !value.tensor.defined();
+      value.pass = shared_from_this();
+      values.push_back(std::move(value));
+    }
+    return values;
+  } catch (Error& error) {
+    error.where(where);
+    throw;
+  }
+}
+
+Value EagerPass::mark(const std::string& path, Value value) {
+  if (options_.hook) {
+    const Tensor changed = options_.hook(path, value.tensor);
+    if (changed.defined()) {
+      if (changed.dtype() != value.spec.dtype || changed.shape() != value.spec.shape) {
+        throw Error(ErrorCode::shape, "hook", "\"" + path + "\" came back in another form")
+            .operand("given", value.spec.text())
+            .operand("returned", changed.spec().text())
+            .where(script_place);
+      }
+      value.tensor = changed.to(value.tensor.storage()->device());
+    }
+  }
+  if (options_.keep.count(path) != 0) kept_.emplace_back(path, value.tensor);
+  value.pass = shared_from_this();
+  return value;
+}
+
+void EagerPass::mark_lazily(const std::string& path, const OpPointer& op, std::vector<Value> inputs,
+                            const std::string& where) {
+  if (options_.keep.count(path) == 0) return;
+  mark(path, apply(op, std::move(inputs), where).front());
+}
+
+Value EagerPass::input(const std::string& name) {
+  const Batch& batch = binding_->batch();
+  const Tensor* given = binding_->input(name);
+  Tensor tensor;
+  if (given != nullptr) tensor = *given;
+  if (given == nullptr && name == "ids") tensor = batch.ids();
+  if (given == nullptr && name == "positions") tensor = batch.positions();
+  if (given == nullptr && name == "type_ids") tensor = batch.type_ids();
+  if (given == nullptr && batch.inputs().count(name) != 0) tensor = batch.inputs().at(name);
+  if (!tensor.defined()) {
+    throw Error(ErrorCode::argument, "input", "this pass has no input \"" + name + "\"")
+        .where(script_place);
+  }
+  if (options_.device != nullptr) tensor = tensor.to(options_.device);
+  Value value = Value::of(std::move(tensor));
+  value.pass = shared_from_this();
+  return value;
+}
+
+AxisIdentity EagerPass::new_axis(const std::string& name) {
+  const Batch& batch = binding_->batch();
+  if (name == "batch") {
+    const AxisIdentity identity = batch.batch_identity();
+    axes_.set(identity, RaggedRows::from_lengths(
+                            "batch", identity,
+                            std::vector<std::int64_t>(static_cast<std::size_t>(batch.size()), 1)));
+    return identity;
+  }
+  if (name == "wanted" && binding_->wanted_identity() != 0) return binding_->wanted_identity();
+  const AxisIdentity identity = context()->new_identity();
+  axes_.set(identity, RaggedRows{name == "wanted" ? "token" : name, identity, {0}});
+  return identity;
+}
+
+void EagerPass::declare_kv(const KvSlotSpec& spec) {
+  if (declared_.insert({spec.path, spec.kind}).second) return;
+  throw Error(ErrorCode::argument, "cached",
+              "\"" + spec.path + "\" keeps keys and values twice in this pass")
+      .where(script_place)
+      .hint("give each attention its own net:scope");
+}
+
+const std::shared_ptr<Context>& EagerPass::context() const {
+  return binding_->context();
+}
+
+// ---------------------------------------------------------------- scripts
+
+std::vector<Value> apply_op(const OpPointer& op, std::vector<Value> inputs,
+                            const std::string& where) {
+  std::shared_ptr<Pass> pass;
+  for (const Value& input : inputs) {
+    if (input.pass == nullptr || (pass != nullptr && !input.symbolic())) continue;
+    pass = input.pass;
+  }
+  if (pass != nullptr) return pass->apply(op, std::move(inputs), where);
+  try {
+    std::vector<Tensor> tensors;
+    for (const Value& input : inputs) tensors.push_back(input.tensor);
+    std::vector<Value> values;
+    for (Tensor& tensor :
+         execute_op(tensors.front().context(), *op, specs_of(inputs), tensors, {})) {
+      values.push_back(Value::of(std::move(tensor)));
+    }
+    return values;
+  } catch (Error& error) {
+    error.where(where);
+    throw;
+  }
+}
+
+Tensor run_op(const Op& op, std::vector<Tensor> inputs, const PassBinding* binding) {
+  std::vector<TensorSpec> specs;
+  for (const Tensor& input : inputs) specs.push_back(input.spec());
+  OpSetting setting;
+  setting.binding = binding;
+  return execute_op(inputs.front().context(), op, specs, inputs, setting).front();
+}
+
+}  // namespace perilune

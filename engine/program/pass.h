@@ -1,0 +1,155 @@
+// Where a pass's ops go: recorded into a program (TracePass), or run at once on real tensors
+// (EagerPass). Net, the scope that families write with, works on either.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "engine/program/program.h"
+
+namespace perilune {
+
+class Pass;
+
+/// A tensor while a pass is written down: symbolic (id >= 0, with its pass) or real.
+struct Value {
+  TensorSpec spec;
+  Tensor tensor;               // real values
+  int id = -1;                 // symbolic values
+  std::shared_ptr<Pass> pass;  // set for values of a pass, also of an eager one
+
+  bool symbolic() const { return id >= 0; }
+  static Value of(Tensor tensor);
+};
+
+class Pass : public std::enable_shared_from_this<Pass> {
+ public:
+  virtual ~Pass() = default;
+  virtual bool tracing() const = 0;
+  /// Checks, then records or runs. `where` goes into errors and into the program.
+  virtual std::vector<Value> apply(const OpPointer& op, std::vector<Value> inputs,
+                                   const std::string& where) = 0;
+  /// Names a value for tracing; an eager pass hands it to hooks, which may replace it.
+  virtual Value mark(const std::string& path, Value value) = 0;
+  /// Names a value that is computed only when asked for: `op` has one output, and its made_axes()
+  /// come from new_axis() of this pass.
+  virtual void mark_lazily(const std::string& path, const OpPointer& op, std::vector<Value> inputs,
+                           const std::string& where) = 0;
+  virtual Value input(
+      const std::string& name) = 0;  // "ids", "positions", "type_ids", "encoded", ...
+  /// A new ragged axis made by an op: its identity. "batch" and "wanted" are the batch's rows (one
+  /// entry each) and its wanted token rows; asked again, they are the same axis.
+  virtual AxisIdentity new_axis(const std::string& name) = 0;
+  /// Declares keys and values kept by a layer; the same (path, kind) twice in one pass is an error.
+  virtual void declare_kv(const KvSlotSpec& spec) = 0;
+  virtual const std::shared_ptr<Context>& context() const = 0;
+  virtual kernels::MathMode math() const = 0;
+  virtual DType cache_dtype() const = 0;
+  /// Set by bindings before each call: where the script is ("llama.lua:41").
+  std::string script_place;
+};
+
+/// Records. finish() may be called once.
+class TracePass final : public Pass {
+ public:
+  TracePass(std::shared_ptr<Context> context, std::string entry);
+  bool tracing() const override { return true; }
+  std::vector<Value> apply(const OpPointer&, std::vector<Value>, const std::string& where) override;
+  Value mark(const std::string& path, Value value) override;
+  void mark_lazily(const std::string& path, const OpPointer& op, std::vector<Value> inputs,
+                   const std::string& where) override;
+  Value input(const std::string& name) override;
+  AxisIdentity new_axis(const std::string& name) override;
+  void declare_kv(const KvSlotSpec& spec) override;
+  const std::shared_ptr<Context>& context() const override { return context_; }
+  kernels::MathMode math() const override { return kernels::MathMode::f32; }
+  DType cache_dtype() const override { return DType::f32; }
+
+  /// Declares an input beside the batch's own ids, positions and type_ids: the sizes of the axes
+  /// after its ragged one. `name` is also the ragged axis' source.
+  /// Example: expect_input("encoded", DType::f32, "token", {{"hidden", 64}}).
+  void expect_input(const std::string& name, DType dtype, const std::string& ragged_axis,
+                    const std::vector<Axis>& axes);
+
+  void output(const std::string& name, const Value& value);
+  std::shared_ptr<const Program> finish(const std::string& head);
+
+ private:
+  int add_value(ProgramValue value);
+  int as_id(const Value& value);
+  Value as_value(int id);
+  AxisIdentity add_axis(const std::string& name, const std::string& source);
+  void expect_open(const std::string& what) const;
+
+  std::shared_ptr<Context> context_;
+  std::shared_ptr<Program> program_;
+  std::map<std::string, int> inputs_;
+  std::map<std::string, AxisIdentity> shared_axes_;  // "batch", "wanted"
+  std::set<std::string> marked_;
+};
+
+/// A hook sees a marked value and may return another of the same shape and dtype.
+using Hook = std::function<Tensor(const std::string& path, const Tensor& value)>;
+
+struct EagerOptions {
+  kernels::MathMode math = kernels::MathMode::f32;
+  DType cache_dtype = DType::f32;
+  std::shared_ptr<Device> device;  // null: the CPU
+  Hook hook;                       // null: none
+  std::set<std::string> keep;  // marks to keep for kept(); lazy ones are computed only when here
+};
+
+/// Runs each op as it is written, with the kernels and bits of an unfused plan.
+class EagerPass final : public Pass {
+ public:
+  EagerPass(std::shared_ptr<PassBinding> binding, EagerOptions options);
+  bool tracing() const override { return false; }
+  std::vector<Value> apply(const OpPointer&, std::vector<Value>, const std::string& where) override;
+  Value mark(const std::string& path, Value value) override;
+  void mark_lazily(const std::string& path, const OpPointer& op, std::vector<Value> inputs,
+                   const std::string& where) override;
+  Value input(const std::string& name) override;
+  AxisIdentity new_axis(const std::string& name) override;
+  void declare_kv(const KvSlotSpec& spec) override;
+  const std::shared_ptr<Context>& context() const override;
+  kernels::MathMode math() const override { return options_.math; }
+  DType cache_dtype() const override { return options_.cache_dtype; }
+  const PassBinding& binding() const { return *binding_; }
+  const std::vector<std::pair<std::string, Tensor>>& kept() const { return kept_; }
+
+ private:
+  std::vector<Tensor> run(const Op& op, const std::vector<Value>& inputs);
+
+  std::shared_ptr<PassBinding> binding_;
+  EagerOptions options_;
+  AxisRows axes_;
+  KvRowCache kv_rows_;
+  std::set<std::pair<std::string, KvKind>> declared_;
+  std::vector<std::pair<std::string, Tensor>> kept_;
+};
+
+/// Checks, allocates and runs one op; sizes of symbolic output axes come from `axes`, and from the
+/// op's own bind_axes.
+struct OpSetting {
+  const PassBinding* binding = nullptr;
+  kernels::MathMode math = kernels::MathMode::f32;
+  DType cache_dtype = DType::f32;
+  AxisRows* axes = nullptr;
+  KvRowCache* kv_cache = nullptr;
+};
+std::vector<Tensor> execute_op(const std::shared_ptr<Context>& context, const Op& op,
+                               const std::vector<TensorSpec>& specs,
+                               const std::vector<Tensor>& inputs, const OpSetting& setting);
+
+/// Runs or records an op on values of scripts: symbolic operands record into their pass, others run
+/// at once on the CPU.
+std::vector<Value> apply_op(const OpPointer& op, std::vector<Value> inputs,
+                            const std::string& where = "");
+/// The same for real tensors with one result.
+Tensor run_op(const Op& op, std::vector<Tensor> inputs, const PassBinding* binding = nullptr);
+
+}  // namespace perilune

@@ -1,0 +1,63 @@
+// One pass, traced once into a list of ops and shape-checked while traced. Immutable when finished.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/ops/op.h"
+
+namespace perilune {
+
+struct ProgramValue {
+  TensorSpec spec;
+  int producer = -1;  // node; -1: an input or a constant
+  std::string input;  // "ids", "positions", "type_ids", "encoded", "features", ...
+  Tensor constant;    // when defined
+};
+
+struct ProgramNode {
+  OpPointer op;
+  std::vector<int> inputs, outputs;  // values
+  std::string where;                 // "layers.3.mlp, llama.lua:41"
+};
+
+/// A ragged axis of the program. How its rows come about is the business of the op that makes it
+/// (Op::bind_axes); `source` names the input for axes of inputs.
+struct ProgramAxis {
+  std::string name;    // "token", "batch", "frame"
+  std::string source;  // "batch" (the pass's own batch), "wanted" (its wanted rows), an input's
+                       // name ("encoded"), or "" when made by an op
+};
+
+/// A path whose value costs extra (attention weights): its op joins a plan only when asked for.
+struct LazyMark {
+  std::string path;
+  ProgramNode node;  // outputs empty: the one value is made by the plan
+  TensorSpec spec;
+  std::size_t after_node = 0;  // goes before node `after_node` of the program
+  std::size_t after_mark = 0;  // its place among the marks
+};
+
+class Program {
+ public:
+  std::string entry;  // "decode", "encode", "cross"
+  std::string head;   // "" without
+  std::vector<ProgramValue> values;
+  std::vector<ProgramNode> nodes;
+  std::vector<ProgramAxis> axes;                   // axis i has identity i + 1
+  std::vector<std::pair<std::string, int>> marks;  // canonical path -> value, in order of marking
+  std::vector<LazyMark> lazy_marks;
+  std::vector<std::pair<std::string, int>> outputs;  // "logits", "last_hidden_state", ... -> value
+  std::vector<KvSlotSpec> kv_slots;
+
+  const int* find_mark(const std::string& path) const;
+  const LazyMark* find_lazy_mark(const std::string& path) const;
+  /// All paths that a plan may be asked for, lazy ones at their place.
+  std::vector<std::string> mark_paths() const;
+  /// A table of ops: number, op, inputs -> output shapes, where.
+  std::string text() const;
+};
+
+}  // namespace perilune

@@ -1,0 +1,81 @@
+// What the values of a tensor are like. A device with memory of its own works them out itself: a
+// tensor that is printed is not copied to the host.
+#include <cmath>
+#include <limits>
+
+#include "engine/program/value_math.h"
+
+namespace perilune::tensor_ops {
+
+namespace {
+
+Statistics on_host(const Tensor& a) {
+  Statistics result;
+  double sum = 0;
+  const std::vector<double> values = a.to_doubles();
+  std::int64_t finite = 0;
+  for (const double value : values) {
+    ++result.count;
+    if (std::isnan(value)) ++result.nan;
+    if (std::isinf(value)) ++result.infinite;
+    if (!std::isfinite(value)) continue;
+    result.minimum = finite == 0 ? value : std::min(result.minimum, value);
+    result.maximum = finite == 0 ? value : std::max(result.maximum, value);
+    sum += value;
+    ++finite;
+  }
+  if (finite == 0) return result;
+  result.mean = sum / static_cast<double>(finite);
+  double squares = 0;
+  for (const double value : values) {
+    if (std::isfinite(value)) squares += (value - result.mean) * (value - result.mean);
+  }
+  result.deviation = std::sqrt(squares / static_cast<double>(finite));
+  return result;
+}
+
+double total(kernels::Reduce op, const Value& value) {
+  return reduce(op, value, {}).tensor.item();
+}
+
+std::int64_t count_of(const Value& condition) {
+  const double found = total(kernels::Reduce::sum, convert(condition, DType::i64));
+  return static_cast<std::int64_t>(found);
+}
+
+Value number_on(const Tensor& a, float number) {
+  const std::shared_ptr<Context>& context = a.context();
+  const Tensor one = Tensor::from(context, std::span<const float>(&number, 1), Shape{});
+  return Value::of(one.to(a.storage()->device()));
+}
+
+Statistics on_device(const Tensor& a) {
+  constexpr float kInfinite = std::numeric_limits<float>::infinity();
+  const Value all = Value::of(a), x = convert(all, DType::f32);
+  const Value nan = unary(kernels::Unary::is_nan, x), infinite = unary(kernels::Unary::is_inf, x);
+  Statistics result;
+  result.count = a.elements();
+  result.nan = count_of(nan);
+  result.infinite = count_of(infinite);
+  const auto finite = static_cast<double>(result.count - result.nan - result.infinite);
+  if (finite == 0) return result;
+  const Value left_out = binary(kernels::Binary::logical_or, nan, infinite);
+  const auto kept = [&](const Value& values, float instead) {
+    return where(left_out, number_on(a, instead), values);
+  };
+  const bool whole = !is_float(a.dtype());  // f32 would round large ones
+  result.minimum = total(kernels::Reduce::minimum, whole ? all : kept(x, kInfinite));
+  result.maximum = total(kernels::Reduce::maximum, whole ? all : kept(x, -kInfinite));
+  result.mean = total(kernels::Reduce::sum, kept(x, 0)) / finite;
+  const Value apart = scalar(kernels::Binary::subtract, x, result.mean);
+  result.deviation = std::sqrt(total(kernels::Reduce::sum_squares, kept(apart, 0)) / finite);
+  return result;
+}
+
+}  // namespace
+
+Statistics statistics(const Tensor& a) {
+  return a.device().host_visible() || a.elements() == 0 ? on_host(a) : on_device(a);
+}
+
+}  // namespace perilune::tensor_ops

@@ -1,0 +1,248 @@
+#include "engine/sampling/sampler.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "engine/base/error.h"
+#include "engine/sampling/cutoffs.h"
+
+namespace perilune {
+
+namespace {
+
+constexpr float kNever = -std::numeric_limits<float>::infinity();
+
+std::string number(double value) {
+  std::string text = std::to_string(value);
+  while (text.size() > 1 && text.back() == '0') text.pop_back();
+  if (text.back() == '.') text.pop_back();
+  return text;
+}
+
+[[noreturn]] void bad_option(const std::string& name, const std::string& value,
+                             const std::string& allowed, const std::string& hint = "") {
+  throw Error(ErrorCode::option, "generate", name + " is " + value + "; it must be " + allowed)
+      .hint(hint);
+}
+
+bool holds_nan(std::span<const float> logits) {
+  return std::any_of(logits.begin(), logits.end(), [](float x) { return std::isnan(x); });
+}
+
+/// Unnormalised probability; the best has 1, whatever its value.
+double weight(float logit, float best) {
+  return logit == best ? 1.0 : std::exp(static_cast<double>(logit) - static_cast<double>(best));
+}
+
+/// Best first; of equal ones the lowest id first.
+bool better(const TokenLogprob& a, const TokenLogprob& b) {
+  return a.logprob != b.logprob ? a.logprob > b.logprob : a.id < b.id;
+}
+
+std::uint64_t mix(std::uint64_t x) {
+  x += 0x9e3779b97f4a7c15ull;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
+  return x ^ (x >> 31);
+}
+
+}  // namespace
+
+void check_sampling(const SamplingOptions& options) {
+  if (!(options.temperature > 0) || !std::isfinite(options.temperature)) {
+    bad_option("temperature", number(options.temperature), "above 0",
+               "for the best token each time use do_sample = false");
+  }
+  if (options.top_k < 0) bad_option("top_k", std::to_string(options.top_k), "0 (off) or more");
+  if (!(options.top_p >= 0 && options.top_p <= 1)) {
+    bad_option("top_p", number(options.top_p), "between 0 and 1");
+  }
+  if (!(options.min_p >= 0 && options.min_p <= 1)) {
+    bad_option("min_p", number(options.min_p), "between 0 and 1");
+  }
+  const auto check_penalty = [](const char* name, double value) {
+    if (value > 0 && std::isfinite(value)) return;
+    bad_option(name, number(value), "above 0", "1 leaves the scores as they are");
+  };
+  check_penalty("repetition_penalty", options.repetition_penalty);
+  check_penalty("encoder_repetition_penalty", options.encoder_repetition_penalty);
+  if (!(options.typical_p > 0 && options.typical_p <= 1)) {
+    bad_option("typical_p", number(options.typical_p), "above 0, at most 1");
+  }
+  const auto check_cutoff = [](const char* name, double value) {
+    if (!(value >= 0 && value < 1)) bad_option(name, number(value), "0 (off) or more, below 1");
+  };
+  check_cutoff("epsilon_cutoff", options.epsilon_cutoff);
+  check_cutoff("eta_cutoff", options.eta_cutoff);
+  const auto check_ngram = [](const char* name, std::int64_t value) {
+    if (value < 0) bad_option(name, std::to_string(value), "0 (off) or more");
+  };
+  check_ngram("no_repeat_ngram_size", options.no_repeat_ngram_size);
+  check_ngram("encoder_no_repeat_ngram_size", options.encoder_no_repeat_ngram_size);
+  if (options.min_new_tokens < 0) {
+    bad_option("min_new_tokens", std::to_string(options.min_new_tokens), "0 or more");
+  }
+  if (options.logprobs < -1) {
+    bad_option("logprobs", std::to_string(options.logprobs), "0 or more");
+  }
+}
+
+double hash_uniform(std::uint64_t seed, std::uint64_t output_index, std::uint64_t position,
+                    std::uint64_t draw) {
+  std::uint64_t hash = mix(seed);
+  hash = mix(hash + output_index);
+  hash = mix(hash + position);
+  hash = mix(hash + draw);
+  return static_cast<double>(hash >> 11) * 0x1p-53;
+}
+
+Sampler::Sampler(SamplingOptions options) : options_(options) {
+  check_sampling(options_);
+}
+
+void Sampler::log_probabilities(std::span<const float> logits, const SamplingState& state,
+                                Sampled& result) {
+  raw_.assign(logits.begin(), logits.end());
+  const float best = *std::max_element(logits.begin(), logits.end());
+  double sum = 0;
+  for (float x : logits) sum += weight(x, best);
+  log_sum_ = static_cast<double>(best) + std::log(sum);
+
+  const auto reachable =
+      state.reachable > 0
+          ? std::min<std::size_t>(static_cast<std::size_t>(state.reachable), logits.size())
+          : logits.size();
+  const auto count = std::min<std::size_t>(static_cast<std::size_t>(options_.logprobs), reachable);
+  result.top.clear();
+  if (count == 0) return;
+  candidates_.clear();
+  for (std::size_t i = 0; i < reachable; ++i) {
+    candidates_.push_back({static_cast<std::int32_t>(i), logits[i]});
+  }
+  const auto end = candidates_.begin() + static_cast<std::ptrdiff_t>(count);
+  std::nth_element(candidates_.begin(), end - 1, candidates_.end(), better);
+  std::sort(candidates_.begin(), end, better);
+  for (auto at = candidates_.begin(); at != end; ++at) {
+    const double logprob = static_cast<double>(at->logprob) - log_sum_;
+    result.top.push_back({at->id, static_cast<float>(logprob)});
+  }
+}
+
+void Sampler::prepare(std::span<float> logits, const SamplingState& state, Sampled& result) {
+  result = Sampled{};
+  if (logits.empty()) throw Error(ErrorCode::internal, "sample", "a row without logits");
+  if (holds_nan(logits)) {
+    result.not_finite = true;
+    return;
+  }
+  if (options_.logprobs >= 0) log_probabilities(logits, state, result);
+
+  apply_rules(logits, state);
+  const auto size = static_cast<std::int64_t>(logits.size());
+  if (state.reachable > 0) {
+    for (std::int64_t id = state.reachable; id < size; ++id) {
+      logits[static_cast<std::size_t>(id)] = kNever;
+    }
+  }
+}
+
+void Sampler::keep_top_k(std::span<float> logits) {
+  const auto count = static_cast<std::size_t>(options_.top_k);
+  if (options_.top_k == 0 || count >= logits.size()) return;
+  scratch_.assign(logits.begin(), logits.end());
+  const auto kth = scratch_.begin() + static_cast<std::ptrdiff_t>(count - 1);
+  std::nth_element(scratch_.begin(), kth, scratch_.end(), std::greater<float>());
+  const float least = *kth;
+  for (float& x : logits) {
+    if (x < least) x = kNever;
+  }
+}
+
+void Sampler::keep_top_p(std::span<float> logits) {
+  if (options_.top_p >= 1.0) return;
+  const float best = *std::max_element(logits.begin(), logits.end());
+  candidates_.clear();
+  double total = 0;
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    if (logits[i] == kNever) continue;
+    candidates_.push_back({static_cast<std::int32_t>(i), logits[i]});
+    total += weight(logits[i], best);
+  }
+  if (candidates_.empty()) return;
+  // A token stays while what is better than it falls short of top_p. Few usually do, so only the
+  // best are sorted, and more of them when those do not reach.
+  const double enough = options_.top_p * total;
+  double above = 0;
+  std::size_t kept = 0, sorted = 0, part = 128;
+  while (kept == 0 || (kept < candidates_.size() && above < enough)) {
+    if (kept == sorted) {
+      const auto from = candidates_.begin() + static_cast<std::ptrdiff_t>(sorted);
+      sorted = std::min(candidates_.size(), sorted + part);
+      part *= 8;
+      const auto to = candidates_.begin() + static_cast<std::ptrdiff_t>(sorted);
+      if (to != candidates_.end()) std::nth_element(from, to, candidates_.end(), better);
+      std::sort(from, to, better);
+    }
+    above += weight(candidates_[kept].logprob, best);
+    ++kept;
+  }
+  for (std::size_t i = kept; i < candidates_.size(); ++i) {
+    logits[static_cast<std::size_t>(candidates_[i].id)] = kNever;
+  }
+}
+
+void Sampler::keep_min_p(std::span<float> logits) const {
+  if (options_.min_p <= 0) return;
+  const float best = *std::max_element(logits.begin(), logits.end());
+  for (float& x : logits) {
+    if (x != kNever && weight(x, best) < options_.min_p) x = kNever;
+  }
+}
+
+void Sampler::filter(std::span<float> logits) {
+  if (options_.temperature != 1.0) {
+    const auto temperature = static_cast<float>(options_.temperature);
+    for (float& x : logits) x /= temperature;
+  }
+  keep_top_k(logits);
+  keep_top_p(logits);
+  keep_min_p(logits);
+  if (options_.typical_p < 1.0) keep_typical(logits, options_.typical_p);
+  if (options_.epsilon_cutoff > 0) keep_above(logits, options_.epsilon_cutoff, false);
+  if (options_.eta_cutoff > 0) keep_above(logits, options_.eta_cutoff, true);
+}
+
+void Sampler::choose(std::span<float> logits, const SamplingState& state, Sampled& result) {
+  result.id = -1;
+  if (result.not_finite) return;
+  if (holds_nan(logits)) {  // a processor may have written one
+    result.not_finite = true;
+    return;
+  }
+  if (options_.do_sample) filter(logits);
+  const auto found = std::max_element(logits.begin(), logits.end());  // the first of equals
+  const float best = *found;
+  if (best == kNever) return;  // everything is masked out
+  result.id = static_cast<std::int32_t>(found - logits.begin());
+  if (options_.do_sample) {
+    double total = 0;
+    for (float x : logits) total += weight(x, best);
+    const double target = total * hash_uniform(options_.seed, state.output_index,
+                                               static_cast<std::uint64_t>(state.position), 0);
+    double sum = 0;
+    for (std::size_t i = 0; i < logits.size(); ++i) {
+      const double own = weight(logits[i], best);
+      if (own == 0) continue;
+      sum += own;
+      result.id = static_cast<std::int32_t>(i);  // the last one, should rounding leave a rest
+      if (sum > target) break;
+    }
+  }
+  if (options_.logprobs >= 0 && !raw_.empty()) {
+    const double raw = raw_[static_cast<std::size_t>(result.id)];
+    result.logprob = static_cast<float>(raw - log_sum_);
+  }
+}
+
+}  // namespace perilune

@@ -1,0 +1,164 @@
+// Beam search inside the scheduler: running beams are the sequences of a request.
+#include <algorithm>
+#include <cmath>
+
+#include "engine/base/error.h"
+#include "engine/device/context.h"
+#include "engine/serving/scheduler_state.h"
+
+namespace perilune {
+
+namespace {
+
+void to_log_probabilities(std::span<float> row) {
+  const float best = *std::max_element(row.begin(), row.end());
+  double sum = 0;
+  for (const float x : row) sum += std::exp(static_cast<double>(x) - static_cast<double>(best));
+  const double shift = static_cast<double>(best) + std::log(sum);
+  for (float& x : row) x = static_cast<float>(static_cast<double>(x) - shift);
+}
+
+std::vector<std::int32_t> new_ids(const Request& request, const Sequence& sequence) {
+  const auto begin = sequence.ids.begin() + static_cast<std::ptrdiff_t>(request.prompt_tokens);
+  return {begin, sequence.ids.end()};
+}
+
+bool is_stop(const Request& request, std::int32_t id) {
+  const auto& stops = request.options.stop_ids;
+  return std::find(stops.begin(), stops.end(), id) != stops.end();
+}
+
+/// Sets text, and what stopped it, from a sequence's new ids.
+void set_text(const Request& request, std::vector<std::int32_t> ids, Sequence& sequence) {
+  if (!request.tokenizer) return;
+  if (!ids.empty() && is_stop(request, ids.back())) ids.pop_back();
+  DecodeOptions options;
+  options.continues = true;
+  StopMatcher stops(request.options.stop_strings);
+  sequence.text = stops.push(request.tokenizer->decode(ids, options));
+  sequence.text += stops.flush();
+  if (stops.matched()) sequence.stop = stops.matched_text();
+}
+
+/// What ends a hypothesis: a stop id, a stop text, the length.
+class Ending final : public BeamSearch::Judge {
+ public:
+  explicit Ending(const Request& request) : request_(request) {}
+
+  bool ends(std::size_t parent, std::int32_t token) override {
+    if (is_stop(request_, token)) return true;
+    const auto length = static_cast<std::int64_t>(request_.sequences[parent].ids.size()) + 1;
+    if (limit_reached(request_, length) != FinishReason::none) return true;
+    if (request_.options.stop_strings.empty()) return false;
+    std::vector<std::int32_t> all = ids(parent);
+    all.push_back(token);
+    Sequence text;
+    set_text(request_, std::move(all), text);
+    return !text.stop.empty();
+  }
+
+  std::vector<std::int32_t> ids(std::size_t beam) override {
+    return new_ids(request_, request_.sequences[beam]);
+  }
+
+ private:
+  const Request& request_;
+};
+
+}  // namespace
+
+/// Takes one running beam's scores of the next token.
+void Scheduler::State::offer_beam(const RequestPointer& request, std::size_t index,
+                                  const Tensor& logits, std::int64_t at) {
+  request->current_sequence = index;
+  const bool hooked = static_cast<bool>(request->hooks.processors);
+  std::span<float> scores = logits_at(logits, at, hooked);
+  const SamplingState state = sampling_state(*request, index);
+  Sampled sampled;
+  sampled.not_finite =
+      std::any_of(scores.begin(), scores.end(), [](float x) { return std::isnan(x); });
+  sampled.id = 0;
+  if (!check_sampled(request, sampled, true, state.position)) return;
+  to_log_probabilities(scores);
+  request->sampler->prepare(scores, state, sampled);
+  if (hooked) {
+    Tensor row = logits_row;
+    request->hooks.processors(row, *request);
+    check_processed(row, static_cast<std::int64_t>(scores.size()));
+    scores = {row.as<float>(), scores.size()};
+    sampled.id = 0;
+    sampled.not_finite =
+        std::any_of(scores.begin(), scores.end(), [](float x) { return std::isnan(x); });
+    if (!check_sampled(request, sampled, false, state.position)) return;
+  }
+  request->beams->offer(index, scores);
+}
+
+/// All running beams have offered: the best go on, with their parents' pages until they write.
+void Scheduler::State::advance_beams(const RequestPointer& request) {
+  Ending ending(*request);
+  const std::vector<BeamSearch::Continuation> next = request->beams->advance(ending);
+  if (request->times.first_token == 0) request->times.first_token = clock_seconds();
+  if (next.empty()) {
+    if (request->beams->hypotheses().empty()) {
+      fail(request, "generate: every token is masked out", ErrorCode::argument);
+    } else {
+      finish(request, FinishReason::stop);
+    }
+    return;
+  }
+  std::vector<Sequence> sequences;
+  for (const BeamSearch::Continuation& at : next) {
+    const Sequence& parent = request->sequences[at.parent];
+    Sequence sequence;
+    sequence.ids = parent.ids;
+    sequence.ids.push_back(at.token);
+    sequence.computed = parent.computed;
+    sequence.cache = parent.cache->fork();
+    sequence.output_index = sequences.size();
+    sequence.score = at.score;
+    sequences.push_back(std::move(sequence));
+  }
+  request->sequences = std::move(sequences);
+}
+
+/// The request's outputs: its best answers, or where it was ended early the beams that ran.
+void Scheduler::State::settle_beams(Request& request, FinishReason reason) const {
+  const auto outputs = static_cast<std::size_t>(request.options.n);
+  const std::vector<std::int32_t>& first = request.sequences[0].ids;
+  const std::vector<std::int32_t> prompt(
+      first.begin(),
+      first.begin() + static_cast<std::ptrdiff_t>(std::min<std::int64_t>(
+                          request.prompt_tokens, static_cast<std::int64_t>(first.size()))));
+  std::vector<Sequence> sequences;
+  for (const BeamSearch::Hypothesis& hypothesis : request.beams->hypotheses()) {
+    if (sequences.size() == outputs) break;
+    Sequence sequence;
+    sequence.ids = prompt;
+    sequence.ids.insert(sequence.ids.end(), hypothesis.ids.begin(), hypothesis.ids.end());
+    sequence.score = hypothesis.score;
+    sequence.output_index = sequences.size();
+    sequence.finished = true;
+    set_text(request, hypothesis.ids, sequence);
+    const bool stopped = is_stop(request, hypothesis.ids.back()) || !sequence.stop.empty();
+    const FinishReason limit =
+        limit_reached(request, static_cast<std::int64_t>(sequence.ids.size()));
+    sequence.reason = stopped ? FinishReason::stop : limit;
+    sequences.push_back(std::move(sequence));
+  }
+  if (sequences.empty() || reason == FinishReason::cancelled || reason == FinishReason::error) {
+    if (sequences.empty()) {
+      sequences = std::move(request.sequences);
+      sequences.resize(std::min(sequences.size(), outputs));
+    }
+    for (Sequence& sequence : sequences) {
+      if (!sequence.finished) set_text(request, new_ids(request, sequence), sequence);
+      sequence.finished = true;
+      sequence.reason = reason;
+      sequence.cache.reset();
+    }
+  }
+  request.sequences = std::move(sequences);
+}
+
+}  // namespace perilune

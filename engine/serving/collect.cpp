@@ -1,0 +1,405 @@
+// After the commit: logits to tokens, tokens to text, text to events, row by row.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "engine/base/error.h"
+#include "engine/device/context.h"
+#include "engine/serving/scheduler_state.h"
+
+namespace perilune {
+
+namespace {
+
+double log_probability(std::span<const float> logits, std::int32_t id) {
+  const float best = *std::max_element(logits.begin(), logits.end());
+  double sum = 0;
+  for (float x : logits) sum += std::exp(static_cast<double>(x) - static_cast<double>(best));
+  return static_cast<double>(logits[static_cast<std::size_t>(id)]) - static_cast<double>(best) -
+         std::log(sum);
+}
+
+}  // namespace
+
+void check_processed(const Tensor& row, std::int64_t size) {
+  const bool good = row.defined() && row.dtype() == DType::f32 && row.contiguous() &&
+                    row.elements() == size && row.device().host_visible();
+  if (good) return;
+  throw Error(ErrorCode::shape, "processors", "a processor must leave a row as it got it")
+      .operand("row", row.defined() ? row.describe() : "nothing")
+      .hint("write into the row with row:set");
+}
+
+FinishReason limit_reached(const Request& request, std::int64_t length) {
+  if (length - request.prompt_tokens >= request.options.max_new_tokens) {
+    return FinishReason::length;
+  }
+  if (request.max_tokens > 0 && length >= request.max_tokens) return FinishReason::context;
+  return FinishReason::none;
+}
+
+namespace {
+
+/// The part of `tensor` that is row `index` of the batch, as a copy with the identities of the
+/// request's own input.
+Tensor row_of(const Tensor& tensor, std::size_t index, const PassBinding& binding,
+              const Batch& input) {
+  for (int i = 0; i < tensor.shape().rank(); ++i) {
+    Axis axis = tensor.shape().axis(i);
+    if (axis.identity == 0) continue;
+    std::int64_t first = 0, count = 1;
+    if (axis.identity == binding.batch().batch_identity()) {
+      first = static_cast<std::int64_t>(index);
+      axis.identity = input.batch_identity();
+    } else if (binding.has_rows(axis.identity)) {
+      const RaggedRows& rows = binding.rows(axis.identity);
+      first = rows.starts[index];
+      count = rows.length(static_cast<std::int64_t>(index));
+      const bool own = axis.identity == binding.batch().rows().identity;
+      axis.identity = own ? input.rows().identity : 0;
+    } else {
+      continue;
+    }
+    axis.size = count;
+    const Tensor part = tensor.slice(i, first, count).copy();
+    return part.with_shape(part.shape().with_axis(i, axis));
+  }
+  return tensor.copy();
+}
+
+}  // namespace
+
+std::string flush_text(Sequence& sequence) {
+  if (!sequence.decoder) return "";
+  std::string text = sequence.decoder->flush();
+  if (sequence.stops) {
+    text = sequence.stops->push(text);
+    text += sequence.stops->flush();
+  }
+  return text;
+}
+
+/// Commits a finished pass, then samples or collects. An error in one row is that request's alone.
+void Scheduler::State::complete(ScheduledGroup& group) {
+  Execution& execution = *group.execution;
+  const PassBinding& binding = execution.binding();
+  group.fillers.clear();
+  if (group.padded) filler_caches.clear();
+  for (const ScheduledRow& row : group.rows) {
+    Sequence& sequence = row.of();
+    if (group.kind == PassKind::cross) {
+      sequence.cache->commit_cross(row.tokens);
+      row.request->encoded = true;
+      continue;
+    }
+    if (group.kind != PassKind::encode) {
+      sequence.computed += row.tokens;
+      if (sequence.cache) sequence.cache->commit(row.tokens);
+    }
+    result.tokens += row.tokens;
+    stats.tokens += row.tokens;
+  }
+  const auto rows =
+      group.kind == PassKind::cross ? 0 : static_cast<std::int64_t>(group.rows.size());
+  result.rows += rows;
+  stats.rows += rows;
+  if (group.kind == PassKind::encode) return follow_with_cross(group);
+
+  Tensor logits;
+  if (group.kind == PassKind::generate && !binding.wanted().empty()) {
+    logits = execution.output("logits");
+  }
+  const bool gathered =
+      logits.defined() && logits.shape().axis(0).identity == binding.wanted_identity();
+  best_ids.clear();
+  if (logits.defined() && !(gathered && choose_on_device(group, logits))) {
+    logits = logits.to(context->cpu_device());
+  }
+  std::int64_t next = 0;
+  for (std::size_t r = 0; r < group.rows.size(); ++r) {
+    const ScheduledRow& row = group.rows[r];
+    const RequestPointer request = row.request;
+    const std::int64_t first = gathered ? next : -binding.batch().rows().starts[r] - 1;
+    next += static_cast<std::int64_t>(row.wanted.size());
+    if (request->done()) {  // cancelled meanwhile
+      drop_row(row);
+      continue;
+    }
+    settle(*request);
+    if (group.kind == PassKind::cross) continue;
+    try {
+      if (group.kind == PassKind::forward) {
+        collect(row, r, execution, binding);
+      } else {
+        sample_row(row, logits, first);
+      }
+    } catch (const Error& error) {
+      fail(request, error.what(), error.code());
+    } catch (const std::exception& error) {
+      fail(request, error.what(), ErrorCode::internal);
+    }
+  }
+}
+
+/// What was encoded becomes every layer's cross keys and values, before anything else runs.
+void Scheduler::State::follow_with_cross(const ScheduledGroup& group) {
+  ScheduledGroup cross;
+  cross.plan = group.rows[0].request->cross_plan;
+  cross.kind = PassKind::cross;
+  cross.rows = group.rows;
+  cross.source = group.execution->binding().batch_pointer();
+  cross.encoded = group.execution->output("encoded").copy();
+  work.push_front(std::move(cross));
+}
+
+/// `first`: where the row's wanted logits begin; below 0: logits are there for all tokens, and the
+/// row's own begin at -first - 1.
+void Scheduler::State::sample_row(const ScheduledRow& row, const Tensor& logits,
+                                  std::int64_t first) {
+  const RequestPointer request = row.request;
+  if (request->options.prompt_logprobs && row.sequence == 0) score_prompt(row, logits, first);
+  if (row.chooses) {
+    const auto last = static_cast<std::int64_t>(row.wanted.size()) - 1;
+    const std::int64_t at = first >= 0 ? first + last : -first - 1 + row.tokens - 1;
+    if (request->beams) {
+      offer_beam(request, row.sequence, logits, at);
+      if (!request->done() && request->beams->complete()) advance_beams(request);
+    } else if (request->sequences.size() == 1 && request->options.n > 1) {
+      split_outputs(*request);
+      for (std::size_t s = 0; s < request->sequences.size() && !request->done(); ++s) {
+        choose(request, s, logits, at);
+      }
+    } else {
+      choose(request, row.sequence, logits, at);
+    }
+  } else if (request->options.max_new_tokens == 0 && request->pending_tokens() == 0) {
+    finish(request, FinishReason::length);
+  }
+}
+
+void Scheduler::State::score_prompt(const ScheduledRow& row, const Tensor& logits,
+                                    std::int64_t first) {
+  Sequence& sequence = row.of();
+  for (std::size_t i = 0; i < row.wanted.size(); ++i) {
+    const std::int64_t position = row.first + row.wanted[i];
+    if (position != static_cast<std::int64_t>(sequence.prompt_logprobs.size())) continue;
+    if (position + 1 >= row.request->prompt_tokens) break;
+    const std::int64_t at =
+        first >= 0 ? first + static_cast<std::int64_t>(i) : -first - 1 + row.wanted[i];
+    const std::int32_t id = sequence.ids[static_cast<std::size_t>(position) + 1];
+    const std::span<float> scores = logits_at(logits, at, false);
+    if (id < 0 || id >= static_cast<std::int32_t>(scores.size())) {
+      throw Error(
+          ErrorCode::argument, "generate",
+          "id " + std::to_string(id) + " has no logit; there are " + std::to_string(scores.size()));
+    }
+    sequence.prompt_logprobs.push_back(static_cast<float>(log_probability(scores, id)));
+  }
+}
+
+/// The prompt is done: one sequence becomes options.n, which share its pages until they write.
+void Scheduler::State::split_outputs(Request& request) {
+  const auto count = static_cast<std::size_t>(request.options.n);
+  request.sequences.reserve(count);
+  for (std::size_t k = 1; k < count; ++k) {
+    Sequence copy;
+    copy.ids = request.sequences[0].ids;
+    copy.computed = request.sequences[0].computed;
+    copy.output_index = k;
+    copy.cache = request.sequences[0].cache->fork();
+    if (request.tokenizer) {
+      DecodeOptions decode;
+      decode.continues = true;
+      copy.decoder = request.tokenizer->decoder(decode);
+      copy.stops = std::make_unique<StopMatcher>(request.options.stop_strings);
+    }
+    request.sequences.push_back(std::move(copy));
+  }
+}
+
+/// A copy of one row that may be written to; `own_copy`: one that a script may keep.
+std::span<float> Scheduler::State::logits_at(const Tensor& logits, std::int64_t at, bool own_copy) {
+  const Tensor source = logits.pick(0, at);
+  const std::int64_t size = source.elements();
+  const bool plain =
+      source.dtype() == DType::f32 && source.contiguous() && source.device().host_visible();
+  if (!plain) {
+    Tensor converted = source.to(context->cpu_device()).to(DType::f32);
+    logits_row = converted.copy();
+  } else if (own_copy || !logits_row.defined() || logits_row.elements() != size ||
+             logits_row.storage().use_count() > 1) {
+    logits_row = source.copy();
+  } else {
+    std::memcpy(logits_row.data(), source.data(), source.bytes());
+  }
+  return {logits_row.as<float>(), static_cast<std::size_t>(size)};
+}
+
+SamplingState Scheduler::State::sampling_state(const Request& request, std::size_t index) const {
+  const Sequence& sequence = request.sequences[index];
+  SamplingState state;
+  state.ids = sequence.ids;
+  state.prompt_tokens = request.prompt_tokens;
+  state.position = static_cast<std::int64_t>(sequence.ids.size());
+  state.output_index = sequence.output_index;
+  state.stop_ids = request.options.stop_ids;
+  state.max_new_tokens = request.options.max_new_tokens;
+  state.reachable = request.reachable;
+  state.source = state.ids.first(static_cast<std::size_t>(request.prompt_tokens));
+  if (request.source) state.source = request.source_ids;
+  return state;
+}
+
+/// Fails the request for a row that gave no token.
+bool Scheduler::State::check_sampled(const RequestPointer& request, const Sampled& sampled,
+                                     bool from_model, std::int64_t position) {
+  const std::string place = " at position " + std::to_string(position + 1);
+  if (sampled.not_finite) {
+    fail(request,
+         from_model ? "generate: the logits hold NaN" + place +
+                          "; the weights are damaged, or the compute mode overflows"
+                    : "processors: a processor wrote NaN into the scores" + place,
+         from_model ? ErrorCode::format : ErrorCode::argument);
+  } else if (sampled.id < 0) {
+    fail(request, "generate: every token is masked out" + place, ErrorCode::argument);
+  }
+  return !request->done();
+}
+
+void Scheduler::State::choose(const RequestPointer& request, std::size_t index,
+                              const Tensor& logits, std::int64_t at) {
+  Sequence& sequence = request->sequences[index];
+  request->current_sequence = index;
+  if (take_best(request, index, at)) return;
+  const bool hooked = static_cast<bool>(request->hooks.processors);
+  std::span<float> scores = logits_at(logits, at, hooked);
+  const SamplingState state = sampling_state(*request, index);
+  Sampled sampled;
+  request->sampler->prepare(scores, state, sampled);
+  const bool from_model = sampled.not_finite;
+  if (hooked && !from_model) {
+    Tensor row = logits_row;
+    request->hooks.processors(row, *request);
+    check_processed(row, static_cast<std::int64_t>(scores.size()));
+    scores = {row.as<float>(), scores.size()};
+    request->sampler->choose(scores, state, sampled);
+  } else {
+    request->sampler->choose(scores, state, sampled);
+  }
+  if (!check_sampled(request, sampled, from_model, state.position)) return;
+  if (request->options.sampling.logprobs >= 0) {
+    sequence.logprobs.push_back(sampled.logprob);
+    sequence.top_logprobs.push_back(std::move(sampled.top));
+  }
+  accept(request, index, sampled.id);
+}
+
+/// Takes the chosen id into its sequence: text, reasons to stop, event, hook.
+void Scheduler::State::accept(const RequestPointer& request, std::size_t index, std::int32_t id) {
+  Sequence& sequence = request->sequences[index];
+  const GenerateOptions& options_of = request->options;
+  sequence.ids.push_back(id);
+  if (request->times.first_token == 0) request->times.first_token = clock_seconds();
+  const bool stop_id = std::find(options_of.stop_ids.begin(), options_of.stop_ids.end(), id) !=
+                       options_of.stop_ids.end();
+  if (!stop_id && sequence.decoder) {
+    const std::string piece = sequence.decoder->push(id);
+    sequence.text += sequence.stops ? sequence.stops->push(piece) : piece;
+  }
+  FinishReason reason = stop_id ? FinishReason::stop : FinishReason::none;
+  const auto stopped_by_text = [&] {
+    if (!sequence.stops || !sequence.stops->matched()) return false;
+    sequence.stop = sequence.stops->matched_text();
+    return true;
+  };
+  if (reason == FinishReason::none && stopped_by_text()) reason = FinishReason::stop;
+  if (reason == FinishReason::none && request->hooks.stop_when) {
+    if (auto asked = request->hooks.stop_when(*request)) {
+      sequence.stop = *asked;
+      reason = FinishReason::stop;
+    }
+  }
+  if (reason == FinishReason::none)
+    reason = limit_reached(*request, static_cast<std::int64_t>(sequence.ids.size()));
+  if (reason != FinishReason::none) {
+    sequence.text += flush_text(sequence);
+    if (!stop_id && stopped_by_text()) reason = FinishReason::stop;
+    sequence.finished = true;
+    sequence.reason = reason;
+    sequence.cache.reset();
+  }
+  const std::string text = sequence.text.substr(sequence.emitted);
+  release_text(request, sequence, id);
+  if (request->hooks.on_token) request->hooks.on_token(*request, id, text);
+  if (request->unfinished() == 0) finish(request, request->reason());
+}
+
+/// An event with the text that none has carried yet.
+void Scheduler::State::release_text(const RequestPointer& request, Sequence& sequence,
+                                    std::int32_t id) {
+  Event event;
+  event.kind = EventKind::token;
+  event.id = id;
+  event.text = sequence.text.substr(sequence.emitted);
+  event.output_index = sequence.output_index;
+  sequence.emitted = sequence.text.size();
+  emit(request, std::move(event));
+}
+
+void Scheduler::State::collect(const ScheduledRow& row, std::size_t index,
+                               const Execution& execution, const PassBinding& binding) {
+  const RequestPointer request = row.request;
+  for (const std::string& name : execution.output_names()) {
+    request->forward_outputs.emplace_back(
+        name, row_of(execution.output(name).to(context->cpu_device()), index, binding,
+                     *request->forward_input));
+  }
+  finish(request, FinishReason::stop);
+}
+
+void Scheduler::State::finish(const RequestPointer& request, FinishReason reason) {
+  if (request->done()) return;
+  const bool keep_pages = in_flight(*request);  // a pass that runs still writes to them
+  if (request->beams && !keep_pages) settle_beams(*request, reason);
+  for (Sequence& sequence : request->sequences) {
+    if (!sequence.finished) {
+      sequence.finished = true;
+      sequence.reason = reason;
+      try {
+        sequence.text += flush_text(sequence);
+      } catch (const std::exception&) {
+        // The text so far is what there is.
+      }
+    }
+    if (sequence.emitted < sequence.text.size()) release_text(request, sequence, -1);
+    if (!keep_pages) sequence.cache.reset();
+  }
+  request->state = RequestState::done;
+  request->times.finished = clock_seconds();
+  ++stats.finished;
+  if (reason == FinishReason::error) {
+    Event event;
+    event.kind = EventKind::error;
+    event.text = request->error;
+    emit(request, std::move(event));
+  }
+  Event event;
+  event.kind = EventKind::done;
+  event.text = finish_reason_name(request->reason());
+  emit(request, std::move(event));
+  try {
+    policy->finished(entry(*request));
+  } catch (const std::exception& error) {
+    context->warn(error.what(), "policy " + policy->name());
+  }
+}
+
+void Scheduler::State::fail(const RequestPointer& request, const std::string& text,
+                            ErrorCode code) {
+  if (request->done()) return;
+  request->error = text;
+  request->error_code = code;
+  finish(request, FinishReason::error);
+}
+
+}  // namespace perilune

@@ -1,0 +1,53 @@
+#include "engine/serving/request.h"
+
+#include <algorithm>
+
+namespace perilune {
+
+const char* finish_reason_name(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::none: return "none";
+    case FinishReason::stop: return "stop";
+    case FinishReason::length: return "length";
+    case FinishReason::context: return "context";
+    case FinishReason::cancelled: return "cancelled";
+    case FinishReason::error: return "error";
+  }
+  return "?";
+}
+
+const char* request_state_name(RequestState state) {
+  switch (state) {
+    case RequestState::waiting: return "waiting";
+    case RequestState::prefill: return "prefill";
+    case RequestState::decode: return "decode";
+    case RequestState::done: return "done";
+  }
+  return "?";
+}
+
+std::int64_t Request::pending_tokens() const {
+  if (needs_encoding()) return source_tokens();
+  std::int64_t most = 0;
+  for (const Sequence& sequence : sequences) {
+    if (sequence.finished) continue;
+    most = std::max(most, static_cast<std::int64_t>(sequence.ids.size()) - sequence.computed);
+  }
+  return most;
+}
+
+std::int64_t Request::computed() const {
+  std::int64_t least = -1;
+  for (const Sequence& sequence : sequences) {
+    if (sequence.finished) continue;
+    least = least < 0 ? sequence.computed : std::min(least, sequence.computed);
+  }
+  return least < 0 ? sequences[0].computed : least;
+}
+
+std::int64_t Request::unfinished() const {
+  return std::count_if(sequences.begin(), sequences.end(),
+                       [](const Sequence& sequence) { return !sequence.finished; });
+}
+
+}  // namespace perilune

@@ -1,0 +1,147 @@
+// A request owns one or more sequences (n outputs, beams, drafts). The engine owns requests;
+// scripts hold a counted reference.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/batch/batch.h"
+#include "engine/cache/cache.h"
+#include "engine/plan/plan.h"
+#include "engine/sampling/beam_search.h"
+#include "engine/sampling/sampler.h"
+#include "engine/text/decode/stop_matcher.h"
+#include "engine/text/decode/stream_decoder.h"
+#include "engine/text/tokenizer/tokenizer.h"
+
+namespace perilune {
+
+enum class RequestKind { generate, forward };
+enum class RequestState { waiting, prefill, decode, done };
+enum class FinishReason { none, stop, length, context, cancelled, error };
+const char* finish_reason_name(FinishReason reason);
+const char* request_state_name(RequestState state);
+
+struct Request;
+
+/// What scripts may do per request. Each may throw; that fails this request alone. Which sequence
+/// they are called for is Request::current_sequence.
+struct RequestHooks {
+  /// row: f32 [vocab] of one sequence, writable.
+  std::function<void(Tensor& row, const Request& request)> processors;
+  /// True, or a text for Result.stop, ends the sequence.
+  std::function<std::optional<std::string>(const Request& request)> stop_when;
+  std::function<void(const Request& request, std::int32_t id, const std::string& text)> on_token;
+};
+
+struct GenerateOptions {
+  SamplingOptions sampling;
+  std::int64_t max_new_tokens = 0;
+  std::vector<std::int32_t> stop_ids;  // eos and the caller's
+  std::vector<std::string> stop_strings;
+  std::int64_t n = 1;  // outputs
+  BeamOptions beams;   // more than one: n best of them are the outputs
+  bool prompt_logprobs = false;
+  bool score_only = false;  // log-probabilities are kept for the score of several outputs alone
+};
+
+/// One sequence of a request.
+struct Sequence {
+  std::vector<std::int32_t> ids;  // prompt, then generated
+  std::unique_ptr<SequenceCache> cache;
+  std::int64_t computed = 0;  // ids whose keys and values are committed
+  std::uint64_t output_index = 0;
+  bool finished = false;
+  FinishReason reason = FinishReason::none;
+  std::string stop;            // which stop string or text
+  std::string text;            // released so far
+  std::size_t emitted = 0;     // bytes of `text` that events have carried
+  std::optional<float> score;  // of a beam's answer: weighed sum of log-probabilities
+  std::vector<float> logprobs;
+  std::vector<std::vector<TokenLogprob>> top_logprobs;
+  std::vector<float> prompt_logprobs;  // of prompt tokens 2, 3, ...: one fewer than the prompt has
+  std::unique_ptr<StreamDecoder> decoder;
+  std::unique_ptr<StopMatcher> stops;
+};
+
+enum class EventKind { token, done, error, warning };
+/// One thing that happened to a request. token: `id` (-1 for text that was held back until a
+/// request was cancelled or failed) and the text it released, which may be empty; a request's token
+/// texts joined are its sequence's text. error: `text` is the message. done: `text` is the finish
+/// reason; always a request's last event.
+struct Event {
+  std::uint64_t request = 0;
+  EventKind kind = EventKind::token;
+  std::int32_t id = -1;
+  std::string text;
+  std::uint64_t output_index = 0;
+};
+
+struct RequestTimes {  // clock_seconds; 0: not yet
+  double submitted = 0, first_run = 0, last_run = 0, first_token = 0, finished = 0;
+};
+
+struct Request {
+  std::uint64_t id = 0;
+  RequestKind kind = RequestKind::generate;
+  RequestState state = RequestState::waiting;
+  std::int64_t prompt_tokens = 0;  // 0 at submission: all of sequences[0].ids
+  std::int64_t max_tokens = 0;     // the model's positions; 0: no limit
+  GenerateOptions options;
+  RequestHooks hooks;
+  std::shared_ptr<const Plan> plan;            // decode with a causal head, or the forward's
+  std::shared_ptr<const Tokenizer> tokenizer;  // null: ids only, no text
+  std::vector<Sequence> sequences;             // one until the prompt is done, then options.n or
+                                               // the beams that run; at last the outputs
+  std::size_t current_sequence = 0;
+  std::shared_ptr<Sampler> sampler;
+  std::unique_ptr<BeamSearch> beams;  // null: no beam search
+  // An encoder-decoder's input, one row, and what reads it before the prompt (the decoder's start)
+  // runs. Null: there is no encoder.
+  std::shared_ptr<const Batch> source;
+  std::vector<std::int32_t> source_ids;  // of `source`, where it has ids
+  std::shared_ptr<const Plan> encode_plan, cross_plan;
+  bool encoded = false;                        // its cross keys and values are in the cache
+  std::shared_ptr<const Batch> forward_input;  // kind forward: one row
+  std::vector<std::pair<std::string, Tensor>> forward_outputs;  // copies, this row's
+  std::int64_t reachable = 0;                                   // sampler mask
+  // What a policy sees and the caller chose.
+  std::int64_t priority = 0;
+  double deadline_ms = 0;  // 0: none; from submission
+  std::string client, tag;
+  std::int64_t waited_steps = 0;  // since it last ran, or was submitted
+  std::int64_t reused_tokens = 0;
+  RequestTimes times;
+  std::string error;  // state done with reason error
+  ErrorCode error_code = ErrorCode::internal;
+  std::atomic<bool> cancel_asked{false};
+  bool keep_events = true;
+  std::deque<Event> events;  // not yet delivered, here or through Scheduler::next_event
+
+  bool done() const { return state == RequestState::done; }
+  bool needs_encoding() const { return source != nullptr && !encoded; }
+  std::int64_t source_tokens() const { return source ? source->tokens() : 0; }
+  /// Its pending tokens run in one pass or not at all.
+  bool whole() const { return kind == RequestKind::forward || needs_encoding(); }
+  std::int64_t new_tokens() const {
+    return static_cast<std::int64_t>(sequences[0].ids.size()) - prompt_tokens;
+  }
+  /// Tokens whose keys and values are not there yet (the source, then the prompt's rest, or 1 when
+  /// decoding): of the sequence that has most of them.
+  std::int64_t pending_tokens() const;
+  /// Ids whose keys and values are committed: of the sequence that has fewest.
+  std::int64_t computed() const;
+  /// Rows that one step of this request takes: sequences that are not finished.
+  std::int64_t unfinished() const;
+  /// How it ended: an error, or as the first sequence did.
+  FinishReason reason() const { return error.empty() ? sequences[0].reason : FinishReason::error; }
+};
+
+using RequestPointer = std::shared_ptr<Request>;
+
+}  // namespace perilune

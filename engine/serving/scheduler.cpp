@@ -1,0 +1,350 @@
+#include "engine/serving/scheduler.h"
+
+#include <algorithm>
+
+#include "engine/base/error.h"
+#include "engine/device/context.h"
+#include "engine/serving/scheduler_state.h"
+
+namespace perilune {
+
+namespace {
+
+std::string number(std::int64_t value) {
+  return std::to_string(value);
+}
+
+void check_prompt(const Request& request) {
+  const auto tokens = static_cast<std::int64_t>(request.sequences[0].ids.size());
+  if (tokens == 0) {
+    throw Error(ErrorCode::argument, "generate", "the prompt has no tokens")
+        .hint("begin it with the model's start token");
+  }
+  if (request.max_tokens > 0 && tokens > request.max_tokens) {
+    throw Error(ErrorCode::length, request.kind == RequestKind::forward ? "forward" : "generate",
+                "the prompt has " + number(tokens) + " tokens, the model " +
+                    number(request.max_tokens) + " positions")
+        .hint("encode it with truncate = { to = " + number(request.max_tokens) +
+              " }, or cut it into parts");
+  }
+  if (request.prompt_tokens > tokens) {
+    throw Error(ErrorCode::argument, "generate",
+                number(request.prompt_tokens) + " prompt tokens of " + number(tokens));
+  }
+}
+
+void check_options(const Request& request) {
+  const GenerateOptions& options = request.options;
+  if (options.max_new_tokens < 0) {
+    throw Error(ErrorCode::option, "generate",
+                "max_new_tokens is " + number(options.max_new_tokens) + "; it must be 0 or more");
+  }
+  if (options.n < 1) {
+    throw Error(ErrorCode::option, "generate",
+                "n is " + number(options.n) + "; it must be 1 or more");
+  }
+  if (!options.stop_strings.empty() && !request.tokenizer) {
+    throw Error(ErrorCode::option, "generate", "stop strings need a tokenizer, this model has none")
+        .hint("use stop ids");
+  }
+}
+
+/// Whether keys and values of a prompt and its source fit an empty cache.
+void check_memory(const std::shared_ptr<Cache>& cache, std::int64_t tokens, std::int64_t source) {
+  const CacheLayout& layout = cache->layout();
+  double bytes = 0;  // no overflow
+  for (const KvGroup& group : layout.groups()) {
+    const std::int64_t positions = group.kind == KvKind::cross ? source : tokens;
+    const std::int64_t pages = (positions + layout.page_tokens() - 1) / layout.page_tokens();
+    bytes += static_cast<double>(pages) * static_cast<double>(group.page_bytes);
+  }
+  if (bytes <= static_cast<double>(cache->budget())) return;
+  throw Error(ErrorCode::memory, "submit",
+              "keys and values of " + number(tokens + source) + " tokens take " +
+                  number(static_cast<std::int64_t>(bytes)) + " bytes, the cache has " +
+                  number(cache->budget()))
+      .hint("give the engine more memory, or shorten the prompt");
+}
+
+/// A beam search, where the options ask for one.
+void make_beams(Request& request) {
+  const GenerateOptions& options = request.options;
+  if (options.beams.beams == 1) return;
+  const auto refuse = [](const std::string& what) {
+    throw Error(ErrorCode::option, "generate", what + " does not go with num_beams above 1");
+  };
+  if (options.n > options.beams.beams) {
+    throw Error(ErrorCode::option, "generate",
+                number(options.n) + " outputs of " + number(options.beams.beams) + " beams")
+        .hint("num_return_sequences is at most num_beams");
+  }
+  if (options.sampling.do_sample) refuse("do_sample");
+  if (options.sampling.logprobs >= 0 && !options.score_only) refuse("logprobs");
+  if (options.prompt_logprobs) refuse("prompt_logprobs");
+  if (request.hooks.stop_when) refuse("stop_when");
+  if (request.hooks.on_token) refuse("on_token");
+  request.beams =
+      std::make_unique<BeamSearch>(options.beams, options.stop_ids.size(), options.max_new_tokens);
+}
+
+void check_source(const Request& request) {
+  if (!request.source) return;
+  if (request.source->size() != 1 || !request.encode_plan || !request.cross_plan) {
+    throw Error(ErrorCode::argument, "submit",
+                "a source is one row, with the plans that encode it");
+  }
+}
+
+void make_cache(Request& request, const std::shared_ptr<Cache>& cache) {
+  Sequence& sequence = request.sequences[0];
+  const bool keeps = !request.plan->program().kv_slots.empty();
+  if (!keeps && request.kind == RequestKind::generate) {
+    throw Error(ErrorCode::unsupported, "generate", "this model's pass keeps no keys and values")
+        .hint("use forward");
+  }
+  if (!keeps) return;
+  if (!sequence.cache) {
+    if (!cache) throw Error(ErrorCode::argument, "submit", "this model's pass needs a cache");
+    sequence.cache = std::make_unique<SequenceCache>(cache);
+    sequence.computed = 0;
+  }
+  const auto tokens = static_cast<std::int64_t>(sequence.ids.size());
+  if (sequence.computed != sequence.cache->length() || sequence.computed > tokens) {
+    throw Error(ErrorCode::argument, "submit",
+                "the cache holds " + number(sequence.cache->length()) + " positions, " +
+                    number(sequence.computed) + " of " + number(tokens) + " ids are in it");
+  }
+  if (sequence.computed == tokens) {  // one token must run, to have logits
+    sequence.cache->crop(tokens - 1);
+    sequence.computed = tokens - 1;
+  }
+  request.reused_tokens = sequence.computed;
+  check_memory(sequence.cache->cache(), tokens, request.source_tokens());
+}
+
+}  // namespace
+
+Scheduler::Scheduler(std::shared_ptr<Context> context, std::shared_ptr<Policy> policy,
+                     SchedulerOptions options)
+    : state_(std::make_unique<State>()) {
+  state_->context = std::move(context);
+  state_->policy = std::move(policy);
+  state_->options = options;
+  state_->started = clock_seconds();
+}
+
+Scheduler::~Scheduler() {
+  if (state_) state_->rollback_all();
+}
+
+RequestPointer Scheduler::submit(RequestPointer request, std::shared_ptr<Cache> cache) {
+  if (!request->plan) throw Error(ErrorCode::argument, "submit", "the request has no plan");
+  if (request->kind == RequestKind::forward) {
+    if (!request->forward_input || request->forward_input->size() != 1) {
+      throw Error(ErrorCode::argument, "submit", "a forward request takes one row");
+    }
+    request->sequences.clear();
+    request->sequences.resize(1);
+    Sequence& sequence = request->sequences[0];
+    if (request->forward_input->has_ids()) {
+      sequence.ids = request->forward_input->row_ids(0);
+    } else {
+      sequence.ids.resize(static_cast<std::size_t>(request->forward_input->tokens()));
+    }
+  }
+  if (request->sequences.size() != 1) {
+    throw Error(ErrorCode::argument, "submit", "a request begins with one sequence");
+  }
+  check_prompt(*request);
+  check_options(*request);
+  check_source(*request);
+  if (request->source && request->source->has_ids())
+    request->source_ids = request->source->row_ids(0);
+  make_beams(*request);
+  request->sampler = std::make_shared<Sampler>(request->options.sampling);
+  make_cache(*request, cache);
+  Sequence& sequence = request->sequences[0];
+  if (request->prompt_tokens == 0) {
+    request->prompt_tokens = static_cast<std::int64_t>(sequence.ids.size());
+  }
+  if (request->kind == RequestKind::generate && request->tokenizer && !request->beams) {
+    if (!sequence.decoder) {
+      DecodeOptions options;
+      options.continues = true;
+      sequence.decoder = request->tokenizer->decoder(options);
+    }
+    if (!sequence.stops) {
+      sequence.stops = std::make_unique<StopMatcher>(request->options.stop_strings);
+    }
+  }
+  request->state = RequestState::waiting;
+  request->times.submitted = clock_seconds();
+  const std::lock_guard lock(state_->mutex);
+  request->id = state_->next_id++;
+  state_->incoming.push_back(request);
+  return request;
+}
+
+void Scheduler::State::absorb() {
+  const std::lock_guard lock(mutex);
+  live.insert(live.end(), incoming.begin(), incoming.end());
+  incoming.clear();
+}
+
+void Scheduler::State::announce() {
+  while (announced < live.size()) {
+    const RequestPointer request = live[announced++];
+    if (!request->done()) policy->submitted(entry(*request));
+  }
+}
+
+void Scheduler::State::sweep() {
+  std::vector<RequestPointer> left;
+  std::size_t told = 0;
+  for (std::size_t i = 0; i < live.size(); ++i) {
+    if (live[i]->done()) continue;
+    if (i < announced) ++told;
+    left.push_back(live[i]);
+  }
+  live.swap(left);
+  announced = told;
+}
+
+void Scheduler::State::emit(const RequestPointer& request, Event event) {
+  if (!request->keep_events) return;
+  event.request = request->id;
+  request->events.push_back(std::move(event));
+  if (!options.keep_all_events) return;
+  ready.push_back(request);
+  if (ready.size() < purge_at) return;
+  // Requests whose events were taken from themselves leave entries behind.
+  std::map<const Request*, std::size_t> counts;
+  std::deque<RequestPointer> left;
+  for (RequestPointer& waiting : ready) {
+    if (counts[waiting.get()]++ < waiting->events.size()) left.push_back(std::move(waiting));
+  }
+  ready.swap(left);
+  purge_at = std::max<std::size_t>(1024, 2 * ready.size());
+}
+
+/// One pass, or what is left of one. False when nothing more can run in this call.
+bool Scheduler::State::advance(double deadline, double budget_ms) {
+  absorb();
+  for (std::size_t i = 0; i < live.size(); ++i) {
+    const RequestPointer request = live[i];
+    if (request->cancel_asked && !request->done()) finish(request, FinishReason::cancelled);
+  }
+  sweep();
+  if (work.empty()) {
+    if (live.empty()) {
+      result.idle = true;
+      return false;
+    }
+    announce();
+    if (!plan_step(budget_ms)) {
+      sweep();
+      return false;
+    }
+    ++stats.steps;
+  }
+  while (!work.empty()) {
+    if (!run_group(deadline)) {
+      result.pending = true;
+      return false;
+    }
+  }
+  sweep();
+  return true;
+}
+
+StepResult Scheduler::step(double budget_ms) {
+  State& state = *state_;
+  if (state.stepping) {
+    throw Error(ErrorCode::state, "step", "called from inside a step")
+        .hint("callbacks may submit and cancel; step again when this one is over");
+  }
+  state.stepping = true;
+  struct Leave {
+    State& state;
+    ~Leave() { state.stepping = false; }
+  } leave{state};
+  const double begin = clock_seconds();
+  const double deadline = budget_ms > 0 ? begin + budget_ms / 1e3 : 1e300;
+  state.result = StepResult{};
+  bool ran = false;
+  try {
+    while (state.advance(deadline, budget_ms)) {
+      ran = true;
+      if (budget_ms <= 0 || clock_seconds() >= deadline) break;
+    }
+  } catch (...) {
+    state.sweep();
+    state.stats.busy_ms += (clock_seconds() - begin) * 1e3;
+    throw;
+  }
+  if (ran) state.result.idle = false;
+  state.result.ms = (clock_seconds() - begin) * 1e3;
+  state.stats.busy_ms += state.result.ms;
+  return state.result;
+}
+
+void Scheduler::set_policy(std::shared_ptr<Policy> policy) {
+  state_->policy = std::move(policy);
+  state_->announced = 0;  // a policy that keeps its own order hears of everything that waits
+}
+
+bool Scheduler::idle() const {
+  if (!state_->work.empty()) return false;
+  state_->absorb();
+  return std::all_of(state_->live.begin(), state_->live.end(),
+                     [](const RequestPointer& request) { return request->done(); });
+}
+
+void Scheduler::cancel(const RequestPointer& request) {
+  request->cancel_asked = true;
+}
+
+void Scheduler::cancel_all() {
+  state_->absorb();
+  for (const RequestPointer& request : state_->live) request->cancel_asked = true;
+}
+
+bool Scheduler::next_event(Event& event) {
+  State& state = *state_;
+  while (!state.ready.empty()) {
+    const RequestPointer request = std::move(state.ready.front());
+    state.ready.pop_front();
+    if (request->events.empty()) continue;  // taken from the request itself
+    event = std::move(request->events.front());
+    request->events.pop_front();
+    return true;
+  }
+  return false;
+}
+
+SchedulerStats Scheduler::stats() const {
+  SchedulerStats stats = state_->stats;
+  std::map<const Cache*, std::int64_t> caches;
+  for (const RequestPointer& request : requests()) {
+    ++(request->state == RequestState::waiting ? stats.waiting : stats.running);
+    for (const Sequence& sequence : request->sequences) {
+      if (!sequence.cache) continue;
+      const Cache* cache = sequence.cache->cache().get();
+      caches[cache] = cache->used_bytes();
+    }
+  }
+  for (const auto& [cache, bytes] : caches) stats.cache_bytes += bytes;
+  return stats;
+}
+
+const std::vector<RequestPointer>& Scheduler::requests() const {
+  state_->absorb();
+  if (!state_->stepping) state_->sweep();
+  return state_->live;
+}
+
+void Scheduler::set_more(bool more) {
+  state_->more = more;
+}
+
+}  // namespace perilune

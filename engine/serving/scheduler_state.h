@@ -1,0 +1,154 @@
+// What a Scheduler holds. Private to scheduler*.cpp.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/serving/scheduler.h"
+
+namespace perilune {
+
+/// One sequence's part of a step: ids [first, first + tokens).
+struct ScheduledRow {
+  RequestPointer request;
+  std::size_t sequence = 0;
+  std::int64_t first = 0, tokens = 0;
+  bool chooses = false;              // its last token's logits give the next id
+  std::vector<std::int64_t> wanted;  // token offsets in the row whose logits are needed
+
+  Sequence& of() const { return request->sequences[sequence]; }
+};
+
+enum class PassKind { generate, forward, encode, cross };
+
+/// Rows that one pass computes: same plan, same kind.
+struct ScheduledGroup {
+  std::shared_ptr<const Plan> plan;
+  PassKind kind = PassKind::generate;
+  std::vector<ScheduledRow> rows;
+  std::shared_ptr<const Batch> source;  // cross: what was encoded
+  Tensor encoded;                       // cross: [token, hidden] of `source`
+  bool padded = false;
+  std::vector<std::unique_ptr<SequenceCache>> fillers;  // padded: one a filler row
+  Execution* execution = nullptr;                       // bound and perhaps begun
+};
+
+struct Scheduler::State {
+  std::shared_ptr<Context> context;
+  std::shared_ptr<Policy> policy;
+  SchedulerOptions options;
+  double started = 0;
+
+  std::mutex mutex;  // incoming, next_id
+  std::vector<RequestPointer> incoming;
+  std::uint64_t next_id = 1;
+
+  std::vector<RequestPointer> live;  // in the order of submission
+  std::size_t announced = 0;         // how many of `live` the policy was told of
+  std::deque<ScheduledGroup> work;   // what is left of the step under way
+  std::map<const Plan*, std::unique_ptr<Execution>> executions;
+  std::vector<const Plan*> recent;  // of executions, last used last
+  std::map<const Cache*, std::shared_ptr<Cache>> filler_caches;
+  std::deque<RequestPointer> ready;  // one entry an undelivered event, oldest first
+  std::size_t purge_at = 1024;
+  Tensor logits_row;  // reused copy
+  std::vector<std::int64_t>
+      best_ids;  // of the pass' rows of logits, chosen on the device; see below
+  SchedulerStats stats;
+  bool more = false, stepping = false;
+  int empty_plans = 0;  // in a row
+  StepResult result;    // of the call under way
+
+  // scheduler.cpp
+  void absorb();
+  void announce();
+  void sweep();
+  bool advance(double deadline, double budget_ms);
+  void emit(const RequestPointer& request, Event event);
+  double milliseconds(double seconds) const { return (seconds - started) * 1e3; }
+
+  // scheduler_plan.cpp: from a policy's answer to work
+  QueueEntry entry(const Request& request) const;
+  Room make_room(double budget_ms) const;
+  bool plan_step(double budget_ms);
+  StepPlan ask(const Room& room);
+  void check(const StepPlan& plan, const Room& room) const;
+  void check_pages(const StepPlan& plan) const;
+  bool fill(const StepPlan& plan, const Room& room);
+  void order_rows(const StepPlan& plan);
+  std::int64_t fitting_tokens(const Request& request, const Room& left) const;
+  bool schedule(const RequestPointer& request, std::int64_t tokens, bool padded);
+  bool schedule_source(const RequestPointer& request);
+  bool schedule_rows(const RequestPointer& request, std::int64_t tokens, bool padded);
+  ScheduledGroup& group_for(const std::shared_ptr<const Plan>& plan, PassKind kind, bool padded);
+  void apply(const StepPlan& plan);
+  void preempt(Request& request);
+  bool preempt_youngest();
+  void end_stuck();
+  bool nothing_planned(const StepPlan& plan);
+  [[noreturn]] void bad_plan(const std::string& what) const;
+  RequestPointer find(std::uint64_t id) const;
+
+  // scheduler_pass.cpp: one group's pass
+  void start(ScheduledGroup& group);
+  std::shared_ptr<const Batch> make_batch(const ScheduledGroup& group,
+                                          const std::vector<std::int64_t>& fillers) const;
+  void settle(Request& request) const;
+  Execution& execution_for(const std::shared_ptr<const Plan>& plan);
+  void set_caches(ScheduledGroup& group, PassBinding& binding);
+  bool run_group(double deadline);
+  void split_failed(const std::string& text, ErrorCode code);
+  void abandon();
+  void drop_row(const ScheduledRow& row) const;
+  void rollback_all();
+  bool in_flight(const Request& request) const;
+
+  // scheduler_sample.cpp: after the commit, row by row
+  void complete(ScheduledGroup& group);
+  void sample_row(const ScheduledRow& row, const Tensor& logits, std::int64_t first);
+  void follow_with_cross(const ScheduledGroup& group);
+  void collect(const ScheduledRow& row, std::size_t index, const Execution& execution,
+               const PassBinding& binding);
+  void score_prompt(const ScheduledRow& row, const Tensor& logits, std::int64_t first);
+  void split_outputs(Request& request);
+  std::span<float> logits_at(const Tensor& logits, std::int64_t at, bool own_copy);
+  void choose(const RequestPointer& request, std::size_t index, const Tensor& logits,
+              std::int64_t at);
+  SamplingState sampling_state(const Request& request, std::size_t index) const;
+  bool check_sampled(const RequestPointer& request, const Sampled& sampled, bool from_model,
+                     std::int64_t position);
+  void accept(const RequestPointer& request, std::size_t index, std::int32_t id);
+  void release_text(const RequestPointer& request, Sequence& sequence, std::int32_t id);
+  void finish(const RequestPointer& request, FinishReason reason);
+  void fail(const RequestPointer& request, const std::string& text, ErrorCode code);
+
+  // scheduler_greedy.cpp: choices that need no row of logits on the host
+  bool chooses_best(const Request& request) const;
+  bool choose_on_device(const ScheduledGroup& group, const Tensor& logits);
+  bool take_best(const RequestPointer& request, std::size_t index, std::int64_t at);
+
+  // scheduler_beams.cpp
+  void offer_beam(const RequestPointer& request, std::size_t index, const Tensor& logits,
+                  std::int64_t at);
+  void advance_beams(const RequestPointer& request);
+  void settle_beams(Request& request, FinishReason reason) const;
+};
+
+/// A row's last processor may not have changed its shape.
+void check_processed(const Tensor& row, std::int64_t size);
+/// Why a sequence of `length` ids cannot go on; none: it can.
+FinishReason limit_reached(const Request& request, std::int64_t length);
+
+/// Tokens that `tokens` for each unfinished sequence come to, and the pages they need.
+std::int64_t total_tokens(const Request& request, std::int64_t tokens);
+std::int64_t total_pages(const Request& request, std::int64_t tokens);
+
+/// Takes the rest of a sequence's text out of its decoder and stop matcher. May find a stop string.
+std::string flush_text(Sequence& sequence);
+
+}  // namespace perilune

@@ -1,0 +1,263 @@
+// tokenizer.json, and what the files beside it add.
+#include <algorithm>
+#include <cstdint>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/base/error.h"
+#include "engine/base/file.h"
+#include "engine/text/tokenizer/config.h"
+#include "engine/text/tokenizer/pipeline.h"
+
+namespace perilune {
+namespace {
+
+constexpr std::int64_t kMaxId = (1 << 24) - 1;
+
+// Roles of a file that comes alone, by the spellings that published tokenizers use; the first that
+// is a special added token has the role.
+struct RoleSpellings {
+  std::optional<std::int32_t> SpecialTokens::*role;
+  std::vector<const char*> spellings;
+};
+
+const std::vector<RoleSpellings>& known_spellings() {
+  static const std::vector<RoleSpellings> table = {
+      {&SpecialTokens::bos,
+       {"<s>", "<bos>", "[BOS]", "<|begin_of_text|>", "<|startoftext|>", "<|bos|>",
+        "<|begin▁of▁sentence|>"}},
+      {&SpecialTokens::eos,
+       {"</s>", "<eos>", "[EOS]", "<|end_of_text|>", "<|endoftext|>", "<|eos|>",
+        "<|end▁of▁sentence|>"}},
+      {&SpecialTokens::unk, {"<unk>", "[UNK]", "<|unk|>"}},
+      {&SpecialTokens::pad, {"<pad>", "[PAD]", "<|pad|>", "<|finetune_right_pad_id|>"}},
+      {&SpecialTokens::cls, {"[CLS]", "<cls>"}},
+      {&SpecialTokens::sep, {"[SEP]", "<sep>"}},
+      {&SpecialTokens::mask, {"[MASK]", "<mask>", "<|mask|>"}},
+  };
+  return table;
+}
+
+class JsonTokenizerReader {
+ public:
+  JsonTokenizerReader(const Json& json, const std::string& path, const TokenizerConfig* config)
+      : json_(json), config_(config) {
+    parts_.path = path;
+  }
+
+  TokenizerParts read() {
+    json_.members();  // throws where it is no object
+    const std::string version = json_.string("version", "1.0");
+    if (version != "1.0") {
+      throw Error(ErrorCode::unsupported, "load",
+                  json_.place_of("version") + ": " + version + " is not known, 1.0 is");
+    }
+    parts_.normalizer = read_normalizer(member("normalizer"));
+    parts_.pre_tokenizer = read_pre_tokenizer(member("pre_tokenizer"));
+    const bool raw = parts_.pre_tokenizer != nullptr && parts_.pre_tokenizer->raw_bytes();
+    const Json& model = json_.get("model");
+    const bool merges = model.string("type", model.has("merges") ? "BPE" : "") == "BPE";
+    parts_.model = read_token_model(model, raw && merges);
+    parts_.kind = parts_.model->kind();
+    parts_.spelled_bytes = raw && !merges;
+    next_id_ = parts_.model->max_id() + 1;
+    parts_.post_processing = read_post_processor(member("post_processor"));
+    parts_.decoder = read_decoder(member("decoder"));
+    read_added();
+    read_truncation();
+    if (config_ != nullptr) {
+      apply_config();
+    } else {
+      guess_roles();
+    }
+    if (!parts_.specials.unk) parts_.specials.unk = parts_.model->unknown();
+    read_padding();
+    return std::move(parts_);
+  }
+
+ private:
+  Json member(const char* name) const {
+    const Json* value = json_.find(name);
+    return value == nullptr ? Json() : *value;
+  }
+
+  void read_added() {
+    const Json* list = json_.find_value("added_tokens");
+    if (list == nullptr) return;
+    const std::vector<Json>& entries = list->items();
+    for (const Json& entry : entries) {
+      AddedToken token;
+      token.id = static_cast<std::int32_t>(entry.integer_in("id", 0, kMaxId));
+      token.content = entry.string("content");
+      token.special = entry.boolean("special", false);
+      token.lstrip = entry.boolean("lstrip", false);
+      token.rstrip = entry.boolean("rstrip", false);
+      token.single_word = entry.boolean("single_word", false);
+      token.normalized = entry.boolean("normalized", true);
+      if (token.content.empty()) continue;  // as published: such a token is never found
+      settle_id(token, entry.place());
+      put(std::move(token));
+    }
+  }
+
+  // The vocabulary knows better, as published.
+  void settle_id(AddedToken& token, const std::string& place) {
+    const std::optional<std::int32_t> known = parts_.model->id(token.content);
+    if (known && *known != token.id) {
+      warn("added token \"" + token.content + "\" has id " + std::to_string(token.id) + " in " +
+           place + ", and " + std::to_string(*known) + " in the vocabulary, which counts");
+      token.id = *known;
+      return;
+    }
+    const std::string* other = known ? nullptr : parts_.model->piece(token.id);
+    if (other != nullptr) {
+      warn("added token \"" + token.content + "\" has id " + std::to_string(token.id) +
+           ", which is \"" + *other + "\" in the vocabulary");
+    }
+  }
+
+  void put(AddedToken token) {
+    next_id_ = std::max(next_id_, token.id + 1);
+    const auto [place, fresh] = by_content_.emplace(token.content, parts_.added.size());
+    if (fresh) {
+      parts_.added.push_back(std::move(token));
+    } else {  // written twice: the last one's flags count
+      token.id = parts_.added[place->second].id;
+      parts_.added[place->second] = std::move(token);
+    }
+  }
+
+  AddedToken* added(const std::string& content) {
+    const auto found = by_content_.find(content);
+    return found == by_content_.end() ? nullptr : &parts_.added[found->second];
+  }
+
+  bool taken(std::int32_t id) const {
+    return parts_.model->piece(id) != nullptr ||
+           std::any_of(parts_.added.begin(), parts_.added.end(),
+                       [id](const AddedToken& token) { return token.id == id; });
+  }
+
+  void read_truncation() {
+    const Json* block = json_.find_value("truncation");
+    if (block == nullptr) return;
+    parts_.model_max_length = block->integer_in("max_length", 1, INT32_MAX);
+    if (block->find_value("stride") != nullptr) block->integer_in("stride", 0, INT32_MAX);
+    parts_.truncation_side = side(*block);
+  }
+
+  void read_padding() {
+    const Json* block = json_.find_value("padding");
+    if (block == nullptr) return;
+    if (parts_.padding_side.empty()) parts_.padding_side = side(*block);
+    const auto id = static_cast<std::int32_t>(block->integer_in("pad_id", 0, kMaxId));
+    const std::string token = block->string("pad_token", "");
+    if (parts_.specials.pad || (config_ != nullptr && config_->pad.given)) return;
+    const AddedToken* known = added(token);
+    const std::optional<std::int32_t> real = known ? known->id : parts_.model->id(token);
+    if (real && *real == id) {
+      parts_.specials.pad = id;
+    } else {
+      warn("the padding block names \"" + token + "\" with id " + std::to_string(id) + ", and " +
+           (real ? "its id is " + std::to_string(*real) : std::string("there is no such token")));
+    }
+  }
+
+  static std::string side(const Json& block) {
+    const std::string direction = block.string("direction", "Right");
+    if (direction == "Right") return "right";
+    if (direction == "Left") return "left";
+    throw Error(ErrorCode::format, "load",
+                block.place_of("direction") + ": expected Left or Right, got " + direction);
+  }
+
+  void guess_roles() {
+    for (const RoleSpellings& row : known_spellings()) {
+      for (const char* spelling : row.spellings) {
+        const AddedToken* token = added(spelling);
+        if (token == nullptr || !token->special) continue;
+        parts_.specials.*row.role = token->id;
+        break;
+      }
+    }
+  }
+
+  void apply_config() {
+    if (config_->model_max_length) parts_.model_max_length = config_->model_max_length;
+    parts_.clean_up_spaces = config_->clean_up_spaces;
+    parts_.chat_templates = config_->chat_templates;
+    if (!config_->padding_side.empty()) parts_.padding_side = config_->padding_side;
+    if (!config_->truncation_side.empty()) parts_.truncation_side = config_->truncation_side;
+    for (const auto& [id, token] : config_->added) add_of_config(token);
+    bool any = false;
+    for (const NamedRole& named : named_roles()) {
+      const TokenizerConfig::Role& role = config_->*named.role;
+      any = any || role.given;
+      if (role.token) parts_.specials.*named.id = special_of_config(*role.token, named.name);
+    }
+    for (const AddedToken& token : config_->additional_special) {
+      special_of_config(token, "additional_special_tokens");
+    }
+    if (!any) guess_roles();
+  }
+
+  // A token of added_tokens_decoder: tokenizer.json has the last word on ids.
+  void add_of_config(const AddedToken& token) {
+    const AddedToken* known = added(token.content);
+    const std::optional<std::int32_t> id = known ? known->id : parts_.model->id(token.content);
+    if (id && *id != token.id) {
+      warn("added token \"" + token.content + "\" has id " + std::to_string(token.id) +
+           " in the tokenizer's settings, and " + std::to_string(*id) +
+           " in tokenizer.json, which counts");
+    }
+    if (known != nullptr) {
+      if (token.special) added(token.content)->special = true;
+      return;
+    }
+    AddedToken fresh = token;
+    if (id) {
+      fresh.id = *id;
+    } else if (token.id > kMaxId || taken(token.id)) {
+      warn("added token \"" + token.content + "\" is left out: its id " + std::to_string(token.id) +
+           " is another token's in tokenizer.json");
+      return;
+    }
+    put(std::move(fresh));
+  }
+
+  std::int32_t special_of_config(const AddedToken& token, const char* name) {
+    if (AddedToken* known = added(token.content)) {
+      known->special = true;
+      return known->id;
+    }
+    AddedToken fresh = token;
+    fresh.special = true;
+    const std::optional<std::int32_t> id = parts_.model->id(token.content);
+    fresh.id = id ? *id : next_id_;
+    if (!id) {
+      warn(std::string(name) + " \"" + token.content +
+           "\" is not in the vocabulary; it became id " + std::to_string(fresh.id));
+    }
+    const std::int32_t settled = fresh.id;
+    put(std::move(fresh));
+    return settled;
+  }
+
+  void warn(std::string text) { parts_.warnings.push_back(std::move(text)); }
+
+  const Json& json_;
+  const TokenizerConfig* config_;
+  TokenizerParts parts_;
+  std::unordered_map<std::string, std::size_t> by_content_;  // places in parts_.added
+  std::int32_t next_id_ = 0;
+};
+
+}  // namespace
+
+std::shared_ptr<Tokenizer> load_tokenizer_json(const std::string& path,
+                                               const TokenizerConfig* config) {
+  const Json json = read_json(path);
+  return make_tokenizer(JsonTokenizerReader(json, path, config).read());
+}
+
+}  // namespace perilune

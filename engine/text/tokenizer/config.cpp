@@ -1,0 +1,216 @@
+#include "engine/text/tokenizer/config.h"
+
+#include "engine/base/error.h"
+#include "engine/base/file.h"
+#include "engine/base/json.h"
+
+namespace perilune {
+namespace {
+
+constexpr std::int64_t kMaxId = (std::int64_t{1} << 31) - 2;
+constexpr std::int64_t kMaxExtraIds = 1 << 20;
+
+// A token is written as its text or as an object with flags.
+AddedToken read_token(const Json& value, const std::string& place) {
+  AddedToken token;
+  if (value.is_string()) {
+    token.content = value.as_string();
+    token.normalized = false;  // as published for a token written as its text alone
+  } else if (value.is_object()) {
+    token.content = value.string("content");
+    token.lstrip = value.boolean("lstrip", false);
+    token.rstrip = value.boolean("rstrip", false);
+    token.single_word = value.boolean("single_word", false);
+    token.normalized = value.boolean("normalized", true);
+    token.special = value.boolean("special", false);
+  } else {
+    value.as_string(place);  // throws
+  }
+  if (token.content.empty()) throw Error(ErrorCode::format, "load", place + ": the token is empty");
+  return token;
+}
+
+void read_role(const Json& json, const char* name, TokenizerConfig::Role& role) {
+  const Json* value = json.find(name);
+  if (value == nullptr || role.given) return;
+  role.given = true;
+  if (value->is_null()) return;
+  role.token = read_token(*value, json.place_of(name));
+  role.token->special = true;
+}
+
+void read_roles(const Json& json, TokenizerConfig& config) {
+  for (const NamedRole& named : named_roles()) read_role(json, named.name, config.*named.role);
+  const Json* list = json.find_value("additional_special_tokens");
+  if (list == nullptr || !config.additional_special.empty()) return;
+  if (!list->is_array()) list->as_string(json.place_of("additional_special_tokens"));
+  for (std::size_t i = 0; i < list->size(); ++i) {
+    AddedToken token = read_token(list->at(i), list->place_of(i));
+    token.special = true;
+    config.additional_special.push_back(std::move(token));
+  }
+}
+
+std::int32_t checked_id(std::int64_t id, const std::string& place) {
+  if (id < 0 || id > kMaxId) {
+    throw Error(ErrorCode::format, "load",
+                place + ": " + std::to_string(id) + " is not a token id");
+  }
+  return static_cast<std::int32_t>(id);
+}
+
+std::int64_t parse_id(const std::string& text, const std::string& place) {
+  const bool digits =
+      !text.empty() && text.size() <= 10 && text.find_first_not_of("0123456789") == text.npos;
+  if (!digits) {
+    throw Error(ErrorCode::format, "load", place + ": \"" + text + "\" is not a token id");
+  }
+  return std::stoll(text);
+}
+
+void read_added(const Json& json, TokenizerConfig& config) {
+  const Json* table = json.find_value("added_tokens_decoder");
+  if (table == nullptr) return;
+  for (const auto& [key, value] : table->members()) {
+    const std::string place = table->place_of(key);
+    AddedToken token = read_token(value, place);
+    token.id = checked_id(parse_id(key, place), place);
+    config.added[token.id] = std::move(token);
+  }
+}
+
+void read_added_map(const Json& json, TokenizerConfig& config) {
+  for (const auto& [content, id] : json.members()) {
+    AddedToken token;
+    token.content = content;
+    token.id = checked_id(id.as_integer(json.place_of(content)), json.place_of(content));
+    if (content.empty()) {
+      throw Error(ErrorCode::format, "load", json.place_of(content) + ": the token is empty");
+    }
+    config.added.emplace(token.id, std::move(token));
+  }
+}
+
+constexpr std::size_t kMaxTemplates = 64;
+constexpr std::uint64_t kMaxTemplateBytes = 1 << 20;
+
+void put_template(const std::string& name, const std::string& source, const std::string& place,
+                  TokenizerConfig& config) {
+  if (source.size() > kMaxTemplateBytes) {
+    throw Error(ErrorCode::format, "load", place + ": the template is longer than a megabyte");
+  }
+  if (config.chat_templates.size() >= kMaxTemplates) {
+    throw Error(ErrorCode::format, "load", place + ": too many templates");
+  }
+  config.chat_templates[name] = source;
+}
+
+// A string, or a list of { name, template }.
+void read_templates(const Json& json, TokenizerConfig& config) {
+  const Json* value = json.find_value("chat_template");
+  if (value == nullptr) return;
+  const std::string place = json.place_of("chat_template");
+  if (!value->is_array()) return put_template("default", value->as_string(place), place, config);
+  for (const Json& entry : value->items()) {
+    put_template(entry.string("name"), entry.string("template"), place, config);
+  }
+}
+
+std::string read_side(const Json& json, const char* name) {
+  const std::string side = json.string(name, "");
+  if (side.empty() || side == "left" || side == "right") return side;
+  throw Error(ErrorCode::format, "load",
+              json.place_of(name) + ": expected left or right, got " + side);
+}
+
+std::optional<bool> optional_boolean(const Json& json, const char* name) {
+  if (json.find_value(name) == nullptr) return std::nullopt;
+  return json.boolean(name);
+}
+
+void read_settings(const Json& json, TokenizerConfig& config) {
+  config.tokenizer_class = json.string("tokenizer_class", "");
+  config.add_bos = optional_boolean(json, "add_bos_token");
+  config.add_eos = optional_boolean(json, "add_eos_token");
+  config.legacy = optional_boolean(json, "legacy");
+  config.add_prefix_space = optional_boolean(json, "add_prefix_space");
+  config.clean_up_spaces = json.boolean("clean_up_tokenization_spaces", false);
+  config.padding_side = read_side(json, "padding_side");
+  config.truncation_side = read_side(json, "truncation_side");
+  if (json.find_value("extra_ids") != nullptr) {
+    config.extra_ids = json.integer_in("extra_ids", 0, kMaxExtraIds);
+  }
+  // 1e30 is how "no limit" is written.
+  if (json.find_value("model_max_length") != nullptr) {
+    const double length = json.number("model_max_length");
+    if (!(length >= 1)) {
+      throw Error(ErrorCode::format, "load",
+                  json.place_of("model_max_length") + ": expected a positive number");
+    }
+    if (length < 2147483648.0) config.model_max_length = static_cast<std::int64_t>(length);
+  }
+}
+
+Json read_object(const std::string& path) {
+  Json json = read_json(path);
+  json.members();  // throws where it is no object
+  return json;
+}
+
+// The files beside the settings win.
+void read_template_files(const std::string& folder, TokenizerConfig& config) {
+  const std::string json = join_path(folder, "chat_template.json");
+  if (file_exists(json)) read_templates(read_object(json), config);
+  const std::string jinja = join_path(folder, "chat_template.jinja");
+  if (!file_exists(jinja)) return;
+  put_template("default", read_file(jinja, kMaxTemplateBytes), "chat_template.jinja", config);
+}
+
+constexpr NamedRole kRoles[] = {
+    {"bos_token", &TokenizerConfig::bos, &SpecialTokens::bos},
+    {"eos_token", &TokenizerConfig::eos, &SpecialTokens::eos},
+    {"unk_token", &TokenizerConfig::unk, &SpecialTokens::unk},
+    {"pad_token", &TokenizerConfig::pad, &SpecialTokens::pad},
+    {"cls_token", &TokenizerConfig::cls, &SpecialTokens::cls},
+    {"sep_token", &TokenizerConfig::sep, &SpecialTokens::sep},
+    {"mask_token", &TokenizerConfig::mask, &SpecialTokens::mask},
+};
+
+}  // namespace
+
+std::span<const NamedRole> named_roles() {
+  return kRoles;
+}
+
+TokenizerConfig read_tokenizer_config(const std::string& folder) {
+  TokenizerConfig config;
+  const std::string settings = join_path(folder, "tokenizer_config.json");
+  if (file_exists(settings)) {
+    const Json json = read_object(settings);
+    read_settings(json, config);
+    read_roles(json, config);
+    read_added(json, config);
+    read_templates(json, config);
+  }
+  read_template_files(folder, config);
+  const std::string special = join_path(folder, "special_tokens_map.json");
+  if (file_exists(special)) read_roles(read_object(special), config);
+  const std::string added = join_path(folder, "added_tokens.json");
+  if (file_exists(added)) read_added_map(read_object(added), config);
+  const std::string model = join_path(folder, "config.json");
+  if (file_exists(model)) {
+    const Json json = read_object(model);
+    const Json* type = json.find_value("model_type");
+    if (type != nullptr && type->is_string()) config.model_type = type->as_string();
+    if (config.tokenizer_class.empty()) {
+      const Json* name = json.find_value("tokenizer_class");
+      if (name != nullptr && name->is_string()) config.tokenizer_class = name->as_string();
+    }
+  }
+  std::string& name = config.tokenizer_class;
+  if (name.size() > 4 && name.compare(name.size() - 4, 4, "Fast") == 0)
+    name.resize(name.size() - 4);
+  return config;
+}
+
+}  // namespace perilune

@@ -1,0 +1,228 @@
+#include "engine/weights/checkpoint.h"
+
+#include <algorithm>
+#include <array>
+
+#include "engine/base/error.h"
+#include "engine/weights/folder_files.h"
+#include "engine/weights/views.h"
+
+namespace perilune {
+namespace {
+
+std::vector<std::int64_t> row_major_strides(const std::vector<std::int64_t>& sizes) {
+  std::vector<std::int64_t> strides(sizes.size());
+  std::int64_t next = 1;
+  for (std::size_t i = sizes.size(); i-- > 0;) {
+    strides[i] = next;
+    // Unsigned: sizes beside a 0 may be anything.
+    next =
+        static_cast<std::int64_t>(static_cast<std::uint64_t>(next) *
+                                  static_cast<std::uint64_t>(std::max<std::int64_t>(sizes[i], 1)));
+  }
+  return strides;
+}
+
+StoredView whole_view(const CheckpointEntry& entry) {
+  StoredView view;
+  view.file = entry.file;
+  view.stored_name = entry.tensor->name;
+  view.dtype = entry.tensor->dtype;
+  view.sizes = entry.tensor->sizes;
+  view.strides = row_major_strides(view.sizes);
+  return view;
+}
+
+class FileCheckpoint final : public Checkpoint {
+ public:
+  FileCheckpoint(std::shared_ptr<Context> context, std::string folder,
+                 const CheckpointOptions& options);
+
+  const std::string& folder() const override { return folder_; }
+  bool has(std::string_view path) const override { return find_name(path) != names_.end(); }
+  std::shared_ptr<Weight> weight(std::string_view path) override;
+  std::optional<StoredView> find(std::string_view name) const override;
+  Tensor tensor(std::string_view name, const std::vector<std::string>& axes) override;
+  void touch(std::string_view name) override;
+  std::vector<std::string> unread() const override;
+  std::vector<std::string> names() const override;
+  DType main_dtype() const override { return main_dtype_; }
+  std::uint64_t stored_bytes() const override { return stored_bytes_; }
+  std::uint64_t packed_bytes() const override;
+
+ private:
+  struct Named {
+    StoredView view;
+    std::size_t stored = 0;  // index into stored_
+    bool read = false;
+    std::shared_ptr<Weight> weight;
+    Tensor tensor;
+  };
+  struct Stored {
+    std::string name;     // as in the file
+    bool unused = false;  // the family lists it
+  };
+  using Names = std::map<std::string, Named, std::less<>>;
+
+  void add(const CheckpointEntry& entry, const CheckpointOptions& options);
+  /// `path`.weight, or `path` itself.
+  Names::const_iterator find_name(std::string_view path) const;
+  Names::iterator require(Names::const_iterator found, std::string_view asked);
+
+  std::shared_ptr<Context> context_;
+  std::string folder_;
+  std::vector<Stored> stored_;
+  Names names_;
+  DType main_dtype_ = DType::f32;
+  std::uint64_t stored_bytes_ = 0;
+  mutable std::mutex mutex_;  // over read, weight and tensor of the names
+};
+
+FileCheckpoint::FileCheckpoint(std::shared_ptr<Context> context, std::string folder,
+                               const CheckpointOptions& options)
+    : context_(std::move(context)), folder_(std::move(folder)) {
+  const auto entries = open_checkpoint_files(*context_, folder_, options.map);
+  std::array<std::uint64_t, 3> bytes{};  // f32, f16, bf16
+  for (const CheckpointEntry& entry : entries) {
+    add(entry, options);
+    const std::uint64_t size = entry.tensor->end - entry.tensor->begin;
+    stored_bytes_ += size;
+    if (entry.tensor->readable && is_float(entry.tensor->dtype)) {
+      bytes[static_cast<std::size_t>(entry.tensor->dtype)] += size;
+    }
+  }
+  main_dtype_ = static_cast<DType>(std::max_element(bytes.begin(), bytes.end()) - bytes.begin());
+}
+
+void FileCheckpoint::add(const CheckpointEntry& entry, const CheckpointOptions& options) {
+  const std::string& stored_name = entry.tensor->name;
+  const std::string name = strip_prefix(stored_name, options.prefixes);
+  std::vector<NamedView> views = apply_views(name, whole_view(entry), options);
+  for (NamedView& view : views) apply_row_rules(view, options);
+  const auto fits = [](const std::string& pattern, const std::string& candidate) {
+    return matches_pattern(pattern, candidate);
+  };
+  bool unused = false;
+  for (const std::string& pattern : options.unused) {
+    unused = unused || fits(pattern, name) || fits(pattern, stored_name);
+    for (const NamedView& view : views) unused = unused || fits(pattern, view.name);
+  }
+  const std::size_t stored = stored_.size();
+  stored_.push_back({stored_name, unused});
+  for (const NamedView& view : views) {
+    const auto [position, fresh] = names_.try_emplace(view.name);
+    if (!fresh) {
+      throw Error(ErrorCode::format, "load",
+                  "two stored tensors mean \"" + view.name + "\": \"" +
+                      stored_[position->second.stored].name + "\" and \"" + stored_name + "\"")
+          .where(folder_);
+    }
+    position->second.view = view.view;
+    position->second.stored = stored;
+  }
+}
+
+FileCheckpoint::Names::const_iterator FileCheckpoint::find_name(std::string_view path) const {
+  const auto found = names_.find(std::string(path) + ".weight");
+  return found != names_.end() ? found : names_.find(path);
+}
+
+FileCheckpoint::Names::iterator FileCheckpoint::require(Names::const_iterator found,
+                                                        std::string_view asked) {
+  if (found != names_.end()) return names_.erase(found, found);  // the mutable iterator
+  Error error(ErrorCode::format, "load",
+              "the checkpoint has no tensor \"" + std::string(asked) + "\"");
+  error.where(folder_);
+  const std::string guess = did_you_mean(asked, names());
+  if (!guess.empty()) error.hint(guess);
+  throw error;
+}
+
+std::shared_ptr<Weight> FileCheckpoint::weight(std::string_view path) {
+  const std::lock_guard lock(mutex_);
+  const auto found = find_name(path);
+  Named& named = require(found, std::string(path) + ".weight")->second;
+  if (named.weight == nullptr) {
+    named.weight = std::make_shared<Weight>(context_, std::string(path), named.view);
+  }
+  named.read = true;
+  return named.weight;
+}
+
+std::optional<StoredView> FileCheckpoint::find(std::string_view name) const {
+  const auto found = find_name(name);
+  if (found == names_.end()) return std::nullopt;
+  return found->second.view;
+}
+
+Tensor FileCheckpoint::tensor(std::string_view name, const std::vector<std::string>& axes) {
+  const std::lock_guard lock(mutex_);
+  Named& named = require(names_.find(name), name)->second;
+  const std::vector<std::int64_t>& sizes = named.view.sizes;
+  if (axes.size() != sizes.size()) {
+    std::string text;
+    for (const std::int64_t size : sizes) text += (text.empty() ? "" : ", ") + std::to_string(size);
+    throw Error(ErrorCode::shape, "load",
+                "tensor \"" + std::string(name) + "\" is " + dtype_name(named.view.dtype) + "[" +
+                    text + "], the family expects " + std::to_string(axes.size()) +
+                    (axes.size() == 1 ? " axis" : " axes"))
+        .where(folder_);
+  }
+  if (!named.tensor.defined() || named.tensor.storage()->freed()) {
+    Tensor read = read_view(context_, named.view, axes).to(DType::f32);
+    if (named.view.offset_value != 0) {
+      float* values = read.as<float>();
+      for (std::size_t i = 0; i < read.bytes() / sizeof(float); ++i) {
+        values[i] += named.view.offset_value;
+      }
+    }
+    named.tensor = read.as_read_only();
+  }
+  named.read = true;
+  std::vector<Axis> named_axes;
+  for (std::size_t i = 0; i < sizes.size(); ++i) named_axes.push_back({axes[i], sizes[i], 0});
+  return named.tensor.with_shape(Shape(std::move(named_axes)));
+}
+
+void FileCheckpoint::touch(std::string_view name) {
+  const std::lock_guard lock(mutex_);
+  auto found = names_.find(name);
+  if (found == names_.end()) found = names_.find(std::string(name) + ".weight");
+  if (found != names_.end()) found->second.read = true;
+}
+
+std::vector<std::string> FileCheckpoint::unread() const {
+  const std::lock_guard lock(mutex_);
+  std::set<std::string> unread;
+  for (const auto& [name, named] : names_) {
+    const Stored& stored = stored_[named.stored];
+    if (!named.read && !stored.unused) unread.insert(stored.name);
+  }
+  return {unread.begin(), unread.end()};
+}
+
+std::vector<std::string> FileCheckpoint::names() const {
+  std::vector<std::string> names;
+  names.reserve(names_.size());
+  for (const auto& [name, named] : names_) names.push_back(name);
+  return names;
+}
+
+std::uint64_t FileCheckpoint::packed_bytes() const {
+  const std::lock_guard lock(mutex_);
+  std::uint64_t total = 0;
+  for (const auto& [name, named] : names_) {
+    if (named.weight != nullptr) total += named.weight->packed_bytes();
+  }
+  return total;
+}
+
+}  // namespace
+
+std::shared_ptr<Checkpoint> Checkpoint::open(const std::shared_ptr<Context>& context,
+                                             const std::string& folder,
+                                             const CheckpointOptions& options) {
+  return std::make_shared<FileCheckpoint>(context, folder, options);
+}
+
+}  // namespace perilune

@@ -1,0 +1,80 @@
+// What a layer multiplies by, apart from Tensor: a stored matrix, how it is viewed, and its packed
+// form for a device. Read by gather, linear and to_tensor() only.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "engine/tensor/tensor.h"
+#include "kernels/kernel_table.h"
+
+namespace perilune {
+
+class TensorFile;
+
+/// A stored tensor seen through the family's views: any element strides into the stored bytes, so
+/// transposes and splits copy nothing.
+struct StoredView {
+  std::shared_ptr<const TensorFile> file;
+  std::string stored_name;  // as in the file
+  DType dtype = DType::f32;
+  std::vector<std::int64_t> sizes;    // after the view
+  std::vector<std::int64_t> strides;  // elements
+  std::int64_t offset = 0;            // elements
+  /// Rows of a split by head lie in groups: row r at (r / group_rows) * group_stride +
+  /// (r % group_rows) * strides[0]. 0: one group.
+  std::int64_t group_rows = 0;
+  std::int64_t group_stride = 0;  // elements
+  /// Rows of a head, where those are stored as pairs: row j * head_rows / 2 + i of each head at
+  /// 2i + j. 0: in order. Not together with group_rows.
+  std::int64_t head_rows = 0;
+  float offset_value = 0;  // Checkpoint::tensor adds it
+};
+
+/// The view's elements as stored, contiguous, on the CPU, with `axes` as names (one for each size).
+/// Throws Error(unsupported) for an element type that tensors do not have, Error(file).
+Tensor read_view(const std::shared_ptr<Context>& context, const StoredView& view,
+                 const std::vector<std::string>& axes);
+
+/// Adapters, scales and shards attach here in later work; a Weight is shared and immutable but for
+/// its cache of packed forms.
+class Weight {
+ public:
+  /// `path`: module path below the root ("layers.0.self_attn.q_proj"); matrix [outputs, inputs].
+  Weight(std::shared_ptr<Context> context, std::string path, StoredView view);
+
+  const std::string& path() const { return path_; }
+  const StoredView& view() const { return view_; }
+  kernels::WeightFormat format() const { return format_; }
+  std::int64_t outputs() const { return view_.sizes[0]; }
+  std::int64_t inputs() const { return view_.sizes[1]; }
+  /// "bf16[1024, 3072]"
+  std::string describe() const;
+
+  /// Packed for the device's table, made once and kept. Reads the file. Thread-safe.
+  kernels::PackedMatrix packed(Device& device, kernels::MathMode math) const;
+  /// Bytes of the packed forms made so far.
+  std::size_t packed_bytes() const;
+  /// A copy, f32 [outputs, inputs], axes named "output" and "input" unless given.
+  Tensor to_tensor(const std::string& output_axis = "output",
+                   const std::string& input_axis = "input") const;
+
+ private:
+  struct Packed {
+    kernels::PackedMatrix matrix;
+    std::shared_ptr<Storage> storage;
+  };
+  Packed pack(Device& device, kernels::MathMode math) const;
+
+  std::shared_ptr<Context> context_;
+  std::string path_;
+  StoredView view_;
+  kernels::WeightFormat format_;
+  mutable std::mutex mutex_;
+  mutable std::map<std::pair<const Device*, kernels::MathMode>, Packed> packed_;
+};
+
+}  // namespace perilune

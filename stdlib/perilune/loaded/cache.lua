@@ -1,0 +1,125 @@
+-- m:cache: keys and values that calls of forward share, so that what was computed stays computed.
+local raise = require "perilune.base.raise"
+local options = require "perilune.base.options"
+local runtime = require "perilune.loaded.pass_runner"
+local core = require "perilune.core"
+
+local cache = {}
+
+---@class Cache
+---@field length integer positions of the longest row
+---@field lengths integer[] positions of every row
+local Cache = { __name = "Cache" }
+
+function Cache.__index(c, key)
+  if Cache[key] ~= nil and not tostring(key):find "^__" then return Cache[key] end
+  if key == "lengths" or key == "length" then
+    local lengths, longest = {}, 0
+    for i, sequence in ipairs(rawget(c, "sequences_")) do
+      lengths[i] = sequence.length
+      longest = math.max(longest, sequence.length)
+    end
+    return key == "lengths" and lengths or longest
+  end
+  local near = type(key) == "string" and core.nearest(key, { "length", "lengths", "fork", "crop", "bytes", "save" })
+  return raise("argument", "cache", "a Cache has no field or method " .. options.show(key),
+    near and ('did you mean "' .. near .. '"?') or nil)
+end
+
+--- An empty cache for `m:forward(ids, { cache = c })`, which continues where it ends.
+---@param m Model
+---@param opts table|nil { rows=1 }
+---@return Cache
+function cache.new(m, opts)
+  local s = runtime.open(m, "cache")
+  local o = options.check(opts, { rows = "positive" }, "cache")
+  local pool = runtime.pool(s)
+  if not pool or s.family.encode then
+    raise("unsupported", "cache", ("family %s keeps no keys and values of its own between calls"):format(m.family))
+  end
+  local sequences = {}
+  for i = 1, o.rows or 1 do sequences[i] = pool:sequence() end
+  return setmetatable({ sequences_ = sequences, state_ = s }, Cache)
+end
+
+--- Another cache with the same content; pages are shared until one of them is written.
+---@return Cache
+function Cache:fork()
+  runtime.expect(self, "Cache", "fork")
+  local sequences = {}
+  for i, sequence in ipairs(rawget(self, "sequences_")) do sequences[i] = sequence:fork() end
+  return setmetatable({ sequences_ = sequences, state_ = rawget(self, "state_") }, Cache)
+end
+
+--- Keeps the first n positions of every row.
+---@param n integer
+---@return Cache self
+function Cache:crop(n)
+  runtime.expect(self, "Cache", "crop")
+  if type(n) ~= "number" or n % 1 ~= 0 or n < 0 then
+    raise("argument", "crop", "n: expected a whole number, 0 or more, got " .. options.show(n))
+  end
+  for _, sequence in ipairs(rawget(self, "sequences_")) do
+    if sequence.length > n then sequence:crop(n) end
+  end
+  return self
+end
+
+--- Writes keys and values to a file, for pl.cache_load with the same model.
+---@param path string
+function Cache:save(path)
+  runtime.expect(self, "Cache", "save")
+  local s, lengths, tensors = rawget(self, "state_"), {}, {}
+  if s.closed then raise("state", "save", "the model was closed: " .. s.path) end
+  for i, sequence in ipairs(rawget(self, "sequences_")) do
+    lengths[i] = tostring(sequence.length)
+    for group = 1, sequence:groups() do tensors[("rows.%d.groups.%d"):format(i, group)] = sequence:pages(group) end
+  end
+  core.save_tensors(path, tensors, { lengths = table.concat(lengths, " "), cache = s.cache_dtype, compute = s.compute,
+    model = s.checkpoint:fingerprint() })
+end
+
+--- Bytes of its pages.
+---@return integer
+function Cache:bytes()
+  runtime.expect(self, "Cache", "bytes")
+  local sum = 0
+  for _, sequence in ipairs(rawget(self, "sequences_")) do sum = sum + sequence:bytes() end
+  return sum
+end
+
+--- A cache of these sequences of a model's pool.
+---@param sequences userdata[]
+---@param s table the model's state
+---@return Cache
+function cache.of(sequences, s) return setmetatable({ sequences_ = sequences, state_ = s }, Cache) end
+
+function Cache.__tostring(c)
+  return ("Cache %d rows, %s positions, %d bytes"):format(#rawget(c, "sequences_"), table.concat(c.lengths, " + "), c:bytes())
+end
+
+--- The sequences of a cache given to forward, checked against model and batch.
+---@param c any
+---@param s table the model's state
+---@param batch userdata
+---@return userdata[]
+function cache.sequences(c, s, batch)
+  if type(c) ~= "table" or getmetatable(c) ~= Cache then
+    raise("option", "forward", "option cache: expected what m:cache gave, got " .. options.show(c))
+  end
+  if rawget(c, "state_") ~= s then raise("option", "forward", "option cache: it belongs to another model") end
+  local sequences = rawget(c, "sequences_")
+  if #sequences ~= batch.size then
+    raise("option", "forward", ("option cache: it has %d rows, the input has %d"):format(#sequences, batch.size))
+  end
+  local most = s.c.max_tokens
+  for i, length in ipairs(batch.lengths) do
+    if most and sequences[i].length + length > most then
+      raise("length", "forward", ("row %d: %d positions in the cache and %d tokens, the model has %d positions")
+        :format(i, sequences[i].length, length, most), "crop the cache: cache:crop(n)")
+    end
+  end
+  return sequences
+end
+
+return cache

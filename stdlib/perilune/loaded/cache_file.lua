@@ -1,0 +1,38 @@
+-- pl.cache_load: keys and values from a file that c:save wrote.
+local core = require "perilune.core"
+local raise = require "perilune.base.raise"
+local options = require "perilune.base.options"
+local runtime = require "perilune.loaded.pass_runner"
+local kind = require "perilune.base.kind"
+local caches = require "perilune.loaded.cache"
+
+local pl = {}
+
+--- Reads what c:save wrote. Only the model that made it, loaded in the same way, can go on from it.
+---@param path string
+---@param m Model
+---@return Cache
+function pl.cache_load(path, m)
+  if kind.of(m) ~= "Model" then raise("argument", "cache_load", "expected a path and a model, got " .. options.show(m)) end
+  local s = runtime.open(m, "cache_load")
+  local file = core.open_tensors(path)
+  local about = file.metadata
+  if not about.lengths or not about.model then raise("format", "cache_load", tostring(path) .. " is no file of a cache") end
+  if about.model ~= s.checkpoint:fingerprint() then
+    raise("argument", "cache_load", path .. " was made by another model than " .. s.path)
+  end
+  if about.cache ~= s.cache_dtype or about.compute ~= s.compute then
+    raise("argument", "cache_load", ("%s holds cache=%s of compute=%s, the model has cache=%s and compute=%s")
+      :format(path, tostring(about.cache), tostring(about.compute), s.cache_dtype, s.compute), "load the model in the same way")
+  end
+  local pool, sequences = runtime.pool(s), {}
+  for length in about.lengths:gmatch "%d+" do
+    local sequence, pages = pool:sequence(), {}
+    sequences[#sequences + 1] = sequence
+    for group = 1, sequence:groups() do pages[group] = file:tensor(("rows.%d.groups.%d"):format(#sequences, group)) end
+    sequence:restore(tonumber(length), pages)
+  end
+  return caches.of(sequences, s)
+end
+
+return pl

@@ -1,0 +1,95 @@
+-- How a family's passes are written down: once into a program, or line by line on real tensors.
+local core = require "perilune.core"
+local raise = require "perilune.base.raise"
+local kind = require "perilune.base.kind"
+local names_of = require "perilune.base.names_of"
+local family = require "perilune.loaded.family"
+
+local passes = {}
+
+-- A batch as families see it: inputs are asked for when they are first read.
+local function batch_of(pass)
+  return setmetatable({}, { __index = function(t, name)
+    local value = pass:input(name)
+    rawset(t, name, value)
+    return value
+  end })
+end
+
+--- Which entry carries the head: decode, or encode where there is no decode.
+---@param t table a family
+---@return string
+function passes.main_entry(t) return t.decode and "decode" or "encode" end
+
+local function choose_rows(net, pass, x, rows)
+  if rows == "last" then return net:select(x, "last") end
+  if rows == "wanted" then return pass:wanted(x) end
+  return x
+end
+
+--- Runs the head and names what it gives.
+local function write_head(t, net, pass, batch, x, head, rows)
+  if family.per_token[head] then x = choose_rows(net, pass, x, rows) end
+  local result = t.heads[head](net, x, batch)
+  if kind.of(result) == "Tensor" then
+    pass:output("logits", net:mark("logits", result))
+    return
+  end
+  if type(result) ~= "table" then
+    raise("argument", "load", ("family %s: head %s must give logits or a table"):format(t.name, head))
+  end
+  for _, name in ipairs(names_of(result)) do pass:output(name, result[name]) end
+end
+
+--- Writes one entry of a family into a pass.
+---@param t table the family
+---@param pass userdata
+---@param entry string "decode", "encode" or "cross"
+---@param head string|nil the head that follows, for the main entry
+---@param rows string|nil "all", "last", "wanted"
+function passes.write(t, pass, entry, head, rows)
+  local net = pass:net()
+  if entry == "cross" then
+    t.cross(net, pass:input "encoded")
+    return
+  end
+  local batch = batch_of(pass)
+  local x = t[entry](net, batch)
+  if kind.of(x) ~= "Tensor" then
+    raise("argument", "load", ("family %s: %s must return a tensor"):format(t.name, entry))
+  end
+  if head then write_head(t, net, pass, batch, x, head, rows) else pass:output("encoded", x) end
+end
+
+--- Traces one entry into a program.
+---@param checkpoint userdata
+---@param t table
+---@param c table the family's config
+---@param entry string
+---@param head string|nil
+---@param rows string|nil
+---@param names_only boolean|nil only to learn which stored tensors it reads
+---@return userdata|nil program
+function passes.trace(checkpoint, t, c, entry, head, rows, names_only)
+  local pass = core.trace(checkpoint, { entry = entry, axes = c.axes, config = c, names_only = names_only or nil })
+  passes.write(t, pass, entry, head, rows)
+  if names_only then return nil end
+  return pass:finish(head or "")
+end
+
+--- Reads the names that heads nobody chose would read, so that their tensors are accounted for.
+---@param checkpoint userdata
+---@param t table
+---@param c table
+---@param chosen string
+function passes.touch_other_heads(checkpoint, t, c, chosen)
+  for head in pairs(t.heads) do
+    if head ~= chosen then
+      local fine, err = pcall(passes.trace, checkpoint, t, c, passes.main_entry(t), head, "all", true)
+      -- Shapes that do not fit a head nobody asked for are nobody's error; a mistake in Lua is.
+      if not fine and type(err) ~= "table" then error(err, 0) end
+    end
+  end
+end
+
+return passes

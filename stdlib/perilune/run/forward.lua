@@ -1,0 +1,204 @@
+-- One pass over an input: m:forward and what m:trace shares with it.
+local core = require "perilune.core"
+local raise = require "perilune.base.raise"
+local options = require "perilune.base.options"
+local runtime = require "perilune.loaded.pass_runner"
+local passes = require "perilune.loaded.passes"
+local inputs = require "perilune.run.inputs"
+local family = require "perilune.loaded.family"
+local kind = require "perilune.base.kind"
+local caches = require "perilune.loaded.cache"
+
+local forward = {}
+
+-- The published hidden states by path: embeddings, every layer, the last replaced by the norm.
+local function hidden_paths(program, prefix)
+  local present, list = {}, {}
+  for _, path in ipairs(program:marks()) do present[path] = true end
+  if present[prefix .. "embeddings"] then list[1] = prefix .. "embeddings" end
+  local layer = 0
+  while present[prefix .. "layers." .. layer] do
+    list[#list + 1] = prefix .. "layers." .. layer
+    layer = layer + 1
+  end
+  if present[prefix .. "norm"] and #list > 0 then list[#list] = prefix .. "norm" end
+  return list
+end
+
+-- Which variant of the program, and the listed rows; a batch may say itself which it wants.
+local function read_rows(s, o, input, op)
+  local rows = o.rows
+  if s.family.decode and s.family.encode then input = o.decoder end
+  if rows == nil and kind.of(input) == "Batch" and family.per_token[s.head] then rows = input.wanted end
+  local default = (s.head == "causal" or s.head == "seq2seq") and "last" or "all"
+  if rows == nil then return default end
+  if rows == "last" or rows == "all" then return family.per_token[s.head] and rows or "all" end
+  if type(rows) == "string" then
+    raise("option", op, ('option rows: "%s" is not "last" or "all"'):format(rows), "or give a list of positions for every row")
+  end
+  if not family.per_token[s.head] then
+    raise("option", op, ("option rows: head %s gives one answer a row"):format(s.head))
+  end
+  return "wanted", rows
+end
+
+-- What the decoder gets of a source when nobody says: the family's word for this head, or the start.
+local function default_rows(s, source, op)
+  local rows = {}
+  for i, row in source:rows() do
+    local ids, reason
+    if s.family.decoder_ids then ids, reason = s.family.decoder_ids(s.c, row.ids, s.head) end
+    if reason then raise("argument", op, ("row %d %s"):format(i, reason)) end
+    rows[i] = ids or { s.c.decoder_start or 0 }
+  end
+  return rows
+end
+
+--- The decoder's rows: one a source, a single row for all, or what the family gives it by default.
+---@param m table
+---@param given any the option decoder
+---@param source Batch
+---@param op string
+---@return Batch
+---@return table|nil layout the caller's, when they were padded
+function forward.decoder_batch(m, given, source, op)
+  local s, count = rawget(m, "state_"), source.size
+  if given == nil then given = default_rows(s, source, op) end
+  local view
+  if kind.of(given) == "Batch" or (type(given) == "table" and given.ids ~= nil) then
+    given, view = inputs.read(m, given, op, s.c.max_tokens)
+    if given.size ~= count then
+      raise("argument", op, ("option decoder has %d rows, the source has %d"):format(given.size, count))
+    end
+    return given, view
+  end
+  if type(given) ~= "table" or given[1] == nil then
+    raise("argument", op, "option decoder: expected a row of ids, or one for each source")
+  end
+  local rows = given
+  if type(given[1]) == "number" then
+    rows = {}
+    for i = 1, count do rows[i] = given end
+  end
+  if #rows ~= count then
+    raise("argument", op, ("option decoder has %d rows, the source has %d"):format(#rows, count))
+  end
+  inputs.check_ids(m, rows, op)
+  local batch = core.batch(rows)
+  inputs.check_lengths(m, batch.lengths, s.c.max_tokens, op, "decoder row")
+  return batch
+end
+
+--- Runs a model's passes over an input.
+---@param m table
+---@param input any
+---@param o table checked options: rows, decoder
+---@param op string
+---@param paths table { encode = string[], main = string[] } canonical paths wanted from each
+---@return table results of the main pass by name and path
+---@return table encoded results of the encoder of an encoder-decoder
+---@return table given { batch=, view=, source=, source_view= }
+function forward.compute(m, input, o, op, paths)
+  local s = runtime.open(m, op)
+  local main = passes.main_entry(s.family)
+  local rows, wanted = read_rows(s, o, input, op)
+  local run = { entry = main, head = s.head, rows = rows, wanted = wanted, paths = paths.main }
+  if not (main == "decode" and s.family.encode) then
+    local batch, view = inputs.read(m, input, op, s.c.max_tokens)
+    if o.decoder ~= nil then raise("option", op, "option decoder: this model has no encoder") end
+    if o.cache ~= nil then run.caches = caches.sequences(o.cache, s, batch) end
+    return runtime.run(m, batch, run), {}, { batch = batch, view = view }
+  end
+  if o.cache ~= nil then raise("unsupported", op, "option cache: not for an encoder-decoder yet") end
+  local source, source_view = inputs.read(m, input, op, s.c.max_source)
+  local batch, view = forward.decoder_batch(m, o.decoder, source, op)
+  local encoded = runtime.run(m, source, { entry = "encode", paths = paths.encode })
+  local pool, sequences = runtime.pool(s), {}
+  for i = 1, source.size do sequences[i] = pool:sequence() end
+  local meets = { encoded = { encoded.encoded, source } }
+  runtime.run(m, source, { entry = "cross", inputs = meets, caches = sequences })
+  run.caches = sequences
+  return runtime.run(m, batch, run), encoded, { batch = batch, view = view, source = source, source_view = source_view }
+end
+
+local function place(t, view) return view and view:pad(t) or t end
+
+local function gather(results, list, view)
+  local out = {}
+  for i, path in ipairs(list) do out[i] = place(results[path], view) end
+  return out
+end
+
+local function wanted_outputs(s, list, op)
+  local encoder = s.family.decode and s.family.encode
+  local known = { "hidden_states", "last_hidden_state", "logits", "pooled", "start_logits", "end_logits" }
+  if encoder then known[#known + 1], known[#known + 2] = "encoder_last", "encoder_hidden_states" end
+  local set = {}
+  for _, name in ipairs(list) do
+    local found = false
+    for _, k in ipairs(known) do found = found or k == name end
+    if not found then
+      local near = type(name) == "string" and core.nearest(name, known)
+      raise("option", op, "option outputs: " .. options.show(name) .. " is not known",
+        (near and ('did you mean "' .. near .. '"? ') or "") .. "outputs: " .. table.concat(known, ", "))
+    end
+    set[name] = true
+  end
+  return set
+end
+
+--- What a call asks for, as paths of the passes.
+local function plan_paths(s, set, rows)
+  local main = passes.main_entry(s.family)
+  local program = runtime.program(s, main, s.head, rows)
+  local encoder = main == "decode" and s.family.encode
+  local hidden = hidden_paths(program, encoder and "decoder." or "")
+  local wanted = { hidden = hidden, main = {}, encode = {}, encoder_hidden = {} }
+  if set.hidden_states then
+    for i, path in ipairs(hidden) do wanted.main[i] = path end
+  elseif set.last_hidden_state and s.head ~= "base" then
+    wanted.main[1] = hidden[#hidden]
+  end
+  if set.encoder_hidden_states then
+    wanted.encoder_hidden = hidden_paths(runtime.program(s, "encode"), "encoder.")
+    wanted.encode = wanted.encoder_hidden
+  end
+  return wanted
+end
+
+--- One pass over an input. Ragged answers are [token, …], or [batch, …] for rows="last"; a padded
+--- input is answered in its own layout.
+---@param m Model
+---@param input any text, ids, a list of either, a Batch, or { ids=, mask= }
+---@param opts table|nil { rows="last"|"all"|lists, outputs=, decoder=, cache= }
+---@return table { logits=, hidden_states=, pooled=, …, batch= }
+function forward.forward(m, input, opts)
+  local s = runtime.open(m, "forward")
+  local o = options.check(opts, { rows = "string|table", outputs = "table", decoder = "table|Batch", cache = "any", adapter = "any" }, "forward")
+  if o.adapter ~= nil then raise("unsupported", "forward", "option adapter is not supported yet") end
+  local set = o.outputs and wanted_outputs(s, o.outputs, "forward") or nil
+  local rows = read_rows(s, o, input, "forward")
+  local wanted = plan_paths(s, set or {}, rows)
+  local results, encoded, given = forward.compute(m, input, o, "forward", wanted)
+  local out = { batch = given.batch }
+  for _, name in ipairs { "logits", "last_hidden_state", "pooled", "start_logits", "end_logits" } do
+    if results[name] and (not set or set[name]) then out[name] = place(results[name], given.view) end
+  end
+  set = set or {}
+  if set.hidden_states then out.hidden_states = gather(results, wanted.hidden, given.view) end
+  if set.last_hidden_state and not out.last_hidden_state then
+    out.last_hidden_state = place(results[wanted.hidden[#wanted.hidden]], given.view)
+  end
+  if encoded.encoded then
+    out.encoder_last = place(encoded.encoded, given.source_view)
+    if set.encoder_hidden_states then out.encoder_hidden_states = gather(encoded, wanted.encoder_hidden, given.source_view) end
+  end
+  for name in pairs(set) do
+    if out[name] == nil then
+      raise("option", "forward", ("option outputs: head %s of this model gives no %s"):format(s.head, name))
+    end
+  end
+  return out
+end
+
+return forward

@@ -1,0 +1,97 @@
+-- Tensors on the way: m:trace asks for them by canonical path.
+local core = require "perilune.core"
+local raise = require "perilune.base.raise"
+local options = require "perilune.base.options"
+local runtime = require "perilune.loaded.pass_runner"
+local forward = require "perilune.run.forward"
+
+local trace = {}
+
+local Trace = { __name = "Trace" }
+
+-- "layers.*.attention" as a Lua pattern: a star is one component.
+local function as_pattern(path)
+  return "^" .. path:gsub("[%-%^%$%(%)%%%.%[%]%+%?]", "%%%0"):gsub("%*", "[^.]+") .. "$"
+end
+
+-- Asked paths and patterns → paths of the passes, in computed order.
+local function expand(s, asked, op)
+  local all, entry_of = runtime.paths(s)
+  local wanted = {}
+  for _, path in ipairs(asked) do
+    if type(path) ~= "string" then raise("argument", op, "a path must be a string, got " .. options.show(path)) end
+    local pattern, found = as_pattern(path), false
+    for _, known in ipairs(all) do
+      if known == path or known:find(pattern) then wanted[known], found = true, true end
+    end
+    if not found then
+      local near = core.nearest(path, all)
+      raise("argument", op, ("no tensor is called %q"):format(path),
+        (near and ('did you mean "' .. near .. '"? ') or "") .. "m:paths() lists them all")
+    end
+  end
+  local list = {}
+  for _, path in ipairs(all) do if wanted[path] then list[#list + 1] = path end end
+  return list, entry_of
+end
+
+--- The traced tensors in the order they were computed.
+---@return fun(): string, Tensor
+function Trace:each()
+  local order, values, i = rawget(self, "order_"), rawget(self, "values_"), 0
+  return function()
+    i = i + 1
+    if order[i] then return order[i], values[order[i]] end
+  end
+end
+
+function Trace.__index(t, key)
+  if Trace[key] then return Trace[key] end
+  local value = rawget(t, "values_")[key]
+  if value ~= nil then return value end
+  local order = rawget(t, "order_")
+  local near = type(key) == "string" and core.nearest(key, order)
+  return raise("argument", "trace", ("%s was not traced"):format(options.show(key)),
+    near and ('did you mean "' .. near .. '"?') or ("traced: " .. table.concat(order, ", ")))
+end
+
+function Trace.__tostring(t)
+  local lines = {}
+  for path, tensor in t:each() do lines[#lines + 1] = ("%-32s %s"):format(path, tostring(tensor):match "^[^\n]*") end
+  return table.concat(lines, "\n")
+end
+
+--- Runs a pass and gives back tensors on the way, by canonical path (`*` is one component). Answers
+--- keep the caller's layout; attention weights are [batch, head, query, key] for a padded input and
+--- [token, head, key] for a ragged one.
+---@param m Model
+---@param input any
+---@param paths string|string[]
+---@param opts table|nil { rows=, decoder= }
+---@return Trace
+function trace.trace(m, input, paths, opts)
+  local s = runtime.open(m, "trace")
+  local o = options.check(opts, { rows = "string|table", decoder = "table|Batch" }, "trace")
+  if type(paths) == "string" then paths = { paths } end
+  if type(paths) ~= "table" or #paths == 0 then
+    raise("argument", "trace", "expected a list of paths", 'for instance { "layers.*.attention" }; m:paths() lists them all')
+  end
+  local list, entry_of = expand(s, paths, "trace")
+  local split = { encode = {}, main = {} }
+  local encoder_decoder = s.family.decode and s.family.encode
+  for _, path in ipairs(list) do
+    local side = encoder_decoder and entry_of[path] == "encode" and split.encode or split.main
+    if path ~= "logits" then side[#side + 1] = path end
+  end
+  local results, encoded, given = forward.compute(m, input, o, "trace", split)
+  local values = {}
+  for _, path in ipairs(list) do
+    local from_encoder = encoder_decoder and entry_of[path] == "encode"
+    local t, view = results[path], given.view
+    if from_encoder then t, view = encoded[path], given.source_view end
+    values[path] = view and view:pad(t) or t
+  end
+  return setmetatable({ order_ = list, values_ = values }, Trace)
+end
+
+return trace

@@ -1,0 +1,151 @@
+-- pl.engine: requests of many clients, served step by step under a policy.
+local core = require "perilune.core"
+local raise = require "perilune.base.raise"
+local options = require "perilune.base.options"
+local kind = require "perilune.base.kind"
+local names_of = require "perilune.base.names_of"
+local runtime = require "perilune.loaded.pass_runner"
+local serve = require "perilune.serve.submit"
+local generation = require "perilune.serve.generation"
+
+local pl = {}
+
+local Engine = { __name = "Engine" }
+
+function Engine.__index(_, key)
+  if Engine[key] then return Engine[key] end
+  local names = names_of(Engine, "^__")
+  local near = core.nearest(tostring(key), names)
+  return raise("argument", "engine", ('an Engine has no method "%s"'):format(tostring(key)),
+    near and ('did you mean "' .. near .. '"?') or ("methods: " .. table.concat(names, ", ")))
+end
+
+local spec = { policy = "table|function", memory = "positive", worker = "boolean", max_tokens = "positive", max_rows = "positive" }
+
+local function model_list(models)
+  if kind.of(models) == "Model" then models = { models } end
+  if type(models) ~= "table" or #models == 0 then
+    raise("argument", "engine", "expected a model or a list of models, got " .. options.show(models))
+  end
+  for i, m in ipairs(models) do
+    if kind.of(m) ~= "Model" then raise("argument", "engine", ("entry %d of the list is not a model"):format(i)) end
+    runtime.open(m, "engine")
+  end
+  return models
+end
+
+--- An engine that serves requests of many clients, step by step, in the order its policy says.
+---@param models Model|Model[]
+---@param opts table|nil { policy=, memory= (bytes of keys and values), max_tokens=, max_rows= (of one step) }
+---@return Engine
+function pl.engine(models, opts)
+  local list = model_list(models)
+  local o = options.check(opts, spec, "engine")
+  if o.worker then raise("unsupported", "engine", "option worker: a thread of its own is not supported yet") end
+  local pools = {}
+  if o.memory then
+    for i, m in ipairs(list) do pools[i] = runtime.pool(rawget(m, "state_"), math.floor(o.memory / #list)) end
+  end
+  return setmetatable({ core_ = serve.engine(o.policy, { max_tokens = o.max_tokens, max_rows = o.max_rows }), models_ = list,
+    pools_ = pools }, Engine)
+end
+
+local function open(e, op)
+  runtime.expect(e, "Engine", op)
+  local engine = rawget(e, "core_")
+  if not engine then raise("state", op, "the engine was closed") end
+  return engine
+end
+
+local function choose_model(e, wanted, op)
+  local list = rawget(e, "models_")
+  if wanted == nil then return list[1], rawget(e, "pools_")[1] end
+  for i, m in ipairs(list) do if m == wanted or i == wanted then return m, rawget(e, "pools_")[i] end end
+  return raise("option", op, "option model: the engine does not serve this model", "list it in pl.engine{ … }")
+end
+
+local forward_spec = { decoder = "table|Batch", priority = "integer", deadline_ms = "number", client = "string", tag = "any" }
+
+--- Takes a prompt (for a model that writes text) or an input to run once through another head.
+---@param input any as m:generate or m:forward take it; one row
+---@param opts GenerateOptions|nil and model= (of several), kind="generate"|"forward"; decoder= (of an encoder-decoder)
+---@return Request
+function Engine:submit(input, opts)
+  local engine = open(self, "submit")
+  local given = {}
+  if opts ~= nil and type(opts) ~= "table" then options.check(opts, {}, "submit") end
+  for key, value in pairs(opts or {}) do given[key] = value end
+  local m, pool = choose_model(self, given.model, "submit")
+  local what = given.kind or ((m.head == "causal" or m.head == "seq2seq") and "generate" or "forward")
+  given.model, given.kind = nil, nil
+  if what == "forward" then return serve.submit_forward(m, engine, input, options.check(given, forward_spec, "submit"), pool) end
+  if what ~= "generate" then raise("option", "submit", 'option kind: expected "generate" or "forward", got ' .. options.show(what)) end
+  serve.check_causal(m, "submit")
+  local prompts, single = serve.read(m, input, options.check(given, generation.spec, "submit"), "submit")
+  if not single and #prompts ~= 1 then
+    raise("argument", "submit", ("one prompt a request, got %d"):format(#prompts), "submit each by itself: the engine batches them")
+  end
+  local request = serve.submit(m, engine, prompts[1], "submit", pool)
+  return request
+end
+
+--- Runs passes until the budget is spent or nothing is runnable; without a budget, one pass.
+---@param opts table|nil { budget_ms= }
+---@return table { tokens=, rows=, ms=, idle=, pending= }
+function Engine:step(opts)
+  return open(self, "step"):step(options.check(opts, { budget_ms = "number" }, "step"))
+end
+
+--- Events of all requests that nobody took yet: `for request, event in e:events() do`.
+---@return fun(): Request, table
+function Engine:events() return open(self, "events"):events() end
+
+--- Steps until nothing is left to do.
+---@return Engine self
+function Engine:drain()
+  local engine = open(self, "drain")
+  while not engine:idle() do engine:step() end
+  return self
+end
+
+--- Counts since the engine was made.
+---@return table { steps=, tokens=, rows=, finished=, waiting=, running=, busy_ms=, cache_bytes= }
+function Engine:stats() return open(self, "stats"):stats() end
+
+--- Another policy from the next step on.
+---@param policy table|function
+---@return Engine self
+function Engine:set_policy(policy)
+  if type(policy) ~= "table" and type(policy) ~= "function" then
+    raise("argument", "set_policy", "expected a function or a table with plan=, got " .. options.show(policy))
+  end
+  open(self, "set_policy"):set_policy(policy)
+  return self
+end
+
+--- Whether nothing is waiting or running.
+---@return boolean
+function Engine:idle() return open(self, "idle"):idle() end
+
+--- Cancels what is left and gives its memory back.
+function Engine:close()
+  runtime.expect(self, "Engine", "close")
+  local engine = rawget(self, "core_")
+  if not engine then return end
+  if engine:stepping() then raise("state", "close", "called from inside the engine's own step") end
+  pcall(function()
+    engine:cancel_all()
+    engine:step()
+  end)
+  engine:close()
+  rawset(self, "core_", false)
+end
+
+function Engine.__tostring(e)
+  local engine = rawget(e, "core_")
+  if not engine then return "Engine (closed)" end
+  local stats = engine:stats()
+  return ("Engine %d waiting, %d running, %d finished, %d steps"):format(stats.waiting, stats.running, stats.finished, stats.steps)
+end
+
+return pl

@@ -1,0 +1,189 @@
+-- m:generate and m:stream: a loop over an engine's steps.
+local core = require "perilune.core"
+local raise = require "perilune.base.raise"
+local runtime = require "perilune.loaded.pass_runner"
+local options = require "perilune.base.options"
+local serve = require "perilune.serve.submit"
+local generation = require "perilune.serve.generation"
+
+local generate = {}
+
+local spec = { policy = "table|function", truncate = "any" }
+for key, wanted in pairs(generation.spec) do spec[key] = wanted end
+
+-- Takes out what belongs to the call and not to a request.
+local function split_options(opts, op)
+  local o = options.check(opts, spec, op)
+  if o.truncate ~= nil then
+    raise("option", op, "option truncate: prompts are shortened by context", 'use context="truncate_left"')
+  end
+  local common = {}
+  for key, value in pairs(o) do common[key] = value end
+  common.policy = nil
+  return common, o.policy
+end
+
+local function finish(request, lost)
+  local result = request:result()
+  if result and lost > 0 then result.lost = lost end
+  return result
+end
+
+-- Ends what is left of an engine: requests are told, keys and values given back.
+local function abandon(engine)
+  engine:cancel_all()
+  engine:step()
+  engine:close()
+end
+
+--- Continues prompts. One in, one Result out; a list in, a list out in the same order. Options come
+--- from generation_config.json (config.json where that file is absent) unless given; the reference
+--- lists them. Without a limit anywhere, 128 new tokens. Giving temperature, top_k, top_p or min_p
+--- without do_sample samples.
+---@param m Model
+---@param input any text | ids | Batch | { prompt=|ids=, any option } | list of these
+---@param opts table|nil
+---@return table|table[] Result { text=, ids=, finish_reason=, seed=, … }
+function generate.generate(m, input, opts)
+  serve.check_causal(m, "generate")
+  local common, policy = split_options(opts, "generate")
+  local prompts, single = serve.read(m, input, common, "generate")
+  if #prompts == 0 then return {} end
+  local engine = serve.engine(policy)
+  local lines, lost = {}, {}
+  local fine, err = pcall(function()
+    for i, prompt in ipairs(prompts) do lines[i], lost[i] = serve.submit(m, engine, prompt, "generate") end
+    while not engine:idle() do engine:step() end
+  end)
+  if not fine then
+    pcall(abandon, engine)
+    error(err, 0)
+  end
+  local results = {}
+  for i, line in ipairs(lines) do results[i] = finish(line, lost[i]) end
+  engine:close()
+  if single then return results[1] end
+  return results
+end
+
+---@class Stream
+local Stream = { __name = "Stream" }
+-- Fields that come and go.
+local held = { engine_ = true, request_ = true, lost_ = true, events_ = true, model_ = true, guard_ = true, result_ = true }
+
+function Stream.__index(_, key)
+  if Stream[key] or held[key] then return Stream[key] end
+  local near = type(key) == "string" and core.nearest(key, { "cancel", "result" })
+  return raise("argument", "stream", "a Stream has no method " .. options.show(key),
+    near and ('did you mean "' .. near .. '"?') or "its methods are cancel and result; it is made for `for`")
+end
+
+-- Userdata, because only userdata have finalizers here: a stream that is dropped ends at once, even
+-- while code compiled for its loop still refers to its request.
+local function guard(engine)
+  local proxy = newproxy(true)
+  getmetatable(proxy).__gc = function() pcall(abandon, engine) end
+  return proxy
+end
+
+-- Takes the next event that carries a token, stepping as needed; nil at the end.
+local function next_piece(stream)
+  while true do
+    local event = stream.events_()
+    while event do
+      if event.kind == "token" then return event.text, event end
+      event = stream.events_()
+    end
+    if stream.engine_:idle() then return nil end
+    stream.engine_:step()
+    stream.events_ = stream.request_:events()
+  end
+end
+
+function Stream.__call(stream)
+  if not stream.engine_ then return nil end
+  local piece, event = next_piece(stream)
+  if piece == nil then stream:result() end
+  return piece, event
+end
+
+--- Ends the generation where it is.
+function Stream:cancel()
+  runtime.expect(self, "Stream", "cancel")
+  if not self.engine_ then return end
+  self.request_:cancel()
+  if self.engine_:stepping() then return end   -- from one of its callbacks: the loop ends by itself
+  while not self.engine_:idle() do self.engine_:step() end
+  self:result()
+end
+
+--- The result; runs to the end first.
+---@return table Result
+function Stream:result()
+  runtime.expect(self, "Stream", "result")
+  if self.result_ then return self.result_ end
+  while not self.engine_:idle() do self.engine_:step() end
+  self.result_ = finish(self.request_, self.lost_)
+  self.engine_:close()
+  self.engine_, self.guard_, self.events_ = nil, nil, nil
+  return self.result_
+end
+
+function Stream.__tostring(stream)
+  local result = stream.result_
+  return result and ("Stream (%s)"):format(result.finish_reason) or "Stream (running)"
+end
+
+--- Continues one prompt piece by piece: `for piece, event in m:stream(prompt) do io.write(piece) end`.
+--- Pieces are whole characters; joined, they are the result's text. A stream that is dropped costs
+--- nothing more. s:cancel() ends it, s:result() runs to the end.
+---@param m Model
+---@param input any one prompt, as generate takes it
+---@param opts table|nil
+---@return Stream
+function generate.stream(m, input, opts)
+  serve.check_causal(m, "stream")
+  local common, policy = split_options(opts, "stream")
+  local prompts, single = serve.read(m, input, common, "stream")
+  if not single and #prompts ~= 1 then
+    raise("argument", "stream", ("a stream continues one prompt, got %d"):format(#prompts), "use m:generate or pl.engine for many")
+  end
+  local engine = serve.engine(policy)
+  local request, lost = serve.submit(m, engine, prompts[1], "stream")
+  return setmetatable({ engine_ = engine, request_ = request, lost_ = lost, events_ = request:events(), model_ = m,
+    guard_ = guard(engine) }, Stream)
+end
+
+--- What a model makes of texts: log-probabilities of every token after the first.
+---@param m Model
+---@param texts any a text, a row of ids, or a list of either
+---@param opts table|nil { top=n: also the n most likely tokens at every place }
+---@return table|table[] { logprob=, perplexity=, token_logprobs=, ids=, top= }
+function generate.score(m, texts, opts)
+  serve.check_causal(m, "score")
+  local o = options.check(opts, { top = "count" }, "score")
+  local prompts, single = serve.read(m, texts, {}, "score")
+  local list = {}
+  for i, prompt in ipairs(prompts) do
+    local ids = prompt.ids
+    local logprobs = m:forward({ ids }, { rows = "all", outputs = { "logits" } }).logits:softmax("vocab"):log()
+    local row = { logprob = 0, token_logprobs = {}, ids = ids, top = o.top and {} or nil }
+    for j = 1, #ids - 1 do
+      local place = logprobs:at { token = j }
+      row.token_logprobs[j] = place:at { vocab = ids[j + 1] }:item()
+      row.logprob = row.logprob + row.token_logprobs[j]
+      if o.top then
+        local values, best = place:topk(o.top, "vocab")
+        row.top[j] = {}
+        values, best = values:tolist(), best:tolist()
+        for k = 1, #best do row.top[j][k] = { id = best[k], logprob = values[k] } end
+      end
+    end
+    row.perplexity = #ids > 1 and math.exp(-row.logprob / (#ids - 1)) or nil
+    list[i] = row
+  end
+  if single then return list[1] end
+  return list
+end
+
+return generate

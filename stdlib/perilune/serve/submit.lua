@@ -1,0 +1,176 @@
+-- The engine that serves many, and what generate and stream share with it: prompts read, requests
+-- submitted.
+local core = require "perilune.core"
+local raise = require "perilune.base.raise"
+local options = require "perilune.base.options"
+local kind = require "perilune.base.kind"
+local runtime = require "perilune.loaded.pass_runner"
+local inputs = require "perilune.run.inputs"
+local generation = require "perilune.serve.generation"
+local policies = require "perilune.policy"
+local passes = require "perilune.loaded.passes"
+local forward = require "perilune.run.forward"
+
+local serve = {}
+
+--- The ids of one prompt: a text, ids, or what { prompt=|messages=|ids= } holds.
+---@param m table
+---@param value any
+---@param op string
+---@return integer[]
+function serve.prompt_ids(m, value, op)
+  if type(value) == "string" then value = inputs.tokenizer(m, op):ids(value) end
+  if kind.of(value) == "Tensor" then value = value:tolist() end
+  if kind.is_list(value) and (value[1] == nil or type(value[1]) == "number") then
+    if #value == 0 then raise("argument", op, "a prompt without tokens", "give at least one id") end
+    inputs.check_ids(m, { value }, op)
+    return value
+  end
+  return raise("argument", op, "expected a text or a row of ids, got " .. options.show(value))
+end
+
+-- One prompt's own table: its ids and its options over the common ones.
+local function own_prompt(m, item, common, op)
+  local own, held = {}, 0
+  for key, value in pairs(common) do own[key] = value end
+  local mine, chat = {}, {}
+  for key, value in pairs(item) do
+    if generation.prompt_keys[key] then
+      held = held + 1
+    elseif item.messages ~= nil and generation.chat_keys[key] then
+      chat[key] = value
+    else
+      mine[key] = value
+    end
+  end
+  if held ~= 1 then raise("argument", op, "a prompt table holds one of prompt, messages and ids") end
+  options.check(mine, generation.spec, op)
+  for key, value in pairs(mine) do own[key] = value end
+  if item.messages ~= nil then
+    local tokenizer = inputs.tokenizer(m, op)
+    local ids = tokenizer:ids(tokenizer:chat(item.messages, chat), { special = false })   -- the template wrote them
+    return { ids = serve.prompt_ids(m, ids, op), options = own }
+  end
+  local source = item.ids
+  if source == nil then source = item.prompt end
+  return { ids = serve.prompt_ids(m, source, op), options = own }
+end
+
+local function read_one(m, item, common, op)
+  if generation.is_prompt_table(item) then return own_prompt(m, item, common, op) end
+  return { ids = serve.prompt_ids(m, item, op), options = common }
+end
+
+local function batch_prompts(batch, common)
+  local list, flat, at = {}, batch.ids:tolist(), 0
+  for i, length in ipairs(batch.lengths) do
+    local ids = {}
+    for j = 1, length do ids[j] = flat[at + j] end
+    list[i], at = { ids = ids, options = common }, at + length
+  end
+  return list
+end
+
+--- Reads what generate takes: prompts with their options, and whether it was a single one.
+---@param m table
+---@param input any
+---@param common table the call's own options
+---@param op string
+---@return table[] prompts { ids=, options= }
+---@return boolean single
+function serve.read(m, input, common, op)
+  if kind.of(input) == "Batch" then
+    local list = batch_prompts(input, common)
+    for _, prompt in ipairs(list) do inputs.check_ids(m, { prompt.ids }, op) end
+    return list, false
+  end
+  local list_of_prompts = kind.is_list(input) and not generation.is_prompt_table(input) and type(input[1]) ~= "number"
+  if not list_of_prompts then return { read_one(m, input, common, op) }, true end
+  local list = {}
+  for i, item in ipairs(input) do list[i] = read_one(m, item, common, op) end
+  return list, false
+end
+
+--- Raises unless a model can continue text.
+---@param m table
+---@param op string
+function serve.check_causal(m, op)
+  local s = runtime.open(m, op)
+  if #s.hooks > 0 and op ~= "score" then
+    raise("unsupported", op, "the model has hooks, and generation does not call them yet", "remove them (handle:remove()), or use m:forward")
+  end
+  if m.head == "seq2seq" and op == "score" then
+    raise("unsupported", op, "the score of an encoder-decoder's answer is not supported yet", "use m:forward with decoder=")
+  end
+  if m.head ~= "causal" and m.head ~= "seq2seq" then
+    raise("argument", op, ("head %s of this model does not predict a next token"):format(m.head),
+      s.family.heads.causal and 'load it with head="causal"' or nil)
+  end
+  return s
+end
+
+--- Hands one prompt to core's engine.
+---@param m table
+---@param engine userdata
+---@param prompt table { ids=, options= }
+---@param op string
+---@param pool userdata|nil
+---@return userdata request
+---@return integer lost tokens dropped from the prompt
+function serve.submit(m, engine, prompt, op, pool)
+  local s = rawget(m, "state_")
+  local request = generation.request(s, prompt.ids, prompt.options, op)
+  local lost = request.lost
+  request.lost = nil
+  request.plan = runtime.plan(s, "decode", s.head, "wanted")
+  if request.source then
+    request.source = core.batch { request.source }
+    request.encode_plan, request.cross_plan = runtime.plan(s, "encode"), runtime.plan(s, "cross")
+  end
+  request.cache = pool or runtime.pool(s)
+  request.tokenizer = m.tokenizer
+  request.reachable = s.reachable
+  return engine:submit(request), lost
+end
+
+-- One row, or an error that says how to send several.
+local function one_row(batch)
+  if batch.size ~= 1 then
+    raise("argument", "submit", ("one row a request, got %d"):format(batch.size), "submit each row by itself: the engine batches them")
+  end
+  return batch
+end
+
+--- Hands one input to core's engine, to go through the model's own head once. An encoder-decoder's is
+--- its source; the decoder gets the option decoder, or what the family gives it by default.
+---@param m table
+---@param engine userdata
+---@param input any as m:forward takes it; one row
+---@param o table { decoder=, priority=, deadline_ms=, client=, tag= }
+---@param pool userdata|nil
+---@return userdata request
+function serve.submit_forward(m, engine, input, o, pool)
+  local s = runtime.open(m, "submit")
+  local request = { kind = "forward", cache = pool or runtime.pool(s), rows = "all", priority = o.priority, deadline_ms = o.deadline_ms,
+    client = o.client, tag = o.tag }
+  local two = s.family.decode and s.family.encode
+  local batch = one_row(inputs.read(m, input, "submit", two and s.c.max_source or not two and s.c.max_tokens or nil))
+  if two then
+    request.source, request.batch = batch, one_row((forward.decoder_batch(m, o.decoder, batch, "submit")))
+    request.encode_plan, request.cross_plan = runtime.plan(s, "encode"), runtime.plan(s, "cross")
+  else
+    if o.decoder ~= nil then raise("option", "submit", "option decoder: this model has no encoder") end
+    request.batch = batch
+  end
+  local last = s.head == "causal" or s.head == "seq2seq"   -- as m:forward's default
+  request.plan = runtime.plan(s, passes.main_entry(s.family), s.head, last and "last" or "all")
+  return engine:submit(request)
+end
+
+--- Core's engine with a policy, fifo without one.
+---@param policy table|function|nil
+---@param settings table|nil
+---@return userdata
+function serve.engine(policy, settings) return core.engine(policy or policies.fifo(), settings or {}) end
+
+return serve

@@ -1,0 +1,155 @@
+-- Values as a session prints them: tensors with their shape and edges, tables one level deep.
+local core = require "perilune.core"
+local kind = require "perilune.base.kind"
+
+local show = {}
+
+local line_width = 96
+local most_entries = 24
+local longest_text = 2000
+
+--- Bytes for people: "9.4 MiB".
+---@param bytes number
+---@return string
+function show.bytes(bytes)
+  local units, i = { "B", "KiB", "MiB", "GiB", "TiB" }, 1
+  while bytes >= 1024 and i < #units do bytes, i = bytes / 1024, i + 1 end
+  return i == 1 and ("%d B"):format(bytes) or ("%.1f %s"):format(bytes, units[i])
+end
+
+local escapes = { ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t", ['"'] = '\\"', ["\\"] = "\\\\" }
+
+local function quoted(text, limit)
+  local rest = ""
+  if #text > limit then
+    local cut = limit
+    while cut > 1 and text:byte(cut + 1) >= 0x80 and text:byte(cut + 1) < 0xC0 do cut = cut - 1 end
+    text, rest = text:sub(1, cut), (" … (%d bytes)"):format(#text)
+  end
+  return '"' .. text:gsub('[%c"\\]', function(c) return escapes[c] or ("\\%d"):format(c:byte()) end) .. '"' .. rest
+end
+
+local function function_text(f)
+  local info = debug.getinfo(f, "S")
+  if info.what == "C" then return "function (built in)" end
+  return ("function (%s:%d)"):format(info.short_src:gsub("^stdlib/", ""), info.linedefined)
+end
+
+local function has_tostring(value)
+  local meta = getmetatable(value)
+  return type(meta) == "table" and rawget(meta, "__tostring") ~= nil
+end
+
+local function is_plain(value) return type(value) == "table" and not has_tostring(value) end
+
+local function first_line(text)
+  local line, rest = text:match "^([^\n]*)(\n?)"
+  return line, rest ~= ""
+end
+
+local function key_text(key)
+  if type(key) == "string" then return key:match "^[%a_][%w_]*$" and key or "[" .. quoted(key, 60) .. "]" end
+  return "[" .. tostring(key) .. "]"
+end
+
+-- Keys of a table: 1..n, then the others; names before numbers, sorted.
+local function keys_of(t)
+  local n, others = #t, {}
+  for key in pairs(t) do
+    local in_list = type(key) == "number" and key >= 1 and key <= n and key % 1 == 0
+    local private = type(key) == "string" and key:find "_$"
+    if not in_list and not private then others[#others + 1] = key end
+  end
+  table.sort(others, function(a, b)
+    if type(a) == type(b) and (type(a) == "string" or type(a) == "number") then return a < b end
+    return type(a) == "string" and type(b) ~= "string" or type(a) < type(b)
+  end)
+  return n, others
+end
+
+local entry_text
+
+-- All of a small table on one line, or nil when it does not fit.
+local function inline(t, room, depth)
+  local n, others = keys_of(t)
+  if n + #others > most_entries then return nil end
+  local parts = {}
+  for i = 1, n do parts[#parts + 1] = entry_text(t[i], depth) end
+  for _, key in ipairs(others) do parts[#parts + 1] = key_text(key) .. " = " .. entry_text(t[key], depth) end
+  local text = #parts > 0 and "{ " .. table.concat(parts, ", ") .. " }" or "{}"
+  return #text <= room and not text:find "\n" and text or nil
+end
+
+-- A value inside a table.
+function entry_text(value, depth)
+  if type(value) == "string" then return quoted(value, 200) end
+  if type(value) == "function" then return function_text(value) end
+  if is_plain(value) then
+    local text = depth > 0 and inline(value, 60, depth - 1)
+    if text then return text end
+    local n, others = keys_of(value)
+    if n > 0 and #others == 0 then
+      local parts = {}
+      for i = 1, math.min(n, 8) do
+        if type(value[i]) ~= "number" then break end
+        parts[i] = tostring(value[i])
+      end
+      if #parts == 0 then return ("{ … %d entries }"):format(n) end
+      return ("{ %s, … %d numbers }"):format(table.concat(parts, ", "), n)
+    end
+    return ("{ … %d entries }"):format(n + #others)
+  end
+  return (first_line(tostring(value)))
+end
+
+local function table_text(t)
+  local text = inline(t, line_width, 1)
+  if text then return text end
+  local n, others = keys_of(t)
+  local name = kind.of(t)
+  local lines, shown = { name and name .. " {" or "{" }, 0
+  local function add(label, value)
+    shown = shown + 1
+    if shown <= most_entries then lines[#lines + 1] = "  " .. label .. entry_text(value, 1) .. "," end
+  end
+  for i = 1, n do add(n > 1 and ("[%d] "):format(i) or "", t[i]) end
+  for _, key in ipairs(others) do add(key_text(key) .. " = ", t[key]) end
+  if shown > most_entries then lines[#lines + 1] = ("  … %d more"):format(shown - most_entries) end
+  lines[#lines + 1] = "}"
+  return table.concat(lines, "\n")
+end
+
+--- A value as text, for a person.
+---@param value any
+---@return string
+function show.value(value)
+  if type(value) == "string" then return quoted(value, longest_text) end
+  if type(value) == "function" then return function_text(value) end
+  if is_plain(value) then return table_text(value) end
+  return tostring(value)
+end
+
+--- What a value is, in a few words, for lists of names.
+---@param value any
+---@return string what
+---@return number|nil bytes
+function show.summary(value)
+  local name = kind.of(value) or (type(value) == "userdata" and core.type(value)) or type(value)
+  if name == "Tensor" then
+    local fine, bytes = pcall(function() return value.bytes end)
+    return (first_line(tostring(value)):gsub("  min .*$", "")), fine and bytes or nil
+  end
+  if name == "Model" then
+    local fine, memory = pcall(value.memory, value)
+    return first_line(tostring(value)), fine and memory.weights + memory.cache or nil
+  end
+  if type(value) == "table" and is_plain(value) then
+    local n, others = keys_of(value)
+    return ("table of %d"):format(n + #others), nil
+  end
+  if type(value) == "string" then return "string " .. quoted(value, 50), #value end
+  if type(value) == "function" then return function_text(value), nil end
+  return (first_line(tostring(value))), nil
+end
+
+return show
