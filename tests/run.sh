@@ -3,13 +3,14 @@
 # Usage: sh tests/run.sh [--preset NAME] [ARGUMENTS FOR CTEST...]
 #   --preset NAME   release (the default), debug, asan or tsan
 # For instance: sh tests/run.sh -R kernels    sh tests/run.sh -L lua    sh tests/run.sh -E long
-# Tests that could not run, for a lack of data or of a processor feature, are listed at the end.
+# Tests that could not run, for a lack of data or of a processor feature, are listed at the end, and
+# the files of which nearly nothing ran by name.
 set -eu
 cd "$(dirname "$0")/.."
 
 preset=release
 case ${1-} in
-  -h | --help) sed -n '2,6s/^# //p' tests/run.sh; exit 0 ;;
+  -h | --help) sed -n '2,7s/^# //p' tests/run.sh; exit 0 ;;
   --preset)
     [ $# -ge 2 ] || { echo "tests/run.sh: --preset wants a name" >&2; exit 2; }
     preset=$2
@@ -39,7 +40,11 @@ export PERILUNE_SKIP_LOG
   done
   if [ -s "$PERILUNE_SKIP_LOG" ]; then
     printf '\nSkipped:\n'
-    sort "$PERILUNE_SKIP_LOG" | uniq -c | sed 's/^ *1 /  /; s/^ *\([0-9][0-9]*\) \(.*\)/  \2 (\1 times)/'
+    grep -v '^hollow: ' "$PERILUNE_SKIP_LOG" | sort | uniq -c | sed 's/^ *1 /  /; s/^ *\([0-9][0-9]*\) \(.*\)/  \2 (\1 times)/'
+    if grep -q '^hollow: ' "$PERILUNE_SKIP_LOG"; then
+      printf '\nNearly nothing ran of:\n'
+      sed -n 's/^hollow: /  /p' "$PERILUNE_SKIP_LOG" | sort -u
+    fi
   fi
   [ -z "$closing" ] || printf '\n%s\n' "$closing"
 }

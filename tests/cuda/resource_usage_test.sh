@@ -17,8 +17,9 @@ find_cuobjdump() {
   # The last: where scripts/install-packages.sh --dev puts it.
   for candidate in "${CUOBJDUMP:-}" cuobjdump /usr/local/cuda/bin/cuobjdump \
     "$(dirname "$0")"/../../build/tools/nvidia/*/bin/cuobjdump; do
-    [ -n "$candidate" ] && command -v "$candidate" && return
+    if [ -n "$candidate" ] && command -v "$candidate"; then return; fi
   done
+  return 0  # nothing printed
 }
 cuobjdump=$(find_cuobjdump)
 if [ -z "$cuobjdump" ]; then

@@ -46,7 +46,6 @@ std::shared_ptr<EagerPass> eager_pass(const std::shared_ptr<PassBinding>& bindin
 
 TEST_CASE("a compiled pass gives the reference's logits and hidden states") {
   const std::string folder = llama_folder();
-  if (folder.empty()) PERILUNE_SKIP("tests/golden/llama-gqa is not there");
   const SmallLlama model(folder);
   const auto rows = golden_rows(folder);
   const auto program = model.trace();
@@ -73,7 +72,6 @@ TEST_CASE("a compiled pass gives the reference's logits and hidden states") {
 
 TEST_CASE("eager and compiled bits are equal") {
   const std::string folder = llama_folder();
-  if (folder.empty()) PERILUNE_SKIP("tests/golden/llama-gqa is not there");
   const SmallLlama model(folder);
   const auto rows = golden_rows(folder);
   const auto program = model.trace();
@@ -96,7 +94,6 @@ TEST_CASE("eager and compiled bits are equal") {
 
 TEST_CASE("attention weights are rows of probabilities, zero beyond a row's own keys") {
   const std::string folder = llama_folder();
-  if (folder.empty()) PERILUNE_SKIP("tests/golden/llama-gqa is not there");
   const SmallLlama model(folder);
   const std::vector<std::vector<std::int32_t>> rows{{1, 30, 31}, {1, 40, 41, 42, 43}};
   const auto program = model.trace();
@@ -125,7 +122,6 @@ TEST_CASE("attention weights are rows of probabilities, zero beyond a row's own 
 
 TEST_CASE("a hook sees and replaces what a pass marks") {
   const std::string folder = llama_folder();
-  if (folder.empty()) PERILUNE_SKIP("tests/golden/llama-gqa is not there");
   const SmallLlama model(folder);
   const std::vector<std::vector<std::int32_t>> rows{{1, 30, 31}};
   Sequences sequences(model, *model.trace(), 1);
@@ -144,7 +140,6 @@ TEST_CASE("a hook sees and replaces what a pass marks") {
 
 TEST_CASE("shape mistakes in a pass name operation, sizes, layer and line") {
   const std::string folder = llama_folder();
-  if (folder.empty()) PERILUNE_SKIP("tests/golden/llama-gqa is not there");
   const SmallLlama model(folder);
   const auto pass = std::make_shared<TracePass>(model.context, "decode");
   auto state = std::make_shared<NetState>();
@@ -191,7 +186,6 @@ TEST_CASE("shape mistakes in a pass name operation, sizes, layer and line") {
 
 TEST_CASE("an unknown path to trace is an error with the nearest one") {
   const std::string folder = llama_folder();
-  if (folder.empty()) PERILUNE_SKIP("tests/golden/llama-gqa is not there");
   const SmallLlama model(folder);
   PlanOptions options;
   options.outputs = {"layers.1.atention"};
@@ -202,7 +196,6 @@ TEST_CASE("an unknown path to trace is an error with the nearest one") {
 
 TEST_CASE("an id outside the table is an error with row, token and sizes") {
   const std::string folder = llama_folder();
-  if (folder.empty()) PERILUNE_SKIP("tests/golden/llama-gqa is not there");
   const SmallLlama model(folder);
   const auto program = model.trace();
   Execution execution(Plan::make(model.context, program, {}));

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -20,12 +21,13 @@ namespace perilune_test {
 
 using namespace perilune;
 
-/// "tests/golden/NAME", from the project's root or a folder of its build.
+/// "tests/golden/NAME", from the project's root or a folder of its build. A model that is not there
+/// is an error: a test that names it would prove nothing.
 inline std::string golden_model(const std::string& name) {
   for (std::filesystem::path at = std::filesystem::current_path();; at = at.parent_path()) {
     const std::filesystem::path folder = at / "tests" / "golden" / name;
     if (std::filesystem::exists(folder / "model.safetensors")) return folder.string();
-    if (at == at.parent_path()) return "";
+    if (at == at.parent_path()) throw std::runtime_error("tests/golden has no model " + name);
   }
 }
 

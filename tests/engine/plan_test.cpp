@@ -98,7 +98,6 @@ std::string model_folder() {
 }  // namespace
 
 TEST_CASE("fused plans give the bits of unfused ones, in every mode") {
-  if (model_folder().empty()) PERILUNE_SKIP("tests/golden/llama-gqa is not there");
   const SmallLlama model(model_folder());
   const Rows rows = golden_rows(model_folder());
   for (const auto& [math, cache] : {std::pair{kernels::MathMode::f32, DType::f32},
@@ -121,7 +120,6 @@ TEST_CASE("fused plans give the bits of unfused ones, in every mode") {
 }
 
 TEST_CASE("each fusion does its one thing") {
-  if (model_folder().empty()) PERILUNE_SKIP("tests/golden/llama-gqa is not there");
   const SmallLlama model(model_folder());
   std::shared_ptr<const Program> program;
   PlanGraph graph = graph_of(
@@ -166,7 +164,6 @@ TEST_CASE("each fusion does its one thing") {
 }
 
 TEST_CASE("what was asked for is not fused away") {
-  if (model_folder().empty()) PERILUNE_SKIP("tests/golden/llama-gqa is not there");
   const SmallLlama model(model_folder());
   const Rows rows = golden_rows(model_folder());
   const auto base = logits_of(model, model.plan(), rows);
@@ -179,7 +176,6 @@ TEST_CASE("what was asked for is not fused away") {
 }
 
 TEST_CASE("buffers are shared by values that do not live at once") {
-  if (model_folder().empty()) PERILUNE_SKIP("tests/golden/llama-gqa is not there");
   const SmallLlama model(model_folder());
   for (const bool fuse : {true, false}) {
     PlanOptions options;
@@ -204,7 +200,6 @@ TEST_CASE("buffers are shared by values that do not live at once") {
 }
 
 TEST_CASE("an execution stops between two ops and goes on to the same bits") {
-  if (model_folder().empty()) PERILUNE_SKIP("tests/golden/llama-gqa is not there");
   const SmallLlama model(model_folder());
   const Rows rows = golden_rows(model_folder());
   const auto plan = model.plan();
@@ -222,7 +217,6 @@ TEST_CASE("an execution stops between two ops and goes on to the same bits") {
 }
 
 TEST_CASE("alone, batched, in chunks, on more threads: the same bits") {
-  if (model_folder().empty()) PERILUNE_SKIP("tests/golden/llama-gqa is not there");
   const SmallLlama model(model_folder());
   Rows rows = golden_rows(model_folder());
   const auto plan = model.plan();
@@ -239,7 +233,6 @@ TEST_CASE("alone, batched, in chunks, on more threads: the same bits") {
 }
 
 TEST_CASE("binding again for equal sizes allocates nothing") {
-  if (model_folder().empty()) PERILUNE_SKIP("tests/golden/llama-gqa is not there");
   const SmallLlama model(model_folder());
   const auto plan = model.plan();
   Sequences sequences(model, plan->program(), 1);
@@ -258,7 +251,6 @@ TEST_CASE("binding again for equal sizes allocates nothing") {
 }
 
 TEST_CASE("a head with no wanted rows, and an interrupted pass") {
-  if (model_folder().empty()) PERILUNE_SKIP("tests/golden/llama-gqa is not there");
   const SmallLlama model(model_folder());
   const auto plan = model.plan();
   Sequences sequences(model, plan->program(), 1);
@@ -277,7 +269,6 @@ TEST_CASE("a head with no wanted rows, and an interrupted pass") {
 }
 
 TEST_CASE("plans and programs print as tables of ops") {
-  if (model_folder().empty()) PERILUNE_SKIP("tests/golden/llama-gqa is not there");
   const SmallLlama model(model_folder());
   const auto plan = model.plan();
   CHECK(plan->program().text().find("embedding embed_tokens (ids) -> ") != std::string::npos);

@@ -435,7 +435,7 @@ TEST_CASE("lengths, contexts and options are checked when a request comes in") {
 TEST_CASE("the texts of a request's events, joined, are its text") {
   const Served served(folder());
   const std::shared_ptr<const Tokenizer> tokenizer = load_tokenizer(folder());
-  if (!tokenizer) PERILUNE_SKIP("no tokenizer in llama-gqa");
+  REQUIRE(tokenizer);
   auto scheduler = served.scheduler(std::make_shared<Fifo>());
   std::vector<RequestPointer> requests;
   for (unsigned k = 0; k < 24; ++k) {

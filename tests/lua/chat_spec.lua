@@ -6,7 +6,6 @@ local t = require "spec"
 
 local program = os.getenv "PERILUNE" or arg[-1]
 local tales = "scripts/models/tales"
-if not t.exists(tales .. "/config.json") then t.skip "no model scripts/models/tales" end
 
 local turns = "{{ bos_token }}{% for m in messages %}{% if m.role == 'system' %}[{{ m.content }}] {% else %}{{ m.content }} {% endif %}{% endfor %}"
 

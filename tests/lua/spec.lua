@@ -154,15 +154,14 @@ function spec.exists(path)
   return file ~= nil
 end
 
---- The folder of a golden model: the project's own copy, or the shared collection beside the
---- project; skips the test when neither is there.
+--- The folder of a golden model. A name that tests/golden does not have is a failure: the project
+--- brings every model that a test names.
 ---@param name string for instance "llama-gqa"
 ---@return string path
 function spec.golden(name)
-  for _, root in ipairs { "tests/golden/", "../shared/golden/models/" } do
-    if spec.exists(root .. name .. "/config.json") then return root .. name end
-  end
-  return spec.skip("reference data missing: " .. name)
+  local folder = "tests/golden/" .. name
+  if not spec.exists(folder .. "/config.json") then fail("tests/golden has no model " .. name) end
+  return folder
 end
 
 return spec
