@@ -42,38 +42,45 @@ std::string text_of(std::span<const Axis> axes) {
 
 }  // namespace
 
-Shape::Shape(std::vector<Axis> axes) : axes_(std::move(axes)) {
-  if (axes_.size() > static_cast<std::size_t>(kernels::kMaxAxes)) {
+Shape::Shape(std::span<const Axis> axes) {
+  if (axes.size() > static_cast<std::size_t>(kernels::kMaxAxes)) {
     throw Error(ErrorCode::shape, "shape",
-                std::to_string(axes_.size()) + " axes, at most " +
+                std::to_string(axes.size()) + " axes, at most " +
                     std::to_string(kernels::kMaxAxes) + " are possible")
-        .operand("shape", text_of(axes_))
+        .operand("shape", text_of(axes))
         .hint("merge axes that are not needed apart");
   }
-  for (std::size_t i = 0; i < axes_.size(); ++i) {
-    const Axis& axis = axes_[i];
+  std::copy(axes.begin(), axes.end(), axes_.begin());
+  rank_ = static_cast<int>(axes.size());
+  check();
+}
+
+void Shape::check() const {
+  const std::span<const Axis> all = axes();
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const Axis& axis = all[i];
     if (axis.name.empty()) {
       throw Error(ErrorCode::shape, "shape", "axis " + std::to_string(i + 1) + " has no name")
-          .operand("shape", text_of(axes_));
+          .operand("shape", text());
     }
     if (axis.size < 0 && !axis.symbolic()) {
       throw Error(
           ErrorCode::shape, "shape",
           "axis " + quoted(axis.name) + " has a negative size, " + std::to_string(axis.size))
-          .operand("shape", text_of(axes_));
+          .operand("shape", text());
     }
     for (std::size_t j = 0; j < i; ++j) {
-      if (axes_[j].name != axis.name) continue;
+      if (all[j].name != axis.name) continue;
       throw Error(ErrorCode::shape, "shape", "two axes are called " + quoted(axis.name))
-          .operand("shape", text_of(axes_))
+          .operand("shape", text())
           .hint("rename one of them");
     }
   }
 }
 
 int Shape::find(std::string_view name) const {
-  for (std::size_t i = 0; i < axes_.size(); ++i) {
-    if (axes_[i].name == name) return static_cast<int>(i);
+  for (int i = 0; i < rank_; ++i) {
+    if (axis(i).name == name) return i;
   }
   return -1;
 }
@@ -89,7 +96,8 @@ int Shape::index(std::string_view op, std::string_view name) const {
 }
 
 bool Shape::symbolic() const {
-  return std::any_of(axes_.begin(), axes_.end(), [](const Axis& axis) { return axis.symbolic(); });
+  const std::span<const Axis> all = axes();
+  return std::any_of(all.begin(), all.end(), [](const Axis& axis) { return axis.symbolic(); });
 }
 
 std::int64_t Shape::elements() const {
@@ -99,10 +107,10 @@ std::int64_t Shape::elements() const {
   }
   // A zero anywhere makes the product zero, whatever the other sizes would overflow to.
   std::int64_t product = 1;
-  for (const Axis& axis : axes_) {
+  for (const Axis& axis : axes()) {
     if (axis.size == 0) return 0;
   }
-  for (const Axis& axis : axes_) {
+  for (const Axis& axis : axes()) {
     const auto next = checked_multiply(product, axis.size);
     if (!next) {
       throw Error(ErrorCode::shape, "shape", "more elements than can be counted")
@@ -114,32 +122,46 @@ std::int64_t Shape::elements() const {
 }
 
 Shape Shape::with_axis(int i, Axis axis) const {
-  std::vector<Axis> axes = axes_;
-  axes.at(static_cast<std::size_t>(i)) = std::move(axis);
-  return Shape(std::move(axes));
+  Shape shape = *this;
+  shape.axes_[static_cast<std::size_t>(i)] = std::move(axis);
+  shape.check();
+  return shape;
 }
 
 Shape Shape::without_axis(int i) const {
-  std::vector<Axis> axes = axes_;
-  axes.erase(axes.begin() + i);
-  return Shape(std::move(axes));
+  Shape shape = *this;
+  std::move(shape.axes_.begin() + i + 1, shape.axes_.begin() + rank_, shape.axes_.begin() + i);
+  shape.axes_[static_cast<std::size_t>(--shape.rank_)] = Axis();
+  return shape;
 }
 
 Shape Shape::append(Axis axis) const {
-  std::vector<Axis> axes = axes_;
-  axes.push_back(std::move(axis));
-  return Shape(std::move(axes));
+  if (rank_ == kernels::kMaxAxes) {
+    std::vector<Axis> axes(axes_.begin(), axes_.end());
+    axes.push_back(std::move(axis));
+    return Shape(axes);  // throws
+  }
+  Shape shape = *this;
+  shape.axes_[static_cast<std::size_t>(shape.rank_++)] = std::move(axis);
+  shape.check();
+  return shape;
+}
+
+void Shape::resize(int i, std::int64_t size, AxisIdentity identity) {
+  Axis& axis = axes_[static_cast<std::size_t>(i)];
+  axis.size = size;
+  axis.identity = identity;
 }
 
 std::vector<std::string> Shape::names() const {
   std::vector<std::string> names;
-  names.reserve(axes_.size());
-  for (const Axis& axis : axes_) names.push_back(axis.name);
+  names.reserve(static_cast<std::size_t>(rank_));
+  for (const Axis& axis : axes()) names.push_back(axis.name);
   return names;
 }
 
 std::string Shape::text() const {
-  return text_of(axes_);
+  return text_of(axes());
 }
 
 std::string TensorSpec::text() const {

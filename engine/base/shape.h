@@ -30,18 +30,21 @@ struct Axis {
   bool operator==(const Axis&) const = default;
 };
 
-/// Up to kMaxAxes axes, outermost first, names unique.
+/// Up to kMaxAxes axes, outermost first, names unique. Held in place: copies of shapes (and so of
+/// tensors) allocate nothing where names are short.
 class Shape {
  public:
   Shape() = default;
   /// Throws on a repeated or empty name, a negative size that is not symbolic, or too many axes.
-  explicit Shape(std::vector<Axis> axes);
-  Shape(std::initializer_list<Axis> axes) : Shape(std::vector<Axis>(axes)) {}
+  explicit Shape(std::span<const Axis> axes);
+  explicit Shape(const std::vector<Axis>& axes) : Shape(std::span<const Axis>(axes)) {}
+  Shape(std::initializer_list<Axis> axes)
+      : Shape(std::span<const Axis>(axes.begin(), axes.size())) {}
 
-  int rank() const { return static_cast<int>(axes_.size()); }
+  int rank() const { return rank_; }
   const Axis& axis(int i) const { return axes_[static_cast<std::size_t>(i)]; }
-  std::span<const Axis> axes() const { return axes_; }
-  const Axis& back() const { return axes_.back(); }
+  std::span<const Axis> axes() const { return {axes_.data(), static_cast<std::size_t>(rank_)}; }
+  const Axis& back() const { return axis(rank_ - 1); }
 
   /// Index of the axis called `name`, or -1.
   int find(std::string_view name) const;
@@ -56,6 +59,8 @@ class Shape {
   Shape with_axis(int i, Axis axis) const;
   Shape without_axis(int i) const;
   Shape append(Axis axis) const;
+  /// Gives an axis another size and identity in place.
+  void resize(int i, std::int64_t size, AxisIdentity identity);
   std::vector<std::string> names() const;
 
   /// "[token=7, hidden=768]"; symbolic sizes print as "token=*".
@@ -63,7 +68,10 @@ class Shape {
   bool operator==(const Shape&) const = default;
 
  private:
-  std::vector<Axis> axes_;
+  void check() const;
+
+  std::array<Axis, kernels::kMaxAxes> axes_;  // those past the rank are as made
+  int rank_ = 0;
 };
 
 /// True when the two axes may meet element by element: same identity where both have one, else the

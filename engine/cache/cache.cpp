@@ -28,8 +28,7 @@ void check_slot(const KvSlotSpec& spec) {
 
 }  // namespace
 
-CacheLayout::CacheLayout(std::vector<KvSlotSpec> slots, DType dtype, std::int64_t page_tokens)
-    : dtype_(dtype), page_tokens_(page_tokens) {
+CacheLayout::CacheLayout(std::vector<KvSlotSpec> slots, DType dtype, std::int64_t page_tokens) {
   if (page_tokens <= 0 || page_tokens % kernels::kKvBlock != 0) {
     throw Error(ErrorCode::argument, "cache",
                 "page_tokens is " + std::to_string(page_tokens) + ", not a multiple of " +
@@ -40,36 +39,46 @@ CacheLayout::CacheLayout(std::vector<KvSlotSpec> slots, DType dtype, std::int64_
                 "keys and values cannot be " + std::string(dtype_name(dtype)))
         .hint("use f32, f16 or bf16");
   }
+  auto data = std::make_shared<Data>();
+  data->dtype = dtype;
+  data->page_tokens = page_tokens;
+  std::vector<KvSlotSpec>& specs = data->specs;
+  std::vector<KvGroup>& groups = data->groups;
   for (KvSlotSpec& spec : slots) {
     check_slot(spec);
-    const auto same = std::find_if(specs_.begin(), specs_.end(), [&](const KvSlotSpec& other) {
+    const auto same = std::find_if(specs.begin(), specs.end(), [&](const KvSlotSpec& other) {
       return other.path == spec.path && other.kind == spec.kind;
     });
-    if (same != specs_.end()) {  // two passes of one model share the slot
+    if (same != specs.end()) {  // two passes of one model share the slot
       if (*same == spec) continue;
       throw Error(ErrorCode::shape, "cache",
                   "two passes disagree about the " + std::string(kind_name(spec.kind)) +
                       " keys of " + spec.path);
     }
-    auto group = std::find_if(groups_.begin(), groups_.end(), [&](const KvGroup& other) {
+    auto group = std::find_if(groups.begin(), groups.end(), [&](const KvGroup& other) {
       return other.kind == spec.kind && other.window == spec.window &&
-             other.layout.kv_heads == spec.kv_heads && other.layout.head_dim == spec.head_dim;
+             other.layout.kv_heads == spec.kv_heads && other.layout.head_dim == spec.head_dim &&
+             other.device == spec.device;
     });
-    if (group == groups_.end()) {
-      groups_.push_back(
-          KvGroup{spec.kind, spec.window, {dtype, spec.kv_heads, spec.head_dim, page_tokens}});
-      group = groups_.end() - 1;
+    if (group == groups.end()) {
+      groups.push_back(KvGroup{spec.kind,
+                               spec.window,
+                               {dtype, spec.kv_heads, spec.head_dim, page_tokens},
+                               spec.device});
+      group = groups.end() - 1;
     }
-    slots_.push_back(KvSlot{static_cast<int>(group - groups_.begin()), group->page_bytes});
+    data->slots.push_back(KvSlot{static_cast<int>(group - groups.begin()), group->page_bytes});
     group->page_bytes += kernels::kv_layer_bytes(group->layout);
     ++group->layers;
-    specs_.push_back(std::move(spec));
+    specs.push_back(std::move(spec));
   }
+  data_ = std::move(data);
 }
 
 KvSlot CacheLayout::slot(const std::string& path, KvKind kind) const {
-  for (std::size_t i = 0; i < specs_.size(); ++i) {
-    if (specs_[i].kind == kind && specs_[i].path == path) return slots_[i];
+  const std::vector<KvSlotSpec>& specs = data_->specs;
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    if (specs[i].kind == kind && specs[i].path == path) return data_->slots[i];
   }
   throw Error(ErrorCode::internal, "cache",
               "no " + std::string(kind_name(kind)) + " keys were declared for " + path);
@@ -77,8 +86,8 @@ KvSlot CacheLayout::slot(const std::string& path, KvKind kind) const {
 
 std::int64_t CacheLayout::bytes_per_token() const {
   std::int64_t bytes = 0;
-  for (const KvGroup& group : groups_) {
-    if (group.kind == KvKind::self) bytes += group.page_bytes / page_tokens_;
+  for (const KvGroup& group : groups()) {
+    if (group.kind == KvKind::self) bytes += group.page_bytes / page_tokens();
   }
   return bytes;
 }
@@ -179,7 +188,7 @@ std::optional<std::int32_t> Cache::take(int group) {
         std::max<std::int64_t>(1, (std::int64_t{256} << 20) / pages.page_bytes);
     const std::int64_t count = std::min({grow, room, most});
     try {
-      pages.add_slab(std::make_shared<Storage>(context_, device_,
+      pages.add_slab(std::make_shared<Storage>(context_, device(group),
                                                static_cast<std::size_t>(count * pages.page_bytes)),
                      static_cast<std::int32_t>(count));
     } catch (const Error& error) {

@@ -21,14 +21,17 @@ struct KvSlotSpec {
   KvKind kind = KvKind::self;
   std::int64_t window = 0;  // 0: none
   std::int64_t kv_heads = 0, head_dim = 0;
+  std::shared_ptr<Device> device = nullptr;  // where the layer runs; null: the cache's own
   bool operator==(const KvSlotSpec&) const = default;
 };
 
-/// Layers equal in kind, window, kv heads, head size and dtype share a group and so a page table.
+/// Layers equal in kind, window, kv heads, head size, dtype and device share a group and so a page
+/// table.
 struct KvGroup {
   KvKind kind;
   std::int64_t window;
   kernels::KvLayout layout;
+  std::shared_ptr<Device> device;  // of its pages; null: the cache's own
   std::int64_t layers = 0;
   std::int64_t page_bytes = 0;  // all layers
 };
@@ -38,25 +41,30 @@ struct KvSlot {
   std::int64_t page_offset = 0;  // bytes of this layer inside a page
 };
 
-/// Which slots a model has and how they lie in pages. Immutable.
+/// Which slots a model has and how they lie in pages. A handle: copies are the same layout.
 class CacheLayout {
  public:
   CacheLayout(std::vector<KvSlotSpec> slots, DType dtype, std::int64_t page_tokens = 64);
-  const std::vector<KvSlotSpec>& slots() const { return specs_; }
-  const std::vector<KvGroup>& groups() const { return groups_; }
+  const std::vector<KvSlotSpec>& slots() const { return data_->specs; }
+  const std::vector<KvGroup>& groups() const { return data_->groups; }
+  /// Whether slots found in the one are those of the other.
+  bool same(const CacheLayout& other) const { return data_ == other.data_; }
   /// The slot of a scope and kind; throws when the pass was not part of the layout.
   KvSlot slot(const std::string& path, KvKind kind) const;
-  DType dtype() const { return dtype_; }
-  std::int64_t page_tokens() const { return page_tokens_; }
+  DType dtype() const { return data_->dtype; }
+  std::int64_t page_tokens() const { return data_->page_tokens; }
   /// Bytes one more token takes in the self groups, on average.
   std::int64_t bytes_per_token() const;
 
  private:
-  std::vector<KvSlotSpec> specs_;
-  std::vector<KvSlot> slots_;
-  std::vector<KvGroup> groups_;
-  DType dtype_;
-  std::int64_t page_tokens_;
+  struct Data {
+    std::vector<KvSlotSpec> specs;
+    std::vector<KvSlot> slots;
+    std::vector<KvGroup> groups;
+    DType dtype;
+    std::int64_t page_tokens;
+  };
+  std::shared_ptr<const Data> data_;
 };
 
 class Cache;
@@ -119,6 +127,11 @@ class Cache : public std::enable_shared_from_this<Cache> {
   const CacheLayout& layout() const { return layout_; }
   const std::shared_ptr<Context>& context() const { return context_; }
   const std::shared_ptr<Device>& device() const { return device_; }
+  /// Where the pages of a group are.
+  const std::shared_ptr<Device>& device(int group) const {
+    const auto& own = layout_.groups()[static_cast<std::size_t>(group)].device;
+    return own != nullptr ? own : device_;
+  }
   std::int64_t budget() const { return budget_; }
   std::int64_t used_bytes() const;
   std::int64_t free_bytes() const { return budget_ - used_bytes(); }

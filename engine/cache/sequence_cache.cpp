@@ -86,7 +86,7 @@ bool SequenceCache::grow(KvKind kind, std::int64_t from, std::int64_t to) {
       if (cache_->references(group, page_ids_[g][p]) == 1) continue;
       const std::int32_t page = taken[next++].second;
       void* to_pointer = cache_->pointer(group, page);
-      copy_page(*cache_->device_, to_pointer, pointers_[g][p],
+      copy_page(*cache_->device(group), to_pointer, pointers_[g][p],
                 static_cast<std::size_t>(layout.groups()[g].page_bytes));
       cache_->give(group, page_ids_[g][p]);
       page_ids_[g][p] = page;

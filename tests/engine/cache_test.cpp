@@ -77,6 +77,26 @@ TEST_CASE("layers that are alike share a group") {
   CHECK(layout.bytes_per_token() == 2 * bytes / kPage + 2 * 4 * 4);
 }
 
+TEST_CASE("layers of two devices do not share a group, and pages lie on their group's device") {
+  const auto context = one_thread();
+  const auto other = one_thread()->cpu_device();  // memory that is accounted elsewhere
+  KvSlotSpec moved{"layers.1", KvKind::self, 0, 1, 2};
+  moved.device = other;
+  const CacheLayout layout({{"layers.0", KvKind::self, 0, 1, 2}, moved}, DType::f32, kPage);
+  REQUIRE(layout.groups().size() == 2);
+  CHECK(layout.groups()[0].device == nullptr);
+  CHECK(layout.groups()[1].device == other);
+  const auto pool = std::make_shared<Cache>(context, nullptr, layout, 1 << 20);
+  CHECK(pool->device(0) == context->cpu_device());
+  CHECK(pool->device(1) == other);
+  const std::size_t before = other->memory().used;
+  SequenceCache sequence(pool);
+  REQUIRE(sequence.reserve(1));
+  CHECK(other->memory().used > before);
+  CHECK(pool->layout().same(layout));
+  CHECK_FALSE(small_layout().same(layout));
+}
+
 TEST_CASE("a layout refuses what cannot be") {
   CHECK_THROWS_AS(CacheLayout({}, DType::f32, 31), Error);
   CHECK_THROWS_AS(CacheLayout({}, DType::i32, 32), Error);

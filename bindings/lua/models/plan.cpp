@@ -240,7 +240,7 @@ int sequence_pages(lua_State* L) {
                     Axis{"byte", static_cast<std::int64_t>(bytes), 0}};
   Tensor made = Tensor::zeros(state(L).context, DType::u8, shape);
   auto* to = made.as<std::uint8_t>();
-  Device& device = *sequence->cache()->device();
+  Device& device = *sequence->cache()->device(static_cast<int>(group));
   for (std::size_t i = 0; i < pages.size(); ++i) {
     if (pages[i] != nullptr) device.copy_out(to + i * bytes, pages[i], bytes);
   }
@@ -265,8 +265,8 @@ int sequence_restore(lua_State* L) {
         ErrorCode::memory, "cache_load",
         "no room for " + std::to_string(length) + " positions among the model's keys and values");
   }
-  Device& device = *sequence->cache()->device();
   for (std::size_t g = 0; g < groups.size(); ++g) {
+    Device& device = *sequence->cache()->device(static_cast<int>(g));
     const auto& pages = sequence->pages(static_cast<int>(g));
     const Shape& shape = stored[g].shape();
     if (stored[g].dtype() != DType::u8 || shape.rank() != 2 ||
