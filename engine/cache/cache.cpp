@@ -61,10 +61,8 @@ CacheLayout::CacheLayout(std::vector<KvSlotSpec> slots, DType dtype, std::int64_
              other.device == spec.device;
     });
     if (group == groups.end()) {
-      groups.push_back(KvGroup{spec.kind,
-                               spec.window,
-                               {dtype, spec.kv_heads, spec.head_dim, page_tokens},
-                               spec.device});
+      groups.push_back(KvGroup{
+          spec.kind, spec.window, {dtype, spec.kv_heads, spec.head_dim, page_tokens}, spec.device});
       group = groups.end() - 1;
     }
     data->slots.push_back(KvSlot{static_cast<int>(group - groups.begin()), group->page_bytes});
