@@ -1,4 +1,4 @@
-// The insides of Json's arrays and objects; for json*.cpp only.
+// The insides of Json's arrays and objects, and its members; for json_*.cpp only.
 #pragma once
 
 #include <string>

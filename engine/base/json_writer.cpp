@@ -2,7 +2,7 @@
 #include <cmath>
 
 #include "engine/base/json.h"
-#include "engine/text/decode/stream_decoder.h"
+#include "engine/base/utf8.h"
 
 namespace perilune {
 namespace {

@@ -289,4 +289,8 @@ Shape align(std::string_view op, const TensorSpec& a, const TensorSpec& b) {
   return align_operands({op, a.shape, b.shape, a_text, b_text});
 }
 
+bool is_id_axis(const std::string& name) {
+  return name == "vocab" || name == "class";
+}
+
 }  // namespace perilune

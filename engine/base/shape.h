@@ -100,4 +100,7 @@ Shape align(std::string_view op, const TensorSpec& a, const TensorSpec& b);
 std::optional<std::int64_t> checked_multiply(std::int64_t a, std::int64_t b);
 std::optional<std::int64_t> checked_add(std::int64_t a, std::int64_t b);
 
+/// True for axes whose coordinates are the model's own ids from 0: vocab, class.
+bool is_id_axis(const std::string& name);
+
 }  // namespace perilune

@@ -161,14 +161,6 @@ const char* safetensors_type(DType dtype) {
   return "?";
 }
 
-void require_readable(const StoredTensor& tensor, std::string_view file) {
-  if (tensor.readable) return;
-  throw Error(ErrorCode::unsupported, "load",
-              std::string(file) + ": tensor \"" + tensor.name + "\" is stored as " + tensor.type +
-                  ", which is not supported")
-      .hint("convert it to F32, F16 or BF16 (integers: I32, I64, I8, U8)");
-}
-
 std::uint64_t safetensors_header_size(std::string_view prefix, std::uint64_t file_bytes,
                                       std::string_view file) {
   if (file_bytes < 8 || prefix.size() < 8) {

@@ -1,13 +1,15 @@
-// The header of a safetensors file: 8 bytes of length, JSON, then the tensors' bytes end to end.
+// safetensors files: 8 bytes of length, a header in JSON, then the tensors' bytes end to end.
 #pragma once
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
-#include "engine/weights/checkpoint.h"
+#include "engine/files/tensor_file.h"
 
 namespace perilune {
 
@@ -32,5 +34,14 @@ SafetensorsHeader parse_safetensors_header(std::string_view json, std::uint64_t 
 
 /// "BF16" for bf16.
 const char* safetensors_type(DType dtype);
+
+/// Opens and validates `path`; `map` as for open_tensor_file. Throws Error(file | format).
+std::shared_ptr<const TensorFile> open_safetensors(const std::string& path, bool map);
+
+/// Writes tensors as safetensors through a temporary file and rename; a failure leaves the old
+/// file.
+void write_safetensors(const std::string& path,
+                       const std::vector<std::pair<std::string, Tensor>>& tensors,
+                       const std::map<std::string, std::string>& metadata = {});
 
 }  // namespace perilune

@@ -11,7 +11,6 @@
 #include "engine/base/error.h"
 #include "engine/base/json.h"
 #include "engine/files/safetensors.h"
-#include "engine/weights/checkpoint.h"
 
 namespace perilune {
 namespace {

@@ -2,7 +2,6 @@
 #pragma once
 
 #include "engine/ops/op.h"
-#include "engine/program/net.h"
 
 namespace perilune {
 
@@ -26,6 +25,13 @@ class KvWriteOp final : public Op {
   std::string path_;
   KvKind kind_;
   bool rope_, interleaved_;
+};
+
+/// A T5 style bias, made once and passed to every layer. weight [buckets, head].
+struct RelativeBias {
+  Tensor weight;  // f32 [buckets, head]
+  std::int64_t buckets = 0, max_distance = 0;
+  bool bidirectional = false;
 };
 
 /// What attention and its weights share.

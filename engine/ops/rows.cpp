@@ -49,11 +49,6 @@ void WantedRowsOp::run(OpRun& run) const {
          static_cast<std::int64_t>(wanted.size()), run.outputs[0].data());
 }
 
-Value wanted_rows(const std::shared_ptr<Pass>& pass, const Value& x, const std::string& where) {
-  auto op = std::make_shared<WantedRowsOp>(pass->new_axis("wanted"));
-  return pass->apply(op, {x}, where).front();
-}
-
 // ---------------------------------------------------------------- one token a row
 
 std::vector<TensorSpec> SelectTokenOp::infer(std::span<const TensorSpec> inputs) const {

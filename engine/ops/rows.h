@@ -2,7 +2,6 @@
 #pragma once
 
 #include "engine/ops/op.h"
-#include "engine/program/pass.h"
 
 namespace perilune {
 
@@ -21,9 +20,6 @@ class WantedRowsOp final : public Op {
  private:
   AxisIdentity axis_;
 };
-
-/// x over the tokens whose logits are wanted: what bindings put before a head.
-Value wanted_rows(const std::shared_ptr<Pass>& pass, const Value& x, const std::string& where = "");
 
 enum class RowToken { first, last, eos };
 

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "engine/program/value_math.h"
-
 namespace perilune {
 
 void ViewOp::run(OpRun&) const {
@@ -40,7 +38,7 @@ void expect_static(std::string_view op, const TensorSpec& x, const Axis& axis) {
 }
 
 std::string position_text(const std::string& axis, std::int64_t position) {
-  return std::to_string(position + (tensor_ops::is_id_axis(axis) ? 0 : 1));
+  return std::to_string(position + (is_id_axis(axis) ? 0 : 1));
 }
 
 void check_range(const TensorSpec& x, const AxisRange& range) {
@@ -49,7 +47,7 @@ void check_range(const TensorSpec& x, const AxisRange& range) {
   const bool fits = range.first >= 0 && range.count >= 0 && range.first <= axis.size &&
                     range.count <= axis.size - range.first && (!range.drop || range.count == 1);
   if (fits) return;
-  const bool ids = tensor_ops::is_id_axis(axis.name);
+  const bool ids = is_id_axis(axis.name);
   std::string asked = position_text(axis.name, range.first);
   if (!range.drop)
     asked = "{" + asked + ", " + position_text(axis.name, range.first + range.count - 1) + "}";

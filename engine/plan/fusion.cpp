@@ -36,29 +36,6 @@ PlanStep* only_use_of(PlanGraph& graph, const std::vector<int>& producers,
 
 }  // namespace
 
-std::vector<int> PlanGraph::uses() const {
-  std::vector<int> counts(values.size(), 0);
-  for (const PlanStep& step : steps) {
-    for (const int id : step.inputs) ++counts[index(id)];
-  }
-  for (std::size_t i = 0; i < asked.size(); ++i) counts[i] += asked[i] ? 1 : 0;
-  return counts;
-}
-
-std::vector<int> PlanGraph::producers() const {
-  std::vector<int> makers(values.size(), -1);
-  for (std::size_t i = 0; i < steps.size(); ++i) {
-    for (const int id : steps[i].outputs) makers[index(id)] = static_cast<int>(i);
-  }
-  return makers;
-}
-
-void PlanGraph::sweep() {
-  steps.erase(std::remove_if(steps.begin(), steps.end(),
-                             [](const PlanStep& step) { return step.op == nullptr; }),
-              steps.end());
-}
-
 void drop_dead_steps(PlanGraph& graph) {
   std::vector<bool> needed = graph.asked;
   needed.resize(graph.values.size(), false);

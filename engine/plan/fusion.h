@@ -2,25 +2,9 @@
 // Values that were asked for count as used once more, so what makes them is left alone.
 #pragma once
 
-#include <vector>
-
-#include "engine/plan/plan.h"
+#include "engine/plan/graph.h"
 
 namespace perilune {
-
-/// A plan while it is made.
-struct PlanGraph {
-  std::vector<PlanStep> steps;
-  std::vector<PlanValue> values;
-  std::vector<bool> asked;  // per value: an output or an asked path
-
-  /// How many step inputs read each value, asked ones counted once more.
-  std::vector<int> uses() const;
-  /// The step that makes each value, or -1.
-  std::vector<int> producers() const;
-  /// Drops steps without an op (left by a rewrite).
-  void sweep();
-};
 
 /// Drops what nothing asked for needs; ops with effects stay.
 void drop_dead_steps(PlanGraph& graph);

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/program/program.h"
+#include "engine/plan/graph.h"
 
 namespace perilune {
 
@@ -18,24 +18,6 @@ struct PlanOptions {
   bool fuse = true;
   /// Canonical paths to give back; each must be marked (or be layers.N...attention.weights).
   std::vector<std::string> outputs;
-};
-
-/// One op of a plan, after fusion.
-struct PlanStep {
-  OpPointer op;
-  std::vector<int> inputs, outputs;  // plan values
-  std::string where;
-  std::shared_ptr<Device> device;
-};
-
-/// Where a value lives. Views share their source's buffer.
-struct PlanValue {
-  TensorSpec spec;
-  int buffer = -1;   // index of a lifetime-shared buffer; -1: input, constant or no storage
-  int view_of = -1;  // value it is a view of
-  int first_step = -1, last_step = -1;
-  std::string input;
-  Tensor constant;
 };
 
 class Plan {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "engine/ops/op.h"
-#include "engine/program/net.h"
+#include "engine/program/net_state.h"
 
 namespace perilune {
 

@@ -34,9 +34,9 @@ std::string Net::where(const std::string& module) const {
 
 std::int64_t Net::axis_size(const std::string& op, const std::string& name) const {
   if (const auto own = scope_axes_.find(name); own != scope_axes_.end()) return own->second;
-  if (const auto all = state_->axes.find(name); all != state_->axes.end()) return all->second;
+  if (const auto all = state_->pass->axis_sizes.find(name); all != state_->pass->axis_sizes.end()) return all->second;
   std::vector<std::string> known;
-  for (const auto& [axis, size] : state_->axes) known.push_back(axis);
+  for (const auto& [axis, size] : state_->pass->axis_sizes) known.push_back(axis);
   const std::string guess = did_you_mean(name, known);
   throw Error(ErrorCode::argument, op, "axis \"" + name + "\" has no size")
       .where(where())
@@ -264,6 +264,11 @@ Value Net::select(const Value& x, const std::string& which,
 Value Net::mean(const Value& x) const {
   const AxisIdentity batch = state_->pass->new_axis("batch");
   return apply(std::make_shared<MeanTokensOp>(batch), {x}).front();
+}
+
+Value wanted_rows(const std::shared_ptr<Pass>& pass, const Value& x, const std::string& where) {
+  auto op = std::make_shared<WantedRowsOp>(pass->new_axis("wanted"));
+  return pass->apply(op, {x}, where).front();
 }
 
 }  // namespace perilune

@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "engine/ops/attention.h"
 #include "engine/ops/rope_frequencies.h"
-#include "engine/program/pass.h"
-#include "engine/weights/checkpoint.h"
+#include "engine/program/net_state.h"
 
 namespace perilune {
 
@@ -24,24 +24,6 @@ struct KvHandle {
   std::int64_t window = 0;
   std::int64_t kv_heads = 0, head_dim = 0;
   std::shared_ptr<const RopeOptions> rope;
-};
-
-/// A T5 style bias, made once and passed to every layer. weight [buckets, head].
-struct RelativeBias {
-  Tensor weight;  // f32 [buckets, head]
-  std::int64_t buckets = 0, max_distance = 0;
-  bool bidirectional = false;
-};
-
-/// What all scopes of one pass share.
-struct NetState {
-  std::shared_ptr<Pass> pass;
-  std::shared_ptr<Checkpoint> checkpoint;
-  std::map<std::string, std::int64_t>
-      axes;                           // sizes by name: the family's c.axes, + vocab, class, ...
-  std::map<std::string, Value> memo;  // rope tables made once a pass
-  bool names_only =
-      false;  // a head that was not chosen: weights are touched, missing ones no error
 };
 
 class Net {
@@ -124,6 +106,9 @@ class Net {
   std::string path_, canonical_;
   std::map<std::string, std::int64_t> scope_axes_;
 };
+
+/// x over the tokens whose logits are wanted: what bindings put before a head.
+Value wanted_rows(const std::shared_ptr<Pass>& pass, const Value& x, const std::string& where = "");
 
 /// The activation of a published name, or an Error(unsupported) listing those we know.
 kernels::Activation activation_by_name(const std::string& name);

@@ -1,7 +1,6 @@
 // The part of a scope that keeps keys and values and attends to them.
 #include <cmath>
 
-#include "engine/ops/attention.h"
 #include "engine/program/module_reader.h"
 #include "engine/program/net.h"
 

@@ -51,6 +51,8 @@ class Pass : public std::enable_shared_from_this<Pass> {
   virtual DType cache_dtype() const = 0;
   /// Set by bindings before each call: where the script is ("llama.lua:41").
   std::string script_place;
+  /// Sizes by axis name that the family declares: its c.axes, and "vocab", "class", ...
+  std::map<std::string, std::int64_t> axis_sizes;
 };
 
 /// Records. finish() may be called once.

@@ -66,10 +66,6 @@ kernels::Activation as_activation(kernels::Unary op) {
 
 }  // namespace
 
-bool is_id_axis(const std::string& name) {
-  return name == "vocab" || name == "class";
-}
-
 // ---------------------------------------------------------------- elementwise
 
 Value binary(kernels::Binary op, const Value& a, const Value& b, const std::string& where) {

@@ -115,7 +115,4 @@ struct Statistics {
 };
 Statistics statistics(const Tensor& a);
 
-/// True for axes whose coordinates are the model's own ids from 0: vocab, class.
-bool is_id_axis(const std::string& name);
-
 }  // namespace perilune::tensor_ops

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 
 #include "engine/base/error.h"
 #include "engine/weights/folder_files.h"
-#include "engine/weights/views.h"
 
 namespace perilune {
 namespace {

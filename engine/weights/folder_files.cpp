@@ -9,6 +9,8 @@
 #include "engine/base/file.h"
 #include "engine/base/json.h"
 #include "engine/files/gguf/shards.h"
+#include "engine/files/gguf/tensors.h"
+#include "engine/weights/open_tensor_file.h"
 
 namespace perilune {
 namespace {
@@ -106,7 +108,7 @@ std::vector<CheckpointEntry> open_shards(const Context& context, const std::stri
   }
   std::map<std::string, std::shared_ptr<const TensorFile>> files;
   for (const std::string& name : names) {
-    files[name] = TensorFile::open(join_path(folder, name), map);
+    files[name] = open_tensor_file(join_path(folder, name), map);
   }
   std::vector<CheckpointEntry> entries;
   std::vector<std::string> absent;
@@ -139,14 +141,21 @@ std::vector<CheckpointEntry> open_shards(const Context& context, const std::stri
 
 std::vector<CheckpointEntry> open_checkpoint_files(const Context& context,
                                                    const std::string& folder, bool map) {
-  if (file_exists(folder)) return open_gguf_shards(folder, map);
+  if (file_exists(folder)) {
+    if (!is_gguf_file(folder)) {
+      open_tensor_file(folder);  // says so of a pickle, and of a file that is nothing
+      throw Error(ErrorCode::unsupported, "load", folder + " is a safetensors file")
+          .hint("give the folder that it lies in, with its config.json");
+    }
+    return open_gguf_shards(folder, map);
+  }
   const std::string single = join_path(folder, kSingle);
   if (!file_exists(single)) {
     if (file_exists(join_path(folder, kIndex))) return open_shards(context, folder, map);
     throw_no_weights(folder);
   }
   std::vector<CheckpointEntry> entries;
-  const std::shared_ptr<const TensorFile> file = TensorFile::open(single, map);
+  const std::shared_ptr<const TensorFile> file = open_tensor_file(single, map);
   for (const StoredTensor& tensor : file->tensors()) entries.push_back({file, &tensor});
   std::sort(entries.begin(), entries.end(),
             [](const auto& a, const auto& b) { return a.tensor->name < b.tensor->name; });

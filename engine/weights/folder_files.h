@@ -5,14 +5,10 @@
 #include <string>
 #include <vector>
 
-#include "engine/weights/checkpoint.h"
+#include "engine/device/context.h"
+#include "engine/files/tensor_file.h"
 
 namespace perilune {
-
-struct CheckpointEntry {
-  std::shared_ptr<const TensorFile> file;
-  const StoredTensor* tensor = nullptr;
-};
 
 /// Every stored tensor of the folder, once, sorted by name. Opens model.safetensors or the shards
 /// that model.safetensors.index.json lists, or the GGUF file `folder`, all validated. Throws

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <numeric>
 
+#include "engine/files/safetensors.h"
 #include "engine/weights/views.h"
 #include "tests/catch.h"
 #include "tests/engine/store_support.h"

@@ -2,6 +2,7 @@
 // cache, keys and values that another pass reads, rows of two batches.
 #include <cmath>
 
+#include "engine/weights/open_tensor_file.h"
 #include "tests/catch.h"
 #include "tests/engine/pass_support.h"
 #include "tests/engine/store_support.h"
@@ -21,7 +22,8 @@ struct SmallT5 {
     auto state = std::make_shared<NetState>();
     state->pass = pass;
     state->checkpoint = checkpoint;
-    state->axes = {{"hidden", 48}, {"ffn", 96}, {"head", 4}, {"head_dim", 12}, {"vocab", 504}};
+    state->pass->axis_sizes = {
+        {"hidden", 48}, {"ffn", 96}, {"head", 4}, {"head_dim", 12}, {"vocab", 504}};
     return Net(state);
   }
 
@@ -248,7 +250,7 @@ class Run {
 
 std::vector<float> stored(const SmallT5& model, const std::string& folder,
                           const std::string& name) {
-  const auto file = TensorFile::open(folder + "/expected.safetensors");
+  const auto file = open_tensor_file(folder + "/expected.safetensors");
   const StoredTensor* found = file->find(name);
   REQUIRE(found != nullptr);
   return read_tensor(model.context, *file, *found).to_floats();
@@ -303,7 +305,7 @@ TEST_CASE("attention without a cache gives the bits of attention with one") {
     auto state = std::make_shared<NetState>();
     state->pass = pass;
     state->checkpoint = model.checkpoint;
-    state->axes = model.axes;
+    state->pass->axis_sizes = model.axes;
     const Net net = Net(state).scope("layers.0", "layers.0");
     const Value x = Net(state).embedding(pass->input("ids"), "embed_tokens", {});
     const Value k = net.linear(x, "self_attn.k_proj", {"kv_head", "head_dim"}, {});

@@ -7,7 +7,7 @@
 
 #include "engine/base/file.h"
 #include "engine/device/context.h"
-#include "engine/weights/checkpoint.h"
+#include "engine/weights/open_tensor_file.h"
 #include "tests/catch.h"
 #include "tests/engine/store_support.h"
 
@@ -43,7 +43,7 @@ TEST_CASE("every published block has its published values") {
   const std::string path = golden_folder() + "/quant/gguf-blocks.safetensors";
   if (!file_exists(path)) PERILUNE_SKIP("no reference values: " + path);
   const auto context = Context::make();
-  const auto file = TensorFile::open(path);
+  const auto file = open_tensor_file(path);
   const auto types = types_by_name();
   int compared = 0;
   for (const StoredTensor& stored : file->tensors()) {

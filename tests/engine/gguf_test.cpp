@@ -5,7 +5,7 @@
 #include <set>
 
 #include "engine/base/file.h"
-#include "engine/weights/checkpoint.h"
+#include "engine/weights/open_tensor_file.h"
 #include "tests/catch.h"
 #include "tests/engine/gguf_support.h"
 #include "tests/engine/store_support.h"
@@ -268,7 +268,7 @@ TEST_CASE("no file, a folder, a device") {
 TEST_CASE("block sizes agree with published blocks") {
   const std::string path = golden_folder() + "/quant/gguf-blocks.safetensors";
   if (!file_exists(path)) PERILUNE_SKIP("no reference values: " + path);
-  const auto blocks = TensorFile::open(path);
+  const auto blocks = open_tensor_file(path);
   std::map<std::string, const GgufTensorType*> types;
   for (std::uint32_t i = 0; i < 100; ++i) {
     if (const GgufTensorType* type = gguf_tensor_type(i)) types[type->name] = type;

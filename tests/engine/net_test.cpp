@@ -145,10 +145,10 @@ TEST_CASE("shape mistakes in a pass name operation, sizes, layer and line") {
   auto state = std::make_shared<NetState>();
   state->pass = pass;
   state->checkpoint = model.checkpoint;
-  state->axes = model.axes;
-  state->axes["wide"] = 112;
-  state->axes["two"] = 2;
-  state->axes["odd_head"] = 5;
+  state->pass->axis_sizes = model.axes;
+  state->pass->axis_sizes["wide"] = 112;
+  state->pass->axis_sizes["two"] = 2;
+  state->pass->axis_sizes["odd_head"] = 5;
   pass->script_place = "gpt2.lua:41";
   const Net net = Net(state).scope("layers.1", "layers.1");
   const Value x = Net(state).embedding(pass->input("ids"), "embed_tokens", {});

@@ -16,6 +16,7 @@
 #include "engine/program/net.h"
 #include "engine/program/value_math.h"
 #include "engine/weights/checkpoint.h"
+#include "engine/weights/open_tensor_file.h"
 
 namespace perilune_test {
 
@@ -75,7 +76,7 @@ struct SmallLlama {
     auto state = std::make_shared<NetState>();
     state->pass = pass;
     state->checkpoint = checkpoint;
-    state->axes = axes;
+    state->pass->axis_sizes = axes;
     const Net net(state);
     Value x = net.mark("embeddings", net.embedding(pass->input("ids"), "embed_tokens", {}));
     const Value positions = pass->input("positions");
@@ -162,7 +163,7 @@ inline std::vector<std::vector<std::int32_t>> golden_rows(const std::string& fol
 
 inline std::vector<float> golden_values(const SmallLlama& model, const std::string& folder,
                                         const std::string& name) {
-  const auto file = TensorFile::open(folder + "/expected.safetensors");
+  const auto file = open_tensor_file(folder + "/expected.safetensors");
   return read_tensor(model.context, *file, *file->find(name)).to_floats();
 }
 

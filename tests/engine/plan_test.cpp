@@ -62,7 +62,7 @@ PlanGraph graph_of(const SmallLlama& model, Write&& write, std::shared_ptr<const
   auto state = std::make_shared<NetState>();
   state->pass = pass;
   state->checkpoint = model.checkpoint;
-  state->axes = model.axes;
+  state->pass->axis_sizes = model.axes;
   const Net net(state);
   const Value x = net.embedding(pass->input("ids"), "embed_tokens", {});
   pass->output("y", write(net.scope("layers.0", "layers.0"), x));

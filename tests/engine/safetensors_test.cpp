@@ -3,7 +3,7 @@
 #include <filesystem>
 
 #include "engine/files/safetensors.h"
-#include "engine/weights/checkpoint.h"
+#include "engine/weights/open_tensor_file.h"
 #include "tests/catch.h"
 #include "tests/engine/store_support.h"
 
@@ -19,7 +19,7 @@ namespace {
 Caught open_bytes(const std::string& bytes) {
   const TemporaryFolder folder;
   const std::string path = folder.write("x.safetensors", bytes);
-  return caught([&] { TensorFile::open(path); });
+  return caught([&] { open_tensor_file(path); });
 }
 
 Caught open_json(const std::string& json, std::size_t data_bytes = 8) {
@@ -51,7 +51,7 @@ TEST_CASE("tensors written are the tensors read") {
   const std::string path = folder.file("x.safetensors");
   write_safetensors(path, tensors, {{"format", "pt"}, {"who", "me"}});
   for (const bool map : {false, true}) {
-    const auto file = TensorFile::open(path, map);
+    const auto file = open_tensor_file(path, map);
     CHECK(file->metadata().at("who") == "me");
     CHECK(file->tensors().size() == tensors.size());
     for (const auto& [name, tensor] : tensors) {
@@ -120,8 +120,8 @@ TEST_CASE("files that are no safetensors are refused") {
   for (int i = 0; i < 100000; ++i) deep += "[";
   CHECK(open_json(deep, 0).code == ErrorCode::format);
   const TemporaryFolder folder;
-  CHECK(caught([&] { TensorFile::open(folder.path()); }).has("not a regular file"));
-  CHECK(caught([&] { TensorFile::open(folder.file("absent")); }).code == ErrorCode::file);
+  CHECK(caught([&] { open_tensor_file(folder.path()); }).has("not a regular file"));
+  CHECK(caught([&] { open_tensor_file(folder.file("absent")); }).code == ErrorCode::file);
 }
 
 TEST_CASE("headers that contradict themselves are refused") {
@@ -174,7 +174,7 @@ TEST_CASE("types without a dtype open, and say so when read") {
                                            ",\"b\":" + entry("F8_E4M3", "[2]", "[8,10]") +
                                            ",\"c\":" + entry("I8", "[2]", "[10,12]") + "}",
                                        std::string(12, '\1')));
-  const auto file = TensorFile::open(path);
+  const auto file = open_tensor_file(path);
   const auto error = caught([&] { read_tensor(context, *file, *file->find("a")); });
   CHECK(error.code == ErrorCode::unsupported);
   CHECK(error.has("tensor \"a\" is stored as F64, which is not supported"));
@@ -189,7 +189,7 @@ TEST_CASE("a file that shrinks while it is open is an error") {
   const std::string path = folder.write(
       "x.safetensors",
       raw_safetensors("{\"a\":" + entry("F32", "[100]", "[0,400]") + "}", std::string(400, '\1')));
-  const auto file = TensorFile::open(path);
+  const auto file = open_tensor_file(path);
   std::filesystem::resize_file(path, 100);
   const auto error = caught([&] { read_tensor(context, *file, *file->find("a")); });
   CHECK(error.code == ErrorCode::file);
@@ -213,7 +213,7 @@ TEST_CASE("no cut and no flipped bit of a header gets through unseen") {
       const std::string changed_path = folder.write("y.safetensors", changed);
       // Opens or throws Error; what opens can be read or throws Error.
       caught([&] {
-        const auto file = TensorFile::open(changed_path);
+        const auto file = open_tensor_file(changed_path);
         for (const StoredTensor& tensor : file->tensors()) read_tensor(context, *file, tensor);
       });
     }
@@ -227,7 +227,7 @@ TEST_CASE("reference files open") {
   int files = 0;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(golden)) {
     if (entry.path().extension() != ".safetensors") continue;
-    const auto file = TensorFile::open(entry.path().string());
+    const auto file = open_tensor_file(entry.path().string());
     for (const StoredTensor& tensor : file->tensors()) read_tensor(context, *file, tensor);
     ++files;
   }

@@ -9,7 +9,7 @@
 #include "engine/base/file.h"
 #include "engine/base/json.h"
 #include "engine/device/context.h"
-#include "engine/weights/checkpoint.h"
+#include "engine/weights/open_tensor_file.h"
 #include "tests/catch.h"
 
 using namespace perilune;
@@ -102,7 +102,7 @@ TEST_CASE("processors equal the published ones") {
   ContextOptions context_options;
   context_options.threads = 1;
   const auto context = Context::make(context_options);
-  const auto file = TensorFile::open(kGolden + "/expected.safetensors");
+  const auto file = open_tensor_file(kGolden + "/expected.safetensors");
   std::size_t compared = 0;
   for (const Json& test : expected.get("cases").items()) {
     const std::string name = test.get("name").as_string();

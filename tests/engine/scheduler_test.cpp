@@ -3,6 +3,7 @@
 #include "engine/serving/scheduler.h"
 
 #include "engine/base/error.h"
+#include "engine/text/readers/open.h"
 #include "tests/catch.h"
 #include "tests/engine/scheduler_support.h"
 #include "tests/support.h"

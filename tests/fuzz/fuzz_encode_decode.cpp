@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "engine/base/error.h"
+#include "engine/text/readers/open.h"
 #include "engine/text/tokenizer/tokenizer.h"
 #include "engine/text/unicode/unicode.h"
 

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "engine/base/error.h"
+#include "engine/text/readers/open.h"
 #include "engine/text/tokenizer/pipeline.h"
 
 namespace {

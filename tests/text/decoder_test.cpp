@@ -6,8 +6,8 @@
 
 #include "engine/base/error.h"
 #include "engine/base/json.h"
-#include "engine/text/cut/pre_tokenizer.h"
-#include "engine/text/decode/stream_decoder.h"
+#include "engine/base/utf8.h"
+#include "engine/text/unicode/byte_level.h"
 #include "tests/catch.h"
 
 using namespace perilune;

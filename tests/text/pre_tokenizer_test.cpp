@@ -2,6 +2,7 @@
 #include "engine/text/cut/pre_tokenizer.h"
 
 #include "engine/base/error.h"
+#include "engine/text/unicode/byte_level.h"
 #include "tests/catch.h"
 
 using namespace perilune;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/base/json.h"
+#include "engine/text/readers/open.h"
 #include "engine/text/tokenizer/tokenizer.h"
 #include "engine/text/vocabulary/token_model.h"
 #include "tests/catch.h"

@@ -13,6 +13,7 @@
 #include "engine/base/file.h"
 #include "engine/files/gguf/head.h"
 #include "engine/text/readers/gguf.h"
+#include "engine/text/readers/open.h"
 #include "engine/text/sentencepiece/file.h"
 #include "engine/text/sentencepiece/wire.h"
 #include "engine/text/tokenizer/pipeline.h"

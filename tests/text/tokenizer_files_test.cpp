@@ -5,6 +5,7 @@
 #include "engine/base/error.h"
 #include "engine/base/file.h"
 #include "engine/base/json.h"
+#include "engine/text/readers/open.h"
 #include "engine/text/tokenizer/config.h"
 #include "engine/text/tokenizer/pipeline.h"
 #include "tests/catch.h"

@@ -5,6 +5,7 @@
 #include "engine/text/cut/pre_tokenizer.h"
 #include "engine/text/pattern/pattern.h"
 #include "engine/text/readers/gguf.h"
+#include "engine/text/unicode/byte_level.h"
 #include "tests/catch.h"
 #include "tests/engine/gguf_support.h"
 #include "tests/engine/store_support.h"

@@ -10,6 +10,7 @@
 #include "engine/base/error.h"
 #include "engine/base/file.h"
 #include "engine/base/json.h"
+#include "engine/text/readers/open.h"
 #include "tests/catch.h"
 #include "tests/text/text_support.h"
 

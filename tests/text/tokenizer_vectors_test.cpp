@@ -4,6 +4,7 @@
 #include <sstream>
 
 #include "engine/base/file.h"
+#include "engine/text/readers/open.h"
 #include "engine/text/tokenizer/tokenizer.h"
 #include "tests/catch.h"
 

@@ -47,8 +47,7 @@ struct State {
   ReferencePointer on_warning;
   std::size_t debt = 0;        // tensor bytes since the collector was last stepped
   std::size_t collect_at = 0;  // bytes in use that ask for a full collection
-  std::vector<std::vector<std::weak_ptr<Storage>>> scopes;     // innermost last
-  std::map<const Pass*, std::weak_ptr<NetState>> pass_states;  // for axis sizes of a family
+  std::vector<std::vector<std::weak_ptr<Storage>>> scopes;  // innermost last
 
   /// Steps the collector by what was allocated.
   void charge(lua_State* L, std::size_t bytes);

@@ -1,7 +1,6 @@
 // Pass: one entry of a family being recorded (trace) or run line by line (eager).
 #include "bindings/lua/models/run_pass.h"
 #include "bindings/lua/tensors/tensor_value.h"
-#include "engine/ops/rows.h"
 
 namespace perilune::lua {
 
@@ -33,11 +32,9 @@ void push_pass(lua_State* L, Options& options, PassObject object,
   object.net = std::make_shared<NetState>();
   object.net->pass = object.pass();
   object.net->checkpoint = std::move(checkpoint);
-  object.net->axes = options.sizes("axes").value_or(std::map<std::string, std::int64_t>{});
+  object.net->pass->axis_sizes =
+      options.sizes("axes").value_or(std::map<std::string, std::int64_t>{});
   object.net->names_only = options.boolean("names_only").value_or(false);
-  State& here = state(L);
-  std::erase_if(here.pass_states, [](const auto& entry) { return entry.second.expired(); });
-  here.pass_states[object.net->pass.get()] = object.net;
 
   lua_newtable(L);
   if (options.push("config")) lua_setfield(L, -2, "config");

@@ -192,14 +192,10 @@ int rename(lua_State* L) {
 }
 
 /// Sizes that a family declared count for values of its passes.
-std::int64_t declared_size(lua_State* L, const Value& value, const std::string& axis) {
-  const auto& known = state(L).pass_states;
-  const auto found = known.find(value.pass.get());
-  if (value.pass == nullptr || found == known.end()) return 0;
-  const auto net = found->second.lock();
-  if (net == nullptr) return 0;
-  const auto size = net->axes.find(axis);
-  return size == net->axes.end() ? 0 : size->second;
+std::int64_t declared_size(const Value& value, const std::string& axis) {
+  if (value.pass == nullptr) return 0;
+  const auto size = value.pass->axis_sizes.find(axis);
+  return size == value.pass->axis_sizes.end() ? 0 : size->second;
 }
 
 int split_axis(lua_State* L) {
@@ -211,7 +207,7 @@ int split_axis(lua_State* L) {
   std::vector<Axis> parts;
   for (const std::string& name : names) {
     const auto given = sizes.find(name);
-    const std::int64_t known = given != sizes.end() ? given->second : declared_size(L, value, name);
+    const std::int64_t known = given != sizes.end() ? given->second : declared_size(value, name);
     if (given != sizes.end() && given->second <= 0) {
       throw Error(ErrorCode::argument, "split_axis",
                   name + " must be 1 or more, got " + std::to_string(given->second));

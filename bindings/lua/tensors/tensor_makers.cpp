@@ -2,7 +2,9 @@
 #include <cmath>
 
 #include "bindings/lua/tensors/tensor_value.h"
+#include "engine/files/safetensors.h"
 #include "engine/sampling/sampler.h"
+#include "engine/weights/open_tensor_file.h"
 
 namespace perilune::lua {
 
@@ -184,7 +186,7 @@ const TensorFile& open_file(TensorFileObject& object, const char* op) {
 }
 
 int open_tensors(lua_State* L) {
-  push_object(L, TensorFileObject{TensorFile::open(to_text(L, 1, "open", "path"))});
+  push_object(L, TensorFileObject{open_tensor_file(to_text(L, 1, "open", "path"))});
   return 1;
 }
 

@@ -102,7 +102,7 @@ int reduce(lua_State* L) {
 
 /// 0-based offsets along `axis` as scripts count: from 1, but for id axes.
 Value positions_from(const Value& offsets, const std::string& axis, const std::string& place) {
-  if (tensor_ops::is_id_axis(axis)) return offsets;
+  if (is_id_axis(axis)) return offsets;
   return tensor_ops::scalar(Binary::add, offsets, 1.0, false, place);
 }
 
@@ -197,7 +197,7 @@ int matmul(lua_State* L) {
 /// Positions along an axis as scripts count, as offsets.
 Value to_offsets(lua_State* L, int index, const Axis& along) {
   const std::string& axis = along.name;
-  const bool ids = tensor_ops::is_id_axis(axis);
+  const bool ids = is_id_axis(axis);
   if (const Value* given = test_object<Value>(L, index)) {
     return ids ? *given : tensor_ops::scalar(Binary::subtract, *given, 1.0);
   }

@@ -63,7 +63,7 @@ struct Printer {
       return add((place.empty() ? "" : place + "  ") + line_text(tensor));
     }
     const Axis& axis = tensor.shape().axis(0);
-    const bool ids = tensor_ops::is_id_axis(axis.name);
+    const bool ids = is_id_axis(axis.name);
     for (std::int64_t i = 0; i < axis.size; ++i) {
       if (!shown(i, axis.size)) {
         if (!add("...")) return false;

@@ -67,7 +67,7 @@ namespace {
 
 std::int64_t axis_position(lua_State* L, int index, const Axis& axis, const char* op) {
   const std::int64_t position = to_integer(L, index, op, axis.name);
-  if (tensor_ops::is_id_axis(axis.name)) {
+  if (is_id_axis(axis.name)) {
     if (position < 0) {
       throw Error(ErrorCode::argument, op,
                   axis.name + " " + std::to_string(position) + ": ids count from 0");

@@ -3,6 +3,7 @@
 
 #include "bindings/lua/tensors/tensor_value.h"
 #include "bindings/lua/text/encoded_text.h"
+#include "engine/text/readers/open.h"
 
 namespace perilune::lua {
 

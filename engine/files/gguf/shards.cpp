@@ -52,11 +52,6 @@ std::vector<std::string> shard_paths(const std::string& path, const GgufFile& fi
 }  // namespace
 
 std::vector<CheckpointEntry> open_gguf_shards(const std::string& path, bool map) {
-  if (!is_gguf_file(path)) {
-    TensorFile::open(path);  // says so of a pickle, and of a file that is nothing
-    throw Error(ErrorCode::unsupported, "load", path + " is a safetensors file")
-        .hint("give the folder that it lies in, with its config.json");
-  }
   const std::shared_ptr<const GgufFile> first = GgufFile::open(path);
   std::vector<CheckpointEntry> entries;
   for (const std::string& shard : shard_paths(path, *first)) {

@@ -6,14 +6,14 @@
 #include <string_view>
 
 #include "engine/files/gguf/head.h"
-#include "engine/weights/checkpoint.h"
+#include "engine/files/tensor_file.h"
 
 namespace perilune {
 
 /// Whether the file begins as a GGUF file does. False where it cannot be read.
 bool is_gguf_file(const std::string& path);
 
-/// Opens `path`; `map` as for TensorFile::open. StoredTensor::type is ggml's name of the type; of
+/// Opens `path`; `map` as for TensorFile. StoredTensor::type is ggml's name of the type; of
 /// quantized tensors (and F64, I16, which tensors do not have) the dtype is what read() turns them
 /// into, exactly but for F64, and [begin, end) counts those bytes.
 std::shared_ptr<const TensorFile> open_gguf_tensors(const std::string& path, bool map);

@@ -5,6 +5,7 @@
 #include "engine/base/error.h"
 #include "engine/text/cut/parts.h"
 #include "engine/text/pattern/pattern.h"
+#include "engine/text/unicode/byte_level.h"
 #include "engine/text/unicode/unicode.h"
 
 namespace perilune {

@@ -2,8 +2,8 @@
 
 #include <optional>
 
-#include "engine/text/cut/pre_tokenizer.h"
 #include "engine/text/decode/stream_decoder.h"
+#include "engine/text/unicode/byte_level.h"
 
 namespace perilune {
 namespace {

@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "engine/base/utf8.h"
+
 namespace perilune {
 
 /// What a decoder keeps or drops.
@@ -28,26 +30,6 @@ class StreamDecoder {
   /// What was held back, with U+FFFD for bytes that never became a character; then ready for a new
   /// text.
   virtual std::string flush() = 0;
-};
-
-/// How bytes that are not UTF-8 are replaced by U+FFFD.
-enum class Utf8Replacement {
-  byte,    // each such byte by one (SentencePiece)
-  subpart  // each maximal subpart of a character by one (Unicode 3.9, what byte-level BPE does)
-};
-
-/// Collects bytes and gives back whole characters.
-class Utf8Buffer {
- public:
-  explicit Utf8Buffer(Utf8Replacement replacement) : replacement_(replacement) {}
-  /// Appends to `out` every character that `bytes` completes.
-  void push(std::string_view bytes, std::string& out);
-  /// Appends U+FFFD for what stays open, and forgets it.
-  void flush(std::string& out);
-
- private:
-  Utf8Replacement replacement_;
-  std::string open_;  // at most three bytes: the beginning of a character
 };
 
 /// `text.replace(pattern, replacement)` for text that comes in parts. `pattern` is not empty.
@@ -76,12 +58,5 @@ class StreamCleanUp {
  private:
   std::vector<StreamReplace> steps_;
 };
-
-/// Length in bytes of the valid UTF-8 character at the start of `text`; 0 where there is none (bad
-/// or incomplete bytes, overlong forms, surrogates).
-std::size_t utf8_character(std::string_view text);
-
-/// Whether all of `text` is valid UTF-8.
-bool is_utf8(std::string_view text);
 
 }  // namespace perilune

@@ -1,8 +1,8 @@
 #include "engine/text/normalize/normalizer.h"
 
 #include "engine/base/error.h"
-#include "engine/text/cut/pre_tokenizer.h"
 #include "engine/text/normalize/steps.h"
+#include "engine/text/unicode/byte_level.h"
 #include "engine/text/unicode/published_marks.h"
 #include "engine/text/unicode/unicode.h"
 #include "engine/text/unicode/unicode_form.h"

@@ -8,6 +8,7 @@
 
 #include "engine/base/json.h"
 #include "engine/text/unicode/aligned_text.h"
+#include "engine/text/unicode/unicode_form.h"
 
 namespace perilune {
 
@@ -30,7 +31,9 @@ struct BertNormalizing {
 };
 std::unique_ptr<Normalizer> make_bert_normalizer(const BertNormalizing& options);
 
-enum class NormalForm { c, d, kc, kd };
+/// SentencePiece's precompiled map, base64 in the file.
+std::unique_ptr<Normalizer> read_precompiled(const Json& json);
+
 std::unique_ptr<Normalizer> make_unicode_normalizer(NormalForm form);
 /// The same for a text alone (Unicode Annex 15).
 std::string normalize(std::string_view text, NormalForm form);

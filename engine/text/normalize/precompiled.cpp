@@ -4,6 +4,7 @@
 #include <array>
 
 #include "engine/base/error.h"
+#include "engine/text/normalize/normalizer.h"
 #include "engine/text/normalize/steps.h"
 #include "engine/text/sentencepiece/charsmap.h"
 #include "engine/text/sentencepiece/file.h"

@@ -4,8 +4,6 @@
 #include <memory>
 #include <vector>
 
-#include "engine/base/json.h"
-#include "engine/text/normalize/normalizer.h"
 #include "engine/text/pattern/pattern.h"
 #include "engine/text/unicode/aligned_text.h"
 #include "engine/text/unicode/unicode.h"
@@ -88,8 +86,5 @@ void map_characters(AlignedText& text, const Map& map) {
   writer.keep(from, at);
   writer.finish();
 }
-
-/// SentencePiece's precompiled map, base64 in the file.
-std::unique_ptr<Normalizer> read_precompiled(const Json& json);
 
 }  // namespace perilune

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "engine/base/error.h"
-#include "engine/text/pattern/pattern_syntax.h"
+#include "engine/text/pattern/pattern_properties.h"
 
 namespace perilune {
 namespace {

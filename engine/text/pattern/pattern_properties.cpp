@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "engine/text/pattern/pattern_syntax.h"
+#include "engine/text/pattern/pattern_properties.h"
 
 namespace perilune {
 

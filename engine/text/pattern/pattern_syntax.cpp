@@ -4,6 +4,7 @@
 
 #include "engine/base/error.h"
 #include "engine/text/pattern/pattern_class.h"
+#include "engine/text/pattern/pattern_properties.h"
 
 namespace perilune {
 namespace {

@@ -27,15 +27,4 @@ struct PcreSource {
 /// verbs, recursion) and for expressions nested too deeply; what else is wrong PCRE2 says.
 PcreSource pcre_source(std::string_view source, std::string_view place);
 
-/// What \p{name} is inside of a PCRE2 class; "" for a name that is not known.
-std::string pcre_property(std::string_view name);
-
-/// The same for a POSIX name ([:name:]).
-std::string pcre_posix_class(std::string_view name);
-
-/// \w inside of a class.
-extern const char* const kPcreWordInClass;
-/// \w elsewhere, for the inside of PCRE2's class.
-extern const char* const kPcreWord;
-
 }  // namespace perilune

@@ -3,7 +3,8 @@
 
 #include "engine/base/error.h"
 #include "engine/base/file.h"
-#include "engine/text/decode/stream_decoder.h"
+#include "engine/base/utf8.h"
+#include "engine/text/readers/open.h"
 #include "engine/text/tokenizer/roles.h"
 #include "engine/text/vocabulary/bpe_merge_lines.h"
 

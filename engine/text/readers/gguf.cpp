@@ -7,7 +7,8 @@
 
 #include "engine/base/error.h"
 #include "engine/base/file.h"
-#include "engine/text/decode/stream_decoder.h"
+#include "engine/base/utf8.h"
+#include "engine/text/readers/open.h"
 #include "engine/text/tokenizer/pipeline.h"
 
 namespace perilune {

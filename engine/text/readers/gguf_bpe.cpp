@@ -5,9 +5,10 @@
 #include "engine/base/error.h"
 #include "engine/base/file.h"
 #include "engine/base/json.h"
-#include "engine/text/decode/stream_decoder.h"
+#include "engine/base/utf8.h"
 #include "engine/text/readers/gguf.h"
 #include "engine/text/tokenizer/pipeline.h"
+#include "engine/text/unicode/byte_level.h"
 
 namespace perilune {
 namespace {

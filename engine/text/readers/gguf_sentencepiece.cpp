@@ -3,7 +3,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/file.h"
-#include "engine/text/decode/stream_decoder.h"
+#include "engine/base/utf8.h"
 #include "engine/text/readers/gguf.h"
 #include "engine/text/sentencepiece/file.h"
 #include "engine/text/tokenizer/sentencepiece.h"

@@ -6,6 +6,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/file.h"
+#include "engine/text/readers/open.h"
 #include "engine/text/tokenizer/config.h"
 #include "engine/text/tokenizer/pipeline.h"
 

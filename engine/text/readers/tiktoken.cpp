@@ -4,6 +4,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/file.h"
+#include "engine/text/readers/open.h"
 #include "engine/text/tokenizer/roles.h"
 
 namespace perilune {

@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "engine/text/decode/stream_decoder.h"
+#include "engine/base/utf8.h"
 #include "engine/text/sentencepiece/file.h"
 
 namespace perilune {

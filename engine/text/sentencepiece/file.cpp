@@ -6,7 +6,7 @@
 #include <unordered_set>
 
 #include "engine/base/error.h"
-#include "engine/text/decode/stream_decoder.h"
+#include "engine/base/utf8.h"
 #include "engine/text/sentencepiece/wire.h"
 
 namespace perilune {

@@ -1,6 +1,6 @@
 #include "engine/text/sentencepiece/normalizer.h"
 
-#include "engine/text/decode/stream_decoder.h"
+#include "engine/base/utf8.h"
 
 namespace perilune {
 

@@ -39,24 +39,4 @@ struct TokenizerParts {
 /// nowhere, one id for two tokens).
 std::shared_ptr<Tokenizer> make_tokenizer(TokenizerParts parts);
 
-// Readers, one a file kind. A folder's readers also look at the JSON files beside the file
-// (tokenizer_config.h) for roles, added tokens and lengths. All throw Error(file | format |
-// unsupported).
-
-struct TokenizerConfig;
-/// tokenizer.json. `config` is null for the file alone.
-std::shared_ptr<Tokenizer> load_tokenizer_json(const std::string& path,
-                                               const TokenizerConfig* config);
-/// vocab.json and merges.txt.
-std::shared_ptr<Tokenizer> load_bpe_files(const std::string& vocab_path,
-                                          const std::string& merges_path,
-                                          const TokenizerConfig* config);
-/// vocab.txt of BERT and its kin.
-std::shared_ptr<Tokenizer> load_vocab_txt(const std::string& path, const TokenizerConfig* config);
-/// tiktoken ranks. `pattern`: null means the one of the published model with this many ranks.
-std::shared_ptr<Tokenizer> load_tiktoken(const std::string& path, const TokenizerConfig* config,
-                                         const std::string* pattern);
-/// The tokenizer in a GGUF file's metadata.
-std::shared_ptr<Tokenizer> load_gguf_tokenizer(const std::string& path);
-
 }  // namespace perilune

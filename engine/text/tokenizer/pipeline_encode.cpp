@@ -3,6 +3,7 @@
 
 #include "engine/base/error.h"
 #include "engine/text/tokenizer/pipeline_tokenizer.h"
+#include "engine/text/unicode/byte_level.h"
 #include "engine/text/unicode/unicode.h"
 
 namespace perilune {

@@ -109,20 +109,4 @@ class Tokenizer : public std::enable_shared_from_this<Tokenizer> {
   std::string path_;
 };
 
-/// What a tokenizer's files do not say.
-struct TokenizerLoad {
-  std::optional<std::string> pattern;  // what tiktoken ranks are cut by
-};
-
-/// Reads the tokenizer of a model folder by the files that are there: tokenizer.json, else a
-/// SentencePiece model, tiktoken ranks, vocab.json with merges.txt, or vocab.txt;
-/// tokenizer_config.json and its like say which tokens have a role, and, but for tokenizer.json,
-/// what is put in. A path of a file (vocab.json and merges.txt: either, or "vocab.json +
-/// merges.txt") is read as its own library reads it, without the files beside it. Returns null,
-/// with a plain sentence in `why_not`, where there is no tokenizer or one of a kind that is not
-/// understood: such a model takes ids. Throws Error(file | format | unsupported) for a damaged
-/// file.
-std::shared_ptr<Tokenizer> load_tokenizer(const std::string& path, std::string* why_not = nullptr,
-                                          const TokenizerLoad& options = {});
-
 }  // namespace perilune

@@ -1,7 +1,8 @@
-// The alphabet that byte-level vocabularies are written in (Radford et al. 2019).
-#include <array>
+#include "engine/text/unicode/byte_level.h"
 
-#include "engine/text/cut/pre_tokenizer.h"
+#include <array>
+#include <cstdint>
+
 #include "engine/text/unicode/unicode.h"
 
 namespace perilune {

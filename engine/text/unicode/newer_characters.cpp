@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <iterator>
 
-#include "engine/text/unicode/unicode.h"
+#include "engine/text/unicode/character_flags.h"
 
 namespace perilune {
 namespace {

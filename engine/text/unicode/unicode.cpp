@@ -7,7 +7,6 @@
 #include <map>
 #include <vector>
 
-#include "engine/text/decode/stream_decoder.h"
 #include "engine/text/unicode/newer_characters.h"
 
 namespace perilune {
@@ -151,64 +150,6 @@ class FlagTable {
 };
 
 }  // namespace
-
-Character character_at(std::string_view text, std::size_t at) {
-  const auto byte = [&](std::size_t i) {
-    return static_cast<char32_t>(static_cast<unsigned char>(text[at + i]));
-  };
-  const char32_t lead = byte(0);
-  if (lead < 0x80) return {lead, 1};
-  if (lead < 0xE0) return {(lead & 0x1F) << 6 | (byte(1) & 0x3F), 2};
-  if (lead < 0xF0) return {(lead & 0x0F) << 12 | (byte(1) & 0x3F) << 6 | (byte(2) & 0x3F), 3};
-  return {(lead & 0x07) << 18 | (byte(1) & 0x3F) << 12 | (byte(2) & 0x3F) << 6 | (byte(3) & 0x3F),
-          4};
-}
-
-std::size_t ascii_end(std::string_view text, std::size_t at) {
-  constexpr std::size_t kWord = sizeof(std::uint64_t);
-  for (; at + kWord <= text.size(); at += kWord) {
-    std::uint64_t word = 0;
-    std::memcpy(&word, text.data() + at, kWord);
-    if ((word & 0x8080808080808080u) != 0) break;
-  }
-  while (at < text.size() && static_cast<unsigned char>(text[at]) < 0x80) ++at;
-  return at;
-}
-
-void append_character(std::string& out, char32_t value) {
-  const auto put = [&](char32_t byte) { out.push_back(static_cast<char>(byte)); };
-  if (value < 0x80) {
-    put(value);
-  } else if (value < 0x800) {
-    put(0xC0 | value >> 6);
-    put(0x80 | (value & 0x3F));
-  } else if (value < 0x10000) {
-    put(0xE0 | value >> 12);
-    put(0x80 | (value >> 6 & 0x3F));
-    put(0x80 | (value & 0x3F));
-  } else {
-    put(0xF0 | value >> 18);
-    put(0x80 | (value >> 12 & 0x3F));
-    put(0x80 | (value >> 6 & 0x3F));
-    put(0x80 | (value & 0x3F));
-  }
-}
-
-std::string replace_invalid_utf8(std::string_view text) {
-  std::string out;
-  out.reserve(text.size());
-  Utf8Buffer buffer(Utf8Replacement::subpart);
-  std::size_t good = 0;
-  while (good < text.size()) {
-    const std::size_t size = utf8_character(text.substr(good));
-    if (size == 0) break;
-    good += size;
-  }
-  out.append(text.substr(0, good));
-  buffer.push(text.substr(good), out);
-  buffer.flush(out);
-  return out;
-}
 
 std::uint16_t character_flags(char32_t value) {
   if (value < 128) return kAsciiFlags[value];

@@ -4,9 +4,11 @@
 #include <string_view>
 #include <vector>
 
-#include "engine/text/normalize/normalizer.h"
+#include "engine/text/unicode/aligned_text.h"
 
 namespace perilune {
+
+enum class NormalForm { c, d, kc, kd };
 
 /// A character of a changed text, and how many characters of the old one it stands for, as the
 /// published tokenizers count: 0: it takes the place of one; above 0: it was inserted after

@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "engine/base/error.h"
-#include "engine/text/cut/pre_tokenizer.h"
-#include "engine/text/decode/stream_decoder.h"
+#include "engine/base/utf8.h"
+#include "engine/text/unicode/byte_level.h"
 #include "engine/text/unicode/unicode.h"
 
 namespace perilune {

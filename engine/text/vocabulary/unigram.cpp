@@ -5,7 +5,7 @@
 #include <limits>
 
 #include "engine/base/error.h"
-#include "engine/text/decode/stream_decoder.h"
+#include "engine/base/utf8.h"
 
 namespace perilune {
 namespace {

@@ -1,11 +1,10 @@
-#include "engine/base/json.h"
+#include "engine/base/json_value.h"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "engine/base/error.h"
-#include "engine/base/json_value.h"
 
 namespace perilune {
 namespace {

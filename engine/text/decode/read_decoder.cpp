@@ -3,9 +3,9 @@
 #include <functional>
 
 #include "engine/base/error.h"
+#include "engine/base/utf8.h"
 #include "engine/text/cut/pre_tokenizer.h"
 #include "engine/text/decode/piece_steps.h"
-#include "engine/text/decode/stream_decoder.h"
 
 namespace perilune {
 namespace {
