@@ -1,7 +1,9 @@
 # Tests. Every file is a ctest of its own: tests/<area>/<name>_test.cpp becomes <area>.<name>, in
 # the executable tests_<area>; tests/lua/<name>_spec.lua becomes lua.<name>; and
 # tests/shell/<name>_test.sh becomes shell.<name>. Exit status 77 is a skip.
-# Labels: the area, and `sanitize` for what is also run under the sanitizers.
+# Labels: the area; `sanitize` for what is also run under the sanitizers; `heavy` for what takes more
+# than ten seconds; `emulator` for what runs CUDA kernels in the order that PERILUNE_EMULATOR_ORDER
+# names (tests/campaign.sh runs all three).
 
 find_package(Catch2 REQUIRED)
 
@@ -15,6 +17,34 @@ set(PERILUNE_TIERS scalar v2 avx2 avx512)
 # Too long to be run again under a sanitizer, or without meaning there; full test names.
 # (The other tiers' attention tests run the scalar one too, as what they are held against.)
 set(PERILUNE_NOT_SANITIZED shell.tier_symbols kernels.attention.scalar)
+
+# Seconds of processor time of the longest ones, as measured; they begin first, so that no core waits
+# at the end.
+set(PERILUNE_HEAVY
+    kernels.attention_bits.emulator 75
+    lua.invariance 60
+    lua.device 45
+    lua.padding 21
+    kernels.attention.emulator 16
+    kernels.linear.emulator 60
+    kernels.linear.scalar 15
+    kernels.attention_bits.scalar 11
+    text.tokenizer_damage 12
+    lua.pressure 20)
+# A test may take this much processor time, which a busy machine does not change; and this much time
+# by the clock, for one that waits for ever.
+set(PERILUNE_CPU_SECONDS 300)
+set(PERILUNE_WALL_SECONDS 1800)
+if(PERILUNE_SANITIZE)
+  set(PERILUNE_CPU_SECONDS 900)
+  set(PERILUNE_WALL_SECONDS 3600)
+endif()
+
+# perilune_add_test(<name> <command>...)
+function(perilune_add_test name)
+  add_test(NAME ${name} COMMAND sh "${CMAKE_SOURCE_DIR}/tests/limited.sh" ${PERILUNE_CPU_SECONDS}
+                                ${ARGN})
+endfunction()
 
 set(asan_options "ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1")
 set(test_environment
@@ -37,17 +67,23 @@ function(perilune_test_properties test label)
   if(NOT test IN_LIST PERILUNE_NOT_SANITIZED)
     list(APPEND labels sanitize)
   endif()
+  set(cost 1)
+  list(FIND PERILUNE_HEAVY ${test} place)
+  if(place GREATER_EQUAL 0)
+    list(APPEND labels heavy)
+    math(EXPR place "${place} + 1")
+    list(GET PERILUNE_HEAVY ${place} cost)
+  endif()
+  if(test MATCHES "emulator")
+    list(APPEND labels emulator)
+  endif()
   set(environment ${test_environment} ${ARGN})
   if(test MATCHES "emulator|devices|^cuda|^lua\\.device$")
     # A second stack for each of thousands of emulated threads takes a hundred times as long.
     list(APPEND environment "${asan_options}:detect_stack_use_after_return=0")
   endif()
-  set(timeout 300)
-  if(PERILUNE_SANITIZE)
-    set(timeout 900)
-  endif()
   set_tests_properties(${test} PROPERTIES
-    LABELS "${labels}" SKIP_RETURN_CODE 77 TIMEOUT ${timeout}
+    LABELS "${labels}" SKIP_RETURN_CODE 77 TIMEOUT ${PERILUNE_WALL_SECONDS} COST ${cost}
     WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}"
     ENVIRONMENT "${environment}")
 endfunction()
@@ -77,21 +113,14 @@ function(perilune_cpp_tests area)
         string(APPEND cases "~[bits]")
       endif()
       foreach(tier ${PERILUNE_TIERS})
-        add_test(NAME ${area}.${name}.${tier} COMMAND ${target} "-#" "${cases}")
+        perilune_add_test(${area}.${name}.${tier} $<TARGET_FILE:${target}> "-#" "${cases}")
         perilune_test_properties(${area}.${name}.${tier} ${area} "PERILUNE_CPU=${tier}")
       endforeach()
-      # The CUDA kernels, with the threads of a block in two orders.
-      foreach(order forward shuffled)
-        set(test ${area}.${name}.emulator_${order})
-        if(order STREQUAL "forward")
-          list(APPEND PERILUNE_NOT_SANITIZED ${test})  # one order is enough there
-        endif()
-        add_test(NAME ${test} COMMAND ${target} "-#" "${cases}")
-        perilune_test_properties(${test} ${area} "PERILUNE_KERNELS=emulator"
-                                 "PERILUNE_EMULATOR_ORDER=${order}")
-      endforeach()
+      # The CUDA kernels.
+      perilune_add_test(${area}.${name}.emulator $<TARGET_FILE:${target}> "-#" "${cases}")
+      perilune_test_properties(${area}.${name}.emulator ${area} "PERILUNE_KERNELS=emulator")
     else()
-      add_test(NAME ${area}.${name} COMMAND ${target} "-#" "[#${file}]")
+      perilune_add_test(${area}.${name} $<TARGET_FILE:${target}> "-#" "[#${file}]")
       perilune_test_properties(${area}.${name} ${area})
     endif()
   endforeach()
@@ -134,7 +163,7 @@ endforeach()
 
 # What the compiled CUDA kernels use of a GPU; needs no GPU.
 if(TARGET perilune_cuda)
-  add_test(NAME cuda.resources COMMAND sh tests/cuda/resource_usage_test.sh)
+  perilune_add_test(cuda.resources sh tests/cuda/resource_usage_test.sh)
   perilune_test_properties(cuda.resources cuda
                            "PERILUNE_CUDA_LIBRARY=$<TARGET_FILE:perilune_cuda>")
 endif()
@@ -145,7 +174,7 @@ if(EXISTS "${CMAKE_SOURCE_DIR}/tests/layout_test.cpp")
   target_link_libraries(tests_layout PRIVATE perilune_flags tests_main perilune_kernels)
   set_target_properties(tests_layout PROPERTIES
                         RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
-  add_test(NAME layout COMMAND tests_layout)
+  perilune_add_test(layout $<TARGET_FILE:tests_layout>)
   perilune_test_properties(layout layout)
 endif()
 
@@ -156,18 +185,21 @@ foreach(source ${lua_specs})
   get_filename_component(name "${source}" NAME_WE)
   string(REGEX REPLACE "_spec$" "" name "${name}")
   file(RELATIVE_PATH path "${CMAKE_SOURCE_DIR}" "${source}")
-  add_test(NAME lua.${name}
-           COMMAND "$<TARGET_FILE_DIR:perilune_shared>/perilune" tests/lua/run_spec.lua ${path})
-  if(name STREQUAL "device" AND PERILUNE_SANITIZE)
-    perilune_test_properties(lua.${name} lua "PERILUNE_COMPOSITIONS=6")  # emulated and sanitized
-  else()
-    perilune_test_properties(lua.${name} lua)
+  perilune_add_test(lua.${name} "$<TARGET_FILE_DIR:perilune_shared>/perilune"
+                    tests/lua/run_spec.lua ${path})
+  set(environment "PERILUNE_DEVICE=cpu")  # whatever the machine has
+  if(name STREQUAL "device")
+    set(environment "")
+    if(PERILUNE_SANITIZE)
+      set(environment "PERILUNE_COMPOSITIONS=6")  # emulated and sanitized
+    endif()
   endif()
+  perilune_test_properties(lua.${name} lua ${environment})
 endforeach()
 foreach(source ${shell_tests})
   get_filename_component(name "${source}" NAME_WE)
   string(REGEX REPLACE "_test$" "" name "${name}")
   file(RELATIVE_PATH path "${CMAKE_SOURCE_DIR}" "${source}")
-  add_test(NAME shell.${name} COMMAND sh ${path})
+  perilune_add_test(shell.${name} sh ${path})
   perilune_test_properties(shell.${name} shell)
 endforeach()

@@ -1,44 +1,79 @@
 #!/bin/sh
-# Longer than CI has time for: the tests that draw random cases, again and again with new seeds,
-# optimised and under the sanitizers, until the time is up. Stops at the first failure.
+# Longer than CI has time for. Stops at the first failure and says how to see it again.
 # Usage: sh tests/campaign.sh [MINUTES] [FIRST SEED]     (60 and 1 unless told)
+#   once:        every fuzz target, a minute each
+#                the CUDA kernels in the emulator's three orders of threads
+#                every family of tests/golden on the emulator, in the three orders
+#                every device allocation refused in turn, of every model of the table
+#                kernels and engine under ThreadSanitizer
+#   again and again until the time is up, with a new seed each round:
+#                the tests that draw random cases, optimised and under ASan and UBSan
+#                two minutes of engines under pressure: models, kinds and policies in too little memory
 # Seed N alone: PERILUNE_SEED=N sh tests/run.sh --preset asan
+# The closing lines say how much ran.
 set -eu
 cd "$(dirname "$0")/.."
 
-case ${1-} in -h | --help) sed -n '2,5s/^# //p' tests/campaign.sh; exit 0 ;; esac
+case ${1-} in -h | --help) sed -n '2,14s/^# //p' tests/campaign.sh; exit 0 ;; esac
 minutes=${1:-60}
 seed=${2:-1}
-until=$(($(date +%s) + minutes * 60))
+case $minutes$seed in *[!0-9]*) echo "campaign: not a number: $minutes $seed (see --help)" >&2; exit 2 ;; esac
+start=$(date +%s)
+until=$((start + minutes * 60))
 
 sh scripts/install-packages.sh
 for preset in release asan tsan; do
   cmake --preset $preset >/dev/null
   cmake --build --preset $preset
 done
+log=$PWD/build/campaign.log
+PERILUNE=$PWD/build/release/perilune
+export PERILUNE
 
-if [ -f tests/fuzz/run.sh ]; then
-  echo "== fuzz targets"
-  status=0
-  sh tests/fuzz/run.sh 60 || status=$?
-  case $status in 0 | 77) ;; *) echo "campaign: a fuzz target found something"; exit 1 ;; esac
-fi
+part() {  # name; the time so far
+  printf '== %s (%d min)\n' "$1" $((($(date +%s) - start) / 60))
+}
+fail() {
+  echo "campaign: $1"
+  exit 1
+}
+tests() {  # preset, arguments of ctest...
+  preset=$1
+  shift
+  ctest --test-dir "build/$preset" --output-on-failure --no-label-summary -j "$(nproc)" -Q -O "$log" "$@" ||
+    { cat "$log"; return 1; }
+}
+
+part "fuzz targets"
+status=0
+sh tests/fuzz/run.sh 60 || status=$?
+case $status in 0 | 77) ;; *) fail "a fuzz target found something" ;; esac
+
+for order in forward reverse shuffled; do
+  part "CUDA kernels in the emulator, $order"
+  PERILUNE_EMULATOR_ORDER=$order tests release -L emulator || fail "the emulator found something, PERILUNE_EMULATOR_ORDER=$order"
+done
+part "every family on the emulator"
+sh tests/shell/emulator_test.sh tests/golden/*/ || fail "the emulator found something"
+
+part "device allocations refused"
+PERILUNE_REFUSALS=all tests release -R 'shell\.refusals' || fail "a refused allocation: PERILUNE_REFUSALS=all ctest -R shell.refusals"
+
+part "threads"
+tests tsan -L 'kernels|engine' || fail "ThreadSanitizer found something; see ctest --preset tsan"
 
 rounds=0
+runs=0
 while [ "$(date +%s)" -lt "$until" ]; do
   for preset in release asan; do
-    echo "== seed $seed, $preset"
-    PERILUNE_SEED=$seed ctest --test-dir build/$preset -L 'sanitize|campaign' --output-on-failure \
-      --no-label-summary -j "$(nproc)" -Q -O "build/$preset/campaign.log" ||
-      { cat "build/$preset/campaign.log"; echo "campaign: failed with seed $seed, $preset"; exit 1; }
+    part "seed $seed, $preset"
+    PERILUNE_SEED=$seed tests $preset -L 'sanitize|campaign' || fail "failed with seed $seed, $preset"
   done
+  part "seed $seed, engines under pressure"
+  PERILUNE_SEED=$seed PERILUNE_PRESSURE_SECONDS=120 "$PERILUNE" tests/lua/run_spec.lua tests/lua/pressure_spec.lua >"$log" ||
+    { cat "$log"; fail "an engine under pressure, PERILUNE_SEED=$seed"; }
+  runs=$((runs + $(sed -n 's/^ *\([0-9][0-9]*\) engines.*/\1/p' "$log" | head -n 1)))
   rounds=$((rounds + 1))
   seed=$((seed + 1))
 done
-echo "== every family on the emulator"
-PERILUNE=$PWD/build/release/perilune sh tests/shell/emulator_test.sh tests/golden/*/ ||
-  { echo "campaign: the emulator found something"; exit 1; }
-echo "== threads"
-ctest --test-dir build/tsan -L 'kernels|engine' --output-on-failure --no-label-summary -Q ||
-  { echo "campaign: ThreadSanitizer found something; see ctest --preset tsan"; exit 1; }
-echo "campaign: $rounds rounds, no failure"
+echo "campaign: $rounds rounds, $runs engines under pressure, $((($(date +%s) - start) / 60)) minutes, no failure"

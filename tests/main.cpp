@@ -97,7 +97,9 @@ int main(int argc, char** argv) {
   const std::size_t skipped = counts.skipped.size(), ran = counts.ran - skipped;
   if (status == 0 && skipped > 0 && skipped >= 3 * ran) {
     // A file that hardly ran must not look like one that passed.
-    perilune_test::log_skip("hollow: " + std::string(argv[argc - 1]) + ": " + std::to_string(ran) +
+    std::string name = argv[argc - 1];  // "[#tensor_test]"
+    if (name.size() > 3 && name[0] == '[') name = name.substr(2, name.find(']') - 2);
+    perilune_test::log_skip("hollow: " + name + ": " + std::to_string(ran) +
                             " of " + std::to_string(counts.ran) + " cases ran");
     if (ran == 0) return perilune_test::kSkipped;
   }
