@@ -57,7 +57,7 @@ part "every family on the emulator"
 sh tests/shell/emulator_test.sh tests/golden/*/ || fail "the emulator found something"
 
 part "device allocations refused"
-PERILUNE_REFUSALS=all tests release -R 'shell\.refusals' || fail "a refused allocation: PERILUNE_REFUSALS=all ctest -R shell.refusals"
+PERILUNE_REFUSALS=all tests release -R 'lua\.refusals' || fail "a refused allocation: PERILUNE_REFUSALS=all ctest -R lua.refusals"
 
 part "threads"
 tests tsan -L 'kernels|engine' || fail "ThreadSanitizer found something; see ctest --preset tsan"

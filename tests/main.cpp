@@ -99,8 +99,8 @@ int main(int argc, char** argv) {
     // A file that hardly ran must not look like one that passed.
     std::string name = argv[argc - 1];  // "[#tensor_test]"
     if (name.size() > 3 && name[0] == '[') name = name.substr(2, name.find(']') - 2);
-    perilune_test::log_skip("hollow: " + name + ": " + std::to_string(ran) +
-                            " of " + std::to_string(counts.ran) + " cases ran");
+    perilune_test::log_skip("hollow: " + name + ": " + std::to_string(ran) + " of " +
+                            std::to_string(counts.ran) + " cases ran");
     if (ran == 0) return perilune_test::kSkipped;
   }
   return status;
