@@ -1,7 +1,13 @@
 // Batch: ragged rows of ids, and their padded views.
 #include <algorithm>
 
+#include "bindings/lua/text/tokenizer.h"
+
+#include "bindings/lua/batches/encode.h"
+
+#include "bindings/lua/batches/batch.h"
 #include "bindings/lua/batches/batch_input.h"
+#include "bindings/lua/batches/batch_object.h"
 #include "bindings/lua/batches/batch_rows.h"
 #include "bindings/lua/tensors/tensor_value.h"
 #include "engine/program/net.h"
@@ -343,6 +349,10 @@ void add_batch(lua_State* L) {
   };
   constexpr Member kOperators[] = {{"__tostring", guarded<batch_text>}};
   register_type<BatchObject>(L, kMethods, kGetters, kOperators);
+  constexpr Member kTokenizerMethods[] = {{"encode", guarded<encode>}};
+  push_methods(L, TypeName<TokenizerPointer>::value);
+  set_functions(L, kTokenizerMethods);
+  lua_pop(L, 1);
 }
 
 }  // namespace perilune::lua

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "bindings/lua/types.h"
+#include "bindings/lua/edge/arguments.h"
 
 namespace perilune::lua {
 

@@ -3,9 +3,10 @@
 
 #include <algorithm>
 
+#include "bindings/lua/batches/batch_object.h"
 #include "bindings/lua/edge/arguments.h"
 #include "bindings/lua/text/encoded_text.h"
-#include "bindings/lua/types.h"
+#include "bindings/lua/text/tokenizer.h"
 
 namespace perilune::lua {
 

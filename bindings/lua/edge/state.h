@@ -2,15 +2,15 @@
 #pragma once
 
 #include <cstddef>
-#include <map>
 #include <memory>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
-#include "bindings/lua/host/perilune_lua.h"
-#include "engine/program/net.h"
+#include "bindings/lua/edge/state_options.h"
+#include "engine/tensor/tensor.h"
+#include "lua.hpp"
 
 namespace perilune::lua {
 

@@ -199,4 +199,11 @@ std::string describe_value(lua_State* L, int index) {
   }
 }
 
+void set_functions(lua_State* L, std::span<const Member> functions) {
+  for (const Member& member : functions) {
+    lua_pushcfunction(L, member.function);
+    lua_setfield(L, -2, member.name);
+  }
+}
+
 }  // namespace perilune::lua

@@ -27,6 +27,8 @@ struct Member {
 void make_type(lua_State* L, const void* tag, const char* name, lua_CFunction collect,
                std::span<const Member> methods, std::span<const Member> getters,
                std::span<const Member> metamethods);
+/// Sets functions in the table on top of the stack.
+void set_functions(lua_State* L, std::span<const Member> functions);
 /// Pushes the metatable made for `tag`.
 void push_type(lua_State* L, const void* tag);
 /// core.extend: pushes the table of methods of the type called `name`, or throws.

@@ -1,7 +1,8 @@
 // core: what this machine can do, for benchmarks.
 #include "engine/tensor/bandwidth.h"
 
-#include "bindings/lua/types.h"
+#include "bindings/lua/edge/arguments.h"
+#include "bindings/lua/host/functions.h"
 
 namespace perilune::lua {
 

@@ -5,9 +5,19 @@
 #include <fstream>
 #include <iterator>
 
-#include "bindings/lua/edge/introspect.h"
+#include "bindings/lua/batches/batch.h"
+#include "bindings/lua/edge/arguments.h"
 #include "bindings/lua/host/embedded_stdlib.h"
-#include "bindings/lua/types.h"
+#include "bindings/lua/host/functions.h"
+#include "bindings/lua/host/introspect.h"
+#include "bindings/lua/models/cache.h"
+#include "bindings/lua/models/checkpoint.h"
+#include "bindings/lua/models/net.h"
+#include "bindings/lua/models/pass.h"
+#include "bindings/lua/models/plan.h"
+#include "bindings/lua/serving/serving.h"
+#include "bindings/lua/tensors/tensor_value.h"
+#include "bindings/lua/text/tokenizer.h"
 
 namespace perilune::lua {
 
@@ -118,8 +128,8 @@ int open_core(lua_State* L) {
   add_file_functions(L);
   add_tensor(L);
   add_tensor_makers(L);
-  add_batch(L);
   add_tokenizer(L);
+  add_batch(L);
   add_checkpoint(L);
   add_pass(L);
   add_net(L);
@@ -157,13 +167,6 @@ void Interrupter::clear() const noexcept {
 Interrupter interrupter(lua_State* L) {
   const State* found = find_state(L);
   return found == nullptr ? Interrupter() : Interrupter(found->context);
-}
-
-void set_functions(lua_State* L, std::span<const Member> functions) {
-  for (const Member& member : functions) {
-    lua_pushcfunction(L, member.function);
-    lua_setfield(L, -2, member.name);
-  }
 }
 
 }  // namespace perilune::lua

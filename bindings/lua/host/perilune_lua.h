@@ -2,8 +2,8 @@
 #pragma once
 
 #include <memory>
-#include <string>
 
+#include "bindings/lua/edge/state_options.h"
 #include "lua.hpp"
 
 namespace perilune {
@@ -15,13 +15,6 @@ class Context;
 extern "C" int luaopen_perilune_core(lua_State* L);
 
 namespace perilune::lua {
-
-/// What a host may decide before the engine of a Lua state is made.
-struct StateOptions {
-  int threads = 0;                // 0: what this process may use
-  std::string cpu_tier;           // "": the best there is
-  std::size_t memory_budget = 0;  // bytes of tensors; 0: no limit of ours
-};
 
 /// Makes `require "perilune"` and all modules of the standard library work in `L`, whatever the
 /// current folder is. The engine itself is made when `perilune.core` is first required. The folder

@@ -1,7 +1,10 @@
 // core: clock, threads, devices, errors, warnings, interrupts, scopes.
 #include <unistd.h>
 
-#include "bindings/lua/types.h"
+#include "bindings/lua/edge/arguments.h"
+#include "bindings/lua/host/functions.h"
+#include "bindings/lua/tensors/tensor_value.h"
+#include "engine/program/net.h"
 
 namespace perilune::lua {
 

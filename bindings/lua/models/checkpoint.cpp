@@ -3,6 +3,9 @@
 #include <cstdio>
 #include <set>
 
+#include "bindings/lua/edge/json.h"
+
+#include "bindings/lua/models/checkpoint.h"
 #include "bindings/lua/models/gguf_head.h"
 #include "bindings/lua/tensors/tensor_value.h"
 

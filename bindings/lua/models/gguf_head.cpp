@@ -2,6 +2,7 @@
 
 #include <charconv>
 
+#include "bindings/lua/edge/json.h"
 #include "engine/files/gguf/head.h"
 #include "engine/files/gguf/tensors.h"
 

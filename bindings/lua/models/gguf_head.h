@@ -1,7 +1,7 @@
 // What a GGUF file says of itself, for Lua.
 #pragma once
 
-#include "bindings/lua/types.h"
+#include "lua.hpp"
 
 namespace perilune::lua {
 

@@ -1,4 +1,5 @@
 // Net: the scope a family writes its passes with (API.md, Families).
+#include "bindings/lua/models/net.h"
 #include "bindings/lua/models/rope_options.h"
 #include "bindings/lua/tensors/tensor_value.h"
 

@@ -1,6 +1,11 @@
 // Pass: one entry of a family being recorded (trace) or run line by line (eager).
+#include "bindings/lua/models/pass.h"
 #include "bindings/lua/models/run_pass.h"
 #include "bindings/lua/tensors/tensor_value.h"
+
+#include "bindings/lua/batches/batch_object.h"
+#include "bindings/lua/models/checkpoint.h"
+#include "bindings/lua/models/program.h"
 
 namespace perilune::lua {
 

@@ -1,8 +1,10 @@
-// Plan and core.execute: a program made ready, and one run of it. And the pool of caches.
-#include <cstring>
-
+// Plan and core.execute: a program made ready, and one run of it.
+#include "bindings/lua/models/plan.h"
 #include "bindings/lua/models/run_pass.h"
 #include "bindings/lua/tensors/tensor_value.h"
+
+#include "bindings/lua/batches/batch_object.h"
+#include "bindings/lua/models/program.h"
 
 namespace perilune::lua {
 
@@ -117,180 +119,6 @@ int execute(lua_State* L) {
   return 1;
 }
 
-// ---------------------------------------------------------------- caches
-
-/// core.cache({ programs }, { dtype=, budget=, page_tokens= })
-int make_cache(lua_State* L) {
-  expect_table(L, 1, "cache", "programs");
-  std::vector<KvSlotSpec> slots;
-  const int count = static_cast<int>(lua_objlen(L, 1));
-  for (int i = 1; i <= count; ++i) {
-    lua_rawgeti(L, 1, i);
-    const auto& program = check_object<ProgramPointer>(L, -1, "cache", "programs");
-    for (const KvSlotSpec& slot : program->kv_slots) {
-      bool known = false;
-      for (const KvSlotSpec& other : slots) {
-        known = known || (other.path == slot.path && other.kind == slot.kind);
-      }
-      if (!known) slots.push_back(slot);
-    }
-    lua_pop(L, 1);
-  }
-  Options options(L, 2, "cache");
-  const DType dtype = options.dtype("dtype").value_or(DType::f32);
-  const std::int64_t page_tokens = options.integer("page_tokens").value_or(64);
-  const auto& context = state(L).context;
-  const double total = static_cast<double>(context->cpu().memory().total);
-  const std::int64_t budget =
-      options.integer("budget").value_or(static_cast<std::int64_t>(total / 4));
-  const auto device = context->device(options.text("device").value_or("auto"));
-  options.done();
-  if (page_tokens < kernels::kKvBlock || page_tokens % kernels::kKvBlock != 0) {
-    throw Error(ErrorCode::option, "cache",
-                "option page_tokens must be a multiple of " + std::to_string(kernels::kKvBlock));
-  }
-  push_object(L, std::make_shared<Cache>(
-                     context, device, CacheLayout(std::move(slots), dtype, page_tokens), budget));
-  return 1;
-}
-
-int pool_sequence(lua_State* L) {
-  push_object(L, std::make_shared<SequenceCache>(self<CachePointer>(L, "sequence")));
-  return 1;
-}
-
-int pool_used(lua_State* L) {
-  push_integer(L, self<CachePointer>(L, "used")->used_bytes());
-  return 1;
-}
-
-int pool_free_pages(lua_State* L) {
-  push_integer(L, self<CachePointer>(L, "free_pages")->free_pages());
-  return 1;
-}
-
-int pool_budget(lua_State* L) {
-  push_integer(L, self<CachePointer>(L, "budget")->budget());
-  return 1;
-}
-
-int pool_bytes_per_token(lua_State* L) {
-  push_integer(L, self<CachePointer>(L, "bytes_per_token")->layout().bytes_per_token());
-  return 1;
-}
-
-int pool_page_tokens(lua_State* L) {
-  push_integer(L, self<CachePointer>(L, "page_tokens")->layout().page_tokens());
-  return 1;
-}
-
-int pool_dtype(lua_State* L) {
-  lua_pushstring(L, dtype_name(self<CachePointer>(L, "dtype")->layout().dtype()));
-  return 1;
-}
-
-int sequence_length(lua_State* L) {
-  push_integer(L, self<SequencePointer>(L, "length")->length());
-  return 1;
-}
-
-int sequence_cross_length(lua_State* L) {
-  push_integer(L, self<SequencePointer>(L, "cross_length")->cross_length());
-  return 1;
-}
-
-int sequence_fork(lua_State* L) {
-  push_object(L, SequencePointer(self<SequencePointer>(L, "fork")->fork()));
-  return 1;
-}
-
-int sequence_crop(lua_State* L) {
-  auto& sequence = *self<SequencePointer>(L, "crop");
-  const std::int64_t length = to_integer(L, 2, "crop", "length");
-  if (length < 0 || length > sequence.length()) {
-    throw Error(
-        ErrorCode::argument, "crop",
-        "length " + std::to_string(length) + " is not 0 to " + std::to_string(sequence.length()));
-  }
-  sequence.crop(length);
-  return 0;
-}
-
-int sequence_clear(lua_State* L) {
-  self<SequencePointer>(L, "clear")->clear();
-  return 0;
-}
-
-int sequence_groups(lua_State* L) {
-  push_integer(L, static_cast<std::int64_t>(
-                      self<SequencePointer>(L, "groups")->cache()->layout().groups().size()));
-  return 1;
-}
-
-/// sequence:pages(group): their bytes as u8 [page, byte], for files.
-int sequence_pages(lua_State* L) {
-  const auto sequence = self<SequencePointer>(L, "pages");
-  const auto& groups = sequence->cache()->layout().groups();
-  const std::int64_t group =
-      to_position(to_integer(L, 2, "pages", "group"), static_cast<std::int64_t>(groups.size()),
-                  "pages", "group");
-  const auto bytes = static_cast<std::size_t>(groups[static_cast<std::size_t>(group)].page_bytes);
-  const auto& pages = sequence->pages(static_cast<int>(group));
-  const Shape shape{Axis{"page", static_cast<std::int64_t>(pages.size()), 0},
-                    Axis{"byte", static_cast<std::int64_t>(bytes), 0}};
-  Tensor made = Tensor::zeros(state(L).context, DType::u8, shape);
-  auto* to = made.as<std::uint8_t>();
-  Device& device = *sequence->cache()->device(static_cast<int>(group));
-  for (std::size_t i = 0; i < pages.size(); ++i) {
-    if (pages[i] != nullptr) device.copy_out(to + i * bytes, pages[i], bytes);
-  }
-  push_value(L, Value::of(std::move(made)));
-  return 1;
-}
-
-Error wrong_file(const std::string& what) {
-  return Error(ErrorCode::format, "cache_load", "the file does not fit: " + what);
-}
-
-/// sequence:restore(length, { pages of every group }): an empty sequence as it was in a file.
-int sequence_restore(lua_State* L) {
-  const auto sequence = self<SequencePointer>(L, "restore");
-  const std::int64_t length = to_integer(L, 2, "restore", "length");
-  const auto stored = to_tensors(L, 3, "restore", "pages");
-  const auto& groups = sequence->cache()->layout().groups();
-  if (sequence->length() != 0 || length < 0) throw wrong_file("its length");
-  if (stored.size() != groups.size()) throw wrong_file("the number of its layer groups");
-  if (!sequence->reserve(length)) {
-    throw Error(
-        ErrorCode::memory, "cache_load",
-        "no room for " + std::to_string(length) + " positions among the model's keys and values");
-  }
-  for (std::size_t g = 0; g < groups.size(); ++g) {
-    Device& device = *sequence->cache()->device(static_cast<int>(g));
-    const auto& pages = sequence->pages(static_cast<int>(g));
-    const Shape& shape = stored[g].shape();
-    if (stored[g].dtype() != DType::u8 || shape.rank() != 2 ||
-        shape.size(0) != static_cast<std::int64_t>(pages.size()) ||
-        shape.size(1) != groups[g].page_bytes) {
-      sequence->rollback();
-      throw wrong_file("the size of its pages");
-    }
-    const auto bytes = static_cast<std::size_t>(groups[g].page_bytes);
-    const Tensor whole = stored[g].to(state(L).context->cpu_device()).copy();
-    for (std::size_t i = 0; i < pages.size(); ++i) {
-      if (pages[i] != nullptr)
-        device.copy_in(pages[i], whole.as<std::uint8_t>() + i * bytes, bytes);
-    }
-  }
-  sequence->commit(length);
-  return 0;
-}
-
-int sequence_bytes(lua_State* L) {
-  push_integer(L, self<SequencePointer>(L, "bytes")->bytes());
-  return 1;
-}
-
 }  // namespace
 
 void add_plan(lua_State* L) {
@@ -303,37 +131,6 @@ void add_plan(lua_State* L) {
   };
   constexpr Member kOperators[] = {{"__tostring", guarded<plan_text>}};
   register_type<PlanObject>(L, kMethods, {}, kOperators);
-}
-
-void add_cache(lua_State* L) {
-  constexpr Member kFunctions[] = {{"cache", guarded<make_cache>}};
-  set_functions(L, kFunctions);
-  constexpr Member kMethods[] = {
-      {"sequence", guarded<pool_sequence>},
-      {"used", guarded<pool_used>},
-      {"free_pages", guarded<pool_free_pages>},
-  };
-  constexpr Member kGetters[] = {
-      {"budget", guarded<pool_budget>},
-      {"bytes_per_token", guarded<pool_bytes_per_token>},
-      {"page_tokens", guarded<pool_page_tokens>},
-      {"dtype", guarded<pool_dtype>},
-  };
-  register_type<CachePointer>(L, kMethods, kGetters);
-  constexpr Member kSequenceMethods[] = {
-      {"fork", guarded<sequence_fork>},
-      {"crop", guarded_once<sequence_crop>},
-      {"clear", guarded_once<sequence_clear>},
-      {"bytes", guarded<sequence_bytes>},
-      {"groups", guarded<sequence_groups>},
-      {"pages", guarded<sequence_pages>},
-      {"restore", guarded_once<sequence_restore>},
-  };
-  constexpr Member kSequenceGetters[] = {
-      {"length", guarded<sequence_length>},
-      {"cross_length", guarded<sequence_cross_length>},
-  };
-  register_type<SequencePointer>(L, kSequenceMethods, kSequenceGetters);
 }
 
 }  // namespace perilune::lua

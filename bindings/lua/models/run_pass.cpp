@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "bindings/lua/batches/batch_object.h"
 #include "bindings/lua/tensors/tensor_value.h"
 
 namespace perilune::lua {

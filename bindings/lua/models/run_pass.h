@@ -4,7 +4,9 @@
 #include <memory>
 #include <vector>
 
-#include "bindings/lua/types.h"
+#include "bindings/lua/edge/arguments.h"
+#include "bindings/lua/models/cache.h"
+#include "engine/ops/pass_binding.h"
 
 namespace perilune::lua {
 

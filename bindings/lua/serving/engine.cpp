@@ -2,8 +2,12 @@
 #include <cmath>
 
 #include "bindings/lua/batches/batch_input.h"
+#include "bindings/lua/batches/batch_object.h"
+#include "bindings/lua/models/cache.h"
+#include "bindings/lua/models/plan.h"
 #include "bindings/lua/serving/serving.h"
 #include "bindings/lua/tensors/tensor_value.h"
+#include "bindings/lua/text/tokenizer.h"
 
 namespace perilune::lua {
 

@@ -1,12 +1,44 @@
 // What engine, request and policy share.
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 
-#include "bindings/lua/types.h"
+#include "bindings/lua/edge/arguments.h"
+#include "engine/serving/scheduler.h"
 
 namespace perilune::lua {
+
+/// A scheduler and what scripts gave it. Lua values (policy, hooks, queue entries) lie in the
+/// environment table that the engine and its requests share, so that the collector sees cycles:
+///   engine    the engine's userdata         policy    as given
+///   requests  id -> userdata, weak          hooks     id -> { processors=, stop_when=, ... }
+///   entries   id -> a policy's queue entry
+///   tags      a request's name for its tag -> the tag, where it is no text
+struct EngineObject {
+  std::unique_ptr<Scheduler> scheduler;              // null after close()
+  std::map<std::uint64_t, RequestPointer> requests;  // not done, or with events to deliver
+  lua_State* frame = nullptr;  // where index 1 is the engine or one of its requests; else null
+  bool stepping = false;
+  std::uint64_t tags = 0;  // how many tags that are no text were given
+};
+template <>
+struct TypeName<EngineObject> {
+  static constexpr const char* value = "Engine";
+};
+
+struct RequestObject {
+  RequestPointer request;
+  EngineObject* engine = nullptr;  // alive: the environment table holds it
+};
+template <>
+struct TypeName<RequestObject> {
+  static constexpr const char* value = "Request";
+};
+
+void add_engine(lua_State* L);
 
 /// While it lives, callbacks find their Lua values: index 1 of `L` is the engine or a request.
 class EngineFrame {

@@ -8,6 +8,14 @@
 
 namespace perilune::lua {
 
+struct TensorFileObject {
+  std::shared_ptr<const TensorFile> file;
+};
+template <>
+struct TypeName<TensorFileObject> {
+  static constexpr const char* value = "TensorFile";
+};
+
 namespace {
 
 constexpr std::int64_t kMaxElements = std::int64_t{1} << 40;

@@ -5,10 +5,20 @@
 #include <string>
 #include <vector>
 
-#include "bindings/lua/types.h"
+#include "bindings/lua/edge/arguments.h"
 #include "engine/program/value_math.h"
 
 namespace perilune::lua {
+
+/// A Tensor of scripts: real, or symbolic while a pass is traced.
+template <>
+struct TypeName<Value> {
+  static constexpr const char* value = "Tensor";
+};
+
+// Each adds its types, and its functions to the table on top of the stack.
+void add_tensor(lua_State* L);
+void add_tensor_makers(lua_State* L);
 
 /// Pushes a tensor that something else also holds (a batch's ids, a kept weight).
 void push_tensor(lua_State* L, const Tensor& tensor);

@@ -132,4 +132,21 @@ void push_token(lua_State* L, const Tokenizer& tokenizer, const Token& token) {
   set_field(L, "special", token.special);
 }
 
+EncodedText read_text(lua_State* L, int index, const EncodeSettings& settings,
+                      const std::string& name) {
+  if (!lua_istable(L, index)) return {to_text(L, index, "encode", name), {}, settings};
+  Options fields(L, index, "encode");
+  const auto text = fields.text("text");
+  const auto pair = fields.text("pair");
+  fields.done();
+  if (!text) throw Error(ErrorCode::argument, "encode", name + ": `text` is missing");
+  return {*text, pair, settings};
+}
+
+std::vector<EncodedRow> encode_rows(const Tokenizer& tokenizer, const EncodedText& text) {
+  const Encoding encoding = encode_text(tokenizer, text, false);
+  if (!text.settings.truncates) return {whole_row(encoding)};
+  return truncate(encoding, text.settings.truncation, "encode");
+}
+
 }  // namespace perilune::lua

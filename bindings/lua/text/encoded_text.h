@@ -28,6 +28,12 @@ struct EncodedText {
   EncodeSettings settings;
 };
 
+/// The input at `index`: a text, or { text=, pair= }. `name` says which in errors.
+EncodedText read_text(lua_State* L, int index, const EncodeSettings& settings,
+                      const std::string& name);
+/// Its rows: one, or its windows.
+std::vector<EncodedRow> encode_rows(const Tokenizer& tokenizer, const EncodedText& text);
+
 /// The row of a batch: which of a text's windows it is.
 struct RowPlace {
   std::shared_ptr<const EncodedText> source;

@@ -1,8 +1,10 @@
 // Tokenizer and its streaming decoder.
 #include <algorithm>
 
+#include "bindings/lua/edge/arguments.h"
 #include "bindings/lua/tensors/tensor_value.h"
 #include "bindings/lua/text/encoded_text.h"
+#include "bindings/lua/text/tokenizer.h"
 #include "engine/text/readers/open.h"
 
 namespace perilune::lua {
@@ -27,81 +29,6 @@ int load(lua_State* L) {
 }
 
 // ---------------------------------------------------------------- encoding
-
-/// A text, or { text=, pair= }.
-EncodedText read_text(lua_State* L, int index, const EncodeSettings& settings,
-                      const std::string& name) {
-  if (!lua_istable(L, index)) return {to_text(L, index, "encode", name), {}, settings};
-  Options fields(L, index, "encode");
-  const auto text = fields.text("text");
-  const auto pair = fields.text("pair");
-  fields.done();
-  if (!text) throw Error(ErrorCode::argument, "encode", name + ": `text` is missing");
-  return {*text, pair, settings};
-}
-
-std::vector<EncodedRow> encode_rows(const Tokenizer& tokenizer, const EncodedText& text) {
-  const Encoding encoding = encode_text(tokenizer, text, false);
-  if (!text.settings.truncates) return {whole_row(encoding)};
-  return truncate(encoding, text.settings.truncation, "encode");
-}
-
-int encode(lua_State* L) {
-  const auto tokenizer = self<TokenizerPointer>(L, "encode");
-  const EncodeSettings settings = to_settings(L, 3, *tokenizer, "encode");
-  std::vector<EncodedRow> rows;
-  std::vector<std::int64_t> sources;
-  auto places = std::make_shared<std::vector<RowPlace>>();
-  const auto add = [&](EncodedText given, std::int64_t source) {
-    const auto text = std::make_shared<const EncodedText>(std::move(given));
-    std::size_t window = 0;
-    for (EncodedRow& row : encode_rows(*tokenizer, *text)) {
-      places->push_back({text, window++, {row.first[0], row.first[1]}});
-      rows.push_back(std::move(row));
-      sources.push_back(source);
-    }
-  };
-  if (is_list(L, 2)) {
-    const int count = static_cast<int>(lua_objlen(L, 2));
-    if (count == 0) throw Error(ErrorCode::argument, "encode", "an empty list of texts");
-    for (int i = 1; i <= count; ++i) {
-      lua_rawgeti(L, 2, i);
-      const std::string name = "text " + std::to_string(i);
-      add(read_text(L, lua_gettop(L), settings, name), i - 1);
-      lua_pop(L, 1);
-    }
-  } else {
-    add(read_text(L, 2, settings, "text"), 0);
-  }
-  std::vector<std::vector<std::int32_t>> ids;
-  std::vector<std::vector<std::int64_t>> types;
-  bool typed = false;
-  for (std::size_t r = 0; r < rows.size(); ++r) {
-    if (rows[r].ids.empty()) {
-      throw Error(ErrorCode::argument, "encode",
-                  "text " + std::to_string(sources[r] + 1) + " gives no tokens")
-          .hint("leave it out, or encode it with special=true");
-    }
-    typed = typed || !rows[r].type_ids.empty();
-    ids.push_back(rows[r].ids);
-  }
-  auto batch = Batch::make(state(L).context, ids);
-  if (typed) {
-    for (EncodedRow& row : rows) {
-      row.type_ids.resize(row.ids.size(), 0);
-      types.push_back(std::move(row.type_ids));
-    }
-    batch = batch->with_type_ids(types);
-  }
-  std::vector<SequenceFacts> facts = batch->facts();
-  facts.resize(rows.size());
-  for (std::size_t r = 0; r < rows.size(); ++r) {
-    facts[r].lost = rows[r].lost;
-    facts[r].source = sources[r];
-  }
-  push_object(L, BatchObject{batch->with_facts(std::move(facts)), tokenizer, std::move(places)});
-  return 1;
-}
 
 int ids(lua_State* L) {
   const auto& tokenizer = *self<TokenizerPointer>(L, "ids");
@@ -334,10 +261,13 @@ void add_tokenizer(lua_State* L) {
   constexpr Member kFunctions[] = {{"tokenizer", guarded<load>}};
   set_functions(L, kFunctions);
   constexpr Member kMethods[] = {
-      {"encode", guarded<encode>}, {"ids", guarded<ids>},
-      {"decode", guarded<decode>}, {"decoder", guarded<decoder>},
-      {"tokens", guarded<tokens>}, {"id", guarded<id>},
-      {"piece", guarded<piece>},   {"is_special", guarded<is_special>},
+      {"ids", guarded<ids>},
+      {"decode", guarded<decode>},
+      {"decoder", guarded<decoder>},
+      {"tokens", guarded<tokens>},
+      {"id", guarded<id>},
+      {"piece", guarded<piece>},
+      {"is_special", guarded<is_special>},
       {"add", guarded_once<add>},
   };
   constexpr Member kGetters[] = {

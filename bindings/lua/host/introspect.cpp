@@ -6,9 +6,9 @@
 #include <fstream>
 #include <iterator>
 
-#include "bindings/lua/edge/introspect.h"
+#include "bindings/lua/edge/arguments.h"
 #include "bindings/lua/host/embedded_stdlib.h"
-#include "bindings/lua/types.h"
+#include "bindings/lua/host/introspect.h"
 
 namespace perilune::lua {
 

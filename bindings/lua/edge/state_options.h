@@ -1,0 +1,16 @@
+// What a host may decide before the engine of a Lua state is made.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+namespace perilune::lua {
+
+/// The defaults suit a program that does nothing else.
+struct StateOptions {
+  int threads = 0;                // 0: what this process may use
+  std::string cpu_tier;           // "": the best there is
+  std::size_t memory_budget = 0;  // bytes of tensors; 0: no limit of ours
+};
+
+}  // namespace perilune::lua

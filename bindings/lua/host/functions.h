@@ -1,0 +1,16 @@
+// What core has beside the engine's types; each adds its functions to the table on top of the
+// stack.
+#pragma once
+
+#include "lua.hpp"
+
+namespace perilune::lua {
+
+/// Devices, memory, settings, the collector.
+void add_state_functions(lua_State* L);
+/// JSON and files.
+void add_file_functions(lua_State* L);
+/// What this machine can do.
+void add_measure(lua_State* L);
+
+}  // namespace perilune::lua

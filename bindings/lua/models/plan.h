@@ -1,0 +1,22 @@
+// Programs made ready, as scripts hold them.
+#pragma once
+
+#include <memory>
+
+#include "bindings/lua/edge/user_type.h"
+#include "engine/plan/plan.h"
+
+namespace perilune::lua {
+
+struct PlanObject {
+  std::shared_ptr<const Plan> plan;
+  std::shared_ptr<Execution> execution;  // kept between runs; null while one runs
+};
+template <>
+struct TypeName<PlanObject> {
+  static constexpr const char* value = "Plan";
+};
+
+void add_plan(lua_State* L);
+
+}  // namespace perilune::lua
