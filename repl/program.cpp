@@ -70,7 +70,7 @@ int run_chunk(lua_State* L, int load_status, int argc, char** argv, int script) 
 
 int run_verb(lua_State* L, const char* name, int argc, char** argv) {
   lua_getglobal(L, "require");
-  lua_pushstring(L, "perilune.program.verbs");
+  lua_pushstring(L, "perilune.commands");
   if (!report_call(L, 1, 1)) return kFailed;
   lua_getfield(L, -1, "run");
   lua_pushstring(L, name);

@@ -186,24 +186,13 @@ function pl.load(path, opts)
   end
   if o.threads then core.set_threads(o.threads) end
   s.reachable = s.reachable or s.vocab_rows
-  for _, plan in ipairs(pl.plans(s)) do plan:pack(o.on_progress) end
+  for _, plan in ipairs(runtime.plans(s)) do plan:pack(o.on_progress) end
   for _, text in ipairs(s.warnings) do core.warn(text, "load " .. s.path) end
   return setmetatable({
     state_ = s, tokenizer = tokenizer, tokenizer_reason = not tokenizer and reason or nil, config = s.config,
     family = s.family.name, head = s.head, device = s.device, compute = s.compute, cache_dtype = s.cache_dtype,
     max_tokens = s.c.max_tokens, vocab_size = s.vocab_rows, labels = labels_of(s), warnings = s.warnings, path = s.path,
   }, Model)
-end
-
---- The plans that a model runs most: one an entry.
----@param s table
----@return userdata[]
-function pl.plans(s)
-  local main, plans = passes.main_entry(s.family), {}
-  if main ~= "encode" and s.family.encode then plans[1] = runtime.plan(s, "encode") end
-  if s.family.cross then plans[#plans + 1] = runtime.plan(s, "cross") end
-  plans[#plans + 1] = runtime.plan(s, main, s.head, s.family.decode and family.per_token[s.head] and "wanted" or "all")
-  return plans
 end
 
 --- What a model would take, from the headers of its files alone.
@@ -214,7 +203,7 @@ function pl.estimate(path, opts)
   local s = pl.prepare(path, options.check(opts, spec, "estimate"), "estimate")
   local pool = runtime.pool(s)
   local out = { cache_per_token = pool and pool.bytes_per_token or 0, workspace = 0, fits = {} }
-  local plans = pl.plans(s)
+  local plans = runtime.plans(s)
   out.weights = 0   -- as they are packed for the compute mode
   local counted = {}
   for i, plan in ipairs(plans) do

@@ -178,7 +178,7 @@ function Model:memory()
   local pool = runtime.pool(s)
   local weights, cache = s.checkpoint:packed_bytes(), pool and pool:used() or 0
   local workspace = 0
-  for _, plan in ipairs(require("perilune.load").plans(s)) do workspace = math.max(workspace, plan:arena_bytes(512, 16)) end
+  for _, plan in ipairs(runtime.plans(s)) do workspace = math.max(workspace, plan:arena_bytes(512, 16)) end
   return { weights = weights, cache = cache, cache_per_token = pool and pool.bytes_per_token or 0, workspace = workspace,
     by_device = { [self.device] = weights + cache + workspace } }
 end

@@ -1,5 +1,5 @@
 -- Every verb of the program, run as a program: help, exit statuses, what it prints.
-local verbs = require "perilune.program.verbs"
+local verbs = require "perilune.commands"
 local core = require "perilune.core"
 local t = require "spec"
 

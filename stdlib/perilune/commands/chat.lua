@@ -1,7 +1,7 @@
 -- perilune chat: a conversation, line by line.
 local core = require "perilune.core"
 local command_line = require "perilune.program.command_line"
-local chat_session = require "perilune.session.chat_session"
+local chat_session = require "perilune.program.chat_session"
 local run = require "perilune.commands.run"
 
 local chat = {

@@ -1,5 +1,6 @@
 -- perilune help: the verbs, or one of them.
 local command_line = require "perilune.program.command_line"
+local named = require "perilune.help.help"
 
 local help = {
   summary = "what the program can do",
@@ -19,14 +20,12 @@ local function overview(verbs)
     .. "\n\nperilune help VERB, or perilune VERB --help, says more about one; perilune help pl.load,\nor any other name of the library, what that does.\n"
 end
 
-function help.run(_, arguments)
-  local verbs = require "perilune.program.verbs"
+function help.run(_, arguments, verbs)
   if not arguments[1] then
     io.write(overview(verbs))
     return command_line.ok
   end
   local fine, verb = pcall(verbs.get, arguments[1])
-  local named = require "perilune.help.help"
   if not fine and #named.find(arguments[1]) > 0 then   -- a function, a method or a type
     print(named.text(arguments[1]))
     return command_line.ok

@@ -1,7 +1,6 @@
 -- docs/reference.md: every public name, from the library's own comments.
 local documentation = require "perilune.help.documentation"
 local command_line = require "perilune.program.command_line"
-local verbs = require "perilune.program.verbs"
 
 local documentation_page = {}
 
@@ -69,7 +68,7 @@ local function class_order()
   return order
 end
 
-local function verb_lines(lines)
+local function verb_lines(lines, verbs)
   lines[#lines + 1] = "## Verbs\n"
   lines[#lines + 1] = "`perilune` alone is a session, `perilune FILE.lua ARGS…` runs a script, `perilune -e CODE ARGS…` a line of Lua,"
   lines[#lines + 1] = "`perilune -` what standard input holds. Exit status 0, 1 (it failed), 2 (wrong usage).\n"
@@ -79,8 +78,9 @@ local function verb_lines(lines)
 end
 
 --- The page.
+---@param verbs table the program's: names, get
 ---@return string
-function documentation_page.text()
+function documentation_page.text(verbs)
   local lines, order = { head }, class_order()
   local contents = { "[pl](#pl)", "[pl.policy](#plpolicy)" }
   for _, name in ipairs(order) do contents[#contents + 1] = ("[%s](#%s)"):format(name, anchor(name)) end
@@ -97,7 +97,7 @@ function documentation_page.text()
     if class.text ~= "" then lines[#lines + 1] = class.text .. "\n" end
     owner_lines(lines, name)
   end
-  verb_lines(lines)
+  verb_lines(lines, verbs)
   return (table.concat(lines, "\n"):gsub("\n\n\n+", "\n\n"):gsub("%s+$", "") .. "\n")
 end
 

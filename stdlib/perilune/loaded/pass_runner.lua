@@ -4,6 +4,7 @@ local core = require "perilune.core"
 local raise = require "perilune.base.raise"
 local kind = require "perilune.base.kind"
 local passes = require "perilune.loaded.passes"
+local family = require "perilune.loaded.family"
 
 local runtime = {}
 
@@ -63,6 +64,17 @@ function runtime.plan(s, entry, head, rows, paths)
     s.plans[key] = plan
   end
   return plan
+end
+
+--- The plans that a model runs most: one an entry.
+---@param s table
+---@return userdata[]
+function runtime.plans(s)
+  local main, plans = passes.main_entry(s.family), {}
+  if main ~= "encode" and s.family.encode then plans[1] = runtime.plan(s, "encode") end
+  if s.family.cross then plans[#plans + 1] = runtime.plan(s, "cross") end
+  plans[#plans + 1] = runtime.plan(s, main, s.head, s.family.decode and family.per_token[s.head] and "wanted" or "all")
+  return plans
 end
 
 --- The pool that keys and values live in; nil for a model that keeps none.

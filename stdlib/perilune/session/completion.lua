@@ -191,7 +191,7 @@ end
 local function command_words(text)
   local words = {}
   for name in pairs(require("perilune.session.session_commands").commands) do words[#words + 1] = name end
-  for _, name in ipairs(require("perilune.program.verbs").names) do words[#words + 1] = name end
+  for _, name in ipairs(require("perilune.commands").names) do words[#words + 1] = name end
   return 2, matching(words, text:sub(2)), " "
 end
 

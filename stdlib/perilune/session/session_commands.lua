@@ -84,7 +84,7 @@ local function run_command(session, text)
   if name == "q" then name = "quit" end
   local command = commands[name]
   if command then return command.run(session, rest) end
-  local verbs = require "perilune.program.verbs"
+  local verbs = require "perilune.commands"
   local known = names_of(commands)
   for _, verb in ipairs(verbs.names) do
     if verb == name then

@@ -5,6 +5,7 @@ local values = require "perilune.chat.jinja.values"
 local methods = require "perilune.chat.jinja.methods"
 local operators = require "perilune.chat.jinja.operators"
 local printing = require "perilune.chat.jinja.printing"
+local known_filters = require "perilune.chat.jinja.known_filters"
 
 local checks = {}
 
@@ -78,7 +79,7 @@ function run.apply(name, value, arguments)
   local check = checks[name]
   if name == "filter" or name == "test" then
     if name == "test" then return checks[value] ~= nil end
-    return require("perilune.chat.jinja.filters").get(value) ~= nil
+    return known_filters[value] ~= nil
   end
   if not check then fail(("no test named '%s'"):format(name)) end
   local wanted = one_more[name] and 1 or 0

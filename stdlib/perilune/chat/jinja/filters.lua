@@ -5,6 +5,7 @@ local printing = require "perilune.chat.jinja.printing"
 local bind = require "perilune.chat.jinja.bind"
 local checks = require "perilune.chat.jinja.checks"
 local attributes = require "perilune.chat.jinja.attributes"
+local known = require "perilune.chat.jinja.known_filters"
 
 local filters = {}
 
@@ -12,7 +13,6 @@ local fail, str = budget.fail, printing.str
 
 -- name → { argument names, function(value, arguments by name) }; without names the function gets the
 -- arguments as they stand.
-local known = {}
 for _, module in ipairs { "scalar_filters", "sequence_filters" } do
   for name, filter in pairs(require("perilune.chat.jinja." .. module)) do known[name] = filter end
 end

@@ -1,32 +1,32 @@
--- The program's verbs by name, and how one is run. A verb is a file in perilune/commands/.
+-- The program's verbs by name, and how one is run. A verb is a file beside this one.
 local core = require "perilune.core"
 local command_line = require "perilune.program.command_line"
 
-local verbs = {}
+local commands = {}
 
 --- Names of all verbs, sorted.
 ---@type string[]
-verbs.names = { "bench", "chat", "check", "compare", "doctor", "get", "help", "lengths", "lock", "run" }
+commands.names = { "bench", "chat", "check", "compare", "doctor", "get", "help", "lengths", "lock", "run" }
 
 --- A verb's module; raises for an unknown one, naming the nearest.
 ---@param name string
 ---@return table
-function verbs.get(name)
-  for _, known in ipairs(verbs.names) do
+function commands.get(name)
+  for _, known in ipairs(commands.names) do
     if known == name then return require("perilune.commands." .. name) end
   end
-  local near = core.nearest(name, verbs.names)
+  local near = core.nearest(name, commands.names)
   core.error { code = "option", op = "perilune", level = 1,
     message = "no script and no verb is called \"" .. name .. "\"",
-    hint = (near and "did you mean \"" .. near .. "\"? " or "") .. "verbs: " .. table.concat(verbs.names, ", ") }
+    hint = (near and "did you mean \"" .. near .. "\"? " or "") .. "verbs: " .. table.concat(commands.names, ", ") }
 end
 
 --- Runs a verb with its arguments.
 ---@param name string
 ---@param arguments string[]
 ---@return integer|table exit status: 0, 1 (it failed), 2 (wrong usage); or a session whose lines the program reads
-function verbs.run(name, arguments)
-  local fine, verb = pcall(verbs.get, name)
+function commands.run(name, arguments)
+  local fine, verb = pcall(commands.get, name)
   if not fine then
     io.stderr:write("perilune: ", (tostring(verb):gsub("^perilune: ", "")), "\n")
     return command_line.wrong_usage
@@ -40,7 +40,7 @@ function verbs.run(name, arguments)
     io.stdout:write(command_line.help_text(name, verb))
     return command_line.ok
   end
-  return verb.run(options, rest) or command_line.ok
+  return verb.run(options, rest, commands) or command_line.ok
 end
 
-return verbs
+return commands
