@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -55,6 +56,11 @@ class CacheLayout {
   std::int64_t page_tokens() const { return data_->page_tokens; }
   /// Bytes one more token takes in the self groups, on average.
   std::int64_t bytes_per_token() const;
+  /// Bytes that a sequence of its own takes: `tokens` positions, and a source of `cross`.
+  std::int64_t bytes_for(std::int64_t tokens, std::int64_t cross = 0) const;
+  /// Bytes that the pages of every group are whole multiples of: what pages are counted in where
+  /// groups differ.
+  std::int64_t page_unit() const;
 
  private:
   struct Data {
@@ -68,6 +74,13 @@ class CacheLayout {
 };
 
 class Cache;
+class SequenceCache;
+
+/// What a sequence is to get room for: `tokens` more positions, and a source of `cross`.
+struct CacheGrowth {
+  const SequenceCache* cache = nullptr;
+  std::int64_t tokens = 0, cross = 0;
+};
 
 /// The pages of one sequence. Tokens become part of it at commit() only. Not thread-safe.
 class SequenceCache {
@@ -84,13 +97,17 @@ class SequenceCache {
   /// copied first (copy-on-write). False (and nothing changed) when the pool has too few pages.
   bool reserve(std::int64_t tokens);
   bool reserve_cross(std::int64_t tokens);
-  /// How many pages reserve(tokens) would take from the pool, all self groups as one (as
-  /// Cache::free_pages counts).
-  std::int64_t pages_needed(std::int64_t tokens) const;
+  /// Bytes that reserve() and reserve_cross() of all of these, one after the other, take from their
+  /// common pool: pages that are not there yet, and shared ones that are written to.
+  static std::int64_t bytes_needed(std::span<const CacheGrowth> growths);
+  std::int64_t bytes_needed(std::int64_t tokens, std::int64_t cross = 0) const {
+    const CacheGrowth growth{this, tokens, cross};
+    return bytes_needed({&growth, 1});
+  }
   void commit(std::int64_t tokens) { length_ += tokens; }
   void commit_cross(std::int64_t tokens) { cross_length_ = tokens; }
-  /// Pages (counted as above) that would be free if all of these were cleared.
-  static std::int64_t pages_released(const std::vector<const SequenceCache*>& caches);
+  /// Bytes that would be free if all of these, of one pool, were cleared.
+  static std::int64_t bytes_released(std::span<const SequenceCache* const> caches);
   /// Drops reserved but uncommitted pages.
   void rollback();
   /// Keeps the first `length` positions.
@@ -110,6 +127,10 @@ class SequenceCache {
   bool grow(KvKind kind, std::int64_t from, std::int64_t to);
   /// Gives back the pages after the first `positions`.
   void shrink(KvKind kind, std::int64_t positions);
+  struct PageRange {
+    std::size_t first = 0, last = 0;
+  };
+  PageRange written(const CacheGrowth& growth, std::size_t group) const;
 
   std::shared_ptr<Cache> cache_;
   std::int64_t length_ = 0, cross_length_ = 0;

@@ -1,7 +1,6 @@
 // The pages of one sequence.
 #include <algorithm>
 #include <cstring>
-#include <map>
 
 #include "engine/base/error.h"
 #include "engine/cache/cache.h"
@@ -107,44 +106,6 @@ bool SequenceCache::reserve(std::int64_t tokens) {
 
 bool SequenceCache::reserve_cross(std::int64_t tokens) {
   return tokens <= 0 || grow(KvKind::cross, 0, tokens);
-}
-
-std::int64_t SequenceCache::pages_needed(std::int64_t tokens) const {
-  if (tokens <= 0) return 0;
-  const CacheLayout& layout = cache_->layout();
-  const std::int64_t wanted = pages_for(length_ + tokens, layout.page_tokens());
-  const std::int64_t written = length_ / layout.page_tokens();
-  std::int64_t most = 0;  // pages are counted over all self groups at once
-  for (std::size_t g = 0; g < page_ids_.size(); ++g) {
-    if (layout.groups()[g].kind != KvKind::self) continue;
-    const auto held = static_cast<std::int64_t>(page_ids_[g].size());
-    std::int64_t needed = std::max<std::int64_t>(0, wanted - held);
-    for (std::int64_t p = written; p < std::min(held, wanted); ++p) {
-      if (cache_->references(static_cast<int>(g), page_ids_[g][static_cast<std::size_t>(p)]) > 1)
-        ++needed;
-    }
-    most = std::max(most, needed);
-  }
-  return most;
-}
-
-std::int64_t SequenceCache::pages_released(const std::vector<const SequenceCache*>& caches) {
-  std::int64_t least = -1;
-  if (caches.empty()) return 0;
-  const Cache& pool = *caches[0]->cache_;
-  for (std::size_t g = 0; g < pool.layout().groups().size(); ++g) {
-    if (pool.layout().groups()[g].kind != KvKind::self) continue;
-    std::map<std::int32_t, std::int32_t> held;  // references that these sequences have
-    for (const SequenceCache* cache : caches) {
-      for (std::int32_t page : cache->page_ids_[g]) ++held[page];
-    }
-    std::int64_t released = 0;
-    for (const auto& [page, references] : held) {
-      if (pool.references(static_cast<int>(g), page) == references) ++released;
-    }
-    least = least < 0 ? released : std::min(least, released);
-  }
-  return std::max<std::int64_t>(0, least);
 }
 
 void SequenceCache::rollback() {

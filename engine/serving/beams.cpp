@@ -92,6 +92,7 @@ void Scheduler::State::offer_beam(const RequestPointer& request, std::size_t ind
     if (!check_sampled(request, sampled, false, state.position)) return;
   }
   request->beams->offer(index, scores);
+  request->sequences[index].offered = true;
 }
 
 /// All running beams have offered: the best go on, with their parents' pages until they write.

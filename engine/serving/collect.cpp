@@ -5,6 +5,7 @@
 
 #include "engine/base/error.h"
 #include "engine/device/context.h"
+#include "engine/serving/memory.h"
 #include "engine/serving/scheduler_state.h"
 
 namespace perilune {
@@ -83,6 +84,8 @@ std::string flush_text(Sequence& sequence) {
 void Scheduler::State::complete(ScheduledGroup& group) {
   Execution& execution = *group.execution;
   const PassBinding& binding = execution.binding();
+  const std::int64_t tokens_before = result.tokens;
+  std::int64_t longest = 0;
   group.fillers.clear();
   if (group.padded) filler_caches.clear();
   for (const ScheduledRow& row : group.rows) {
@@ -98,11 +101,18 @@ void Scheduler::State::complete(ScheduledGroup& group) {
     }
     result.tokens += row.tokens;
     stats.tokens += row.tokens;
+    longest = std::max(longest, row.tokens);
   }
   const auto rows =
       group.kind == PassKind::cross ? 0 : static_cast<std::int64_t>(group.rows.size());
   result.rows += rows;
   stats.rows += rows;
+  const std::int64_t positions = group.padded ? rows * longest : result.tokens - tokens_before;
+  result.positions += positions;
+  stats.positions += positions;
+  for (const ScheduledRow& row : group.rows) {
+    if (row.request->sequences.size() > 1 && !row.request->done()) share_again(*row.request);
+  }
   if (group.kind == PassKind::encode) return follow_with_cross(group);
 
   Tensor logits;
@@ -162,8 +172,11 @@ void Scheduler::State::sample_row(const ScheduledRow& row, const Tensor& logits,
     const auto last = static_cast<std::int64_t>(row.wanted.size()) - 1;
     const std::int64_t at = first >= 0 ? first + last : -first - 1 + row.tokens - 1;
     if (request->beams) {
-      offer_beam(request, row.sequence, logits, at);
-      if (!request->done() && request->beams->complete()) advance_beams(request);
+      // One that was computed again may have offered before.
+      if (!row.of().offered) offer_beam(request, row.sequence, logits, at);
+      if (!request->done() && request->beams->complete() && request->rows() == 0) {
+        advance_beams(request);
+      }
     } else if (request->sequences.size() == 1 && request->options.n > 1) {
       split_outputs(*request);
       for (std::size_t s = 0; s < request->sequences.size() && !request->done(); ++s) {
@@ -172,7 +185,8 @@ void Scheduler::State::sample_row(const ScheduledRow& row, const Tensor& logits,
     } else {
       choose(request, row.sequence, logits, at);
     }
-  } else if (request->options.max_new_tokens == 0 && request->pending_tokens() == 0) {
+  } else if (!row.chooses && request->options.max_new_tokens == 0 &&
+             request->pending_tokens() == 0) {
     finish(request, FinishReason::length);
   }
 }
@@ -388,7 +402,9 @@ void Scheduler::State::finish(const RequestPointer& request, FinishReason reason
   event.text = finish_reason_name(request->reason());
   emit(request, std::move(event));
   try {
-    policy->finished(entry(*request));
+    announce(*request);
+    const std::shared_ptr<Policy> told = policy;
+    told->finished(entry(*request));
   } catch (const std::exception& error) {
     context->warn(error.what(), "policy " + policy->name());
   }

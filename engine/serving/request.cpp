@@ -29,20 +29,29 @@ const char* request_state_name(RequestState state) {
 std::int64_t Request::pending_tokens() const {
   if (needs_encoding()) return source_tokens();
   std::int64_t most = 0;
-  for (const Sequence& sequence : sequences) {
-    if (sequence.finished) continue;
-    most = std::max(most, static_cast<std::int64_t>(sequence.ids.size()) - sequence.computed);
-  }
+  for (const Sequence& sequence : sequences) most = std::max(most, sequence.pending());
   return most;
 }
 
 std::int64_t Request::computed() const {
   std::int64_t least = -1;
   for (const Sequence& sequence : sequences) {
-    if (sequence.finished) continue;
+    if (sequence.finished || sequence.waits_for >= 0) continue;
     least = least < 0 ? sequence.computed : std::min(least, sequence.computed);
   }
   return least < 0 ? sequences[0].computed : least;
+}
+
+std::int64_t Request::rows() const {
+  if (needs_encoding()) return 1;
+  return std::count_if(sequences.begin(), sequences.end(),
+                       [](const Sequence& sequence) { return sequence.pending() > 0; });
+}
+
+std::size_t Request::leader() const {
+  const auto first = std::find_if(sequences.begin(), sequences.end(),
+                                  [](const Sequence& sequence) { return !sequence.finished; });
+  return first == sequences.end() ? 0 : static_cast<std::size_t>(first - sequences.begin());
 }
 
 std::int64_t Request::unfinished() const {

@@ -2,9 +2,11 @@
 // scripts hold a counted reference.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <deque>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -52,9 +54,16 @@ struct GenerateOptions {
 
 /// One sequence of a request.
 struct Sequence {
+  static constexpr std::int64_t kNowhere = std::numeric_limits<std::int64_t>::max();
+
   std::vector<std::int32_t> ids;  // prompt, then generated
   std::unique_ptr<SequenceCache> cache;
   std::int64_t computed = 0;  // ids whose keys and values are committed
+  // After a preemption: which other sequence it goes on from (below 0: none), once that has
+  // computed the `shared` ids that both begin with; and where it has to stop for such others.
+  std::ptrdiff_t waits_for = -1;
+  std::int64_t shared = 0, stop_at = kNowhere;
+  bool offered = false;  // a beam whose scores of the next token are taken already
   std::uint64_t output_index = 0;
   bool finished = false;
   FinishReason reason = FinishReason::none;
@@ -67,6 +76,12 @@ struct Sequence {
   std::vector<float> prompt_logprobs;  // of prompt tokens 2, 3, ...: one fewer than the prompt has
   std::unique_ptr<StreamDecoder> decoder;
   std::unique_ptr<StopMatcher> stops;
+
+  /// Ids of the next passes: up to the end, or to where others go on from it.
+  std::int64_t pending() const {
+    if (finished || waits_for >= 0) return 0;
+    return std::min(static_cast<std::int64_t>(ids.size()), stop_at) - computed;
+  }
 };
 
 enum class EventKind { token, done, error, warning };
@@ -116,6 +131,7 @@ struct Request {
   std::string client, tag;
   std::int64_t waited_steps = 0;  // since it last ran, or was submitted
   std::int64_t reused_tokens = 0;
+  std::uint64_t told = 0;  // the policy that heard of it
   RequestTimes times;
   std::string error;  // state done with reason error
   ErrorCode error_code = ErrorCode::internal;
@@ -136,8 +152,12 @@ struct Request {
   std::int64_t pending_tokens() const;
   /// Ids whose keys and values are committed: of the sequence that has fewest.
   std::int64_t computed() const;
-  /// Rows that one step of this request takes: sequences that are not finished.
+  /// Sequences that are not finished.
   std::int64_t unfinished() const;
+  /// Rows that one step of this request takes: sequences that have something to run.
+  std::int64_t rows() const;
+  /// The first sequence that is not finished (0: all are): the one that computes what all share.
+  std::size_t leader() const;
   /// How it ended: an error, or as the first sequence did.
   FinishReason reason() const { return error.empty() ? sequences[0].reason : FinishReason::error; }
 };

@@ -187,27 +187,32 @@ RequestPointer Scheduler::submit(RequestPointer request, std::shared_ptr<Cache> 
 
 void Scheduler::State::absorb() {
   const std::lock_guard lock(mutex);
-  live.insert(live.end(), incoming.begin(), incoming.end());
+  for (const RequestPointer& request : incoming) {
+    if (const auto& cache = request->sequences[0].cache;
+        cache && pool_number(cache->cache().get()) > pools.size()) {
+      pools.push_back(cache->cache());
+    }
+    live.push_back(request);
+  }
   incoming.clear();
 }
 
+void Scheduler::State::announce(Request& request) {
+  if (request.told == policy_number) return;
+  request.told = policy_number;
+  const std::shared_ptr<Policy> told = policy;  // it may be replaced meanwhile
+  told->submitted(entry(request));
+}
+
 void Scheduler::State::announce() {
-  while (announced < live.size()) {
-    const RequestPointer request = live[announced++];
-    if (!request->done()) policy->submitted(entry(*request));
+  for (std::size_t i = 0; i < live.size(); ++i) {
+    const RequestPointer request = live[i];
+    if (!request->done()) announce(*request);
   }
 }
 
 void Scheduler::State::sweep() {
-  std::vector<RequestPointer> left;
-  std::size_t told = 0;
-  for (std::size_t i = 0; i < live.size(); ++i) {
-    if (live[i]->done()) continue;
-    if (i < announced) ++told;
-    left.push_back(live[i]);
-  }
-  live.swap(left);
-  announced = told;
+  std::erase_if(live, [](const RequestPointer& request) { return request->done(); });
 }
 
 void Scheduler::State::emit(const RequestPointer& request, Event event) {
@@ -230,6 +235,7 @@ void Scheduler::State::emit(const RequestPointer& request, Event event) {
 /// One pass, or what is left of one. False when nothing more can run in this call.
 bool Scheduler::State::advance(double deadline, double budget_ms) {
   absorb();
+  announce();
   for (std::size_t i = 0; i < live.size(); ++i) {
     const RequestPointer request = live[i];
     if (request->cancel_asked && !request->done()) finish(request, FinishReason::cancelled);
@@ -240,7 +246,6 @@ bool Scheduler::State::advance(double deadline, double budget_ms) {
       result.idle = true;
       return false;
     }
-    announce();
     if (!plan_step(budget_ms)) {
       sweep();
       return false;
@@ -290,7 +295,7 @@ StepResult Scheduler::step(double budget_ms) {
 
 void Scheduler::set_policy(std::shared_ptr<Policy> policy) {
   state_->policy = std::move(policy);
-  state_->announced = 0;  // a policy that keeps its own order hears of everything that waits
+  ++state_->policy_number;  // one that keeps its own order hears of everything that waits
 }
 
 bool Scheduler::idle() const {

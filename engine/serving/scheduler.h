@@ -8,59 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "engine/serving/request.h"
+#include "engine/serving/policy.h"
 
 namespace perilune {
-
-/// Plain data of one request, as a policy sees it. `waited_*` count from when it last ran, or from
-/// its submission. `deadline_ms` is on the clock of Room::now_ms; 0: none.
-struct QueueEntry {
-  std::uint64_t id = 0;
-  RequestKind kind = RequestKind::generate;
-  RequestState state = RequestState::waiting;
-  std::int64_t prompt_tokens = 0, cached_tokens = 0, pending_tokens = 0, new_tokens = 0,
-               max_new_tokens = 0;
-  std::int64_t waited_steps = 0;
-  double waited_ms = 0, deadline_ms = 0;
-  std::int64_t priority = 0;
-  std::int64_t rows = 1;  // rows it takes in a step (sequences not finished)
-  std::string client, tag;
-};
-
-/// What one step may hold. `pages` count page_tokens positions of a sequence each, over what is
-/// free in the fullest cache; `now_ms` counts from the making of the scheduler.
-struct Room {
-  std::int64_t tokens = 0, rows = 0, pages = 0, page_tokens = 0, bytes = 0;
-  double budget_ms = 0, now_ms = 0;
-  std::int64_t step = 0;
-  bool more = false;
-};
-
-/// Who runs with how many tokens. 0: all that is pending and fits what the rows before it left of
-/// the room; it waits when nothing does. A number is taken at its word, and is a bad plan when it
-/// does not fit. Each unfinished sequence of the request gets up to that many.
-struct PlannedRow {
-  std::uint64_t request = 0;
-  std::int64_t tokens = 0;
-};
-
-/// A step is plain data that can be written down and sent to other ranks.
-struct StepPlan {
-  std::vector<PlannedRow> rows;
-  bool padded = false;                 // layout="padded": filler rows on a null page, dropped
-  std::vector<std::uint64_t> drop;     // cancelled
-  std::vector<std::uint64_t> preempt;  // keys and values given back, recomputed later
-  double wait_ms = 0;
-};
-
-class Policy {
- public:
-  virtual ~Policy() = default;
-  virtual StepPlan plan(const std::vector<QueueEntry>& queue, const Room& room) = 0;
-  virtual void submitted(const QueueEntry&) {}
-  virtual void finished(const QueueEntry&) {}
-  virtual std::string name() const = 0;
-};
 
 struct SchedulerOptions {
   std::int64_t max_tokens = 512;  // of one step
@@ -70,6 +20,7 @@ struct SchedulerOptions {
 
 struct StepResult {
   std::int64_t tokens = 0, rows = 0;
+  std::int64_t positions = 0;  // computed: tokens, and what filled up rows of a padded step
   double ms = 0;
   bool idle = false;     // nothing to do
   bool pending = false;  // stopped inside a pass
@@ -77,7 +28,8 @@ struct StepResult {
 };
 
 struct SchedulerStats {
-  std::int64_t steps = 0, tokens = 0, rows = 0, finished = 0, waiting = 0, running = 0;
+  std::int64_t steps = 0, tokens = 0, positions = 0, rows = 0, finished = 0, waiting = 0,
+               running = 0;
   double busy_ms = 0;
   std::int64_t cache_bytes = 0;
 };

@@ -48,9 +48,10 @@ struct Scheduler::State {
   std::vector<RequestPointer> incoming;
   std::uint64_t next_id = 1;
 
-  std::vector<RequestPointer> live;  // in the order of submission
-  std::size_t announced = 0;         // how many of `live` the policy was told of
-  std::deque<ScheduledGroup> work;   // what is left of the step under way
+  std::vector<RequestPointer> live;           // in the order of submission
+  std::vector<std::shared_ptr<Cache>> pools;  // that requests came with; pool numbers are from 1
+  std::uint64_t policy_number = 1;            // of `policy`, for Request::told
+  std::deque<ScheduledGroup> work;            // what is left of the step under way
   std::map<const Plan*, std::unique_ptr<Execution>> executions;
   std::vector<const Plan*> recent;  // of executions, last used last
   std::map<const Cache*, std::shared_ptr<Cache>> filler_caches;
@@ -67,29 +68,25 @@ struct Scheduler::State {
   // scheduler.cpp
   void absorb();
   void announce();
+  void announce(Request& request);
   void sweep();
   bool advance(double deadline, double budget_ms);
   void emit(const RequestPointer& request, Event event);
   double milliseconds(double seconds) const { return (seconds - started) * 1e3; }
 
-  // scheduler_plan.cpp: from a policy's answer to work
+  // apply.cpp: from a policy's answer to work
+  std::size_t pool_number(const Cache* cache) const;
   QueueEntry entry(const Request& request) const;
   Room make_room(double budget_ms) const;
   bool plan_step(double budget_ms);
   StepPlan ask(const Room& room);
   void check(const StepPlan& plan, const Room& room) const;
-  void check_pages(const StepPlan& plan) const;
-  bool fill(const StepPlan& plan, const Room& room);
-  void order_rows(const StepPlan& plan);
-  std::int64_t fitting_tokens(const Request& request, const Room& left) const;
   bool schedule(const RequestPointer& request, std::int64_t tokens, bool padded);
   bool schedule_source(const RequestPointer& request);
   bool schedule_rows(const RequestPointer& request, std::int64_t tokens, bool padded);
   ScheduledGroup& group_for(const std::shared_ptr<const Plan>& plan, PassKind kind, bool padded);
-  void apply(const StepPlan& plan);
-  void preempt(Request& request);
-  bool preempt_youngest();
-  void end_stuck();
+  bool apply(const StepPlan& plan);
+  void exhaust(const RequestPointer& request);
   bool nothing_planned(const StepPlan& plan);
   [[noreturn]] void bad_plan(const std::string& what) const;
   RequestPointer find(std::uint64_t id) const;
@@ -143,10 +140,6 @@ struct Scheduler::State {
 void check_processed(const Tensor& row, std::int64_t size);
 /// Why a sequence of `length` ids cannot go on; none: it can.
 FinishReason limit_reached(const Request& request, std::int64_t length);
-
-/// Tokens that `tokens` for each unfinished sequence come to, and the pages they need.
-std::int64_t total_tokens(const Request& request, std::int64_t tokens);
-std::int64_t total_pages(const Request& request, std::int64_t tokens);
 
 /// Takes the rest of a sequence's text out of its decoder and stop matcher. May find a stop string.
 std::string flush_text(Sequence& sequence);

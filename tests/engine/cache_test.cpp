@@ -119,7 +119,7 @@ TEST_CASE("a pool that is full says so and stays as it was") {
   REQUIRE(a.reserve(kPage + 1));
   a.commit(kPage + 1);
   CHECK(pool->free_pages() == 1);
-  CHECK(b.pages_needed(2 * kPage) == 2);
+  CHECK(b.bytes_needed(2 * kPage) == 2 * pages_of_self);
   CHECK_FALSE(b.reserve(2 * kPage));
   CHECK(pool->free_pages() == 1);
   CHECK(b.bytes() == 0);
@@ -154,14 +154,14 @@ TEST_CASE("random appends, forks, crops and clears keep every sequence's own con
       const auto length = static_cast<std::int64_t>(sequence.values.size());
       if (what < 6) {
         const auto count = static_cast<std::int64_t>(random() % 50);
-        const std::int64_t needed = sequence.cache->pages_needed(count);
-        const std::int64_t free = pool->free_pages();
+        const std::int64_t needed = sequence.cache->bytes_needed(count);
+        const std::int64_t free = pool->free_bytes();
         if (!sequence.cache->reserve(count)) {
           REQUIRE(needed > free);
-          REQUIRE(pool->free_pages() == free);
+          REQUIRE(pool->free_bytes() == free);
           continue;
         }
-        REQUIRE(pool->free_pages() == free - needed);
+        REQUIRE(pool->free_bytes() == free - needed);
         for (std::int64_t i = 0; i < count; ++i) {
           write_position(*sequence.cache, length + i, next);
           sequence.values.push_back(next++);
@@ -189,9 +189,39 @@ TEST_CASE("random appends, forks, crops and clears keep every sequence's own con
     }
     std::vector<const SequenceCache*> all;
     for (const Modelled& each : sequences) all.push_back(each.cache.get());
-    CHECK(SequenceCache::pages_released(all) + pool->free_pages() == 24);
+    CHECK(SequenceCache::bytes_released(all) + pool->free_bytes() == 24 * bytes);
     sequences.clear();
     CHECK(pool->used_bytes() == 0);
+  }
+}
+
+TEST_CASE(
+    "what several sequences need is what they take, shared pages copied once less than written") {
+  const auto context = one_thread();
+  const CacheLayout layout = small_layout();
+  for (unsigned seed = 0; seed < 200; ++seed) {
+    std::mt19937 random(perilune_test::seeded(seed));
+    const auto pool = std::make_shared<Cache>(context, nullptr, layout, 1 << 22);
+    std::vector<std::unique_ptr<SequenceCache>> sequences;
+    sequences.push_back(std::make_unique<SequenceCache>(pool));
+    const auto first = static_cast<std::int64_t>(1 + random() % 80);
+    REQUIRE(sequences[0]->reserve(first));
+    sequences[0]->commit(first);
+    const std::size_t count = 1 + random() % 4;
+    while (sequences.size() < count) sequences.push_back(sequences[0]->fork());
+    const bool all = random() % 2 == 0;  // else one that shares the page does not write
+    std::vector<CacheGrowth> growths;
+    for (std::size_t i = all ? 0 : 1; i < count; ++i) {
+      growths.push_back({sequences[i].get(), static_cast<std::int64_t>(random() % 70),
+                         static_cast<std::int64_t>(random() % 40)});
+    }
+    const std::int64_t needed = SequenceCache::bytes_needed(growths), used = pool->used_bytes();
+    for (std::size_t i = all ? 0 : 1; i < count; ++i) {
+      const CacheGrowth& growth = growths[i - (all ? 0 : 1)];
+      REQUIRE(sequences[i]->reserve(growth.tokens));
+      REQUIRE(sequences[i]->reserve_cross(growth.cross));
+    }
+    REQUIRE(pool->used_bytes() - used == needed);
   }
 }
 

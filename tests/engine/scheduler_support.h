@@ -13,7 +13,7 @@ namespace perilune_test {
 /// Everybody, in order of submission.
 class Fifo : public Policy {
  public:
-  StepPlan plan(const std::vector<QueueEntry>& queue, const Room&) override {
+  StepPlan plan(const QueueView& queue, const Room&) override {
     StepPlan plan;
     for (const QueueEntry& entry : queue) plan.rows.push_back({entry.id, 0});
     return plan;
@@ -24,9 +24,9 @@ class Fifo : public Policy {
 /// Whatever the function says.
 class Scripted final : public Policy {
  public:
-  using Function = std::function<StepPlan(const std::vector<QueueEntry>&, const Room&)>;
+  using Function = std::function<StepPlan(const QueueView&, const Room&)>;
   explicit Scripted(Function function) : function_(std::move(function)) {}
-  StepPlan plan(const std::vector<QueueEntry>& queue, const Room& room) override {
+  StepPlan plan(const QueueView& queue, const Room& room) override {
     return function_(queue, room);
   }
   void submitted(const QueueEntry& entry) override { heard.push_back(entry.id); }
@@ -42,8 +42,8 @@ class Scripted final : public Policy {
 class Whims final : public Policy {
  public:
   explicit Whims(unsigned seed) : random_(seed) {}
-  StepPlan plan(const std::vector<QueueEntry>& queue, const Room& room) override {
-    std::vector<QueueEntry> order = queue;
+  StepPlan plan(const QueueView& queue, const Room& room) override {
+    std::vector<QueueEntry> order(queue.begin(), queue.end());
     std::shuffle(order.begin(), order.end(), random_);
     StepPlan plan;
     plan.padded = random_() % 4 == 0;

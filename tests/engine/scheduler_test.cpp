@@ -187,7 +187,7 @@ TEST_CASE("a bad plan is an error that names the policy, and changes nothing") {
   const Served served(folder());
   StepPlan next;
   const auto policy =
-      std::make_shared<Scripted>([&](const std::vector<QueueEntry>&, const Room&) { return next; });
+      std::make_shared<Scripted>([&](const QueueView&, const Room&) { return next; });
   SchedulerOptions options;
   options.max_tokens = 8;
   auto scheduler = served.scheduler(policy, options);
@@ -225,8 +225,8 @@ TEST_CASE("a bad plan is an error that names the policy, and changes nothing") {
 TEST_CASE("an empty plan is fine while more may come, and waits are passed on") {
   const Served served(folder());
   StepPlan next;
-  auto scheduler = served.scheduler(std::make_shared<Scripted>(
-      [&](const std::vector<QueueEntry>&, const Room&) { return next; }));
+  auto scheduler = served.scheduler(
+      std::make_shared<Scripted>([&](const QueueView&, const Room&) { return next; }));
   scheduler.submit(served.request({1, 5}, 2), served.cache);
   scheduler.set_more(true);
   CHECK(scheduler.step().idle);
@@ -240,8 +240,8 @@ TEST_CASE("an empty plan is fine while more may come, and waits are passed on") 
 TEST_CASE("a policy that throws fails the step, not the engine") {
   const Served served(folder());
   bool broken = true;
-  auto scheduler = served.scheduler(
-      std::make_shared<Scripted>([&](const std::vector<QueueEntry>& queue, const Room&) {
+  auto scheduler =
+      served.scheduler(std::make_shared<Scripted>([&](const QueueView& queue, const Room&) {
         if (broken) throw std::runtime_error("my.lua:3: oops");
         return StepPlan{{{queue[0].id, 0}}};
       }));

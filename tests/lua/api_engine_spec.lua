@@ -160,7 +160,8 @@ t.test("what a policy sees of a queue and of the room", function()
         priority = "number" } do t.equal(type(entry[key]), kind, key) end
     end
     rooms[#rooms + 1] = room
-    for _, key in ipairs { "tokens", "rows", "pages", "page_tokens", "bytes", "now_ms", "step" } do t.equal(type(room[key]), "number", key) end
+    for _, key in ipairs { "tokens", "rows", "page_tokens", "bytes", "now_ms", "step" } do t.equal(type(room[key]), "number", key) end
+    for _, entry in ipairs(queue) do t.equal({ type(entry.pages_needed), type(room.pages[entry.pool]) }, { "number", "number" }) end
     t.equal(room.more, false)
     return queue
   end })

@@ -43,7 +43,6 @@ void make_environment(lua_State* L, int policy) {
 
 /// core.engine(policy, { max_tokens=, max_rows=, keep_events= })
 int make_engine(lua_State* L) {
-  const std::string name = check_policy(L, 1);
   Options options(L, 2, "engine");
   SchedulerOptions settings;
   settings.max_tokens = options.integer("max_tokens").value_or(settings.max_tokens);
@@ -56,7 +55,7 @@ int make_engine(lua_State* L) {
   auto& engine = push_object(L, EngineObject{});
   make_environment(L, 1);
   engine.scheduler =
-      std::make_unique<Scheduler>(state(L).context, make_lua_policy(engine, name), settings);
+      std::make_unique<Scheduler>(state(L).context, make_engine_policy(L, 1, engine), settings);
   return 1;
 }
 
@@ -288,6 +287,7 @@ void refuse_nested(const EngineObject& engine, const char* op) {
 int push_step(lua_State* L, const StepResult& result) {
   lua_createtable(L, 0, 6);
   set_field(L, "tokens", result.tokens);
+  set_field(L, "positions", result.positions);
   set_field(L, "rows", result.rows);
   set_field(L, "ms", result.ms);
   set_field(L, "idle", result.idle);
@@ -364,11 +364,11 @@ int events(lua_State* L) {
 
 int set_policy(lua_State* L) {
   EngineObject& engine = open_engine(L, "set_policy");
-  const std::string name = check_policy(L, 2);
+  std::shared_ptr<Policy> policy = make_engine_policy(L, 2, engine);
   lua_getfenv(L, 1);
   lua_pushvalue(L, 2);
   lua_setfield(L, -2, "policy");
-  engine.scheduler->set_policy(make_lua_policy(engine, name));
+  engine.scheduler->set_policy(std::move(policy));
   return 0;
 }
 
@@ -377,6 +377,7 @@ int stats(lua_State* L) {
   lua_createtable(L, 0, 8);
   set_field(L, "steps", counts.steps);
   set_field(L, "tokens", counts.tokens);
+  set_field(L, "positions", counts.positions);
   set_field(L, "rows", counts.rows);
   set_field(L, "finished", counts.finished);
   set_field(L, "waiting", counts.waiting);
@@ -448,6 +449,7 @@ void add_engine(lua_State* L) {
   constexpr Member kOperators[] = {{"__tostring", guarded<tostring>}};
   register_type<EngineObject>(L, kMethods, {}, kOperators);
   add_request(L);
+  add_policy(L);
 }
 
 }  // namespace perilune::lua

@@ -27,6 +27,8 @@ void refresh(lua_State* L, const QueueEntry& entry) {
   set_field(L, "max_new_tokens", entry.max_new_tokens);
   set_field(L, "waited_steps", entry.waited_steps);
   set_field(L, "waited_ms", entry.waited_ms);
+  set_field(L, "pages_needed", entry.pages_needed);
+  set_field(L, "pool", static_cast<std::int64_t>(entry.pool));
 }
 
 /// Pushes the entry's own table, the same one in every step.
@@ -35,7 +37,7 @@ void push_entry(lua_State* L, int entries, const QueueEntry& entry) {
   lua_rawget(L, entries);
   if (!lua_istable(L, -1)) {
     lua_pop(L, 1);
-    lua_createtable(L, 0, 16);
+    lua_createtable(L, 0, 18);
     set_field(L, "id", static_cast<std::int64_t>(entry.id));
     set_field(L, "priority", entry.priority);
     if (entry.deadline_ms > 0) set_field(L, "deadline_ms", entry.deadline_ms);
@@ -59,7 +61,12 @@ void push_room(lua_State* L, const Room& room) {
   lua_createtable(L, 0, 10);
   set_field(L, "tokens", room.tokens);
   set_field(L, "rows", room.rows);
-  set_field(L, "pages", room.pages);
+  lua_createtable(L, static_cast<int>(room.pages.size()), 1);
+  for (std::size_t i = 0; i < room.pages.size(); ++i) {
+    push_integer(L, room.pages[i]);
+    lua_rawseti(L, -2, static_cast<int>(i));
+  }
+  lua_setfield(L, -2, "pages");
   set_field(L, "page_tokens", room.page_tokens);
   set_field(L, "bytes", room.bytes);
   if (room.budget_ms > 0) set_field(L, "budget_ms", room.budget_ms);
@@ -178,7 +185,7 @@ class LuaPolicy final : public Policy {
  public:
   LuaPolicy(EngineObject& engine, std::string name) : engine_(engine), name_(std::move(name)) {}
 
-  StepPlan plan(const std::vector<QueueEntry>& queue, const Room& room) override {
+  StepPlan plan(const QueueView& queue, const Room& room) override {
     lua_State* L = frame_state(engine_, "policy");
     reserve_stack(L, 16);
     const int top = lua_gettop(L);
@@ -238,12 +245,6 @@ class LuaPolicy final : public Policy {
   std::string name_;
 };
 
-}  // namespace
-
-std::shared_ptr<Policy> make_lua_policy(EngineObject& engine, const std::string& name) {
-  return std::make_shared<LuaPolicy>(engine, name);
-}
-
 std::string check_policy(lua_State* L, int index) {
   if (lua_isfunction(L, index)) return "function";
   if (!lua_istable(L, index)) {
@@ -264,6 +265,14 @@ std::string check_policy(lua_State* L, int index) {
   std::string name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "table";
   lua_pop(L, 1);
   return name;
+}
+
+}  // namespace
+
+std::shared_ptr<Policy> make_engine_policy(lua_State* L, int index, EngineObject& engine) {
+  const std::string name = check_policy(L, index);
+  if (auto shipped = shipped_policy(L, index)) return shipped;
+  return std::make_shared<LuaPolicy>(engine, name);
 }
 
 std::string policy_place(lua_State* L, int index) {

@@ -63,11 +63,12 @@ lua_State* frame_state(const EngineObject& engine, const char* op);
 /// Pushes field `name` of the environment table shared by the engine and its requests.
 void push_shared(lua_State* L, const char* name);
 
-/// A policy written in Lua, found in the environment table as `policy`.
-std::shared_ptr<Policy> make_lua_policy(EngineObject& engine, const std::string& name);
-/// Checks a policy at `index`: a function, or { plan=, submitted=, finished=, name= }; gives its
-/// name.
-std::string check_policy(lua_State* L, int index);
+/// Checks the policy at `index`: a function, or { plan=, submitted=, finished=, name= }. One of the
+/// engine's own as it is; else one that calls what the environment table has as `policy`.
+std::shared_ptr<Policy> make_engine_policy(lua_State* L, int index, EngineObject& engine);
+/// The engine's own policy that a value of core.policy stands for; null for all others.
+std::shared_ptr<Policy> shipped_policy(lua_State* L, int index);
+void add_policy(lua_State* L);
 /// "policy.lua:12": where the policy's function is written.
 std::string policy_place(lua_State* L, int index);
 /// Forgets the queue entry of a request.

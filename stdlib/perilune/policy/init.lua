@@ -1,23 +1,48 @@
--- Batching policies: who runs next. Each is a constructor that gives { name=, plan=function(queue, room) }.
+-- Batching policies: who runs next. Each is a constructor that gives { name=, plan=function(queue, room) };
+-- an engine runs the shipped ones without calling Lua.
 local core = require "perilune.core"
 local raise = require "perilune.base.raise"
-local fill = require "perilune.policy.fill"
-local buckets = require "perilune.policy.buckets"
+local options = require "perilune.base.options"
 
 local policy = {}
 
 --- First in, first out: answers under way go on, then prompts in order of arrival, as much as fits.
 ---@return table policy
-function policy.fifo()
-  return { name = "fifo", plan = function(queue, room) return fill(queue, room) end }
+function policy.fifo() return core.policy "fifo" end
+
+--- As fifo, but what does not fit into a step is passed over: steps are fuller, and a long prompt may
+--- be overtaken.
+---@return table policy
+function policy.fill() return core.policy "fill" end
+
+local function check_bounds(bounds)
+  if type(bounds) ~= "table" or #bounds == 0 then
+    raise("argument", "buckets", "expected the longest lengths of buckets, got " .. options.show(bounds), "for instance pl.policy.buckets{ 16, 64, 256 }")
+  end
+  local count = 0
+  for _ in pairs(bounds) do count = count + 1 end
+  for i = 1, count do
+    local bound = bounds[i]
+    if type(bound) ~= "number" or bound % 1 ~= 0 or bound < 1 then
+      raise("argument", "buckets", ("length %d: expected a whole number from 1, got %s"):format(i, options.show(bound)))
+    end
+    if i > 1 and bound <= bounds[i - 1] then
+      raise("argument", "buckets", ("length %d, %d, is not above %d before it"):format(i, bound, bounds[i - 1]), "list them in ascending order")
+    end
+  end
 end
 
 --- Prompts by length: a step reads prompts of one bucket only, in order of arrival, as many as fit. A
 --- bucket holds prompts up to its bound, the last one those beyond all bounds. The prompt that has
---- waited longest says whose turn it is, so none waits forever. Answers under way always go on.
+--- waited longest says whose turn it is, so none waits forever. Answers under way always go on. Padded
+--- in a model that pads, prompts of like length waste little; here, where nothing is padded, they take
+--- steps of even size, so that a short prompt does not wait for a long one to be read beside it.
 ---@param bounds integer[] the most tokens of each bucket, ascending
 ---@return table policy
-function policy.buckets(bounds) return buckets(bounds) end
+function policy.buckets(bounds)
+  check_bounds(bounds)
+  return core.policy("buckets", bounds)
+end
 
 return setmetatable(policy, { __index = function(t, name)
   local names = {}

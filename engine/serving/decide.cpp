@@ -1,0 +1,176 @@
+// From a policy's answer to a plan without open questions: who runs with how many tokens, who gives
+// pages back for it, who can never go on. Changes nothing but the answer.
+#include <algorithm>
+
+#include "engine/base/error.h"
+#include "engine/serving/decide.h"
+#include "engine/serving/memory.h"
+
+namespace perilune {
+
+std::int64_t total_tokens(const Request& request, std::int64_t tokens) {
+  if (request.needs_encoding()) return std::min(tokens, request.source_tokens());
+  std::int64_t total = 0;
+  for (const Sequence& sequence : request.sequences) total += std::min(tokens, sequence.pending());
+  return total;
+}
+
+Decision::Decision(Finder find, const std::vector<RequestPointer>& live, const Room& room)
+    : find_(std::move(find)), live_(live), left_tokens_(room.tokens), left_rows_(room.rows) {}
+
+Decision::Pool& Decision::pool(Cache* cache) {
+  for (Pool& known : pools_) {
+    if (known.cache == cache) return known;
+  }
+  return pools_.emplace_back(Pool{cache, cache->free_bytes(), false});
+}
+
+/// Whether a request's pages may be taken now: nobody has listed it yet, or it waits for memory.
+bool Decision::can_give(const Request& request) const {
+  return !request.done() && holds_pages(request) &&
+         std::find(settled_.begin(), settled_.end(), request.id) == settled_.end();
+}
+
+void Decision::give_back(const std::vector<std::uint64_t>& ids) {
+  for (const std::uint64_t id : ids) {
+    const Request& request = *find_(id);
+    settled_.push_back(id);
+    if (Cache* cache = pool_of(request)) pool(cache).free += bytes_released(request);
+  }
+}
+
+/// Takes pages for `tokens` of each sequence, from others where there are too few: the youngest
+/// first. False, and nothing changed, where that is not enough.
+bool Decision::take(const Request& request, std::int64_t tokens, Victims victims) {
+  Pool& own = pool(pool_of(request));
+  const std::int64_t needed = bytes_needed(request, tokens);
+  std::int64_t gain = 0;
+  std::vector<std::uint64_t> chosen;
+  for (std::size_t i = live_.size(); i-- > 0 && needed > own.free + gain;) {
+    const Request& other = *live_[i];
+    if (victims == Victims::none || (victims == Victims::younger && other.id <= request.id)) break;
+    if (other.id == request.id || pool_of(other) != own.cache || !can_give(other)) continue;
+    gain += bytes_released(other);
+    chosen.push_back(other.id);
+  }
+  if (needed > own.free + gain) return false;
+  for (const std::uint64_t id : chosen) {
+    plan_.preempt.push_back(id);
+    settled_.push_back(id);
+  }
+  own.free += gain - needed;
+  return true;
+}
+
+/// Whether a request lacks pages even when all others of this engine give theirs back.
+bool Decision::never_fits(const Request& request) const {
+  const Cache* cache = pool_of(request);
+  std::int64_t bytes = cache->free_bytes();
+  for (const RequestPointer& other : live_) {
+    if (other->id != request.id && !other->done() && pool_of(*other) == cache) {
+      bytes += bytes_released(*other);
+    }
+  }
+  return bytes_needed(request, request.whole() ? request.pending_tokens() : 1) > bytes;
+}
+
+/// The tokens that a request runs with now; 0: it waits. `asked`: the policy's number, or 0.
+std::int64_t Decision::place(const Request& request, std::int64_t asked, bool forced) {
+  const std::int64_t rows = request.rows(), pending = request.pending_tokens();
+  std::int64_t tokens = asked;
+  if (asked == 0 || forced) {
+    if (rows == 0 || rows > left_rows_) return 0;
+    const std::int64_t most = std::min(pending, left_tokens_ / rows);
+    tokens = asked == 0 ? most : std::min(asked, most);
+    if (tokens == 0 || (request.whole() && tokens < pending)) return 0;
+  }
+  Cache* cache = pool_of(request);
+  if (cache == nullptr) return tokens;
+  const bool started = holds_pages(request);
+  if (asked == 0 && !started && !forced) {
+    // A prompt starts when the pool has all that it takes, and nobody before it waits for that.
+    Pool& own = pool(cache);
+    own.blocked = own.blocked || bytes_to_start(request) > own.free;
+    if (own.blocked) {
+      lacking_ = true;
+      return 0;
+    }
+  }
+  const Victims victims = forced ? Victims::all : started ? Victims::younger : Victims::none;
+  if (take(request, tokens, victims)) return tokens;
+  lacking_ = true;
+  if ((started || forced) && never_fits(request)) {
+    plan_.exhausted.push_back(request.id);
+    settled_.push_back(request.id);
+    return 0;
+  }
+  if ((asked > 0 && !forced) || request.whole()) return 0;
+  // Back to the last position of the page before, until the pages are there.
+  const std::int64_t page_tokens = cache->layout().page_tokens(), computed = request.computed();
+  do {
+    tokens = std::max<std::int64_t>(0, tokens - ((computed + tokens - 1) % page_tokens + 1));
+  } while (tokens > 0 && !take(request, tokens, victims));
+  return tokens;
+}
+
+void Decision::accept(const Request& request, std::size_t row, std::int64_t tokens, bool counted) {
+  settled_.push_back(request.id);
+  tokens_[row] = tokens;
+  if (counted) return;
+  left_tokens_ -= total_tokens(request, tokens);
+  left_rows_ -= request.rows();
+}
+
+StepPlan Decision::make(const StepPlan& answer) {
+  plan_.padded = answer.padded;
+  plan_.wait_ms = answer.wait_ms;
+  plan_.drop = answer.drop;
+  plan_.preempt = answer.preempt;
+  give_back(answer.drop);
+  give_back(answer.preempt);
+  tokens_.assign(answer.rows.size(), 0);
+  for (const PlannedRow& row : answer.rows) {
+    if (row.tokens == 0) continue;
+    const Request& request = *find_(row.request);
+    left_tokens_ -= total_tokens(request, row.tokens);
+    left_rows_ -= request.rows();
+  }
+  for (const bool numbers : {true, false}) {  // they come first: they were promised
+    for (std::size_t i = 0; i < answer.rows.size(); ++i) {
+      const PlannedRow& row = answer.rows[i];
+      const Request& request = *find_(row.request);
+      const auto settled = std::find(settled_.begin(), settled_.end(), row.request);
+      if ((row.tokens > 0) != numbers || settled != settled_.end()) continue;
+      const std::int64_t tokens = place(request, row.tokens, false);
+      if (tokens > 0) accept(request, i, tokens, numbers);
+    }
+  }
+  const auto runs = [&] {
+    return std::any_of(tokens_.begin(), tokens_.end(), [](std::int64_t n) { return n > 0; });
+  };
+  if (lacking_ && !runs() && plan_.exhausted.empty()) force(answer);
+  for (std::size_t i = 0; i < answer.rows.size(); ++i) {
+    if (tokens_[i] > 0) plan_.rows.push_back({answer.rows[i].request, tokens_[i]});
+  }
+  return std::move(plan_);
+}
+
+/// Nobody of the plan would run: the first of them takes what it needs from whoever has it.
+void Decision::force(const StepPlan& answer) {
+  for (const PlannedRow& row : answer.rows) {  // numbers are given back: nobody gets them
+    if (row.tokens == 0) continue;
+    const Request& request = *find_(row.request);
+    left_tokens_ += total_tokens(request, row.tokens);
+    left_rows_ += request.rows();
+  }
+  for (std::size_t i = 0; i < answer.rows.size(); ++i) {
+    const Request& request = *find_(answer.rows[i].request);
+    const auto settled = std::find(settled_.begin(), settled_.end(), request.id);
+    if (settled != settled_.end()) continue;
+    const std::int64_t tokens = place(request, answer.rows[i].tokens, true);
+    if (tokens > 0) accept(request, i, tokens, false);
+    if (tokens > 0 || !plan_.exhausted.empty()) return;
+  }
+}
+
+}  // namespace perilune

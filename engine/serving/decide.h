@@ -1,0 +1,52 @@
+// How a policy's answer becomes a step: the engine's own rules about memory. What is listed and
+// does not fit waits; what runs and lacks a page takes it from the youngest that is not part of the
+// step; a prompt starts when all of it fits, in the order of the plan; somebody of the plan always
+// runs, or ends because it can never go on.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "engine/serving/policy.h"
+
+namespace perilune {
+
+/// Tokens that `tokens` for each sequence that runs come to.
+std::int64_t total_tokens(const Request& request, std::int64_t tokens);
+
+/// One decision. Reads requests and pools, changes neither.
+class Decision {
+ public:
+  using Finder = std::function<Request*(std::uint64_t)>;
+  /// `live`: in order of submission.
+  Decision(Finder find, const std::vector<RequestPointer>& live, const Room& room);
+  /// `answer` is checked: known requests, each once, tokens and rows within the room.
+  StepPlan make(const StepPlan& answer);
+
+ private:
+  enum class Victims { none, younger, all };
+  struct Pool {
+    Cache* cache = nullptr;
+    std::int64_t free = 0;  // bytes, after what is decided so far
+    bool blocked = false;   // a prompt waits for memory here
+  };
+  Pool& pool(Cache* cache);
+  bool can_give(const Request& request) const;
+  void give_back(const std::vector<std::uint64_t>& ids);
+  bool take(const Request& request, std::int64_t tokens, Victims victims);
+  bool never_fits(const Request& request) const;
+  std::int64_t place(const Request& request, std::int64_t asked, bool forced);
+  void accept(const Request& request, std::size_t row, std::int64_t tokens, bool counted);
+  void force(const StepPlan& answer);
+
+  Finder find_;
+  const std::vector<RequestPointer>& live_;
+  std::int64_t left_tokens_, left_rows_;
+  StepPlan plan_;
+  std::vector<Pool> pools_;
+  std::vector<std::uint64_t> settled_;  // runs, gives back or ends
+  std::vector<std::int64_t> tokens_;    // of the answer's rows
+  bool lacking_ = false;                // some of them wait for memory
+};
+
+}  // namespace perilune

@@ -1,0 +1,111 @@
+#include "engine/serving/memory.h"
+
+#include <algorithm>
+
+namespace perilune {
+
+Cache* pool_of(const Request& request) {
+  for (const Sequence& sequence : request.sequences) {
+    if (sequence.cache) return sequence.cache->cache().get();
+  }
+  return nullptr;
+}
+
+bool holds_pages(const Request& request) {
+  return std::any_of(request.sequences.begin(), request.sequences.end(),
+                     [](const Sequence& s) { return s.cache && s.cache->bytes() > 0; });
+}
+
+std::int64_t bytes_needed(const Request& request, std::int64_t tokens) {
+  if (tokens <= 0) return 0;
+  if (request.needs_encoding()) {
+    const Sequence& leader = request.sequences[request.leader()];
+    return leader.cache ? leader.cache->bytes_needed(0, request.source_tokens()) : 0;
+  }
+  if (request.sequences.size() == 1) {
+    const Sequence& only = request.sequences[0];
+    return only.cache ? only.cache->bytes_needed(std::min(tokens, only.pending())) : 0;
+  }
+  std::vector<CacheGrowth> growths;
+  for (const Sequence& sequence : request.sequences) {
+    const std::int64_t own = std::min(tokens, sequence.pending());
+    if (sequence.cache && own > 0) growths.push_back({sequence.cache.get(), own, 0});
+  }
+  return SequenceCache::bytes_needed(growths);
+}
+
+std::int64_t bytes_to_start(const Request& request) {
+  const Sequence& leader = request.sequences[request.leader()];
+  if (!leader.cache) return 0;
+  const auto tokens = static_cast<std::int64_t>(leader.ids.size());
+  return leader.cache->cache()->layout().bytes_for(tokens, request.source_tokens());
+}
+
+std::int64_t bytes_released(const Request& request) {
+  std::vector<const SequenceCache*> held;
+  for (const Sequence& sequence : request.sequences) {
+    if (sequence.cache) held.push_back(sequence.cache.get());
+  }
+  return SequenceCache::bytes_released(held);
+}
+
+namespace {
+
+/// Ids at the front that both have, less one of the shorter: each computes its own last.
+std::int64_t ids_in_common(const Sequence& a, const Sequence& b) {
+  const std::size_t most = std::min(a.ids.size(), b.ids.size()) - 1;
+  const auto differs = std::mismatch(
+      a.ids.begin(), a.ids.begin() + static_cast<std::ptrdiff_t>(most), b.ids.begin());
+  return differs.first - a.ids.begin();
+}
+
+/// Where each sequence has to stop for those that go on from it.
+void set_stops(Request& request) {
+  for (Sequence& sequence : request.sequences) sequence.stop_at = Sequence::kNowhere;
+  for (const Sequence& sequence : request.sequences) {
+    if (sequence.finished || sequence.waits_for < 0) continue;
+    Sequence& other = request.sequences[static_cast<std::size_t>(sequence.waits_for)];
+    other.stop_at = std::min(other.stop_at, sequence.shared);
+  }
+}
+
+}  // namespace
+
+void preempt(Request& request) {
+  for (Sequence& sequence : request.sequences) {
+    if (sequence.cache) sequence.cache->clear();
+    sequence.computed = 0;
+    sequence.waits_for = -1;
+  }
+  request.encoded = false;
+  request.state = RequestState::waiting;
+  for (std::size_t i = request.leader() + 1; i < request.sequences.size(); ++i) {
+    Sequence& sequence = request.sequences[i];
+    if (sequence.finished) continue;
+    sequence.shared = 0;
+    for (std::size_t j = 0; j < i; ++j) {
+      if (request.sequences[j].finished) continue;
+      const std::int64_t common = ids_in_common(sequence, request.sequences[j]);
+      if (common <= sequence.shared) continue;
+      sequence.shared = common;
+      sequence.waits_for = static_cast<std::ptrdiff_t>(j);
+    }
+  }
+  set_stops(request);
+}
+
+void share_again(Request& request) {
+  bool shared = false;
+  for (Sequence& sequence : request.sequences) {
+    if (sequence.finished || sequence.waits_for < 0) continue;
+    const Sequence& other = request.sequences[static_cast<std::size_t>(sequence.waits_for)];
+    if (other.waits_for >= 0 || other.computed != sequence.shared) continue;
+    sequence.cache = other.cache->fork();
+    sequence.computed = sequence.shared;
+    sequence.waits_for = -1;
+    shared = true;
+  }
+  if (shared) set_stops(request);
+}
+
+}  // namespace perilune

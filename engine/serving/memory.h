@@ -1,0 +1,26 @@
+// What requests take of their pool of pages and would give back, in bytes. The arithmetic of pages
+// is the cache's own (engine/cache); here it is put together over a request's sequences.
+#pragma once
+
+#include "engine/serving/request.h"
+
+namespace perilune {
+
+/// The pool of a request's keys and values; null where it keeps none.
+Cache* pool_of(const Request& request);
+/// Whether it has pages.
+bool holds_pages(const Request& request);
+/// What its next pass takes: `tokens` for each sequence that runs, or its source.
+std::int64_t bytes_needed(const Request& request, std::int64_t tokens);
+/// What a request that has no pages takes until its first token is chosen.
+std::int64_t bytes_to_start(const Request& request);
+/// What is free when it gives everything back.
+std::int64_t bytes_released(const Request& request);
+
+/// Gives all pages back, for the request to be computed again later. What its sequences have in
+/// common will be computed once and shared as before.
+void preempt(Request& request);
+/// Sequences that waited for what they have in common with another, and now have it.
+void share_again(Request& request);
+
+}  // namespace perilune
