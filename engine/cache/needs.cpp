@@ -17,16 +17,16 @@ std::int64_t pages_for(std::int64_t positions, std::int64_t page_tokens) {
 
 std::int64_t CacheLayout::bytes_for(std::int64_t tokens, std::int64_t cross) const {
   std::int64_t bytes = 0;
-  for (const KvGroup& group : groups_) {
+  for (const KvGroup& group : groups()) {
     const std::int64_t positions = group.kind == KvKind::cross ? cross : tokens;
-    bytes += pages_for(positions, page_tokens_) * group.page_bytes;
+    bytes += pages_for(positions, page_tokens()) * group.page_bytes;
   }
   return bytes;
 }
 
 std::int64_t CacheLayout::page_unit() const {
   std::int64_t unit = 0;
-  for (const KvGroup& group : groups_) unit = std::gcd(unit, group.page_bytes);
+  for (const KvGroup& group : groups()) unit = std::gcd(unit, group.page_bytes);
   return std::max<std::int64_t>(1, unit);
 }
 
