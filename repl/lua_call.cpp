@@ -14,7 +14,9 @@ namespace {
 // The handler's way to what runs.
 lua_State* g_running = nullptr;
 pthread_t g_thread;
-lua::Interrupter g_interrupter;
+// Never destroyed: os.exit inside a call would end the context after the plug-in devices' own
+// statics.
+lua::Interrupter& g_interrupter = *new lua::Interrupter;
 SecondInterrupt g_second = SecondInterrupt::ends_process;
 volatile std::sig_atomic_t g_interrupts = 0;
 

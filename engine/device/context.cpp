@@ -48,6 +48,12 @@ const kernels::KernelTable& choose_tier(std::string tier) {
       .hint("tiers are " + joined(names));
 }
 
+void expect_own_threads(const ThreadPool& pool) {
+  if (!pool.host_owned()) return;
+  throw Error(ErrorCode::state, "threads", "the host lends its own threads")
+      .hint("change their number there");
+}
+
 std::shared_ptr<ThreadPool> make_pool(int threads) {
   if (threads < 0 || threads > kMostThreads) {
     throw Error(ErrorCode::option, "context",
@@ -175,12 +181,18 @@ int Context::threads() const {
 }
 
 void Context::set_threads(int threads) {
-  if (pool_->host_owned()) {
-    throw Error(ErrorCode::state, "threads", "the host lends its own threads")
-        .hint("change their number there");
-  }
+  expect_own_threads(*pool_);
   pool_ = make_pool(threads);
   cpu_->set_pool(pool_);
+}
+
+std::shared_ptr<ThreadPool> Context::pool_of(int threads) const {
+  expect_own_threads(*pool_);
+  const std::lock_guard lock(pools_mutex_);
+  std::weak_ptr<ThreadPool>& known = pools_[threads];
+  std::shared_ptr<ThreadPool> pool = known.lock();
+  if (!pool) known = pool = make_pool(threads);
+  return pool;
 }
 
 kernels::Parallel Context::parallel() const {

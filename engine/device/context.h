@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -57,6 +58,10 @@ class Context : public std::enable_shared_from_this<Context> {
   /// Changes the number of threads; not while something runs.
   void set_threads(int threads);
   kernels::Parallel parallel() const;
+  /// A pool of this many threads for those who want a number of their own (a model's `threads=`);
+  /// shared by all who ask for the same number, gone with the last of them. Throws Error(option)
+  /// for a number that cannot be, Error(state) where the host lends its own threads.
+  std::shared_ptr<ThreadPool> pool_of(int threads) const;
 
   /// A number no other axis of this context has.
   AxisIdentity new_identity() { return next_identity_.fetch_add(1, std::memory_order_relaxed); }
@@ -80,7 +85,8 @@ class Context : public std::enable_shared_from_this<Context> {
   std::shared_ptr<Device> automatic_device() const;
 
   std::size_t memory_budget_;
-  mutable std::mutex devices_mutex_, automatic_mutex_;
+  mutable std::mutex devices_mutex_, automatic_mutex_, pools_mutex_;
+  mutable std::map<int, std::weak_ptr<ThreadPool>> pools_;  // by number of threads
   mutable std::vector<std::shared_ptr<Device>> opened_;
   mutable std::shared_ptr<Device> automatic_;  // what "auto" came to
   mutable std::mutex sink_mutex_;

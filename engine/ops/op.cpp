@@ -78,6 +78,10 @@ const void* KvRowCache::device_rows(const OpRun& run, const kernels::KvLayout& l
   return staged->data();
 }
 
+void use_threads(OpRun& run, const std::shared_ptr<ThreadPool>& threads) {
+  if (threads && run.device.kind() == DeviceKind::cpu) run.launch.parallel = threads->parallel();
+}
+
 const PassBinding& OpRun::bound(std::string_view op) const {
   if (binding == nullptr) {
     throw Error(ErrorCode::state, std::string(op), "needs a batch")

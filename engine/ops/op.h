@@ -83,6 +83,9 @@ struct OpRun {
   const kernels::KernelTable& kernels() const { return device.kernels(); }
 };
 
+/// Lets a CPU op run on these threads; null: on the context's.
+void use_threads(OpRun& run, const std::shared_ptr<ThreadPool>& threads);
+
 class Op {
  public:
   virtual ~Op() = default;

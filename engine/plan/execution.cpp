@@ -204,6 +204,7 @@ OpRun Execution::State::op_run(std::size_t step) {
             plan->options().cache_dtype,
             &axes,
             &kv_rows};
+  use_threads(run, plan->options().threads);
   run.launch.scratch = scratch == nullptr ? nullptr : scratch->data();
   return run;
 }

@@ -15,6 +15,7 @@ struct PlanOptions {
   kernels::MathMode math = kernels::MathMode::f32;
   DType cache_dtype = DType::f32;
   std::shared_ptr<Device> device;  // for every op; null: the CPU. device_map comes with placement
+  std::shared_ptr<ThreadPool> threads;  // of CPU ops; null: the context's
   bool fuse = true;
   /// Canonical paths to give back; each must be marked (or be layers.N...attention.weights).
   std::vector<std::string> outputs;

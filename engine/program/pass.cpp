@@ -227,6 +227,7 @@ std::vector<Tensor> execute_op(const std::shared_ptr<Context>& context, const Op
             setting.cache_dtype,
             &axes,
             setting.kv_cache != nullptr ? setting.kv_cache : &own_rows};
+  use_threads(run, setting.threads);
   std::unique_ptr<Storage> scratch;
   if (const std::size_t bytes = op.scratch_bytes(run); bytes > 0) {
     scratch = std::make_unique<Storage>(context, device, bytes);
@@ -249,8 +250,9 @@ std::vector<Tensor> EagerPass::run(const Op& op, const std::vector<Value>& input
     }
     tensors.push_back(input.tensor);
   }
-  return execute_op(context(), op, specs_of(inputs), tensors,
-                    {binding_.get(), options_.math, options_.cache_dtype, &axes_, &kv_rows_});
+  return execute_op(
+      context(), op, specs_of(inputs), tensors,
+      {binding_.get(), options_.math, options_.cache_dtype, &axes_, &kv_rows_, options_.threads});
 }
 
 std::vector<Value> EagerPass::apply(const OpPointer& op, std::vector<Value> inputs,

@@ -100,8 +100,9 @@ using Hook = std::function<Tensor(const std::string& path, const Tensor& value)>
 struct EagerOptions {
   kernels::MathMode math = kernels::MathMode::f32;
   DType cache_dtype = DType::f32;
-  std::shared_ptr<Device> device;  // null: the CPU
-  Hook hook;                       // null: none
+  std::shared_ptr<Device> device;       // null: the CPU
+  std::shared_ptr<ThreadPool> threads;  // null: the context's
+  Hook hook;                            // null: none
   std::set<std::string> keep;  // marks to keep for kept(); lazy ones are computed only when here
 };
 
@@ -142,6 +143,7 @@ struct OpSetting {
   DType cache_dtype = DType::f32;
   AxisRows* axes = nullptr;
   KvRowCache* kv_cache = nullptr;
+  std::shared_ptr<ThreadPool> threads;  // null: the context's
 };
 std::vector<Tensor> execute_op(const std::shared_ptr<Context>& context, const Op& op,
                                const std::vector<TensorSpec>& specs,

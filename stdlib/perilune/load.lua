@@ -12,13 +12,14 @@ local padding = require "perilune.loaded.padding"
 local catalogue = require "perilune.loaded.catalogue"
 local gguf = require "perilune.loaded.gguf_folder"
 local Model = require "perilune.model"
+local byte_count = require "perilune.base.byte_count"
 
 local pl = {}
 
 local spec = {
   device = "string", device_map = "any", max_memory = "any", compute = { "auto", "f32", "bf16", "int8" }, quantize = "any",
   cache = { "f32", "f16", "bf16", "int8" }, threads = "positive", head = "string", tokenizer = "string|boolean|Tokenizer",
-  adapters = "any", mmap = "boolean", on_progress = "function",
+  adapters = "any", mmap = "boolean", on_progress = "function", allow_oversize = "boolean",
 }
 
 local function refuse_later_options(o, op)
@@ -136,6 +137,7 @@ function pl.prepare(path, o, op)
     views = s.family.weights and s.family.weights(s.c) or nil, unused = s.family.unused, axes = s.c.axes }
   stored.mmap = o.mmap
   s.checkpoint = core.checkpoint(folder, stored)
+  s.threads = o.threads
   s.compute = choose_compute(o.compute, s.checkpoint, s.device)
   s.cache_dtype = o.cache or (s.compute == "f32" and "f32" or "bf16")
   trace_all(s)
@@ -170,6 +172,27 @@ local function labels_of(s)
   end
 end
 
+-- Bytes: weights as they are packed for the compute mode, and the workspace of a step of some rows.
+local function needs(s, tokens, rows)
+  local out, counted = { weights = 0, workspace = 0 }, {}
+  for i, plan in ipairs(runtime.plans(s)) do
+    out.weights = out.weights + plan:weight_bytes(counted)
+    out.workspace, counted[i] = math.max(out.workspace, plan:arena_bytes(tokens, rows)), plan
+  end
+  return out
+end
+
+-- Raises when a model cannot be held; before a weight is read.
+local function expect_fit(s)
+  local needed, free = needs(s, 1, 1), (runtime.device(s.device) or {}).free
+  local total = needed.weights + needed.workspace
+  if not free or free <= 0 or total <= free then return end
+  local half = s.compute == "f32" and s.checkpoint.main_dtype == "f32" and 'compute="bf16" halves the weights; ' or ""
+  raise("memory", "load", ("%s needs %s (weights %s in %s, workspace %s), %s has %s free"):format(s.path, byte_count.text(total),
+    byte_count.text(needed.weights), s.compute, byte_count.text(needed.workspace), s.device, byte_count.text(free)),
+    half .. "close other models, take a smaller one or another device, or try with allow_oversize = true")
+end
+
 --- Loads a model folder: config.json, safetensors weights, a tokenizer where there is one. Checks
 --- that everything fits together before a weight is used.
 ---@param path string a folder
@@ -184,13 +207,13 @@ function pl.load(path, opts)
     padding.remember(tokenizer, s.family.padding)
     check.remember(tokenizer, s)
   end
-  if o.threads then core.set_threads(o.threads) end
   s.reachable = s.reachable or s.vocab_rows
+  if not o.allow_oversize then expect_fit(s) end
   for _, plan in ipairs(runtime.plans(s)) do plan:pack(o.on_progress) end
   for _, text in ipairs(s.warnings) do core.warn(text, "load " .. s.path) end
   return setmetatable({
     state_ = s, tokenizer = tokenizer, tokenizer_reason = not tokenizer and reason or nil, config = s.config,
-    family = s.family.name, head = s.head, device = s.device, compute = s.compute, cache_dtype = s.cache_dtype,
+    family = s.family.name, head = s.head, device = s.device, threads = s.threads or core.threads(), compute = s.compute, cache_dtype = s.cache_dtype,
     max_tokens = s.c.max_tokens, vocab_size = s.vocab_rows, labels = labels_of(s), warnings = s.warnings, path = s.path,
   }, Model)
 end
@@ -202,14 +225,8 @@ end
 function pl.estimate(path, opts)
   local s = pl.prepare(path, options.check(opts, spec, "estimate"), "estimate")
   local pool = runtime.pool(s)
-  local out = { cache_per_token = pool and pool.bytes_per_token or 0, workspace = 0, fits = {} }
-  local plans = runtime.plans(s)
-  out.weights = 0   -- as they are packed for the compute mode
-  local counted = {}
-  for i, plan in ipairs(plans) do
-    out.weights = out.weights + plan:weight_bytes(counted)
-    out.workspace, counted[i] = math.max(out.workspace, plan:arena_bytes(512, 16)), plan
-  end
+  local out = needs(s, 512, 16)
+  out.cache_per_token, out.fits = pool and pool.bytes_per_token or 0, {}
   for _, device in ipairs(core.devices()) do
     out.fits[device.name] = out.weights + out.workspace + 1024 * out.cache_per_token <= (device.free or 0)
   end

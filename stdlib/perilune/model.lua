@@ -22,6 +22,7 @@ local fingerprint = require "perilune.loaded.fingerprint"
 ---@field head string which head the model runs
 ---@field device string where it runs
 ---@field compute string "f32" or "bf16"
+---@field threads integer threads that its passes run on
 ---@field cache_dtype string element type of keys and values
 ---@field max_tokens integer|nil positions
 ---@field vocab_size integer rows of the embedding

@@ -93,6 +93,7 @@ TEST_CASE("the host may lend its own threads") {
   CHECK(calls == 1);
   CHECK(all_equal(counts, 1));
   CHECK(caught([&] { context->set_threads(2); }).code == ErrorCode::state);
+  CHECK(caught([&] { context->pool_of(2); }).code == ErrorCode::state);
 }
 
 TEST_CASE("threads respect the processors there are") {
@@ -114,6 +115,20 @@ TEST_CASE("a context has a number of threads that can change") {
   CHECK(context->cpu().launch().parallel.threads == 1);
   CHECK(caught([] { Context::make({.threads = -1}); }).has("threads must be from 1 to 1024"));
   CHECK(caught([&] { context->set_threads(100000); }).code == ErrorCode::option);
+}
+
+TEST_CASE("who asks for the same number of threads shares them") {
+  const auto context = Context::make({.threads = 1});
+  auto three = context->pool_of(3);
+  CHECK(three->threads() == 3);
+  CHECK(context->pool_of(3) == three);
+  CHECK(context->pool_of(2) != three);
+  CHECK(context->threads() == 1);
+  const std::weak_ptr<ThreadPool> gone = three;
+  three.reset();
+  CHECK(gone.expired());
+  CHECK(caught([&] { context->pool_of(-1); }).code == ErrorCode::option);
+  CHECK(caught([&] { context->pool_of(100000); }).has("threads must be from 1 to 1024"));
 }
 
 TEST_CASE("tiers are chosen by name") {

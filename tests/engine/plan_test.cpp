@@ -95,7 +95,44 @@ std::string model_folder() {
   return golden_model("llama-gqa");
 }
 
+/// Notes how many threads it may use.
+struct CountThreads final : Op {
+  explicit CountThreads(int& seen) : seen_(seen) {}
+  std::string_view name() const override { return "count_threads"; }
+  std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override {
+    return {inputs[0]};
+  }
+  void run(OpRun& run) const override { seen_ = run.launch.parallel.threads; }
+
+ private:
+  int& seen_;
+};
+
 }  // namespace
+
+TEST_CASE("a plan has threads of its own, whatever the context's are") {
+  const auto context = Context::make({.threads = 2});
+  int seen = 0;
+  const auto pass = std::make_shared<TracePass>(context, "decode");
+  pass->output(
+      "out", pass->apply(std::make_shared<CountThreads>(seen), {pass->input("positions")}, "")[0]);
+  const auto program = pass->finish("");
+  const auto batch = Batch::make(context, Rows{{1, 2, 3}});
+  const auto threads_of = [&](std::shared_ptr<ThreadPool> threads) {
+    PlanOptions options;
+    options.threads = std::move(threads);
+    Execution execution(Plan::make(context, program, std::move(options)));
+    execution.bind(std::make_shared<PassBinding>(context, batch));
+    REQUIRE(execution.run());
+    return seen;
+  };
+  CHECK(threads_of(nullptr) == 2);
+  CHECK(threads_of(context->pool_of(1)) == 1);
+  CHECK(threads_of(context->pool_of(3)) == 3);
+  context->set_threads(1);
+  CHECK(threads_of(nullptr) == 1);
+  CHECK(threads_of(context->pool_of(3)) == 3);
+}
 
 TEST_CASE("fused plans give the bits of unfused ones, in every mode") {
   const SmallLlama model(model_folder());

@@ -33,3 +33,7 @@ if grep -e "is on the processor" "$output" >/dev/null; then
   echo "devices_test: the doctor blames a model that is on a GPU"
   exit 1
 fi
+# A script that leaves in the middle, with a GPU in use.
+status=0
+"$perilune" -e "local pl = require 'perilune' pl.load('$model', { device = 'cuda' }):forward { { 1, 2 } } os.exit(3)" >"$output" 2>&1 || status=$?
+[ $status -eq 3 ] || { cat "$output"; echo "devices_test: os.exit(3) ends with $status"; exit 1; }

@@ -93,6 +93,7 @@ int eager(lua_State* L) {
   EagerOptions settings;
   settings.math = to_math(options);
   settings.cache_dtype = options.dtype("cache_dtype").value_or(DType::f32);
+  settings.threads = to_threads(L, options);
   if (ReferencePointer function = options.function("hook")) {
     settings.hook = lua_hook(std::move(function));
   }

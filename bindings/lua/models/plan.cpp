@@ -17,6 +17,7 @@ int make_plan(lua_State* L) {
   PlanOptions settings;
   settings.math = to_math(options);
   settings.cache_dtype = options.dtype("cache_dtype").value_or(DType::f32);
+  settings.threads = to_threads(L, options);
   settings.fuse = options.boolean("fuse").value_or(true);
   settings.outputs = options.texts("outputs").value_or(std::vector<std::string>{});
   settings.device = context->device(options.text("device").value_or("auto"));

@@ -219,6 +219,13 @@ BoundPass bind_pass(lua_State* L, Options& options, std::shared_ptr<const Batch>
   return bound;
 }
 
+std::shared_ptr<ThreadPool> to_threads(lua_State* L, Options& options) {
+  const std::optional<std::int64_t> threads = options.integer("threads");
+  if (!threads) return nullptr;
+  return state(L).context->pool_of(
+      static_cast<int>(std::clamp<std::int64_t>(*threads, -1, 1 << 30)));
+}
+
 kernels::MathMode to_math(Options& options) {
   const auto mode = options.choice("compute", {"auto", "f32", "bf16"});
   return mode == "bf16" ? kernels::MathMode::bf16 : kernels::MathMode::f32;

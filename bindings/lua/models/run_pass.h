@@ -38,4 +38,7 @@ BoundPass bind_pass(lua_State* L, Options& options, std::shared_ptr<const Batch>
 /// "f32" or "bf16" as a compute mode; "auto" and nothing: f32.
 kernels::MathMode to_math(Options& options);
 
+/// threads=: a pass' own number of threads; null where it is not given.
+std::shared_ptr<ThreadPool> to_threads(lua_State* L, Options& options);
+
 }  // namespace perilune::lua

@@ -3,6 +3,7 @@ local pl = require "perilune"
 local core = require "perilune.core"
 local runtime = require "perilune.loaded.pass_runner"
 local command_line = require "perilune.program.command_line"
+local byte_count = require "perilune.base.byte_count"
 
 local bench = {
   summary = "measure prefill and decode rates",
@@ -92,7 +93,7 @@ function bench.run(options, arguments)
   local rows = { { "threads", "prefill tokens/s", "decode tokens/s", "read per token", "of bandwidth" } }
   for _, run in ipairs(report.runs) do
     rows[#rows + 1] = { run.threads, ("%.0f"):format(run.prefill_tokens_per_s), ("%.0f"):format(run.decode_tokens_per_s),
-      command_line.bytes(run.bytes_per_token), ("%.0f %%"):format(100 * run.bandwidth_share) }
+      byte_count.text(run.bytes_per_token), ("%.0f %%"):format(100 * run.bandwidth_share) }
   end
   print(command_line.columns(rows))
   if report.launches > 0 then print(("%d kernels launched on %s"):format(report.launches, m.device)) end

@@ -3,6 +3,7 @@ local pl = require "perilune"
 local core = require "perilune.core"
 local lock = require "perilune.program.lock"
 local command_line = require "perilune.program.command_line"
+local byte_count = require "perilune.base.byte_count"
 
 local check = {
   summary = "check a model folder: files, shapes, that tokenizer and model belong together, the lock",
@@ -71,7 +72,7 @@ local function show(report)
   if report.family then
     print(("  family   %s, head %s, %s positions, %d embedding rows"):format(report.family, report.head,
       tostring(report.positions or "any number of"), report.embedding_rows))
-    print("  weights  " .. command_line.bytes(report.weights_bytes) .. ", every stored tensor read by the family")
+    print("  weights  " .. byte_count.text(report.weights_bytes) .. ", every stored tensor read by the family")
     local tokens = report.tokenizer
     print("  tokens   " .. (tokens and ("%s, %d pieces, highest id %d"):format(tokens.kind, tokens.pieces, tokens.highest_id)
       or report.no_tokenizer .. " (the model takes ids)"))

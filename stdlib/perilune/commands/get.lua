@@ -4,6 +4,7 @@ local core = require "perilune.core"
 local command_line = require "perilune.program.command_line"
 local catalogue = require "perilune.loaded.catalogue"
 local fetch = require "perilune.program.fetch"
+local byte_count = require "perilune.base.byte_count"
 
 local get = {
   summary = "fetch a known public model",
@@ -18,7 +19,7 @@ local function list()
   for i, name in ipairs(catalogue.names()) do
     local entry = catalogue.entries[name]
     local here = core.folder_exists(catalogue.folder() .. "/" .. name)
-    rows[i] = { name, command_line.bytes(entry.bytes), here and "here" or "-", entry.what }
+    rows[i] = { name, byte_count.text(entry.bytes), here and "here" or "-", entry.what }
   end
   print(command_line.columns(rows))
 end

@@ -60,7 +60,7 @@ function runtime.plan(s, entry, head, rows, paths)
   local plan = s.plans[key]
   if not plan then
     plan = core.plan(runtime.program(s, entry, head, rows),
-      { compute = s.compute, cache_dtype = s.cache_dtype, device = s.device, outputs = paths or {} })
+      { compute = s.compute, cache_dtype = s.cache_dtype, device = s.device, threads = s.threads, outputs = paths or {} })
     s.plans[key] = plan
   end
   return plan
@@ -126,7 +126,7 @@ function runtime.run(m, batch, what)
   if rawget(m, "eager_") or #s.hooks > 0 then
     local pass = core.eager(s.checkpoint, batch, { entry = what.entry, axes = s.c.axes, config = s.c, compute = s.compute,
       cache_dtype = s.cache_dtype, caches = what.caches, cache = pool, inputs = what.inputs, hook = hook_of(m),
-      keep = what.paths or {}, rows = what.wanted, device = s.device })
+      keep = what.paths or {}, rows = what.wanted, device = s.device, threads = s.threads })
     passes.write(s.family, pass, what.entry, what.head, what.rows)
     local results = pass:finish(what.head or "")
     local kept = results.kept or {}

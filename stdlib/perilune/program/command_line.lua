@@ -109,15 +109,6 @@ function command_line.columns(rows)
   return table.concat(lines, "\n")
 end
 
---- Bytes for people: "9.4 MiB".
----@param bytes number
----@return string
-function command_line.bytes(bytes)
-  local units, i = { "B", "KiB", "MiB", "GiB", "TiB" }, 1
-  while bytes >= 1024 and i < #units do bytes, i = bytes / 1024, i + 1 end
-  return i == 1 and ("%d B"):format(bytes) or ("%.1f %s"):format(bytes, units[i])
-end
-
 --- A progress line on a terminal; silent in a pipe. `progress(done, total)`, `progress(nil)` clears it.
 ---@param label string
 ---@return fun(done: number|nil, total: number|nil)

@@ -2,7 +2,7 @@
 -- examination is a function of a model that adds findings.
 local core = require "perilune.core"
 local pl = require "perilune"
-local command_line = require "perilune.program.command_line"
+local byte_count = require "perilune.base.byte_count"
 
 local doctor = {}
 
@@ -116,9 +116,9 @@ function doctor.speed(m, list)
     found = true
     add(list, "problem", symptom, "instruction sets", ("%s runs, this processor has %s"):format(here.tier, best), "unset PERILUNE_CPU")
   end
-  if core.threads() < core.available_threads() then
+  if m.threads < core.available_threads() then
     found = true
-    add(list, "problem", symptom, "threads", ("%d of %d threads"):format(core.threads(), core.available_threads()), "threads=, or leave it out for all of them")
+    add(list, "problem", symptom, "threads", ("%d of %d threads"):format(m.threads, core.available_threads()), "threads=, or leave it out for all of them")
   end
   if not found then add(list, "ok", symptom, "devices, instruction set, threads", "the best of each is used") end
 end
@@ -129,8 +129,8 @@ end
 function doctor.memory(m, list)
   local memory, free = m:memory(), core.memory().free or math.huge
   local full = (m.max_tokens or 4096) * memory.cache_per_token
-  local text = ("weights %s, workspace %s, %s for one text of full length; %s free"):format(command_line.bytes(memory.weights),
-    command_line.bytes(memory.workspace), command_line.bytes(full), command_line.bytes(free))
+  local text = ("weights %s, workspace %s, %s for one text of full length; %s free"):format(byte_count.text(memory.weights),
+    byte_count.text(memory.workspace), byte_count.text(full), byte_count.text(free))
   if full > free then
     return add(list, "problem", "out of memory", "sizes", text, 'shorter texts, cache="bf16", or an engine with memory=')
   end

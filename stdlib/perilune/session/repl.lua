@@ -3,6 +3,7 @@ local core = require "perilune.core"
 local names_of = require "perilune.base.names_of"
 local show = require "perilune.show.show"
 local completion = require "perilune.session.completion"
+local byte_count = require "perilune.base.byte_count"
 
 local repl = {}
 
@@ -114,7 +115,7 @@ end
 function Session:keep(value)
   local bytes = held_bytes(value)
   if bytes > repl.kept_bytes then
-    print(("(%s: not kept in _; give it a name to keep it)"):format(show.bytes(bytes)))
+    print(("(%s: not kept in _; give it a name to keep it)"):format(byte_count.text(bytes)))
     value = nil
   end
   rawset(_G, "_", value)

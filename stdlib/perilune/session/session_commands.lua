@@ -2,6 +2,7 @@
 local core = require "perilune.core"
 local names_of = require "perilune.base.names_of"
 local show = require "perilune.show.show"
+local byte_count = require "perilune.base.byte_count"
 
 local session_commands = {}
 
@@ -46,9 +47,9 @@ commands.whos = { usage = ":whos", text = "your names, what they hold and how ma
     end
   end
   table.sort(rows, function(a, b) return a[1] < b[1] end)
-  for _, row in ipairs(rows) do print(("%-16s %12s  %s"):format(row[1], row[3] and show.bytes(row[3]) or "", row[2])) end
+  for _, row in ipairs(rows) do print(("%-16s %12s  %s"):format(row[1], row[3] and byte_count.text(row[3]) or "", row[2])) end
   local memory = core.memory()
-  print(("%d names; tensors hold %s now, %s at most so far"):format(#rows, show.bytes(memory.used), show.bytes(memory.peak)))
+  print(("%d names; tensors hold %s now, %s at most so far"):format(#rows, byte_count.text(memory.used), byte_count.text(memory.peak)))
 end }
 
 commands.load = { usage = ":load FILE", text = "run a Lua file in this session", run = function(session, rest)

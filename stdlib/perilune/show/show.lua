@@ -8,15 +8,6 @@ local line_width = 96
 local most_entries = 24
 local longest_text = 2000
 
---- Bytes for people: "9.4 MiB".
----@param bytes number
----@return string
-function show.bytes(bytes)
-  local units, i = { "B", "KiB", "MiB", "GiB", "TiB" }, 1
-  while bytes >= 1024 and i < #units do bytes, i = bytes / 1024, i + 1 end
-  return i == 1 and ("%d B"):format(bytes) or ("%.1f %s"):format(bytes, units[i])
-end
-
 local escapes = { ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t", ['"'] = '\\"', ["\\"] = "\\\\" }
 
 local function quoted(text, limit)

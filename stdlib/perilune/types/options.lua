@@ -6,7 +6,8 @@
 ---@field device string "auto" (default), "cpu", "cuda", "cuda:0" or "emulator"; the default comes from PERILUNE_DEVICE where it is set
 ---@field compute string "auto" (default), "f32" or "bf16": the arithmetic of products
 ---@field cache string "f32" or "bf16": element type of keys and values
----@field threads integer processor threads; default: all that this process may use
+---@field threads integer processor threads of this model; default: those of the process, all that it may use
+---@field allow_oversize boolean true loads a model that needs more memory than is free; by default that is an error before a weight is read
 ---@field head string a head of the family instead of the one that config.json names
 ---@field tokenizer string|boolean|Tokenizer a path or a tokenizer; false for none
 ---@field mmap boolean true maps the weights' file instead of reading it; a mapped file that shrinks ends the process (default false)
