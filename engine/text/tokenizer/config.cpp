@@ -1,5 +1,7 @@
 #include "engine/text/tokenizer/config.h"
 
+#include <filesystem>
+
 #include "engine/base/error.h"
 #include "engine/base/file.h"
 #include "engine/base/json.h"
@@ -157,13 +159,32 @@ Json read_object(const std::string& path) {
   return json;
 }
 
-// The files beside the settings win.
+// additional_chat_templates/NAME.jinja, as published tokenizers keep more than one template.
+std::map<std::string, std::string> additional_templates(const std::string& folder) {
+  std::map<std::string, std::string> files;
+  std::error_code problem;  // no such folder: no files
+  const std::filesystem::path path(join_path(folder, "additional_chat_templates"));
+  for (const auto& entry : std::filesystem::directory_iterator(path, problem)) {
+    if (entry.path().extension() != ".jinja") continue;
+    if (files.size() >= kMaxTemplates) {
+      throw Error(ErrorCode::format, "load", path.string() + ": too many templates");
+    }
+    files[entry.path().stem().string()] = entry.path().string();
+  }
+  return files;
+}
+
+// The files beside the settings win: templates of the settings count where there is none.
 void read_template_files(const std::string& folder, TokenizerConfig& config) {
   const std::string json = join_path(folder, "chat_template.json");
   if (file_exists(json)) read_templates(read_object(json), config);
+  std::map<std::string, std::string> files = additional_templates(folder);
   const std::string jinja = join_path(folder, "chat_template.jinja");
-  if (!file_exists(jinja)) return;
-  put_template("default", read_file(jinja, kMaxTemplateBytes), "chat_template.jinja", config);
+  if (file_exists(jinja)) files["default"] = jinja;
+  if (!files.empty()) config.chat_templates.clear();
+  for (const auto& [name, path] : files) {
+    put_template(name, read_file(path, kMaxTemplateBytes), path, config);
+  }
 }
 
 constexpr NamedRole kRoles[] = {

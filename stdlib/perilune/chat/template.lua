@@ -6,13 +6,17 @@ local names_of = require "perilune.base.names_of"
 local jinja = require "perilune.chat.jinja"
 local import = require "perilune.chat.jinja.import"
 local values = require "perilune.chat.jinja.values"
+local strings = require "perilune.chat.jinja.text"
 
 local chat_template = {}
 
 local roles = { "bos", "eos", "unk", "sep", "pad", "cls", "mask" }
 
-local spec = { tools = "table|string", documents = "table|string", add_generation_prompt = "boolean", template = "string", date = "any",
-  variables = "table" }
+local spec = { tools = "table|string", documents = "table|string", add_generation_prompt = "boolean",
+  continue_final_message = "boolean|string", template = "string", date = "any", variables = "table" }
+
+--- The names of tok:chat's options: keys that go with messages.
+chat_template.option_names = spec
 
 -- JSON text or a table of the caller, as a template sees it.
 local function to_value(given, name, op)
@@ -25,18 +29,21 @@ end
 -- Names that families give to what a model thinks before it answers: templates read one of them.
 local reasoning = { "reasoning_content", "thinking", "reasoning" }
 
-local function with_reasoning(message)
+-- A message as published templates are given it: keys without a value are absent (client libraries
+-- write content: null), and a thought has every name that a template may ask for.
+local function normalized(message)
+  local out, thought = values.dict(), nil
   for _, name in ipairs(reasoning) do
-    local thought = values.lookup(message, name)
-    if thought ~= nil and thought ~= values.none then
-      local out = values.dict()
-      values.put(out, "thinking", thought)
-      for _, key in ipairs(message.keys) do values.put(out, key, values.lookup(message, key)) end
-      values.put(out, "reasoning_content", thought)
-      return out
-    end
+    local one = values.lookup(message, name)
+    if thought == nil and one ~= values.none then thought = one end
   end
-  return message
+  if thought ~= nil then values.put(out, "thinking", thought) end
+  for _, key in ipairs(message.keys) do
+    local value = values.lookup(message, key)
+    if value ~= values.none then values.put(out, key, value) end
+  end
+  if thought ~= nil then values.put(out, "reasoning_content", thought) end
+  return out
 end
 
 local function check_message(message, i, op)
@@ -70,7 +77,7 @@ local function read_messages(messages, op, strict)
   local out = {}
   for i, message in ipairs(list.items) do
     if strict then check_message(message, i, op) end
-    out[i] = values.class(message) == values.Dict and with_reasoning(message) or message
+    out[i] = values.class(message) == values.Dict and normalized(message) or message
   end
   return values.sequence(out)
 end
@@ -91,10 +98,89 @@ local function read_list(given, name, op)
   return values.sequence(out)
 end
 
+-- ---------------------------------------------------------------- going on from a begun answer
+
+-- What marks the end of the text to go on from while a template is rendered, as published.
+local mark = "CONTINUE_FINAL_MESSAGE_TAG "
+
+local function is_reasoning(field)
+  for _, name in ipairs(reasoning) do if name == field then return true end end
+  return false
+end
+
+local function copied(dict)
+  local out = values.dict()
+  for _, key in ipairs(dict.keys) do values.put(out, key, values.lookup(dict, key)) end
+  return out
+end
+
+-- A list of parts with the mark behind the text of the last part that has one, and that text.
+local function mark_part(parts, op)
+  local items = {}
+  for i, part in ipairs(parts.items) do items[i] = part end
+  for i = #items, 1, -1 do
+    local text = values.class(items[i]) == values.Dict and values.lookup(items[i], "text")
+    if type(text) == "string" then
+      items[i] = copied(items[i])
+      values.put(items[i], "text", text .. mark)
+      return values.sequence(items), text
+    end
+  end
+  return raise("argument", op, "continue_final_message: the last message has no text to go on from")
+end
+
+-- The messages with the mark in the last one, and the text it stands behind.
+local function mark_final(messages, source, wanted, op)
+  local field = type(wanted) == "string" and wanted or "content"
+  local items = {}
+  for i, message in ipairs(messages.items) do items[i] = message end
+  local last = values.class(items[#items]) == values.Dict and copied(items[#items]) or nil
+  local text = last and values.lookup(last, field)
+  if text == nil or text == values.none then
+    raise("argument", op, ("continue_final_message: the last message has no %s to go on from"):format(options.show(field)))
+  end
+  local fields, read = { field }, false
+  if is_reasoning(field) then
+    fields = {}
+    for _, name in ipairs(reasoning) do
+      local same = values.lookup(last, name)
+      if same ~= nil and values.equal(same, text) then fields[#fields + 1] = name end
+    end
+  end
+  for _, name in ipairs(fields) do read = read or source:find(name, 1, true) ~= nil end
+  if not read then raise("option", op, ("option continue_final_message: the template does not read %s"):format(options.show(field))) end
+  local marked
+  if values.class(text) == values.Sequence then
+    marked, text = mark_part(text, op)
+  elseif type(text) == "string" then
+    marked = text .. mark
+  else
+    raise("argument", op, ("continue_final_message: %s must be a text, got %s"):format(field, values.type_name(text)))
+  end
+  for _, name in ipairs(fields) do values.put(last, name, marked) end
+  items[#items] = last
+  return values.sequence(items), text
+end
+
+-- The rendered text up to the mark; without spaces before it where the template trims.
+local function cut_at_mark(rendered, text, op)
+  local bare, at, from = mark:sub(1, -2), nil, 1
+  while true do
+    local found = rendered:find(bare, from, true)
+    if not found then break end
+    at, from = found, found + 1
+  end
+  if not at or not rendered:find(strings.strip(text), 1, true) then
+    raise("argument", op, "continue_final_message: the template leaves the last message out, or changes it")
+  end
+  local kept = rendered:sub(1, at - 1)
+  return rendered:sub(at, at + #mark - 1) == mark and kept or strings.rstrip(kept)
+end
+
 --- Renders a template's source.
 ---@param source string Jinja
 ---@param messages table[]|string list of { role=, content=, … }, or the same as JSON text
----@param opts table|nil { tools=, documents=, add_generation_prompt=true, special= { bos_token=… }, variables=, date=, op=, strict= check role and content }
+---@param opts table|nil { tools=, documents=, add_generation_prompt=true, continue_final_message=, special= { bos_token=… }, variables=, date=, op=, strict= check role and content }
 ---@return string
 function chat_template.render(source, messages, opts)
   opts = opts or {}
@@ -109,8 +195,24 @@ function chat_template.render(source, messages, opts)
   names.messages = read_messages(messages, op, opts.strict)
   names.tools = read_list(opts.tools, "tools", op)
   names.documents = read_list(opts.documents, "documents", op)
-  names.add_generation_prompt = opts.add_generation_prompt ~= false
-  return jinja.render(source, names, { op = op, date = opts.date })
+  local continue, begun = opts.continue_final_message, nil
+  if continue and opts.add_generation_prompt then
+    raise("option", op, "continue_final_message goes on in the last message, add_generation_prompt begins a new one", "give one of them")
+  end
+  if continue then names.messages, begun = mark_final(names.messages, source, continue, op) end
+  names.add_generation_prompt = not continue and opts.add_generation_prompt ~= false
+  local text = jinja.render(source, names, { op = op, date = opts.date })
+  return begun and cut_at_mark(text, begun, op) or text
+end
+
+-- Warns where messages come with what the template never reads: it would vanish in silence.
+local function warn_unread(source, given, op)
+  for _, name in ipairs { "tools", "documents" } do
+    local list = given[name]
+    if list ~= nil and not jinja.reads(source, name, op) then
+      core.warn(("the chat template never reads %s: what was given is not in the prompt"):format(name), op)
+    end
+  end
 end
 
 --- The fields of a JSON object as a template sees them: the order of keys inside them is kept.
@@ -163,13 +265,14 @@ end
 --- recognised and none added: `tok:ids(text, { special = false })`; m:generate{ messages= } does so.
 ---@param tok Tokenizer
 ---@param messages table[]|string list of { role=, content=, … }, or the same as JSON text
----@param opts table|nil { tools=, documents=, add_generation_prompt=true, template=, date=, variables= }
+---@param opts table|nil { tools=, documents=, add_generation_prompt=true, continue_final_message=, template=, date=, variables= }
 ---@return string
 function chat_template.chat(tok, messages, opts)
   local o = options.check(opts, spec, "chat")
   local source = chat_template.choose(tok.chat_templates, o.template, o.tools ~= nil, "chat")
+  warn_unread(source, o, "chat")
   return chat_template.render(source, messages, { tools = o.tools, documents = o.documents, add_generation_prompt = o.add_generation_prompt,
-    special = special_names(tok), variables = o.variables, date = o.date, strict = true })
+    continue_final_message = o.continue_final_message, special = special_names(tok), variables = o.variables, date = o.date, strict = true })
 end
 
 return chat_template

@@ -5,7 +5,7 @@ local generating = require "perilune.pipelines.generating"
 local function is_message(value) return type(value) == "table" and value.role ~= nil end
 
 return generating.task {
-  heads = { "causal" }, head = "causal", spec = { system = "string", tools = "table" },
+  heads = { "causal" }, head = "causal", spec = { system = "string", tools = "table", continue_final_message = "boolean" },
   takes_list = function(input) return kind.is_list(input) and is_message(input[1]) end,
   prompt = function(p, input)
     local messages = input
@@ -17,7 +17,8 @@ return generating.task {
       for i, message in ipairs(messages) do with[i + 1] = message end
       messages = with
     end
-    local text = p.tokenizer:chat(messages, { tools = p.options.tools, add_generation_prompt = true })
+    local text = p.tokenizer:chat(messages, { tools = p.options.tools,
+      continue_final_message = p.options.continue_final_message })
     return p.tokenizer:ids(text, { special = false })
   end,
 }

@@ -290,7 +290,7 @@ end
 generation.prompt_keys = { prompt = true, messages = true, ids = true }
 
 --- Keys that go with messages: tok:chat's options.
-generation.chat_keys = { tools = true, documents = true, add_generation_prompt = true, template = true, date = true, variables = true }
+generation.chat_keys = require("perilune.chat.template").option_names
 
 --- Whether a value is one prompt with options of its own.
 ---@param value any

@@ -55,9 +55,12 @@ function Tokenizer:tokens(input, opts) end
 --- no order: type, function, name, description, parameters, … come first, the others by name; {} is a
 --- list, but a dictionary as properties, parameters and arguments. Messages, tools and documents given as
 --- JSON text keep their order, null, and 1.0 beside 1. `template` is a name or a source; `date` (today, else
---- "YYYY-MM-DD" or seconds) is what strftime_now tells.
+--- "YYYY-MM-DD" or seconds) is what strftime_now tells. With `continue_final_message` the prompt ends inside
+--- the last message, whose text the model goes on with ("reasoning_content": inside its thought). Keys of a
+--- message whose value is null count as absent. Warns when tools or documents are given and the template
+--- never reads them.
 ---@param messages table[]|string list of { role=, content=, tool_calls=, … }, or the same as JSON text
----@param opts table|nil { tools=, documents=, add_generation_prompt=true, template=, date=, variables={ enable_thinking=false } }
+---@param opts table|nil { tools=, documents=, add_generation_prompt=true, continue_final_message=, template=, date=, variables={ enable_thinking=false } }
 ---@return string
 function Tokenizer:chat(messages, opts) end
 

@@ -66,12 +66,19 @@ function jinja.compile(source, op)
   end
   local normal = lexer.normalize(source)
   budget.begin(math.huge, math.huge)
-  local fine, body = pcall(parser.parse, normal)
+  local fine, body, names = pcall(parser.parse, normal)
   if not fine then report(body, op, normal) end
   if parsed_count >= max_parsed then parsed, parsed_count = {}, 0 end
-  parsed[source], parsed_count = { source = normal, body = body }, parsed_count + 1
+  parsed[source], parsed_count = { source = normal, body = body, names = names }, parsed_count + 1
   return parsed[source]
 end
+
+--- Whether a template reads a name anywhere.
+---@param source string
+---@param name string
+---@param op string|nil
+---@return boolean
+function jinja.reads(source, name, op) return jinja.compile(source, op).names[name] == true end
 
 --- Renders a template.
 ---@param source string the template

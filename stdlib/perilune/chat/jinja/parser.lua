@@ -198,11 +198,15 @@ end
 --- Parses a normalized template.
 ---@param source string
 ---@return table[] body
+---@return table<string, boolean> names that stand in it
 function parser.parse(source)
   local p = Parser.new(lexer.tokenize(source))
-  local out = body(p, nil, {})
+  local out, names = body(p, nil, {}), {}
   p:expect "end"
-  return out
+  for _, token in ipairs(p.tokens) do
+    if token.type == "name" then names[token.value] = true end
+  end
+  return out, names
 end
 
 return parser
