@@ -73,6 +73,23 @@ function import.value(value, name, seen, depth)
   return from_table(value, name, seen or {}, depth or 1)
 end
 
+-- What a value beside its text weighs, in bytes.
+local bytes_per_value = 16
+
+--- How much a value holds, in bytes of its texts and a few for each value: what limits scale with.
+---@param value any an imported value
+---@return number
+function import.size(value)
+  if type(value) == "string" then return #value end
+  local size, of = bytes_per_value, values.class(value)
+  if of == values.Sequence then
+    for _, item in ipairs(value.items) do size = size + import.size(item) end
+  elseif of == values.Dict then
+    for _, key in ipairs(value.keys) do size = size + import.size(key) + import.size(values.lookup(value, key)) end
+  end
+  return size
+end
+
 -- ---------------------------------------------------------------- JSON text
 
 local function bad(source, at)

@@ -13,11 +13,14 @@ local globals = require "perilune.chat.jinja.globals"
 
 local jinja = {}
 
---- Steps one rendering may take: about one for each part of an expression and each turn of a loop.
-jinja.max_steps = 1e6
+--- Steps one rendering may take: about one for each part of an expression and each turn of a loop;
+--- and how many more for each byte of what it is given, since a template reads messages more than once.
+jinja.max_steps = 5e6
+jinja.steps_per_byte = 64
 
---- Bytes of output, and of any text on the way.
+--- Bytes of output, and of any text on the way; and how many more for each byte of what it is given.
 jinja.max_bytes = 16 * 2 ^ 20
+jinja.bytes_per_byte = 8
 
 --- Bytes of a template's own text.
 jinja.max_source = 2 ^ 20
@@ -89,12 +92,16 @@ function jinja.render(source, variables, opts)
   opts = opts or {}
   local op = opts.op or "jinja"
   local template = jinja.compile(source, op)
-  local max_bytes = opts.max_bytes or jinja.max_bytes
-  budget.begin(opts.max_steps or jinja.max_steps, max_bytes)
   local run
+  budget.begin(math.huge, math.huge)
   local fine, result = pcall(function()
-    local names = globals.new(opts.date)
-    for name, value in pairs(variables) do names[name] = import.value(value, name) end
+    local names, size = globals.new(opts.date), 0
+    for name, value in pairs(variables) do
+      names[name] = import.value(value, name)
+      size = size + import.size(names[name])
+    end
+    local max_bytes = opts.max_bytes or jinja.max_bytes + jinja.bytes_per_byte * size
+    budget.begin(opts.max_steps or jinja.max_steps + jinja.steps_per_byte * size, max_bytes)
     run = interpreter.new(template.body, names, max_bytes)
     return interpreter.render(run)
   end)
