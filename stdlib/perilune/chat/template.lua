@@ -180,7 +180,7 @@ end
 --- Renders a template's source.
 ---@param source string Jinja
 ---@param messages table[]|string list of { role=, content=, … }, or the same as JSON text
----@param opts table|nil { tools=, documents=, add_generation_prompt=true, continue_final_message=, special= { bos_token=… }, variables=, date=, op=, strict= check role and content }
+---@param opts table|nil tok:chat's options but template=, and { special= { bos_token=… }, op=, strict= check role and content }
 ---@return string
 function chat_template.render(source, messages, opts)
   opts = opts or {}
