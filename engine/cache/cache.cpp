@@ -139,7 +139,8 @@ Cache::Cache(std::shared_ptr<Context> context, std::shared_ptr<Device> device, C
     : context_(std::move(context)),
       device_(std::move(device)),
       layout_(std::move(layout)),
-      budget_(budget) {
+      budget_(budget),
+      limit_(budget) {
   if (!device_) device_ = context_->cpu_device();
   if (budget < 0) {
     throw Error(ErrorCode::argument, "cache", "a budget of " + std::to_string(budget) + " bytes");
@@ -167,30 +168,48 @@ std::int64_t Cache::free_pages() const {
   return free_bytes() / bytes;
 }
 
+std::int64_t Cache::slab_bytes() const {
+  std::int64_t bytes = 0;
+  for (const auto& group : groups_) bytes += group->slab_bytes();
+  return bytes;
+}
+
+/// Asks the device for more pages of a group: many, or one where it has no more.
+void Cache::add_slab(int group) {
+  GroupPages& pages = *groups_[static_cast<std::size_t>(group)];
+  const auto release_idle = [&] {
+    for (const auto& other : groups_) other->release_idle_slabs();
+  };
+  if (slab_bytes() + pages.page_bytes > budget_) release_idle();
+  // Slabs grow with the pool: few allocations for a large one, little waste for a small one.
+  // Pages of other groups that lie idle in busy slabs do not keep this one from its last pages.
+  const std::int64_t grow = std::max<std::int64_t>(4, pages.slab_bytes() / pages.page_bytes / 2);
+  const std::int64_t room = std::max<std::int64_t>(1, (budget_ - slab_bytes()) / pages.page_bytes);
+  const std::int64_t most = std::max<std::int64_t>(1, (std::int64_t{256} << 20) / pages.page_bytes);
+  const auto add = [&](std::int64_t count) {
+    pages.add_slab(std::make_shared<Storage>(context_, device(group),
+                                             static_cast<std::size_t>(count * pages.page_bytes)),
+                   static_cast<std::int32_t>(count));
+  };
+  try {
+    add(std::min({grow, room, most}));
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::memory) throw;
+    release_idle();
+    add(1);
+  }
+}
+
 std::optional<std::int32_t> Cache::take(int group) {
   GroupPages& pages = *groups_[static_cast<std::size_t>(group)];
   if (free_bytes() < pages.page_bytes) return std::nullopt;
   if (pages.free.empty()) {
-    std::int64_t held = 0;
-    for (const auto& other : groups_) held += other->slab_bytes();
-    if (held + pages.page_bytes > budget_) {
-      for (const auto& other : groups_) other->release_idle_slabs();
-      held = 0;
-      for (const auto& other : groups_) held += other->slab_bytes();
-    }
-    // Slabs grow with the pool: few allocations for a large one, little waste for a small one.
-    // Pages of other groups that lie idle in busy slabs do not keep this one from its last pages.
-    const std::int64_t grow = std::max<std::int64_t>(4, pages.slab_bytes() / pages.page_bytes / 2);
-    const std::int64_t room = std::max<std::int64_t>(1, (budget_ - held) / pages.page_bytes);
-    const std::int64_t most =
-        std::max<std::int64_t>(1, (std::int64_t{256} << 20) / pages.page_bytes);
-    const std::int64_t count = std::min({grow, room, most});
     try {
-      pages.add_slab(std::make_shared<Storage>(context_, device(group),
-                                               static_cast<std::size_t>(count * pages.page_bytes)),
-                     static_cast<std::int32_t>(count));
+      add_slab(group);
     } catch (const Error& error) {
       if (error.code() != ErrorCode::memory) throw;
+      limit_ = used_bytes();
+      refusal_ = error.what();
       return std::nullopt;
     }
   }
@@ -211,6 +230,9 @@ void Cache::give(int group, std::int32_t page) {
   if (--pages.references[index] != 0) return;
   --pages.slabs[static_cast<std::size_t>(pages.slab_of[index])].taken;
   pages.free.push_back(page);
+  if (refusal_.empty() || used_bytes() != 0) return;
+  refusal_.clear();  // the device is asked again
+  limit_ = budget_;
 }
 
 std::int32_t Cache::references(int group, std::int32_t page) const {

@@ -1,7 +1,10 @@
 // Keys and values of generated sequences: pages with reference counts, one page table per layer
-// group. A page covers page_tokens positions of all layers of its group.
+// group. A page covers page_tokens positions of all layers of its group. Page tables go by absolute
+// positions; layers with a sliding window give a page back when no query will see it again, and its
+// entry is null from then on.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -54,13 +57,21 @@ class CacheLayout {
   KvSlot slot(const std::string& path, KvKind kind) const;
   DType dtype() const { return data_->dtype; }
   std::int64_t page_tokens() const { return data_->page_tokens; }
-  /// Bytes one more token takes in the self groups, on average.
+  /// Pages that hold so many positions.
+  std::int64_t pages_for(std::int64_t positions) const {
+    return (positions + data_->page_tokens - 1) / data_->page_tokens;
+  }
+  /// Bytes one more token takes in the self groups, on average, while no window is full.
   std::int64_t bytes_per_token() const;
-  /// Bytes that a sequence of its own takes: `tokens` positions, and a source of `cross`.
+  /// Bytes that a sequence of its own takes when its positions are added a few at a time: `tokens`
+  /// of them (windows hold what they see and no more), and a source of `cross`.
   std::int64_t bytes_for(std::int64_t tokens, std::int64_t cross = 0) const;
   /// Bytes that the pages of every group are whole multiples of: what pages are counted in where
   /// groups differ.
   std::int64_t page_unit() const;
+  /// The page that holds the first position which a group needs when `length` positions are
+  /// committed: 0, but for a full window.
+  std::int64_t first_page(int group, std::int64_t length) const;
 
  private:
   struct Data {
@@ -72,6 +83,10 @@ class CacheLayout {
   };
   std::shared_ptr<const Data> data_;
 };
+
+/// So many of the last positions can be cropped although a window has passed: a last token that is
+/// computed again, drafts that were refused.
+inline constexpr std::int64_t kKeptBehind = 16;
 
 class Cache;
 class SequenceCache;
@@ -104,20 +119,34 @@ class SequenceCache {
     const CacheGrowth growth{this, tokens, cross};
     return bytes_needed({&growth, 1});
   }
-  void commit(std::int64_t tokens) { length_ += tokens; }
-  void commit_cross(std::int64_t tokens) { cross_length_ = tokens; }
+  /// Ends what reserve() began; pages that left their window go back to the pool.
+  void commit(std::int64_t tokens);
+  void commit_cross(std::int64_t tokens);
   /// Bytes that would be free if all of these, of one pool, were cleared.
   static std::int64_t bytes_released(std::span<const SequenceCache* const> caches);
   /// Drops reserved but uncommitted pages.
   void rollback();
-  /// Keeps the first `length` positions.
+  /// Whether a pass has reserved room and has neither committed nor rolled back. Until then the
+  /// sequence cannot be changed, and reserve(), crop(), fork() throw Error(state).
+  bool in_pass() const { return open_self_ || open_cross_; }
+  /// Throws Error(state) naming `op` while in_pass().
+  void expect_idle(const char* op) const;
+  /// Whether what a window sees before position `length` is still there: always so for the last
+  /// kKeptBehind positions, and for 0.
+  bool can_crop(std::int64_t length) const;
+  /// Keeps the first `length` positions. Throws Error(state) where can_crop() is false.
   void crop(std::int64_t length);
   /// Another sequence with the same content; pages are shared until written.
   std::unique_ptr<SequenceCache> fork() const;
-  /// Gives every page back; length becomes 0.
+  /// Gives every page back; length becomes 0. Ends a pass, as rollback() does.
   void clear();
+  /// For an empty sequence that is restored: the first `pages` pages of a window's group are not
+  /// there, and reserve() takes none for them.
+  void skip_pages(int group, std::int64_t pages);
+  /// Pages of a group that are there now.
+  std::int64_t pages_held(int group) const;
   std::int64_t bytes() const;
-  /// Page pointers of a group, for kernels.
+  /// Page pointers of a group by position, for kernels; null for pages that left their window.
   const std::vector<void*>& pages(int group) const;
   const std::shared_ptr<Cache>& cache() const { return cache_; }
 
@@ -131,11 +160,14 @@ class SequenceCache {
     std::size_t first = 0, last = 0;
   };
   PageRange written(const CacheGrowth& growth, std::size_t group) const;
+  void drop_front(std::size_t group, std::size_t pages);
 
   std::shared_ptr<Cache> cache_;
   std::int64_t length_ = 0, cross_length_ = 0;
-  std::vector<std::vector<std::int32_t>> page_ids_;  // per group
-  std::vector<std::vector<void*>> pointers_;         // per group
+  bool open_self_ = false, open_cross_ = false;      // reserved, not committed
+  std::vector<std::vector<std::int32_t>> page_ids_;  // per group; kNoPage where dropped
+  std::vector<std::vector<void*>> pointers_;         // per group; null where dropped
+  std::vector<std::size_t> held_from_;               // per group: the first page not dropped
 };
 
 /// The pool of pages. Grows in slabs up to a budget; pages are reused.
@@ -155,7 +187,11 @@ class Cache : public std::enable_shared_from_this<Cache> {
   }
   std::int64_t budget() const { return budget_; }
   std::int64_t used_bytes() const;
-  std::int64_t free_bytes() const { return budget_ - used_bytes(); }
+  /// Bytes that can still be taken: of the budget, or of what the device gave before it refused.
+  std::int64_t free_bytes() const { return std::max<std::int64_t>(0, limit_ - used_bytes()); }
+  /// What the device said when it refused pages that the budget allows; "" while it has not. Until
+  /// all pages are back nothing more is asked of it.
+  const std::string& refusal() const { return refusal_; }
   /// Pages of all self groups that could still be taken, counted in page_tokens positions.
   std::int64_t free_pages() const;
 
@@ -167,11 +203,14 @@ class Cache : public std::enable_shared_from_this<Cache> {
   void give(int group, std::int32_t page);
   std::int32_t references(int group, std::int32_t page) const;
   void* pointer(int group, std::int32_t page) const;
+  std::int64_t slab_bytes() const;
+  void add_slab(int group);
 
   std::shared_ptr<Context> context_;
   std::shared_ptr<Device> device_;
   CacheLayout layout_;
-  std::int64_t budget_;
+  std::int64_t budget_, limit_;
+  std::string refusal_;
   std::vector<std::unique_ptr<GroupPages>> groups_;
 };
 

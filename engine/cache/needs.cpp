@@ -7,21 +7,22 @@
 
 namespace perilune {
 
-namespace {
-
-std::int64_t pages_for(std::int64_t positions, std::int64_t page_tokens) {
-  return (positions + page_tokens - 1) / page_tokens;
-}
-
-}  // namespace
-
 std::int64_t CacheLayout::bytes_for(std::int64_t tokens, std::int64_t cross) const {
   std::int64_t bytes = 0;
   for (const KvGroup& group : groups()) {
-    const std::int64_t positions = group.kind == KvKind::cross ? cross : tokens;
-    bytes += pages_for(positions, page_tokens()) * group.page_bytes;
+    std::int64_t pages = pages_for(group.kind == KvKind::cross ? cross : tokens);
+    if (group.kind == KvKind::self && group.window > 0) {  // wherever in a page the window begins
+      pages = std::min(pages, pages_for(group.window + kKeptBehind - 1) + 1);
+    }
+    bytes += pages * group.page_bytes;
   }
   return bytes;
+}
+
+std::int64_t CacheLayout::first_page(int group, std::int64_t length) const {
+  const std::int64_t window = groups()[static_cast<std::size_t>(group)].window;
+  if (window == 0) return 0;
+  return std::max<std::int64_t>(0, length - kKeptBehind - window + 1) / page_tokens();
 }
 
 std::int64_t CacheLayout::page_unit() const {
@@ -38,8 +39,8 @@ SequenceCache::PageRange SequenceCache::written(const CacheGrowth& growth, std::
   const std::int64_t tokens = self ? growth.tokens : growth.cross;
   if (tokens <= 0) return {};
   const std::int64_t from = self ? length_ : 0;
-  return {static_cast<std::size_t>(from / layout.page_tokens()),
-          static_cast<std::size_t>(pages_for(from + tokens, layout.page_tokens()))};
+  return {std::max(held_from_[g], static_cast<std::size_t>(from / layout.page_tokens())),
+          static_cast<std::size_t>(layout.pages_for(from + tokens))};
 }
 
 std::int64_t SequenceCache::bytes_needed(std::span<const CacheGrowth> growths) {
@@ -78,7 +79,7 @@ std::int64_t SequenceCache::bytes_released(std::span<const SequenceCache* const>
   for (std::size_t i = 0; i < caches.size(); ++i) {
     const SequenceCache& own = *caches[i];
     for (std::size_t g = 0; g < own.page_ids_.size(); ++g) {
-      for (std::size_t p = 0; p < own.page_ids_[g].size(); ++p) {
+      for (std::size_t p = own.held_from_[g]; p < own.page_ids_[g].size(); ++p) {
         const std::int32_t page = own.page_ids_[g][p];
         // A shared page is free when all that hold it are among these; counted with the first.
         std::int32_t holders = 0;

@@ -10,9 +10,7 @@ namespace perilune {
 
 namespace {
 
-std::int64_t pages_for(std::int64_t positions, std::int64_t page_tokens) {
-  return (positions + page_tokens - 1) / page_tokens;
-}
+constexpr std::int32_t kNoPage = -1;  // left its window
 
 void copy_page(Device& device, void* to, const void* from, std::size_t bytes) {
   if (device.host_visible()) {
@@ -30,29 +28,76 @@ SequenceCache::SequenceCache(std::shared_ptr<Cache> cache) : cache_(std::move(ca
   const std::size_t groups = cache_->layout().groups().size();
   page_ids_.resize(groups);
   pointers_.resize(groups);
+  held_from_.resize(groups, 0);
 }
 
 SequenceCache::~SequenceCache() {
   clear();
 }
 
+void SequenceCache::expect_idle(const char* op) const {
+  if (!in_pass()) return;
+  throw Error(ErrorCode::state, op, "a pass that has not ended is using this cache")
+      .hint("wait for the pass, or make a copy before it: cache:fork()");
+}
+
 void SequenceCache::shrink(KvKind kind, std::int64_t positions) {
   const CacheLayout& layout = cache_->layout();
-  const auto keep = static_cast<std::size_t>(pages_for(positions, layout.page_tokens()));
+  const auto keep = static_cast<std::size_t>(layout.pages_for(positions));
   for (std::size_t g = 0; g < page_ids_.size(); ++g) {
     if (layout.groups()[g].kind != kind) continue;
     while (page_ids_[g].size() > keep) {
-      cache_->give(static_cast<int>(g), page_ids_[g].back());
+      if (page_ids_[g].back() != kNoPage) {
+        cache_->give(static_cast<int>(g), page_ids_[g].back());
+      }
       page_ids_[g].pop_back();
       pointers_[g].pop_back();
     }
+    held_from_[g] = std::min(held_from_[g], page_ids_[g].size());
   }
+}
+
+/// Gives back pages before `pages`; their entries stay, without a page.
+void SequenceCache::drop_front(std::size_t group, std::size_t pages) {
+  for (std::size_t& p = held_from_[group]; p < std::min(pages, page_ids_[group].size()); ++p) {
+    if (page_ids_[group][p] != kNoPage) cache_->give(static_cast<int>(group), page_ids_[group][p]);
+    page_ids_[group][p] = kNoPage;
+    pointers_[group][p] = nullptr;
+  }
+}
+
+void SequenceCache::commit(std::int64_t tokens) {
+  length_ += tokens;
+  open_self_ = false;
+  for (std::size_t g = 0; g < page_ids_.size(); ++g) {
+    if (cache_->layout().groups()[g].kind != KvKind::self) continue;
+    drop_front(g,
+               static_cast<std::size_t>(cache_->layout().first_page(static_cast<int>(g), length_)));
+  }
+}
+
+void SequenceCache::commit_cross(std::int64_t tokens) {
+  cross_length_ = tokens;
+  open_cross_ = false;
+}
+
+void SequenceCache::skip_pages(int group, std::int64_t pages) {
+  const auto g = static_cast<std::size_t>(group);
+  if (!page_ids_[g].empty()) throw Error(ErrorCode::internal, "cache", "not an empty sequence");
+  page_ids_[g].assign(static_cast<std::size_t>(pages), kNoPage);
+  pointers_[g].assign(static_cast<std::size_t>(pages), nullptr);
+  held_from_[g] = static_cast<std::size_t>(pages);
+}
+
+std::int64_t SequenceCache::pages_held(int group) const {
+  const auto g = static_cast<std::size_t>(group);
+  return static_cast<std::int64_t>(page_ids_[g].size() - held_from_[g]);
 }
 
 bool SequenceCache::grow(KvKind kind, std::int64_t from, std::int64_t to) {
   const CacheLayout& layout = cache_->layout();
   const std::int64_t page_tokens = layout.page_tokens();
-  const auto wanted = static_cast<std::size_t>(pages_for(to, page_tokens));
+  const auto wanted = static_cast<std::size_t>(layout.pages_for(to));
   const auto written = static_cast<std::size_t>(from / page_tokens);  // first page written to
 
   // All or nothing: take every page first.
@@ -63,7 +108,7 @@ bool SequenceCache::grow(KvKind kind, std::int64_t from, std::int64_t to) {
     const auto group = static_cast<int>(g);
     const std::size_t held = page_ids_[g].size();
     std::size_t needed = wanted > held ? wanted - held : 0;
-    for (std::size_t p = written; p < std::min(held, wanted); ++p) {
+    for (std::size_t p = std::max(written, held_from_[g]); p < std::min(held, wanted); ++p) {
       if (cache_->references(group, page_ids_[g][p]) > 1) ++needed;
     }
     while (enough && needed-- > 0) {
@@ -81,7 +126,8 @@ bool SequenceCache::grow(KvKind kind, std::int64_t from, std::int64_t to) {
   for (std::size_t g = 0; g < page_ids_.size(); ++g) {
     if (layout.groups()[g].kind != kind) continue;
     const auto group = static_cast<int>(g);
-    for (std::size_t p = written; p < std::min(page_ids_[g].size(), wanted); ++p) {
+    for (std::size_t p = std::max(written, held_from_[g]);
+         p < std::min(page_ids_[g].size(), wanted); ++p) {
       if (cache_->references(group, page_ids_[g][p]) == 1) continue;
       const std::int32_t page = taken[next++].second;
       void* to_pointer = cache_->pointer(group, page);
@@ -101,29 +147,57 @@ bool SequenceCache::grow(KvKind kind, std::int64_t from, std::int64_t to) {
 }
 
 bool SequenceCache::reserve(std::int64_t tokens) {
-  return tokens <= 0 || grow(KvKind::self, length_, length_ + tokens);
+  if (open_self_) expect_idle("reserve");
+  if (tokens <= 0) return true;
+  open_self_ = grow(KvKind::self, length_, length_ + tokens);
+  return open_self_;
 }
 
 bool SequenceCache::reserve_cross(std::int64_t tokens) {
-  return tokens <= 0 || grow(KvKind::cross, 0, tokens);
+  if (open_cross_) expect_idle("reserve");
+  if (tokens <= 0) return true;
+  open_cross_ = grow(KvKind::cross, 0, tokens);
+  return open_cross_;
 }
 
 void SequenceCache::rollback() {
+  open_self_ = open_cross_ = false;
   shrink(KvKind::self, length_);
   shrink(KvKind::cross, cross_length_);
 }
 
+bool SequenceCache::can_crop(std::int64_t length) const {
+  if (length <= 0) return true;
+  const CacheLayout& layout = cache_->layout();
+  for (std::size_t g = 0; g < page_ids_.size(); ++g) {
+    const KvGroup& group = layout.groups()[g];
+    if (group.kind != KvKind::self || held_from_[g] == 0) continue;
+    // The next query sees the last window - 1 of what is kept.
+    const auto dropped = static_cast<std::int64_t>(held_from_[g]) * layout.page_tokens();
+    if (std::max<std::int64_t>(0, length - group.window + 1) < dropped) return false;
+  }
+  return true;
+}
+
 void SequenceCache::crop(std::int64_t length) {
+  expect_idle("crop");
   if (length < 0 || length > length_) {
     throw Error(ErrorCode::argument, "crop",
                 "the cache holds " + std::to_string(length_) + " positions, it cannot keep " +
                     std::to_string(length));
+  }
+  if (!can_crop(length)) {
+    throw Error(ErrorCode::state, "crop",
+                "position " + std::to_string(length) + " of " + std::to_string(length_) +
+                    ": what its sliding window sees was given back")
+        .hint("fork the cache at that position before it goes on, or crop to 0 and compute again");
   }
   length_ = length;
   shrink(KvKind::self, length_);
 }
 
 std::unique_ptr<SequenceCache> SequenceCache::fork() const {
+  expect_idle("fork");
   auto copy = std::make_unique<SequenceCache>(cache_);
   copy->length_ = length_;
   copy->cross_length_ = cross_length_;
@@ -131,13 +205,14 @@ std::unique_ptr<SequenceCache> SequenceCache::fork() const {
   for (std::size_t g = 0; g < page_ids_.size(); ++g) {
     const std::int64_t positions =
         layout.groups()[g].kind == KvKind::self ? length_ : cross_length_;
-    const auto keep = std::min(
-        page_ids_[g].size(), static_cast<std::size_t>(pages_for(positions, layout.page_tokens())));
+    const auto keep =
+        std::min(page_ids_[g].size(), static_cast<std::size_t>(layout.pages_for(positions)));
     for (std::size_t p = 0; p < keep; ++p) {
-      cache_->share(static_cast<int>(g), page_ids_[g][p]);
+      if (page_ids_[g][p] != kNoPage) cache_->share(static_cast<int>(g), page_ids_[g][p]);
       copy->page_ids_[g].push_back(page_ids_[g][p]);
       copy->pointers_[g].push_back(pointers_[g][p]);
     }
+    copy->held_from_[g] = std::min(held_from_[g], keep);
   }
   return copy;
 }
@@ -150,8 +225,7 @@ void SequenceCache::clear() {
 std::int64_t SequenceCache::bytes() const {
   std::int64_t bytes = 0;
   for (std::size_t g = 0; g < page_ids_.size(); ++g) {
-    bytes +=
-        static_cast<std::int64_t>(page_ids_[g].size()) * cache_->layout().groups()[g].page_bytes;
+    bytes += pages_held(static_cast<int>(g)) * cache_->layout().groups()[g].page_bytes;
   }
   return bytes;
 }

@@ -99,6 +99,14 @@ std::vector<kernels::KvRow> PassBinding::kv_rows(const KvSlot& slot, KvKind kind
                       std::to_string(pages * layout_->page_tokens()) + " positions, needs " +
                       std::to_string(out.key_count));
     }
+    const std::int64_t window = layout_->groups()[static_cast<std::size_t>(slot.group)].window;
+    const std::int64_t seen = std::max<std::int64_t>(0, out.first_position - window + 1);
+    if (window > 0 && kind == KvKind::self && out.tokens > 0 &&
+        out.pages[seen / layout_->page_tokens()] == nullptr) {
+      throw Error(ErrorCode::internal, "attention",
+                  "row " + std::to_string(r + 1) + " has given back position " +
+                      std::to_string(seen) + " of its window");
+    }
   }
   return result;
 }

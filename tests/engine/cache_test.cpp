@@ -51,15 +51,18 @@ struct Modelled {
   std::vector<float> values;
 };
 
+/// Group 1 has a window of 8: the next query sees the last 7 positions.
 void check_equal(const Modelled& sequence) {
-  REQUIRE(sequence.cache->length() == static_cast<std::int64_t>(sequence.values.size()));
+  const auto length = static_cast<std::int64_t>(sequence.values.size());
+  REQUIRE(sequence.cache->length() == length);
   bool same = true;
-  for (std::size_t i = 0; i < sequence.values.size(); ++i) {
-    const auto position = static_cast<std::int64_t>(i);
-    same = same && read_position(*sequence.cache, 0, position) == sequence.values[i] &&
-           read_position(*sequence.cache, 1, position) == sequence.values[i];
+  for (std::int64_t i = 0; i < length; ++i) {
+    const float value = sequence.values[static_cast<std::size_t>(i)];
+    same = same && read_position(*sequence.cache, 0, i) == value;
+    if (i >= length - 7) same = same && read_position(*sequence.cache, 1, i) == value;
   }
   REQUIRE(same);
+  REQUIRE(sequence.cache->pages_held(1) <= 2);
 }
 
 }  // namespace
@@ -177,6 +180,11 @@ TEST_CASE("random appends, forks, crops and clears keep every sequence's own con
         sequences.push_back(std::move(copy));
       } else if (what == 8) {
         const std::int64_t keep = length == 0 ? 0 : static_cast<std::int64_t>(random()) % length;
+        if (!sequence.cache->can_crop(keep)) {
+          REQUIRE(keep < length - kKeptBehind);
+          REQUIRE_THROWS_AS(sequence.cache->crop(keep), Error);
+          continue;
+        }
         sequence.cache->crop(keep);
         sequence.values.resize(static_cast<std::size_t>(keep));
       } else if (random() % 2 == 0) {
@@ -231,4 +239,117 @@ TEST_CASE("a cache cannot keep more than it holds") {
   SequenceCache sequence(pool);
   CHECK_THROWS_AS(sequence.crop(1), Error);
   CHECK_THROWS_AS(sequence.crop(-1), Error);
+}
+
+TEST_CASE("pages that left a window go back to the pool, on every path that moves on") {
+  struct Case {
+    std::int64_t window, chunk, positions, most_pages;
+  };
+  const Case c = GENERATE(Case{8, 4, 120, 2}, Case{8, 1, 300, 2}, Case{1, 3, 200, 2},
+                          Case{40, 7, 500, 3}, Case{1000, 4, 120, 4}, Case{0, 4, 120, 4});
+  const auto context = one_thread();
+  const CacheLayout layout({{"a", KvKind::self, c.window, 1, 2}}, DType::f32, kPage);
+  const auto pool = std::make_shared<Cache>(context, nullptr, layout, 1 << 20);
+  const std::int64_t page = layout.groups()[0].page_bytes;
+  SequenceCache sequence(pool);
+  for (std::int64_t at = 0; at < c.positions; at += c.chunk) {
+    const std::int64_t needed = sequence.bytes_needed(c.chunk), before = pool->used_bytes();
+    REQUIRE(sequence.reserve(c.chunk));
+    REQUIRE(pool->used_bytes() - before == needed);
+    for (std::int64_t i = 0; i < c.chunk; ++i) {
+      write_position(sequence, at + i, static_cast<float>(at + i));
+    }
+    sequence.commit(c.chunk);
+    REQUIRE(sequence.bytes() <= c.most_pages * page);
+    REQUIRE(sequence.bytes() <= layout.bytes_for(sequence.length()));
+  }
+  CHECK(sequence.bytes() == pool->used_bytes());
+  const std::int64_t length = sequence.length(), kept = std::min<std::int64_t>(length, c.window);
+  const auto fork = sequence.fork();
+  CHECK(pool->used_bytes() == sequence.bytes());  // shared
+  const std::vector<const SequenceCache*> both = {&sequence, fork.get()};
+  CHECK(SequenceCache::bytes_released(both) == pool->used_bytes());
+  sequence.crop(length - std::min(length, kKeptBehind));
+  CHECK(sequence.can_crop(0));
+  CHECK(sequence.can_crop(length - 60) == (c.window == 0 || c.window == 1000));
+  for (std::int64_t i = length - kept; i < length; ++i) {
+    REQUIRE(read_position(*fork, 0, i) == static_cast<float>(i));
+  }
+  REQUIRE(fork->reserve(1));  // what is shared is copied, what was dropped is not
+  fork->rollback();
+  sequence.crop(0);
+  CHECK(sequence.bytes() == 0);
+  CHECK(pool->used_bytes() == fork->bytes());
+  REQUIRE(sequence.reserve(1));
+  sequence.commit(1);
+  sequence.clear();
+  fork->clear();
+  CHECK(pool->used_bytes() == 0);
+}
+
+TEST_CASE("a sequence that was saved without its window's first pages is restored without them") {
+  const auto context = one_thread();
+  const CacheLayout layout = small_layout();
+  const auto pool = std::make_shared<Cache>(context, nullptr, layout, 1 << 20);
+  SequenceCache sequence(pool);
+  sequence.skip_pages(1, 2);
+  REQUIRE(sequence.reserve(100));
+  sequence.commit(100);
+  CHECK(sequence.pages_held(0) == 4);
+  CHECK(sequence.pages_held(1) == 2);
+  CHECK_FALSE(sequence.can_crop(40));
+  CHECK(sequence.can_crop(90));
+  CHECK_THROWS_AS(sequence.skip_pages(1, 1), Error);
+  sequence.clear();
+  CHECK(pool->used_bytes() == 0);
+}
+
+TEST_CASE("while a pass writes to a sequence nothing else changes it") {
+  const auto context = one_thread();
+  const auto pool = std::make_shared<Cache>(context, nullptr, small_layout(), 1 << 20);
+  const bool cross = GENERATE(false, true), commits = GENERATE(false, true);
+  SequenceCache sequence(pool);
+  REQUIRE(sequence.reserve(40));
+  sequence.commit(40);
+  REQUIRE((cross ? sequence.reserve_cross(5) : sequence.reserve(5)));
+  CHECK(sequence.in_pass());
+  const std::int64_t used = pool->used_bytes();
+  CHECK_THROWS_AS(sequence.crop(10), Error);
+  CHECK_THROWS_AS(sequence.fork(), Error);
+  CHECK_THROWS_AS((cross ? sequence.reserve_cross(1) : sequence.reserve(1)), Error);
+  CHECK(pool->used_bytes() == used);
+  if (!commits) {
+    sequence.rollback();
+  } else if (cross) {
+    sequence.commit_cross(5);
+  } else {
+    sequence.commit(5);
+  }
+  CHECK_FALSE(sequence.in_pass());
+  sequence.crop(35);
+  CHECK(sequence.fork()->length() == 35);
+}
+
+TEST_CASE("a device that refuses pages which the budget allows is believed") {
+  ContextOptions options;
+  options.threads = 1;
+  options.memory_budget = 1 << 20;
+  const auto context = Context::make(options);
+  const CacheLayout layout({{"a", KvKind::self, 0, 8, 64}}, DType::f32, kPage);  // 128 KiB a page
+  const std::int64_t page = layout.groups()[0].page_bytes;
+  const auto pool = std::make_shared<Cache>(context, nullptr, layout, 100 * page);
+  CHECK(pool->free_pages() == 100);
+  SequenceCache a(pool), b(pool);
+  CHECK(a.bytes_needed(20 * kPage) <= pool->free_bytes());
+  CHECK_FALSE(a.reserve(20 * kPage));
+  CHECK(pool->used_bytes() == 0);
+  CHECK(pool->free_pages() == 100);  // all pages are back: the device is asked again
+  while (a.reserve(kPage)) a.commit(kPage);
+  CHECK(a.length() >= 4 * kPage);  // to the last page that there is
+  CHECK(pool->free_pages() == 0);
+  CHECK(pool->refusal().find("budget 1048576") != std::string::npos);
+  CHECK(b.bytes_needed(1) > pool->free_bytes());
+  a.crop(kPage);
+  CHECK(b.bytes_needed(kPage) <= pool->free_bytes());
+  CHECK(b.reserve(kPage));
 }

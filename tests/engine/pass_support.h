@@ -121,6 +121,7 @@ struct Sequences {
     std::vector<std::int64_t> wanted, per_row;
     for (std::size_t r = 0; r < ids.size(); ++r) {
       facts[r].first_position = rows[r]->length();
+      rows[r]->rollback();  // what a pass before left undone
       if (!rows[r]->reserve(static_cast<std::int64_t>(ids[r].size()))) throw 0;
       caches.push_back(rows[r].get());
       per_row.push_back(static_cast<std::int64_t>(ids[r].size()));

@@ -68,6 +68,12 @@ int pool_bytes_per_token(lua_State* L) {
   return 1;
 }
 
+int pool_bytes_for(lua_State* L) {
+  const auto& layout = self<CachePointer>(L, "bytes_for")->layout();
+  push_integer(L, layout.bytes_for(to_integer(L, 2, "bytes_for", "tokens")));
+  return 1;
+}
+
 int pool_page_tokens(lua_State* L) {
   push_integer(L, self<CachePointer>(L, "page_tokens")->layout().page_tokens());
   return 1;
@@ -105,8 +111,16 @@ int sequence_crop(lua_State* L) {
   return 0;
 }
 
+int sequence_can_crop(lua_State* L) {
+  const auto& sequence = *self<SequencePointer>(L, "can_crop");
+  lua_pushboolean(L, sequence.can_crop(to_integer(L, 2, "can_crop", "length")));
+  return 1;
+}
+
 int sequence_clear(lua_State* L) {
-  self<SequencePointer>(L, "clear")->clear();
+  auto& sequence = *self<SequencePointer>(L, "clear");
+  sequence.expect_idle("clear");
+  sequence.clear();
   return 0;
 }
 
@@ -116,7 +130,7 @@ int sequence_groups(lua_State* L) {
   return 1;
 }
 
-/// sequence:pages(group): their bytes as u8 [page, byte], for files.
+/// sequence:pages(group): the bytes of those that are there as u8 [page, byte], for files.
 int sequence_pages(lua_State* L) {
   const auto sequence = self<SequencePointer>(L, "pages");
   const auto& groups = sequence->cache()->layout().groups();
@@ -124,14 +138,16 @@ int sequence_pages(lua_State* L) {
       to_position(to_integer(L, 2, "pages", "group"), static_cast<std::int64_t>(groups.size()),
                   "pages", "group");
   const auto bytes = static_cast<std::size_t>(groups[static_cast<std::size_t>(group)].page_bytes);
+  sequence->expect_idle("save");
   const auto& pages = sequence->pages(static_cast<int>(group));
-  const Shape shape{Axis{"page", static_cast<std::int64_t>(pages.size()), 0},
-                    Axis{"byte", static_cast<std::int64_t>(bytes), 0}};
+  const std::int64_t held = sequence->pages_held(static_cast<int>(group));
+  const std::size_t first = pages.size() - static_cast<std::size_t>(held);
+  const Shape shape{Axis{"page", held, 0}, Axis{"byte", static_cast<std::int64_t>(bytes), 0}};
   Tensor made = Tensor::zeros(state(L).context, DType::u8, shape);
   auto* to = made.as<std::uint8_t>();
   Device& device = *sequence->cache()->device(static_cast<int>(group));
-  for (std::size_t i = 0; i < pages.size(); ++i) {
-    if (pages[i] != nullptr) device.copy_out(to + i * bytes, pages[i], bytes);
+  for (std::size_t i = first; i < pages.size(); ++i) {
+    device.copy_out(to + (i - first) * bytes, pages[i], bytes);
   }
   push_value(L, Value::of(std::move(made)));
   return 1;
@@ -149,6 +165,18 @@ int sequence_restore(lua_State* L) {
   const auto& groups = sequence->cache()->layout().groups();
   if (sequence->length() != 0 || length < 0) throw wrong_file("its length");
   if (stored.size() != groups.size()) throw wrong_file("the number of its layer groups");
+  const CacheLayout& layout = sequence->cache()->layout();
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    const Shape& shape = stored[g].shape();
+    // A window's first pages are not in the file: they had been given back.
+    const std::int64_t all = groups[g].kind == KvKind::self ? layout.pages_for(length) : 0;
+    const std::int64_t missing = shape.rank() == 2 ? all - shape.size(0) : -1;
+    if (stored[g].dtype() != DType::u8 || missing < 0 || shape.size(1) != groups[g].page_bytes ||
+        missing > layout.first_page(static_cast<int>(g), length)) {
+      throw wrong_file("the size of its pages");
+    }
+    sequence->skip_pages(static_cast<int>(g), missing);
+  }
   if (!sequence->reserve(length)) {
     throw Error(
         ErrorCode::memory, "cache_load",
@@ -157,18 +185,11 @@ int sequence_restore(lua_State* L) {
   for (std::size_t g = 0; g < groups.size(); ++g) {
     Device& device = *sequence->cache()->device(static_cast<int>(g));
     const auto& pages = sequence->pages(static_cast<int>(g));
-    const Shape& shape = stored[g].shape();
-    if (stored[g].dtype() != DType::u8 || shape.rank() != 2 ||
-        shape.size(0) != static_cast<std::int64_t>(pages.size()) ||
-        shape.size(1) != groups[g].page_bytes) {
-      sequence->rollback();
-      throw wrong_file("the size of its pages");
-    }
+    const auto held = static_cast<std::size_t>(stored[g].shape().size(0));
     const auto bytes = static_cast<std::size_t>(groups[g].page_bytes);
     const Tensor whole = stored[g].to(state(L).context->cpu_device()).copy();
-    for (std::size_t i = 0; i < pages.size(); ++i) {
-      if (pages[i] != nullptr)
-        device.copy_in(pages[i], whole.as<std::uint8_t>() + i * bytes, bytes);
+    for (std::size_t i = 0; i < held; ++i) {
+      device.copy_in(pages[pages.size() - held + i], whole.as<std::uint8_t>() + i * bytes, bytes);
     }
   }
   sequence->commit(length);
@@ -189,6 +210,7 @@ void add_cache(lua_State* L) {
       {"sequence", guarded<pool_sequence>},
       {"used", guarded<pool_used>},
       {"free_pages", guarded<pool_free_pages>},
+      {"bytes_for", guarded<pool_bytes_for>},
   };
   constexpr Member kGetters[] = {
       {"budget", guarded<pool_budget>},
@@ -198,13 +220,10 @@ void add_cache(lua_State* L) {
   };
   register_type<CachePointer>(L, kMethods, kGetters);
   constexpr Member kSequenceMethods[] = {
-      {"fork", guarded<sequence_fork>},
-      {"crop", guarded_once<sequence_crop>},
-      {"clear", guarded_once<sequence_clear>},
-      {"bytes", guarded<sequence_bytes>},
-      {"groups", guarded<sequence_groups>},
-      {"pages", guarded<sequence_pages>},
-      {"restore", guarded_once<sequence_restore>},
+      {"fork", guarded<sequence_fork>},         {"crop", guarded_once<sequence_crop>},
+      {"can_crop", guarded<sequence_can_crop>}, {"clear", guarded_once<sequence_clear>},
+      {"bytes", guarded<sequence_bytes>},       {"groups", guarded<sequence_groups>},
+      {"pages", guarded<sequence_pages>},       {"restore", guarded_once<sequence_restore>},
   };
   constexpr Member kSequenceGetters[] = {
       {"length", guarded<sequence_length>},

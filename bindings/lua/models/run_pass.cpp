@@ -136,6 +136,7 @@ std::vector<SequencePointer> read_caches(lua_State* L, Options& options, const B
     if (caches.back()->cache() != caches.front()->cache()) {
       throw Error(ErrorCode::argument, op, name + " belongs to another pool than caches[1]");
     }
+    caches.back()->expect_idle(op.c_str());
   }
   lua_pop(L, 1);
   return caches;

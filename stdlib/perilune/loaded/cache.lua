@@ -51,7 +51,8 @@ function Cache:fork()
   return setmetatable({ sequences_ = sequences, state_ = rawget(self, "state_") }, Cache)
 end
 
---- Keeps the first n positions of every row.
+--- Keeps the first n positions of every row. A sliding-window model gives back what left its window: there, n is
+--- 0 or lies in the last 16 positions (where the window is not full yet, anywhere), else it raises.
 ---@param n integer
 ---@return Cache self
 function Cache:crop(n)
@@ -59,7 +60,14 @@ function Cache:crop(n)
   if type(n) ~= "number" or n % 1 ~= 0 or n < 0 then
     raise("argument", "crop", "n: expected a whole number, 0 or more, got " .. options.show(n))
   end
-  for _, sequence in ipairs(rawget(self, "sequences_")) do
+  local sequences = rawget(self, "sequences_")
+  for row, sequence in ipairs(sequences) do
+    if sequence.length > n and not sequence:can_crop(n) then
+      raise("state", "crop", ("row %d: position %d of %d lies before what its sliding window kept"):format(row, n, sequence.length),
+        "fork the cache at that position before it goes on, or crop to 0 and compute again")
+    end
+  end
+  for _, sequence in ipairs(sequences) do
     if sequence.length > n then sequence:crop(n) end
   end
   return self
