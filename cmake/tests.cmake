@@ -170,7 +170,8 @@ endif()
 
 # The layers' arrows, read from the sources.
 if(EXISTS "${CMAKE_SOURCE_DIR}/tests/layout_test.cpp")
-  add_executable(tests_layout tests/layout_test.cpp)
+  add_executable(tests_layout tests/layout_test.cpp tests/layout_rooms_test.cpp
+                 tests/layout_sources.cpp)
   target_link_libraries(tests_layout PRIVATE perilune_flags tests_main perilune_kernels)
   set_target_properties(tests_layout PROPERTIES
                         RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")

@@ -6,10 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <iostream>
-#include <iterator>
 #include <regex>
 #include <sstream>
 #include <string>
@@ -17,11 +14,18 @@
 
 #include "kernels/kernel_table.h"
 #include "tests/catch.h"
+#include "tests/layout_sources.h"
+
+using layout::contains;
+using layout::ends_with;
+using layout::files;
+using layout::joined;
+using layout::kCppEnds;
+using layout::read;
+using layout::starts_with;
+using layout::Strings;
 
 namespace {
-
-namespace fs = std::filesystem;
-using Strings = std::vector<std::string>;
 
 struct Layer {
   std::string folder;
@@ -62,18 +66,6 @@ const Strings kLuaModules = {"bit", "jit"};
 const Strings kLongFiles = {};
 constexpr std::size_t kManyLines = 400;
 constexpr std::size_t kMostLines = 600;
-
-bool starts_with(const std::string& text, const std::string& start) {
-  return text.compare(0, start.size(), start) == 0;
-}
-
-bool ends_with(const std::string& text, const std::string& end) {
-  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
-}
-
-bool contains(const Strings& list, const std::string& value) {
-  return std::find(list.begin(), list.end(), value) != list.end();
-}
 
 const Layer* layer_of(const std::string& path) {
   for (const Layer& layer : kLayers)
@@ -153,36 +145,6 @@ Strings require_faults(const std::string& path, const std::string& text) {
         (core ? ": only stdlib may require it" : ": only perilune and its own modules"));
   }
   return faults;
-}
-
-std::string read(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return std::string(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
-}
-
-/// The project's files below `folders` whose names end in one of `ends`; model data left out.
-Strings files(const Strings& folders, const Strings& ends) {
-  Strings found;
-  for (const std::string& folder : folders) {
-    if (!fs::is_directory(folder)) continue;
-    for (const auto& entry : fs::recursive_directory_iterator(folder)) {
-      const std::string path = entry.path().generic_string();
-      if (starts_with(path, "tests/golden/") || starts_with(path, "scripts/models/")) continue;
-      const auto is_end = [&](const std::string& end) { return ends_with(path, end); };
-      if (entry.is_regular_file() && std::any_of(ends.begin(), ends.end(), is_end))
-        found.push_back(path);
-    }
-  }
-  std::sort(found.begin(), found.end());
-  return found;
-}
-
-const Strings kCppEnds = {".cpp", ".h", ".cu", ".cuh"};
-
-std::string joined(const Strings& lines) {
-  std::string text;
-  for (const std::string& line : lines) text += "\n  " + line;
-  return text;
 }
 
 Strings faults_of(const std::string& path, const std::string& line) {

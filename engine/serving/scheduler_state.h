@@ -65,7 +65,7 @@ struct Scheduler::State {
   int empty_plans = 0;  // in a row
   StepResult result;    // of the call under way
 
-  // scheduler.cpp
+  // scheduler_state.cpp
   void absorb();
   void announce();
   void announce(Request& request);

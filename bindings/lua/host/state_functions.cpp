@@ -4,6 +4,7 @@
 #include "bindings/lua/edge/arguments.h"
 #include "bindings/lua/host/functions.h"
 #include "bindings/lua/tensors/tensor_value.h"
+#include "engine/device/tiers.h"
 #include "engine/program/net.h"
 
 namespace perilune::lua {
@@ -52,9 +53,10 @@ int devices(lua_State* L) {
     set_field(L, "free", static_cast<double>(memory.free));
     set_field(L, "used", static_cast<double>(memory.used));
     set_field(L, "peak", static_cast<double>(memory.peak));
-    set_field(L, "tier", device->kernels().tier);
-    set_field(L, "fast_bf16", device->kernels().fast_bf16);
-    set_field(L, "exact_f32_fma", device->kernels().exact_f32_fma);
+    const KernelTraits traits = kernel_traits(*device);
+    set_field(L, "tier", traits.tier);
+    set_field(L, "fast_bf16", traits.fast_bf16);
+    set_field(L, "exact_f32_fma", traits.exact_f32_fma);
     set_field(L, "model", device->model());
     set_field(L, "launches", static_cast<std::int64_t>(device->launches()));
     set_field(L, "threads", static_cast<std::int64_t>(context->threads()));
@@ -83,13 +85,7 @@ int device(lua_State* L) {
 }
 
 int tiers(lua_State* L) {
-  lua_newtable(L);
-  int position = 0;
-  for (int i = 0; kernels::cpu_tier_name(i) != nullptr; ++i) {
-    if (kernels::cpu_table(kernels::cpu_tier_name(i)) == nullptr) continue;
-    lua_pushstring(L, kernels::cpu_tier_name(i));
-    lua_rawseti(L, -2, ++position);
-  }
+  push_list(L, usable_cpu_tiers());
   return 1;
 }
 

@@ -3,6 +3,7 @@
 
 #include "bindings/lua/models/program.h"
 #include "bindings/lua/tensors/tensor_value.h"
+#include "engine/ops/kernel_names.h"
 
 namespace perilune::lua {
 
@@ -34,9 +35,9 @@ int make_cache(lua_State* L) {
       options.integer("budget").value_or(static_cast<std::int64_t>(total / 4));
   const auto device = context->device(options.text("device").value_or("auto"));
   options.done();
-  if (page_tokens < kernels::kKvBlock || page_tokens % kernels::kKvBlock != 0) {
+  if (page_tokens < kKvBlock || page_tokens % kKvBlock != 0) {
     throw Error(ErrorCode::option, "cache",
-                "option page_tokens must be a multiple of " + std::to_string(kernels::kKvBlock));
+                "option page_tokens must be a multiple of " + std::to_string(kKvBlock));
   }
   push_object(L, std::make_shared<Cache>(
                      context, device, CacheLayout(std::move(slots), dtype, page_tokens), budget));

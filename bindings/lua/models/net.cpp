@@ -2,6 +2,7 @@
 #include "bindings/lua/models/net.h"
 #include "bindings/lua/models/rope_options.h"
 #include "bindings/lua/tensors/tensor_value.h"
+#include "engine/ops/kernel_names.h"
 
 namespace perilune::lua {
 
@@ -215,7 +216,7 @@ int attention(lua_State* L) {
     throw Error(ErrorCode::option, "attention", "option mask must be given")
         .hint("mask=\"causal\" or mask=\"none\"");
   }
-  settings.mask = mask == "causal" ? kernels::Mask::causal : kernels::Mask::none;
+  settings.mask = mask == "causal" ? Mask::causal : Mask::none;
   settings.scale = options.number("scale");
   settings.softcap = options.number("softcap").value_or(0.0);
   if (const auto* bias = options.object<RelativeBiasPointer>("bias")) settings.bias = *bias;
@@ -262,7 +263,7 @@ int softcap(lua_State* L) {
 int exponential(lua_State* L) {
   const Net& net = scope_of(L, "exp");
   const Value& x = to_value(L, 2, "exp", "x");
-  return push_result(L, tensor_ops::unary(kernels::Unary::exp, x, net.where()));
+  return push_result(L, tensor_ops::unary(Unary::exp, x, net.where()));
 }
 
 /// x divided by its Euclidean length over the last axis.

@@ -227,9 +227,9 @@ std::shared_ptr<ThreadPool> to_threads(lua_State* L, Options& options) {
       static_cast<int>(std::clamp<std::int64_t>(*threads, -1, 1 << 30)));
 }
 
-kernels::MathMode to_math(Options& options) {
+MathMode to_math(Options& options) {
   const auto mode = options.choice("compute", {"auto", "f32", "bf16"});
-  return mode == "bf16" ? kernels::MathMode::bf16 : kernels::MathMode::f32;
+  return mode == "bf16" ? MathMode::bf16 : MathMode::f32;
 }
 
 }  // namespace perilune::lua

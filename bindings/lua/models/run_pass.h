@@ -6,6 +6,7 @@
 
 #include "bindings/lua/edge/arguments.h"
 #include "bindings/lua/models/cache.h"
+#include "engine/ops/kernel_names.h"
 #include "engine/ops/pass_binding.h"
 
 namespace perilune::lua {
@@ -36,7 +37,7 @@ BoundPass bind_pass(lua_State* L, Options& options, std::shared_ptr<const Batch>
                     bool writes_self, bool writes_cross);
 
 /// "f32" or "bf16" as a compute mode; "auto" and nothing: f32.
-kernels::MathMode to_math(Options& options);
+MathMode to_math(Options& options);
 
 /// threads=: a pass' own number of threads; null where it is not given.
 std::shared_ptr<ThreadPool> to_threads(lua_State* L, Options& options);

@@ -3,14 +3,11 @@
 #include <cmath>
 
 #include "bindings/lua/tensors/tensor_value.h"
+#include "engine/ops/kernel_names.h"
 
 namespace perilune::lua {
 
 namespace {
-
-using kernels::Binary;
-using kernels::Reduce;
-using kernels::Unary;
 
 constexpr const char* binary_name(Binary op) {
   switch (op) {

@@ -3,6 +3,8 @@
 #include <cmath>
 #include <limits>
 
+#include "engine/ops/kernel_names.h"
+
 namespace perilune::lua {
 
 void push_tensor(lua_State* L, const Tensor& tensor) {
@@ -201,7 +203,7 @@ struct ListReader {
     reserve_stack(L, 4);
     if (!lua_istable(L, -1)) return leaf(depth, row);
     const std::size_t count = list_length(L, -1, op, list_name(depth, row));
-    if (depth >= static_cast<std::size_t>(kernels::kMaxAxes)) {
+    if (depth >= static_cast<std::size_t>(kMaxAxes)) {
       throw Error(ErrorCode::shape, op, "lists are nested deeper than the six axes of a tensor");
     }
     if (depth == sizes.size()) {

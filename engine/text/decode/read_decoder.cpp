@@ -4,7 +4,6 @@
 
 #include "engine/base/error.h"
 #include "engine/base/utf8.h"
-#include "engine/text/cut/pre_tokenizer.h"
 #include "engine/text/decode/piece_steps.h"
 
 namespace perilune {
