@@ -149,4 +149,5 @@ return setmetatable(pl, {
   end,
   __tostring = function() return "perilune: " .. table.concat(names(), ", ") end,
   names = names,   -- for completion
+  where = where,   -- for the reference
 })

@@ -14,7 +14,7 @@ local gguf = require "perilune.loaded.gguf_folder"
 local Model = require "perilune.model"
 local byte_count = require "perilune.base.byte_count"
 
-local pl = {}
+local load = {}
 
 local spec = {
   device = "string", device_map = "any", max_memory = "any", compute = { "auto", "f32", "bf16", "int8" }, quantize = "any",
@@ -124,7 +124,7 @@ end
 ---@param o table checked options of pl.load
 ---@param op string
 ---@return table state
-function pl.prepare(path, o, op)
+function load.prepare(path, o, op)
   refuse_later_options(o, op)
   local folder, json, generation, file, record = read_configs(path, op)
   local s = { path = folder, config = json, generation = generation, generation_file = file, programs = {}, plans = {}, hooks = {}, warnings = {},
@@ -198,9 +198,9 @@ end
 ---@param path string a folder
 ---@param opts LoadOptions|nil
 ---@return Model
-function pl.load(path, opts)
+function load.load(path, opts)
   local o = options.check(opts, spec, "load")
-  local s = pl.prepare(path, o, "load")
+  local s = load.prepare(path, o, "load")
   local tokenizer, reason = read_tokenizer(s, o.tokenizer)
   pair(s, tokenizer)
   if tokenizer then
@@ -222,8 +222,8 @@ end
 ---@param path string
 ---@param opts LoadOptions|nil
 ---@return table { weights=, cache_per_token=, workspace=, fits={ device → boolean } }
-function pl.estimate(path, opts)
-  local s = pl.prepare(path, options.check(opts, spec, "estimate"), "estimate")
+function load.estimate(path, opts)
+  local s = load.prepare(path, options.check(opts, spec, "estimate"), "estimate")
   local pool = runtime.pool(s)
   local out = needs(s, 512, 16)
   out.cache_per_token, out.fits = pool and pool.bytes_per_token or 0, {}
@@ -237,11 +237,11 @@ end
 --- Where a weight or an op lives: devices that can be used now. A GPU that nothing has asked for yet is `idle`:
 --- all of its memory counts as free, since what others hold is not known.
 ---@return table[] list of { name=, kind=, memory=, free=, tier=, idle= }
-function pl.devices() return core.devices() end
+function load.devices() return core.devices() end
 
 --- Whether the devices are well.
 ---@return table { ok=, devices={ … } }
-function pl.health()
+function load.health()
   local list, ok = core.devices(), true
   for _, device in ipairs(list) do
     if device.error then ok = false end
@@ -253,11 +253,11 @@ end
 ---@param path string
 ---@param opts table|nil { pattern= (what tiktoken ranks are cut by, where the number of ranks does not tell) }
 ---@return Tokenizer
-function pl.tokenizer(path, opts)
+function load.tokenizer(path, opts)
   if type(path) ~= "string" then raise("argument", "tokenizer", "expected a path, got " .. options.show(path)) end
   local tokenizer, reason = core.tokenizer(path, opts)
   if not tokenizer then raise("unsupported", "tokenizer", tostring(reason)) end
   return tokenizer
 end
 
-return pl
+return load

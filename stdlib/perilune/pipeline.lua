@@ -9,7 +9,7 @@ local names_of = require "perilune.base.names_of"
 local serve = require "perilune.serve.submit"
 local stage = require "perilune.pipelines.stage"
 
-local pl = {}
+local pipeline = {}
 
 -- Task → its file.
 local files = {
@@ -165,7 +165,7 @@ local common = { policy = "table|function", device = "string", compute = "string
 ---@param model string|Model|nil a model or what pl.load takes
 ---@param opts table|nil the task's options, policy= and those of pl.load: device=, compute=, threads=
 ---@return Pipeline
-function pl.pipeline(task, model, opts)
+function pipeline.pipeline(task, model, opts)
   if kind.is_list(task) then return stage.chain(task, model) end
   local module, name = task_of(task)
   local spec = {}
@@ -188,4 +188,4 @@ function pl.pipeline(task, model, opts)
   return p
 end
 
-return pl
+return pipeline

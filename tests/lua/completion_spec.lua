@@ -39,7 +39,7 @@ t.test("fields of tables, functions of pl", function()
     ["r.beta."] = { "gamma" },
     ["r."] = { "alpha", "beta" },
     ["pl.batch_"] = { "batch_from_padded" },
-    ["pl.policy.fi"] = { "fifo" },
+    ["pl.policy.fi"] = { "fifo", "fill" },
   }
 end)
 

@@ -8,7 +8,7 @@ local import = require "perilune.chat.jinja.import"
 local values = require "perilune.chat.jinja.values"
 local strings = require "perilune.chat.jinja.text"
 
-local chat_template = {}
+local template = {}
 
 local roles = { "bos", "eos", "unk", "sep", "pad", "cls", "mask" }
 
@@ -16,7 +16,7 @@ local spec = { tools = "table|string", documents = "table|string", add_generatio
   continue_final_message = "boolean|string", template = "string", date = "any", variables = "table" }
 
 --- The names of tok:chat's options: keys that go with messages.
-chat_template.option_names = spec
+template.option_names = spec
 
 -- JSON text or a table of the caller, as a template sees it.
 local function to_value(given, name, op)
@@ -182,7 +182,7 @@ end
 ---@param messages table[]|string list of { role=, content=, … }, or the same as JSON text
 ---@param opts table|nil tok:chat's options but template=, and { special= { bos_token=… }, op=, strict= check role and content }
 ---@return string
-function chat_template.render(source, messages, opts)
+function template.render(source, messages, opts)
   opts = opts or {}
   local op = opts.op or "chat"
   local names = {}
@@ -218,7 +218,7 @@ end
 --- The fields of a JSON object as a template sees them: the order of keys inside them is kept.
 ---@param object string|table|nil JSON text, or such a field
 ---@return table<string, any>
-function chat_template.fields(object)
+function template.fields(object)
   if type(object) == "string" then object = jinja.json(object, "chat") end
   local out = {}
   if values.class(object) == values.Dict then
@@ -236,7 +236,7 @@ end
 ---@param has_tools boolean
 ---@param op string
 ---@return string
-function chat_template.choose(sources, wanted, has_tools, op)
+function template.choose(sources, wanted, has_tools, op)
   if wanted then
     if sources[wanted] then return sources[wanted] end
     if wanted:find "{[{%%#]" then return wanted end
@@ -267,12 +267,12 @@ end
 ---@param messages table[]|string list of { role=, content=, … }, or the same as JSON text
 ---@param opts table|nil { tools=, documents=, add_generation_prompt=true, continue_final_message=, template=, date=, variables= }
 ---@return string
-function chat_template.chat(tok, messages, opts)
+function template.chat(tok, messages, opts)
   local o = options.check(opts, spec, "chat")
-  local source = chat_template.choose(tok.chat_templates, o.template, o.tools ~= nil, "chat")
+  local source = template.choose(tok.chat_templates, o.template, o.tools ~= nil, "chat")
   warn_unread(source, o, "chat")
-  return chat_template.render(source, messages, { tools = o.tools, documents = o.documents, add_generation_prompt = o.add_generation_prompt,
+  return template.render(source, messages, { tools = o.tools, documents = o.documents, add_generation_prompt = o.add_generation_prompt,
     continue_final_message = o.continue_final_message, special = special_names(tok), variables = o.variables, date = o.date, strict = true })
 end
 
-return chat_template
+return template

@@ -2,7 +2,7 @@
 local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 
-local pl = {}
+local rope = {}
 
 -- What a type reads beside its name; true: required. What only other types read is passed over, as
 -- the published implementation does, with a warning.
@@ -101,7 +101,7 @@ end
 --- implementation lets the old spelling win where a file holds both.
 ---@param json table config.json
 ---@return table
-function pl.parameters(json)
+function rope.parameters(json)
   local parameters = json.rope_scaling
   if parameters == nil or type(parameters) == "table" and next(parameters) == nil then parameters = json.rope_parameters end
   if parameters == nil then parameters = {} end
@@ -112,8 +112,8 @@ end
 --- Warnings for rope parameters that only other rope types read.
 ---@param json table config.json whose rope_options are known to be good
 ---@return string[]
-function pl.rope_warnings(json)
-  local parameters, list = pl.parameters(json), {}
+function rope.rope_warnings(json)
+  local parameters, list = rope.parameters(json), {}
   local name = type_of(parameters)
   for key in pairs(parameters) do
     if types[name][key] == nil and not common[key] then
@@ -130,8 +130,8 @@ end
 ---@param head_dim integer
 ---@param share number|nil the part of a head that turns where the file does not say; default 1
 ---@return table { theta=, dims=, style=, scaling= }
-function pl.rope_options(json, head_dim, share)
-  local parameters = pl.parameters(json)
+function rope.rope_options(json, head_dim, share)
+  local parameters = rope.parameters(json)
   local name = type_of(parameters)
   check_keys(parameters, name)
   local theta = positive(parameters.rope_theta or json.rope_theta or json.rotary_emb_base or 10000, "rope_theta")
@@ -147,10 +147,10 @@ end
 
 --- How many positions a config's rotary embedding is made for; nil without a limit.
 ---@param most integer max_position_embeddings
----@param rope table what rope_options gave
+---@param given table what rope_options gave
 ---@return integer
-function pl.rope_positions(most, rope)
-  local scaling = rope.scaling
+function rope.rope_positions(most, given)
+  local scaling = given.scaling
   if scaling and scaling.type == "dynamic" then return math.floor(most * scaling.factor) end
   if scaling and scaling.type == "yarn" and scaling.factor then
     return math.max(most, math.floor(scaling.original_max_position_embeddings * scaling.factor))
@@ -158,4 +158,4 @@ function pl.rope_positions(most, rope)
   return most
 end
 
-return pl
+return rope

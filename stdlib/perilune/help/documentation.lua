@@ -8,9 +8,15 @@ local core = require "perilune.core"
 
 local documentation = {}
 
--- Files that define functions of the table `pl`, besides those with `local pl = {}`, and what their
--- own table is called outside.
-local tables = { ["stdlib/perilune/policy/init.lua"] = { policy = "pl.policy" } }
+-- Files whose own table is called something else outside: variable → name. A module that defines
+-- public names has a table named after its file, and is `pl` outside.
+local function outside_names(source)
+  if source.name == "perilune.policy" then return { policy = "pl.policy" } end
+  for _, module in pairs(getmetatable(require "perilune").where) do
+    if module == source.name then return { [module:match "[%w_]+$"] = "pl" } end
+  end
+  return {}
+end
 
 -- "type rest": a type ends at the first space outside of brackets; fun(): X goes on.
 local function split_type(text)
@@ -96,7 +102,7 @@ end
 
 local function read_file(all, source)
   local owners = { pl = "pl" }
-  for variable, name in pairs(tables[source.file] or {}) do owners[variable] = name end
+  for variable, name in pairs(outside_names(source)) do owners[variable] = name end
   local block, number, text = new_block(), 0, core.stdlib_source(source.file) .. "\n"
   for class, variable in text:gmatch 'core%.extend%("(%w+)",%s*([%w_]+)%)' do owners[variable] = class end
   for line in text:gmatch "(.-)\r?\n" do

@@ -6,13 +6,13 @@ local runtime = require "perilune.loaded.pass_runner"
 local kind = require "perilune.base.kind"
 local caches = require "perilune.loaded.cache"
 
-local pl = {}
+local cache_file = {}
 
 --- Reads what c:save wrote. Only the model that made it, loaded in the same way, can go on from it.
 ---@param path string
 ---@param m Model
 ---@return Cache
-function pl.cache_load(path, m)
+function cache_file.cache_load(path, m)
   if kind.of(m) ~= "Model" then raise("argument", "cache_load", "expected a path and a model, got " .. options.show(m)) end
   local s = runtime.open(m, "cache_load")
   local file = core.open_tensors(path)
@@ -35,4 +35,4 @@ function pl.cache_load(path, m)
   return caches.of(sequences, s)
 end
 
-return pl
+return cache_file

@@ -6,7 +6,7 @@ local options = require "perilune.base.options"
 local names_of = require "perilune.base.names_of"
 local family = require "perilune.loaded.family"
 
-local gguf = {}
+local gguf_folder = {}
 
 -- Tensors that are no module: read below, or made again from the metadata.
 local unused = { "rope_factors_long.weight", "rope_factors_short.weight", "blk.*.attn_rot_embd" }
@@ -121,7 +121,7 @@ local poolings = { [1] = "mean", [2] = "cls", [3] = "last" }
 --- What a GGUF file says, as a model folder would.
 ---@param path string
 ---@return table record { json=, family=, head=, recipe= (of embeddings, where the file has one) }
-function gguf.read(path)
+function gguf_folder.read(path)
   local head = core.gguf_head(path)
   if not head then
     core.open_tensors(path):close()   -- says what is wrong with a file that is neither
@@ -151,7 +151,7 @@ end
 ---@param record table what gguf.read gave
 ---@param c table the family's config; changed
 ---@return table
-function gguf.checkpoint_options(record, c)
+function gguf_folder.checkpoint_options(record, c)
   local t = record.family.gguf
   local o = { views = {}, unused = { unpack(unused) }, axes = c.axes, permute = {}, add = t.add }
   for pattern, view in pairs(t.views and t.views(c) or {}) do o.views[pattern] = view end
@@ -165,4 +165,4 @@ function gguf.checkpoint_options(record, c)
   return o
 end
 
-return gguf
+return gguf_folder

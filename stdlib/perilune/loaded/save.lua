@@ -3,7 +3,7 @@ local core = require "perilune.core"
 local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 
-local folders = {}
+local save = {}
 
 -- What belongs to a model: configurations, weights and their index, tokenizer files, templates.
 local function belongs(name)
@@ -41,7 +41,7 @@ end
 ---@param from string
 ---@param to string made where it is missing
 ---@param op string
-function folders.copy(from, to, op)
+function save.copy(from, to, op)
   if type(to) ~= "string" or to == "" then raise("argument", op, "expected the path of a folder, got " .. options.show(to)) end
   core.make_directory(to, op)
   if core.file_exists(from) then return copy_file(from, to .. "/" .. from:match "[^/]*$", op) end
@@ -50,4 +50,4 @@ function folders.copy(from, to, op)
   end
 end
 
-return folders
+return save

@@ -7,7 +7,7 @@ local kind = require "perilune.base.kind"
 local runtime = require "perilune.loaded.pass_runner"
 local fingerprint = require "perilune.loaded.fingerprint"
 
-local pl = {}
+local tokenizer_check = {}
 
 -- ---------------------------------------------------------------- ids against rows
 
@@ -169,7 +169,7 @@ end
 ---@return table[] errors
 ---@return string[] warnings
 ---@return string[] notes
-function pl.pairing(s, tokenizer)
+function tokenizer_check.pairing(s, tokenizer)
   local errors, warnings, notes = {}, {}, {}
   check_ids(s, tokenizer, errors)
   compare_specials(s, tokenizer, warnings)
@@ -219,7 +219,7 @@ end
 --- Notes that a model uses a tokenizer, so that tokens added to it are checked.
 ---@param tokenizer Tokenizer
 ---@param s table the model's state
-function pl.remember(tokenizer, s)
+function tokenizer_check.remember(tokenizer, s)
   owners[tokenizer] = owners[tokenizer] or setmetatable({}, { __mode = "k" })
   owners[tokenizer][s] = true
   if not add then
@@ -236,7 +236,7 @@ end
 ---@param tokenizer Tokenizer|nil default: the model's own
 ---@param opts table|nil { probe=true }
 ---@return table { ok=, errors=, warnings=, notes=, probe= } notes: what is odd and harmless
-function pl.check(model, tokenizer, opts)
+function tokenizer_check.check(model, tokenizer, opts)
   if kind.of(model) ~= "Model" then raise("argument", "check", "expected a model, got " .. options.show(model)) end
   local s = runtime.open(model, "check")
   local o = options.check(opts, { probe = "boolean" }, "check")
@@ -247,7 +247,7 @@ function pl.check(model, tokenizer, opts)
   if kind.of(tokenizer) ~= "Tokenizer" then
     raise("argument", "check", "expected a tokenizer, got " .. options.show(tokenizer))
   end
-  local found, warnings, notes = pl.pairing(s, tokenizer)
+  local found, warnings, notes = tokenizer_check.pairing(s, tokenizer)
   local errors, probed = {}, nil
   for i, one in ipairs(found) do errors[i] = one.text .. "; " .. one.hint end
   if o.probe and #errors == 0 then
@@ -256,4 +256,4 @@ function pl.check(model, tokenizer, opts)
   return { ok = #errors == 0, errors = errors, warnings = warnings, notes = notes, probe = probed }
 end
 
-return pl
+return tokenizer_check

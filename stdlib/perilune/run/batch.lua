@@ -6,7 +6,7 @@ local kind = require "perilune.base.kind"
 local names_of = require "perilune.base.names_of"
 local padding = require "perilune.loaded.padding"
 
-local pl = {}
+local batch = {}
 
 local op = "collate"
 local most_axes = 6   -- of a tensor
@@ -165,7 +165,7 @@ end
 ---@param columns table<string, any>
 ---@param opts table|nil { side="left"|"right" (default: the tokenizer's family's, else right), to="longest"|n, multiple_of=, pad_id=, tokenizer= }
 ---@return table<string, Tensor>
-function pl.collate(records, columns, opts)
+function batch.collate(records, columns, opts)
   local o = read_options(opts)
   if not kind.is_list(records) or #records == 0 then raise("argument", op, "expected a list of records, got " .. options.show(records)) end
   for i, record in ipairs(records) do
@@ -191,4 +191,4 @@ function pl.collate(records, columns, opts)
   return out
 end
 
-return pl
+return batch

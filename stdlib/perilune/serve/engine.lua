@@ -8,7 +8,7 @@ local runtime = require "perilune.loaded.pass_runner"
 local serve = require "perilune.serve.submit"
 local generation = require "perilune.serve.generation"
 
-local pl = {}
+local engine = {}
 
 local Engine = { __name = "Engine" }
 
@@ -38,7 +38,7 @@ end
 ---@param models Model|Model[]
 ---@param opts table|nil { policy=, memory= (bytes of keys and values), max_tokens=, max_rows= (of one step) }
 ---@return Engine
-function pl.engine(models, opts)
+function engine.engine(models, opts)
   local list = model_list(models)
   local o = options.check(opts, spec, "engine")
   if o.worker then raise("unsupported", "engine", "option worker: a thread of its own is not supported yet") end
@@ -52,9 +52,9 @@ end
 
 local function open(e, op)
   runtime.expect(e, "Engine", op)
-  local engine = rawget(e, "core_")
-  if not engine then raise("state", op, "the engine was closed") end
-  return engine
+  local core_engine = rawget(e, "core_")
+  if not core_engine then raise("state", op, "the engine was closed") end
+  return core_engine
 end
 
 local function choose_model(e, wanted, op)
@@ -71,21 +71,21 @@ local forward_spec = { decoder = "table|Batch", priority = "integer", deadline_m
 ---@param opts GenerateOptions|nil and model= (of several), kind="generate"|"forward"; decoder= (of an encoder-decoder)
 ---@return Request
 function Engine:submit(input, opts)
-  local engine = open(self, "submit")
+  local core_engine = open(self, "submit")
   local given = {}
   if opts ~= nil and type(opts) ~= "table" then options.check(opts, {}, "submit") end
   for key, value in pairs(opts or {}) do given[key] = value end
   local m, pool = choose_model(self, given.model, "submit")
   local what = given.kind or ((m.head == "causal" or m.head == "seq2seq") and "generate" or "forward")
   given.model, given.kind = nil, nil
-  if what == "forward" then return serve.submit_forward(m, engine, input, options.check(given, forward_spec, "submit"), pool) end
+  if what == "forward" then return serve.submit_forward(m, core_engine, input, options.check(given, forward_spec, "submit"), pool) end
   if what ~= "generate" then raise("option", "submit", 'option kind: expected "generate" or "forward", got ' .. options.show(what)) end
   serve.check_causal(m, "submit")
   local prompts, single = serve.read(m, input, options.check(given, generation.spec, "submit"), "submit")
   if not single and #prompts ~= 1 then
     raise("argument", "submit", ("one prompt a request, got %d"):format(#prompts), "submit each by itself: the engine batches them")
   end
-  local request = serve.submit(m, engine, prompts[1], "submit", pool)
+  local request = serve.submit(m, core_engine, prompts[1], "submit", pool)
   return request
 end
 
@@ -103,8 +103,8 @@ function Engine:events() return open(self, "events"):events() end
 --- Steps until nothing is left to do.
 ---@return Engine self
 function Engine:drain()
-  local engine = open(self, "drain")
-  while not engine:idle() do engine:step() end
+  local core_engine = open(self, "drain")
+  while not core_engine:idle() do core_engine:step() end
   return self
 end
 
@@ -130,22 +130,22 @@ function Engine:idle() return open(self, "idle"):idle() end
 --- Cancels what is left and gives its memory back.
 function Engine:close()
   runtime.expect(self, "Engine", "close")
-  local engine = rawget(self, "core_")
-  if not engine then return end
-  if engine:stepping() then raise("state", "close", "called from inside the engine's own step") end
+  local core_engine = rawget(self, "core_")
+  if not core_engine then return end
+  if core_engine:stepping() then raise("state", "close", "called from inside the engine's own step") end
   pcall(function()
-    engine:cancel_all()
-    engine:step()
+    core_engine:cancel_all()
+    core_engine:step()
   end)
-  engine:close()
+  core_engine:close()
   rawset(self, "core_", false)
 end
 
 function Engine.__tostring(e)
-  local engine = rawget(e, "core_")
-  if not engine then return "Engine (closed)" end
-  local stats = engine:stats()
+  local core_engine = rawget(e, "core_")
+  if not core_engine then return "Engine (closed)" end
+  local stats = core_engine:stats()
   return ("Engine %d waiting, %d running, %d finished, %d steps"):format(stats.waiting, stats.running, stats.finished, stats.steps)
 end
 
-return pl
+return engine

@@ -4,7 +4,7 @@ local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 local kind = require "perilune.base.kind"
 
-local pl = {}
+local lengths = {}
 
 -- Lengths that occur, ascending, with how often.
 local function sorted(histogram)
@@ -115,7 +115,7 @@ end
 ---@param tokenizer Tokenizer
 ---@param opts table|nil { special=true, buckets=4, on_progress=function(done) }
 ---@return table { count=, total=, mean=, p50=, p90=, p99=, max=, suggested=, buckets=, histogram=, waste=function(width | list of widths) → 0..1 }
-function pl.lengths(texts, tokenizer, opts)
+function lengths.lengths(texts, tokenizer, opts)
   local o = options.check(opts, { special = "boolean", buckets = "positive", on_progress = "function" }, "lengths")
   if kind.of(tokenizer) ~= "Tokenizer" then raise("argument", "lengths", "expected a tokenizer, got " .. options.show(tokenizer)) end
   local histogram, count, total = {}, 0, 0
@@ -138,4 +138,4 @@ function pl.lengths(texts, tokenizer, opts)
   }
 end
 
-return pl
+return lengths
