@@ -44,7 +44,9 @@ std::vector<std::string> places(const std::string& file) {
   if (const std::string folder = own_folder(); !folder.empty()) {
     paths.push_back(folder + "/" + file);
     paths.push_back(folder + "/../" + file);  // test programs lie one folder below
-    paths.push_back(folder + "/../lib/" + file);
+    // Installed: beside the library in a folder of their own, seen from it and from the program.
+    paths.push_back(folder + "/perilune/" + file);
+    paths.push_back(folder + "/" PERILUNE_PLUGIN_FOLDER "/" + file);
   }
   paths.push_back(file);
   return paths;
