@@ -2,6 +2,7 @@
 local pl = require "perilune"
 local core = require "perilune.core"
 local t = require "spec"
+local folder_of = require "folder_of"
 
 local tales = "scripts/models/tales"
 local m = pl.load(tales, { compute = "f32" })
@@ -307,3 +308,26 @@ t.test("a failing policy fails the call, and leaves nothing behind", function()
   collectgarbage()
   t.equal(m:memory().cache, used)
 end)
+
+t.test("a score is what prompt_logprobs says, however unlikely a token is", function()
+  local model = pl.load(folder_of.llama(64, 20), { tokenizer = false })   -- one token is as good as certain: softmax underflows
+  local rows = { { 5, 6, 7, 8 }, { 9 }, { 60, 3, 25 } }
+  local scores = model:score(rows, { top = 2 })
+  for i, ids in ipairs(rows) do
+    local asked = model:generate({ ids = ids, max_new_tokens = 1, do_sample = false, prompt_logprobs = true }).prompt_logprobs or {}
+    t.equal(#scores[i].tokens, #ids)
+    t.equal(scores[i].tokens[1].logprob, false)
+    t.equal(#scores[i].token_logprobs, #ids - 1)
+    t.equal(#scores[i].top, #ids - 1)
+    for j = 2, #ids do
+      local own = scores[i].tokens[j].logprob
+      t.ok(own > -math.huge and math.abs(own - asked[j - 1]) <= 1e-4 * math.abs(own), ("%g, %g"):format(own, asked[j - 1]))
+    end
+    local alone = model:score(ids)
+    t.equal(alone.token_logprobs, scores[i].token_logprobs)
+  end
+  local lowest = math.min(unpack(scores[1].token_logprobs))
+  t.ok(lowest < -110, "no token was unlikely enough to tell: " .. lowest)
+end)
+
+t.test("remove the folders", folder_of.remove_all)

@@ -154,33 +154,75 @@ function generate.stream(m, input, opts)
     guard_ = guard(engine) }, Stream)
 end
 
---- What a model makes of texts: log-probabilities of every token after the first.
+local most_scores = 2 ^ 24   -- floats of one pass' logits
+
+-- How many of `rows` from `first` on make one pass.
+local function rows_of_pass(rows, first, vocab)
+  local count, tokens = 0, 0
+  for i = first, #rows do
+    tokens = tokens + #rows[i]
+    if count > 0 and tokens * vocab > most_scores then break end
+    count = count + 1
+  end
+  return count
+end
+
+-- The log-probability of every token after the first of each row, row after row, and the n best ids at each place.
+local function score_rows(m, rows, top)
+  local logprobs = m:forward(rows, { rows = "all", outputs = { "logits" } }).logits:log_softmax "vocab"
+  local vocab, flat, at = logprobs:size "vocab", {}, 0
+  for _, ids in ipairs(rows) do
+    for j = 2, #ids do flat[#flat + 1] = (at + j - 2) * vocab + ids[j] + 1 end
+    at = at + #ids
+  end
+  if not flat[1] then return {}, nil, nil end
+  local own = logprobs:merge({ "token", "vocab" }, "place"):gather("place", flat):tolist()
+  if not top then return own, nil, nil end
+  local values, best = logprobs:topk(top, "vocab")
+  return own, values:tolist(), best:tolist()
+end
+
+-- One text's scores, out of those of its pass: its own begin after `own_at`, its tokens' best after `token_at`.
+local function scored(m, ids, own, own_at, values, best, token_at)
+  local row = { logprob = 0, token_logprobs = {}, ids = ids, tokens = {}, top = values and {} or nil }
+  for j, id in ipairs(ids) do
+    local logprob = j > 1 and own[own_at + j - 1]
+    row.tokens[j] = { id = id, piece = m.tokenizer and m.tokenizer:piece(id) or nil, logprob = logprob }
+    if logprob then
+      row.token_logprobs[j - 1], row.logprob = logprob, row.logprob + logprob
+      if values then
+        local list = {}
+        for k, other in ipairs(best[token_at + j - 1]) do list[k] = { id = other, logprob = values[token_at + j - 1][k] } end
+        row.top[j - 1] = list
+      end
+    end
+  end
+  row.perplexity = #ids > 1 and math.exp(-row.logprob / (#ids - 1)) or nil
+  return row
+end
+
+--- What a model makes of texts: log-probabilities of every token after the first, which has none (`false`).
+--- Texts are read together, as many as their logits leave room for.
 ---@param m Model
 ---@param texts any a text, a row of ids, or a list of either
 ---@param opts table|nil { top=n: also the n most likely tokens at every place }
----@return table|table[] { logprob=, perplexity=, token_logprobs=, ids=, top= }
+---@return table|table[] { logprob=, perplexity=, tokens={ { id=, piece=, logprob= }, … }, token_logprobs= (from the second token on), ids=, top= }
 function generate.score(m, texts, opts)
   serve.check_causal(m, "score")
   local o = options.check(opts, { top = "count" }, "score")
   local prompts, single = serve.read(m, texts, {}, "score")
-  local list = {}
-  for i, prompt in ipairs(prompts) do
-    local ids = prompt.ids
-    local logprobs = m:forward({ ids }, { rows = "all", outputs = { "logits" } }).logits:softmax("vocab"):log()
-    local row = { logprob = 0, token_logprobs = {}, ids = ids, top = o.top and {} or nil }
-    for j = 1, #ids - 1 do
-      local place = logprobs:at { token = j }
-      row.token_logprobs[j] = place:at { vocab = ids[j + 1] }:item()
-      row.logprob = row.logprob + row.token_logprobs[j]
-      if o.top then
-        local values, best = place:topk(o.top, "vocab")
-        row.top[j] = {}
-        values, best = values:tolist(), best:tolist()
-        for k = 1, #best do row.top[j][k] = { id = best[k], logprob = values[k] } end
-      end
+  local rows, list, first = {}, {}, 1
+  for i, prompt in ipairs(prompts) do rows[i] = prompt.ids end
+  while first <= #rows do
+    local count = rows_of_pass(rows, first, m.vocab_size)
+    local pass = { unpack(rows, first, first + count - 1) }
+    local own, values, best = score_rows(m, pass, o.top)
+    local own_at, token_at = 0, 0
+    for _, ids in ipairs(pass) do
+      list[#list + 1] = scored(m, ids, own, own_at, values, best, token_at)
+      own_at, token_at = own_at + #ids - 1, token_at + #ids
     end
-    row.perplexity = #ids > 1 and math.exp(-row.logprob / (#ids - 1)) or nil
-    list[i] = row
+    first = first + count
   end
   if single then return list[1] end
   return list
