@@ -17,6 +17,7 @@
 #include "bindings/lua/models/plan.h"
 #include "bindings/lua/serving/serving.h"
 #include "bindings/lua/tensors/tensor_value.h"
+#include "bindings/lua/text/characters.h"
 #include "bindings/lua/text/tokenizer.h"
 
 namespace perilune::lua {
@@ -129,6 +130,7 @@ int open_core(lua_State* L) {
   add_tensor(L);
   add_tensor_makers(L);
   add_tokenizer(L);
+  add_characters(L);
   add_batch(L);
   add_checkpoint(L);
   add_pass(L);
