@@ -21,14 +21,16 @@ void count_line(lua_State* lua, lua_Debug* record) {
   ++counters[(hash >> 20) % kCounters];
 }
 
-// The two functions of the engine that the interpreter needs, and what one input goes through.
+// The functions of the engine that the interpreter needs, and what one input goes through.
 constexpr const char* kHarness = R"lua(
 jit.off()
 package.path = "stdlib/?.lua;stdlib/?/init.lua"
 local mark = {}
 package.preload["perilune.core"] = function()
   return { error = function(fields) error(setmetatable(fields, mark), 0) end,
-           array = function(list) return setmetatable(list, mark) end }
+           array = function(list) return setmetatable(list, mark) end,
+           change_case = function(text, case) return case == "upper" and text:upper() or text:lower() end,
+           all_characters = function(text, class) return class ~= "digit" or not text:find "%D" end }
 end
 local jinja = require "perilune.chat.jinja"
 local codes = { argument = true, format = true, unsupported = true, length = true, option = true }

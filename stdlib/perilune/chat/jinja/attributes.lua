@@ -16,8 +16,10 @@ local function missing(value, name)
   return values.undefined(("%s object has no element %s"):format(kind, require("perilune.chat.jinja.printing").repr(name)))
 end
 
-local function check_name(name)
-  if name:find("^__") then fail(("the attribute '%s' is refused: names with __ reach into the interpreter"):format(name)) end
+-- Names that reach into the published interpreter: undefined there, and an error when used.
+local function unsafe(value, name)
+  if not name:find "^__" then return nil end
+  return values.undefined(("access to attribute '%s' of '%s' object is unsafe."):format(name, values.type_name(value)))
 end
 
 -- What a name means on a value itself, keys aside.
@@ -29,12 +31,18 @@ local function member(value, name)
   local of = class(value)
   if of == values.Namespace then return values.lookup(value, name) end
   if of == values.Sequence and value.grouper ~= nil and (name == "grouper" or name == "list") then return value[name] end
+  if of == values.Sequence and value.kind == "range" and (name == "start" or name == "stop" or name == "step") then return value[name] end
   if of == values.Function and value.members then return value.members(name) end
   return nil
 end
 
-local function element(value, index)
+local element
+function element(value, index)
   local of = class(value)
+  if of == values.Markup then
+    local found = element(value.value, index)
+    return found ~= nil and values.markup(found) or nil
+  end
   if of == values.Dict then return values.lookup(value, index) end
   if type(index) == "boolean" then index = index and 1 or 0 end
   if type(index) ~= "number" then return nil end
@@ -53,9 +61,8 @@ end
 ---@param name string
 ---@return any
 function attributes.attribute(value, name)
-  check_name(name)
   values.defined(value)
-  local found = member(value, name)
+  local found = unsafe(value, name) or member(value, name)
   if found == nil then found = element(value, name) end
   if found == nil then return missing(value, name) end
   return found
@@ -72,8 +79,7 @@ function attributes.item(value, index)
   if class(value) == values.Dict and unhashable then return missing(value, index) end
   local found = element(value, index)
   if found == nil and type(index) == "string" then
-    check_name(index)
-    found = member(value, index)
+    found = unsafe(value, index) or member(value, index)
   end
   if found == nil then return missing(value, index) end
   return found
@@ -86,6 +92,7 @@ end
 ---@param step integer|nil
 ---@return any
 function attributes.slice(value, first, last, step)
+  if class(value) == values.Markup then return values.markup(attributes.slice(value.value, first, last, step)) end
   local of = class(values.defined(value))
   local is_text = of == "string"
   if not is_text and not (of == values.Sequence and (value.kind == "list" or value.kind == "tuple" or value.kind == "range")) then
@@ -97,6 +104,10 @@ function attributes.slice(value, first, last, step)
   local out = {}
   for i = from, to + (by > 0 and -1 or 1), by do out[#out + 1] = items[i + 1] end
   if is_text then return table.concat(out) end
+  if value.kind == "range" then
+    local start, stride = value.start, value.step
+    return values.range(out, start + from * stride, start + to * stride, stride * by)
+  end
   return values.sequence(out, value.kind == "tuple" and "tuple" or "list")
 end
 
@@ -138,11 +149,24 @@ function attributes.numbers(symbol, a, b)
   return x, y, class(a) == values.Float or class(b) == values.Float
 end
 
+-- A marked text and a text, whichever comes first.
+local function add_marked(a, b)
+  local function part(value)
+    if class(value) == values.Markup then return value.value end
+    if type(value) ~= "string" then fail(kinds("+", a, b)) end
+    return values.escaped(value)
+  end
+  local x, y = part(a), part(b)
+  budget.charge_bytes(#x + #y)
+  return values.markup(x .. y)
+end
+
 --- Python's +.
 ---@param a any
 ---@param b any
 ---@return any
 function attributes.add(a, b)
+  if class(a) == values.Markup or class(b) == values.Markup then return add_marked(a, b) end
   if type(a) == "string" and type(b) == "string" then
     budget.charge_bytes(#a + #b)
     return a .. b

@@ -46,6 +46,7 @@ end
 ---@param value any
 ---@return string|nil
 function bind.text(callable, value)
+  value = values.plain(value)
   if value == nil or value == values.none then return nil end
   if type(value) ~= "string" then fail(("%s: expected a str, got %s"):format(callable, values.type_name(values.defined(value)))) end
   return value

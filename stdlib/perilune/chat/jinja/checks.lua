@@ -19,7 +19,7 @@ end
 
 local function is_number(value)
   local of = class(value)
-  return of == "number" or of == "boolean" or of == values.Float
+  return of == "number" or of == "boolean" or of == values.Float or of == values.Big
 end
 
 function checks.defined(value) return class(value) ~= values.Undefined end
@@ -28,17 +28,17 @@ function checks.none(value) return value == none end
 function checks.boolean(value) return type(value) == "boolean" end
 checks["true"] = function(value) return value == true end
 checks["false"] = function(value) return value == false end
-function checks.integer(value) return type(value) == "number" end
+function checks.integer(value) return type(value) == "number" or class(value) == values.Big end
 function checks.float(value) return class(value) == values.Float end
 checks.number = is_number
-function checks.string(value) return type(value) == "string" end
+function checks.string(value) return type(values.plain(value)) == "string" end
 function checks.mapping(value) return class(value) == values.Dict end
 function checks.iterable(value)
-  local of = class(value)
+  local of = class(values.plain(value))
   return of == "string" or of == values.Dict or of == values.Sequence or of == values.Undefined
 end
 function checks.sequence(value)
-  local of = class(value)
+  local of = class(values.plain(value))
   return of == "string" or of == values.Dict or of == values.Undefined
     or of == values.Sequence and (value.kind == "list" or value.kind == "tuple" or value.kind == "range")
 end
@@ -56,7 +56,7 @@ function checks.sameas(value, other)
   return rawequal(value, other) or class(value) == values.Undefined and class(other) == values.Undefined and value.why == other.why
 end
 checks["in"] = function(value, container) return values.contains(value, container) end
-function checks.escaped() return false end
+function checks.escaped(value) return class(value) == values.Markup end
 
 for name, symbol in pairs { eq = "==", ne = "!=", lt = "<", gt = ">", le = "<=", ge = ">=" } do checks[name] = operators[symbol] end
 for name, other in pairs { equalto = "eq", ["=="] = "eq", ["!="] = "ne", lessthan = "lt", ["<"] = "lt", greaterthan = "gt", [">"] = "gt",

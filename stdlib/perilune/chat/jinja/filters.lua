@@ -9,11 +9,15 @@ local known = require "perilune.chat.jinja.known_filters"
 
 local filters = {}
 
-local fail, str = budget.fail, printing.str
+local fail, str, class = budget.fail, printing.str, values.class
+
+-- Filters that see whether a text is marked, and filters after which a marked text still is.
+local takes_marked = { default = true, d = true, escape = true, e = true, safe = true, string = true }
+local stays_marked = { lower = true, upper = true, capitalize = true, title = true, trim = true, center = true, indent = true, truncate = true }
 
 -- name → { argument names, function(value, arguments by name) }; without names the function gets the
 -- arguments as they stand.
-for _, module in ipairs { "scalar_filters", "sequence_filters" } do
+for _, module in ipairs { "scalar_filters", "text_filters", "sequence_filters" } do
   for name, filter in pairs(require("perilune.chat.jinja." .. module)) do known[name] = filter end
 end
 
@@ -96,6 +100,10 @@ function filters.get(name) return known[name] end
 function filters.apply(name, value, arguments, named, order)
   local filter = known[name]
   if not filter then fail(("no filter named '%s'"):format(name)) end
+  if class(value) == values.Markup and not takes_marked[name] then
+    local out = filters.apply(name, value.value, arguments, named, order)
+    return stays_marked[name] and type(out) == "string" and values.markup(out) or out
+  end
   if not filter[1] then return filter[2](value, arguments, named, order or {}) end
   return filter[2](value, bind.names(name, filter[1], required[name] or 0, arguments, named))
 end

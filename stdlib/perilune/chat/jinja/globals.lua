@@ -22,9 +22,7 @@ local function range(arguments, named)
   budget.charge(count / 8)
   local items = {}
   for i = 1, count do items[i] = first + (i - 1) * step end
-  local out = values.sequence(items, "range")
-  out.shown = ("range(%d, %d%s)"):format(first, last, step ~= 1 and ", " .. step or "")
-  return out
+  return values.range(items, first, last, step)
 end
 
 -- Pairs from a dictionary or a list of pairs, then from names.
@@ -45,6 +43,12 @@ local function fill(into, callable, arguments, named, order)
 end
 
 local function dict(arguments, named, order) return fill(values.dict(), "dict", arguments, named, order) end
+
+local function fromkeys(arguments, named)
+  local a, out = bind.names("fromkeys", { "iterable", "value" }, 1, arguments, named), values.dict()
+  for _, key in ipairs(values.items(a.iterable)) do values.put(out, key, a.value == nil and values.none or a.value) end
+  return out
+end
 
 local function namespace(arguments, named, order)
   local out = fill(setmetatable({ keys = {}, map = {} }, values.Namespace), "namespace", arguments, named, order)
@@ -150,6 +154,7 @@ function globals.new(date)
   local function add(name, call) out[name] = values.func(name, call) end
   add("range", range)
   add("dict", dict)
+  out.dict.members = function(name) return name == "fromkeys" and values.func(name, fromkeys) or nil end
   add("namespace", namespace)
   add("raise_exception", raise_exception)
   add("cycler", cycler)

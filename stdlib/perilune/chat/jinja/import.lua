@@ -64,12 +64,12 @@ function import.value(value, name, seen, depth)
   if t == "nil" then return values.none end
   if t == "string" or t == "boolean" then return value end
   if t == "number" then
-    if value % 1 == 0 and math.abs(value) <= 2 ^ 53 then return value end
+    if value % 1 == 0 and math.abs(value) <= 2 ^ 53 then return value + 0 end   -- -0 is 0
     return values.float(value)
   end
   if t ~= "table" then fail(("%s cannot be given to a template: %s"):format(t, tostring(name))) end
   local of = getmetatable(value)
-  if of == values.Sequence or of == values.Dict or of == values.Float or value == values.none then return value end
+  if of == values.Sequence or of == values.Dict or of == values.Float or of == values.Big or value == values.none then return value end
   return from_table(value, name, seen or {}, depth or 1)
 end
 
@@ -179,7 +179,10 @@ function read(source, at, depth)
   local fraction = source:match("^%.%d+", after) or ""
   local exponent = source:match("^[eE][-+]?%d+", after + #fraction) or ""
   local number = tonumber(whole .. fraction .. exponent)
-  if fraction == "" and exponent == "" and math.abs(number) <= 2 ^ 53 then return number, after end
+  if fraction == "" and exponent == "" then
+    if math.abs(number) <= 2 ^ 53 then return number + 0, after end   -- -0 is 0
+    return values.big(whole), after
+  end
   return values.float(number), after + #fraction + #exponent
 end
 

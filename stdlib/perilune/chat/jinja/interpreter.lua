@@ -3,204 +3,13 @@ local budget = require "perilune.chat.jinja.budget"
 local values = require "perilune.chat.jinja.values"
 local printing = require "perilune.chat.jinja.printing"
 local bind = require "perilune.chat.jinja.bind"
-local attributes = require "perilune.chat.jinja.attributes"
-local operators = require "perilune.chat.jinja.operators"
-local filters = require "perilune.chat.jinja.filters"
-local checks = require "perilune.chat.jinja.checks"
+local evaluation = require "perilune.chat.jinja.evaluation"
 local loops = require "perilune.chat.jinja.loops"
 
 local interpreter = {}
 
 local fail, class, truth = budget.fail, values.class, values.truth
-
--- ---------------------------------------------------------------- scopes
-
-local function new_scope(parent) return { names = {}, parent = parent } end
-
-local function find_name(scope, name)
-  while scope do
-    local found = scope.names[name]
-    if found ~= nil then return found end
-    scope = scope.parent
-  end
-  return nil
-end
-
--- ---------------------------------------------------------------- expressions
-
--- One function a kind of node: (run, node, scope) → value. `run.at` is where an error is.
-local eval = {}
-
-local function evaluate(run, node, scope)
-  budget.charge(1)
-  return eval[node.k](run, node, scope)
-end
-
-local function all(run, nodes, scope)
-  local out = {}
-  for i, node in ipairs(nodes) do out[i] = evaluate(run, node, scope) end
-  return out
-end
-
-function eval.constant(_, node) return node.value end
-function eval.none() return values.none end
-function eval.integer(_, node) return values.integer(node.value) end
-function eval.float(_, node) return values.float(node.value) end
-function eval.captured(run) return run.captured end
-
-function eval.name(_, node, scope)
-  local found = find_name(scope, node.name)
-  if found == nil then return values.undefined(("'%s' is undefined"):format(node.name)) end
-  return found
-end
-
-function eval.tuple(run, node, scope) return values.sequence(all(run, node.items, scope), "tuple") end
-function eval.list(run, node, scope) return values.sequence(all(run, node.items, scope)) end
-
-function eval.dict(run, node, scope)
-  local out = values.dict()
-  for i, key in ipairs(node.keys) do
-    local at = evaluate(run, key, scope)
-    local value = evaluate(run, node.values[i], scope)
-    run.at = key.at
-    values.put(out, at, value)
-  end
-  return out
-end
-
-function eval.conditional(run, node, scope)
-  if truth(evaluate(run, node.test, scope)) then return evaluate(run, node.value, scope) end
-  if node.otherwise then return evaluate(run, node.otherwise, scope) end
-  return values.undefined "the inline if-expression was false and has no else"
-end
-
-eval["or"] = function(run, node, scope)
-  local left = evaluate(run, node.left, scope)
-  if truth(left) then return left end
-  return evaluate(run, node.right, scope)
-end
-
-eval["and"] = function(run, node, scope)
-  local left = evaluate(run, node.left, scope)
-  if not truth(left) then return left end
-  return evaluate(run, node.right, scope)
-end
-
-eval["not"] = function(run, node, scope) return not truth(evaluate(run, node.value, scope)) end
-
-function eval.compare(run, node, scope)
-  local left = evaluate(run, node.first, scope)
-  for _, part in ipairs(node.rest) do
-    local right = evaluate(run, part.value, scope)
-    run.at = part.at
-    if not operators[part.operator](left, right) then return false end
-    left = right
-  end
-  return true
-end
-
-for _, symbol in ipairs { "+", "-", "*", "/", "//", "%", "**" } do
-  eval[symbol] = function(run, node, scope)
-    local left, right = evaluate(run, node.left, scope), evaluate(run, node.right, scope)
-    run.at = node.at
-    return operators[symbol](left, right)
-  end
-end
-
-function eval.negative(run, node, scope)
-  local value = evaluate(run, node.value, scope)
-  run.at = node.at
-  return operators.negative(value)
-end
-
-function eval.positive(run, node, scope)
-  local value = evaluate(run, node.value, scope)
-  run.at = node.at
-  return operators.positive(value)
-end
-
-function eval.concatenate(run, node, scope)
-  local parts, size = {}, 0
-  for i, part in ipairs(node.parts) do
-    parts[i] = printing.str(evaluate(run, part, scope))
-    size = size + #parts[i]
-  end
-  run.at = node.at
-  budget.charge_bytes(size)
-  return table.concat(parts)
-end
-
-function eval.attribute(run, node, scope)
-  local value = evaluate(run, node.value, scope)
-  run.at = node.at
-  return attributes.attribute(value, node.name)
-end
-
-function eval.item(run, node, scope)
-  local value, index = evaluate(run, node.value, scope), evaluate(run, node.index, scope)
-  run.at = node.at
-  return attributes.item(value, index)
-end
-
-function eval.slice(_, node) return fail("a slice cannot stand here", node.at) end
-
-function eval.slice_of(run, node, scope)
-  local slice = node.slice
-  local function bound(one) if one then return evaluate(run, one, scope) end end
-  local value, first, last, step = evaluate(run, node.value, scope), bound(slice.first), bound(slice.last), bound(slice.step)
-  run.at = node.at
-  return attributes.slice(value, first, last, step)
-end
-
--- Positional arguments, named ones, and the order of the names.
-local function arguments_of(run, nodes, scope)
-  local positional, named, order = all(run, nodes, scope), {}, {}
-  local function name_one(name, value)
-    if named[name] ~= nil then fail(("two values for the argument '%s'"):format(name)) end
-    named[name] = value
-    order[#order + 1] = name
-  end
-  for _, pair in ipairs(nodes.named) do name_one(pair[1], evaluate(run, pair[2], scope)) end
-  if nodes.list then
-    for _, item in ipairs(values.items(evaluate(run, nodes.list, scope))) do positional[#positional + 1] = item end
-  end
-  if nodes.dict then
-    local dict = evaluate(run, nodes.dict, scope)
-    if class(dict) ~= values.Dict then fail("argument after ** must be a dict, not " .. values.type_name(dict)) end
-    for _, key in ipairs(dict.keys) do
-      if type(key) ~= "string" then fail "names of arguments are texts" end
-      name_one(key, values.lookup(dict, key))
-    end
-  end
-  return positional, named, order
-end
-
-local function call(run, node, scope, extra)
-  local value = evaluate(run, node.value, scope)
-  local positional, named, order = arguments_of(run, node.arguments, scope)
-  run.at = node.at
-  if class(value) ~= values.Function then
-    fail(("'%s' object is not callable"):format(values.type_name(values.defined(value))))
-  end
-  if extra then named.caller = extra end
-  return value.call(positional, named, order)
-end
-
-function eval.call(run, node, scope) return call(run, node, scope) end
-
-function eval.filter(run, node, scope)
-  local value = evaluate(run, node.value, scope)
-  local positional, named, order = arguments_of(run, node.arguments, scope)
-  run.at = node.at
-  return filters.apply(node.name, value, positional, named, order)
-end
-
-function eval.test(run, node, scope)
-  local value = evaluate(run, node.value, scope)
-  local positional = arguments_of(run, node.arguments, scope)
-  run.at = node.at
-  return checks.apply(node.name, value, positional)
-end
+local evaluate, call, new_scope, find_name = evaluation.evaluate, evaluation.call, evaluation.scope, evaluation.find_name
 
 -- ---------------------------------------------------------------- statements
 
@@ -254,14 +63,33 @@ end
 
 function execute.data(run, node) write(run, node.text) end
 
+-- A value as it is written: escaped inside {% autoescape true %}, unless it is marked.
+local function written(run, value)
+  local shown = printing.str(value)
+  return run.autoescape and class(value) ~= values.Markup and values.escaped(shown) or shown
+end
+
 function execute.output(run, node, scope)
   local value = evaluate(run, node.value, scope)
   run.at = node.at
-  write(run, printing.str(value))
+  write(run, written(run, value))
+end
+
+function execute.autoescape(run, node, scope)
+  local outer = run.autoescape
+  run.autoescape = truth(evaluate(run, node.value, scope))
+  local leave = run_body(run, node.body, new_scope(scope))
+  run.autoescape = outer
+  return leave
+end
+
+-- A block sees what the whole template sets, not the names around it, unless it is scoped.
+function execute.block(run, node, scope)
+  run_body(run, node.body, new_scope(node.scoped and scope or run.scope))
 end
 
 function execute.print(run, node, scope)
-  for _, one in ipairs(node.values) do write(run, printing.str(evaluate(run, one, scope))) end
+  for _, one in ipairs(node.values) do write(run, written(run, evaluate(run, one, scope))) end
 end
 
 execute["if"] = function(run, node, scope)
@@ -329,6 +157,7 @@ end
 
 function execute.set_block(run, node, scope)
   local text = capture(run, node.body, new_scope(scope))
+  if run.autoescape then text = values.markup(text) end
   assign(run, node.target, filtered(run, node.filter, text, scope), scope)
 end
 
@@ -345,18 +174,34 @@ end
 execute["break"] = function() return "break" end
 execute["continue"] = function() return "continue" end
 
+-- Arguments beyond a macro's own: what it reads as varargs and kwargs, else an error.
+local function extra_arguments(node, positional, named, order)
+  local own, extra, by_name = {}, {}, values.dict()
+  for _, name in ipairs(node.names) do own[name] = true end
+  for i = #node.names + 1, #positional do extra[#extra + 1], positional[i] = positional[i], nil end
+  for _, name in ipairs(order) do
+    if not own[name] and (name ~= "caller" or not node.reads.caller) then
+      values.put(by_name, name, named[name])
+      named[name] = nil
+    end
+  end
+  if #by_name.keys > 0 and not node.reads.kwargs then
+    fail(("macro '%s' takes no keyword argument '%s'"):format(node.name, by_name.keys[1]))
+  end
+  if #extra > 0 and not node.reads.varargs then fail(("macro '%s' takes not more than %d argument(s)"):format(node.name, #node.names)) end
+  return values.sequence(extra, "tuple"), by_name
+end
+
 local function make_macro(run, node, scope)
-  local accepted = { unpack(node.names) }
-  return values.func(node.name, function(positional, named)
+  return values.func(node.name, function(positional, named, order)
     run.depth = run.depth + 1
     budget.check_depth(run.depth)
+    local varargs, kwargs = extra_arguments(node, positional, named, order or {})
     local caller = named.caller
     named.caller = nil
-    local extra = {}
-    for i = #node.names + 1, #positional do extra[#extra + 1], positional[i] = positional[i], nil end
-    local given = bind.names("macro " .. node.name, accepted, 0, positional, named)
+    local given = bind.names("macro " .. node.name, node.names, 0, positional, named)
     local inner = new_scope(scope)
-    inner.names.varargs = values.sequence(extra, "tuple")
+    inner.names.varargs, inner.names.kwargs = varargs, kwargs
     inner.names.caller = caller or values.undefined "no caller defined"
     for i, name in ipairs(node.names) do
       local value = given[name]
@@ -366,7 +211,7 @@ local function make_macro(run, node, scope)
     end
     local text = capture(run, node.body, inner)
     run.depth = run.depth - 1
-    return text
+    return run.autoescape and values.markup(text) or text
   end)
 end
 

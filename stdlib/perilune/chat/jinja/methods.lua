@@ -1,12 +1,13 @@
--- Methods of texts, dictionaries and lists that templates may call. What would change a value is
--- refused, as the published sandbox does.
+-- Methods of texts that templates may call, and the way to those of other values.
 local budget = require "perilune.chat.jinja.budget"
 local text = require "perilune.chat.jinja.text"
 local values = require "perilune.chat.jinja.values"
 local printing = require "perilune.chat.jinja.printing"
 local bind = require "perilune.chat.jinja.bind"
+local others = require "perilune.chat.jinja.container_methods"
 
 local methods = {}
+local markup_method
 
 local fail, none = budget.fail, values.none
 
@@ -37,49 +38,40 @@ stripping("lstrip", text.lstrip)
 stripping("rstrip", text.rstrip)
 plain("upper", text.upper)
 plain("lower", text.lower)
-plain("casefold", function(s) return (text.replace(text.lower(s), "\195\159", "ss")) end)
-plain("capitalize", function(s)
-  local first = math.min(1, text.length(s))
-  return text.upper(text.sub(s, 0, first)) .. text.lower(text.sub(s, first, text.length(s)))
-end)
-plain("swapcase", function(s)
-  local out = text.chars(s)
-  for i, c in ipairs(out) do out[i] = text.lower(c) ~= c and text.lower(c) or text.upper(c) end
-  return table.concat(out)
-end)
-plain("title", function(s)
-  local out, inside = text.chars(s), false
-  for i, c in ipairs(out) do
-    out[i] = inside and text.lower(c) or text.upper(c)
-    inside = text.is_cased(c)
-  end
-  return table.concat(out)
-end)
-
--- Whether every character, of at least one, passes.
-local function every(name, passes)
-  plain(name, function(s)
-    for _, c in ipairs(text.chars(s)) do if not passes(c) then return false end end
-    return s ~= ""
-  end)
+for name, wanted in pairs { casefold = "fold", capitalize = "capitalize", swapcase = "swap", title = "title" } do
+  plain(name, function(s) return text.case(s, wanted) end)
 end
 
-local function is_digit(c) return c:find "^%d$" ~= nil end
-every("isdigit", is_digit)
-every("isdecimal", is_digit)
-every("isnumeric", is_digit)
-every("isspace", text.is_space)
-every("isalpha", text.is_letter)
-every("isalnum", function(c) return is_digit(c) or text.is_letter(c) end)
+-- Whether every character, of at least one, is of a class.
+for name, wanted in pairs { isdigit = "digit", isdecimal = "decimal", isnumeric = "numeric", isspace = "space", isalpha = "alpha",
+  isalnum = "alnum" } do
+  plain(name, function(s) return s ~= "" and text.all(s, wanted) end)
+end
+plain("isprintable", function(s) return text.all(s, "printable") end)
 plain("isascii", function(s) return not s:find "[\128-\255]" end)
-plain("isidentifier", function(s) return s:find "^[%a_\128-\255][%w_\128-\255]*$" ~= nil end)
+plain("isidentifier", function(s)
+  local first = math.min(1, text.length(s))
+  return s ~= "" and text.all(text.sub(s, 0, first), "identifier_start") and text.all(s, "identifier_part")
+end)
 
-local function has_case(s)
-  for _, c in ipairs(text.chars(s)) do if text.is_cased(c) then return true end end
-  return false
+-- How many characters are capitals (title letters among them), and small letters; whether capitals
+-- begin every run of letters and stand nowhere else.
+local function count_cases(s)
+  local upper, lower, titled, inside = 0, 0, true, false
+  for _, c in ipairs(text.chars(s)) do
+    local is_upper, is_lower = text.all(c, "upper"), text.all(c, "lower")
+    local is_title = not is_upper and not is_lower and text.all(c, "cased")
+    if is_upper or is_title then upper = upper + 1 end
+    if is_lower then lower = lower + 1 end
+    if (is_upper or is_title) and inside or is_lower and not inside then titled = false end
+    inside = is_upper or is_lower or is_title
+    if is_title then lower = lower + 1 end
+  end
+  return upper, lower, titled
 end
-plain("isupper", function(s) return text.upper(s) == s and has_case(s) end)
-plain("islower", function(s) return text.lower(s) == s and has_case(s) end)
+plain("isupper", function(s) local upper, lower = count_cases(s) return upper > 0 and lower == 0 end)
+plain("islower", function(s) local upper, lower = count_cases(s) return upper == 0 and lower > 0 end)
+plain("istitle", function(s) local upper, lower, titled = count_cases(s) return titled and upper + lower > 0 end)
 
 local function splitting(name, fn)
   str[name] = function(self, arguments, named)
@@ -204,7 +196,18 @@ local function padding(name, side)
 end
 padding("ljust", "<")
 padding("rjust", ">")
-padding("center", "^")
+
+-- The odd blank stands as Python puts it: before the text where the width is odd too.
+function str.center(self, arguments, named)
+  local a = bind.names("center", { "width", "fillchar" }, 1, arguments, named)
+  local fill, width = bind.text("center", a.fillchar) or " ", bind.integer("center", a.width)
+  if text.length(fill) ~= 1 then fail "center: the fill character must be exactly one character long" end
+  local missing = width - text.length(self)
+  if missing <= 0 then return self end
+  budget.charge_bytes(width)
+  local before = math.floor(missing / 2) + (missing % 2 == 1 and width % 2 == 1 and 1 or 0)
+  return fill:rep(before) .. self .. fill:rep(missing - before)
+end
 
 function str.zfill(self, arguments, named)
   local width = bind.integer("zfill", bind.names("zfill", { "width" }, 1, arguments, named).width)
@@ -261,70 +264,82 @@ function str.format(self, arguments, named, attribute)
   return table.concat(out)
 end
 
--- ---------------------------------------------------------------- dictionaries
-
-local dict = {}
-
-local function entries(self, kind)
-  local out = {}
-  for i, key in ipairs(self.keys) do
-    local value = values.lookup(self, key)
-    out[i] = kind == "dict_keys" and key or kind == "dict_values" and value or values.sequence({ key, value }, "tuple")
-  end
-  return values.sequence(out, kind)
+function str.format_map(self, arguments, named, attribute)
+  local map = bind.names("format_map", { "mapping" }, 1, arguments, named).mapping
+  if values.class(map) ~= values.Dict then fail("format_map: expected a dict, got " .. values.type_name(map)) end
+  local by_name = {}
+  for _, key in ipairs(map.keys) do if type(key) == "string" then by_name[key] = values.lookup(map, key) end end
+  return str.format(self, {}, by_name, attribute)
 end
 
-for name, kind in pairs { keys = "dict_keys", values = "dict_values", items = "dict_items" } do
-  dict[name] = function(self, arguments, named)
-    bind.names(name, {}, 0, arguments, named)
-    return entries(self, kind)
-  end
-end
-
-function dict.get(self, arguments, named)
-  local a = bind.names("get", { "key", "default" }, 1, arguments, named)
-  local found = values.lookup(self, a.key)
-  if found ~= nil then return found end
-  return a.default == nil and none or a.default
-end
-
-function dict.copy(self, arguments, named)
-  bind.names("copy", {}, 0, arguments, named)
+-- A table for translate: the number of a character to a text, a number or none.
+function str.maketrans(_, arguments, named)
+  local a = bind.names("maketrans", { "x", "y", "z" }, 1, arguments, named)
   local out = values.dict()
-  for _, key in ipairs(self.keys) do values.put(out, key, values.lookup(self, key)) end
+  if a.y == nil then
+    if values.class(a.x) ~= values.Dict then fail "maketrans: one argument must be a dict" end
+    for _, key in ipairs(a.x.keys) do values.put(out, type(key) == "string" and text.code(key) or key, values.lookup(a.x, key)) end
+    return out
+  end
+  local from, to = text.chars(of_text("maketrans", a.x)), text.chars(of_text("maketrans", a.y))
+  if #from ~= #to then fail "maketrans: the first two arguments must have equal length" end
+  for i, c in ipairs(from) do values.put(out, text.code(c), text.code(to[i])) end
+  for _, c in ipairs(text.chars(bind.text("maketrans", a.z) or "")) do values.put(out, text.code(c), none) end
   return out
 end
 
--- ---------------------------------------------------------------- lists
-
-local list = {}
-
-function list.index(self, arguments, named)
-  local a = bind.names("index", { "value" }, 1, arguments, named)
-  for i, item in ipairs(self.items) do if values.equal(item, a.value) then return i - 1 end end
-  return fail(printing.repr(a.value) .. " is not in the list")
+function str.translate(self, arguments, named)
+  local map = bind.names("translate", { "table" }, 1, arguments, named).table
+  if values.class(map) ~= values.Dict then fail("translate: expected a dict, got " .. values.type_name(map)) end
+  local out = text.chars(self)
+  for i, c in ipairs(out) do
+    local to = values.lookup(map, text.code(c))
+    if to ~= nil then out[i] = to == none and "" or type(to) == "number" and text.character(to) or of_text("translate", to) end
+  end
+  return table.concat(out)
 end
 
-function list.count(self, arguments, named)
-  local a, n = bind.names("count", { "value" }, 1, arguments, named), 0
-  for _, item in ipairs(self.items) do if values.equal(item, a.value) then n = n + 1 end end
-  return n
+function str.encode(self, arguments, named)
+  local a = bind.names("encode", { "encoding", "errors" }, 0, arguments, named)
+  local encoding = (bind.text("encode", a.encoding) or "utf-8"):lower():gsub("[-_]", "")
+  if encoding ~= "utf8" and encoding ~= "ascii" or encoding == "ascii" and self:find "[\128-\255]" then
+    fail(("encode: %s cannot hold this text, or is not known here"):format(encoding))
+  end
+  budget.charge_bytes(#self)
+  local bytes = {}
+  for i = 1, #self do bytes[i] = self:byte(i) end
+  return values.sequence(bytes, "bytes")
 end
 
-function list.copy(self, arguments, named)
-  bind.names("copy", {}, 0, arguments, named)
-  return values.sequence(self.items)
-end
+-- The first argument that a method of marked text escapes; others take them as they are.
+local escaped_from = { replace = 2, ljust = 2, rjust = 2, center = 2, join = 1, format = 1, format_map = 1 }
 
-local function refused(names, kind, into)
-  for name in names:gmatch "%S+" do
-    into[name] = function() fail(("%s.%s would change a value: templates may not"):format(kind, name)) end
+-- A method of marked text: what is put in is escaped, and what comes out is marked.
+function markup_method(method, name)
+  local function safe(value, at)
+    if values.class(value) == values.Markup then return value.value end
+    local escapes = escaped_from[name]
+    return type(value) == "string" and escapes and (type(at) == "string" or at >= escapes) and values.escaped(value) or value
+  end
+  local function marked(value)
+    if type(value) == "string" then return values.markup(value) end
+    if values.class(value) ~= values.Sequence then return value end
+    local out = {}
+    for i, item in ipairs(value.items) do out[i] = marked(item) end
+    return values.sequence(out, value.kind)
+  end
+  return function(self, arguments, named, attribute)
+    local given, by_name = {}, {}
+    for i, value in ipairs(arguments) do given[i] = safe(value, i) end
+    for key, value in pairs(named) do by_name[key] = safe(value, key) end
+    if name == "join" and given[1] ~= nil then
+      local items = {}
+      for i, item in ipairs(values.items(given[1])) do items[i] = safe(item, 1) end
+      given[1] = values.sequence(items)
+    end
+    return marked(method(self.value, given, by_name, attribute))
   end
 end
-refused("append extend insert pop remove clear sort reverse", "list", list)
-refused("pop popitem update clear setdefault", "dict", dict)
-
-local tuple = { index = list.index, count = list.count }
 
 --- A method of a value by name, or nil.
 ---@param value any
@@ -333,12 +348,8 @@ local tuple = { index = list.index, count = list.count }
 function methods.find(value, name)
   local of = values.class(value)
   if of == "string" then return str[name] end
-  if of == values.Dict then return dict[name] end
-  if of == values.Sequence then
-    if value.kind == "list" then return list[name] end
-    return (value.kind == "tuple" or value.kind == "range") and tuple[name] or nil
-  end
-  return nil
+  if of == values.Markup then return str[name] and markup_method(str[name], name) end
+  return others.find(value, name)
 end
 
 --- The methods of texts, for filters of the same name.

@@ -7,7 +7,24 @@ local attributes = require "perilune.chat.jinja.attributes"
 local operators = {}
 
 local fail, class = budget.fail, values.class
+local escaped_argument
 local numbers = attributes.numbers
+
+-- Python's remainder, which has the sign of y, and the quotient below it.
+local function remainder(x, y)
+  local rest = math.fmod(x, y)
+  if rest == 0 then return y < 0 and -0.0 or 0.0 end
+  return (rest < 0) ~= (y < 0) and rest + y or rest
+end
+
+local function quotient(x, y)
+  local rest = math.fmod(x, y)
+  local exact = (x - rest) / y
+  if rest ~= 0 and (rest < 0) ~= (y < 0) then exact = exact - 1 end
+  if exact == 0 then return 1 / (x / y) < 0 and -0.0 or 0.0 end
+  local floor = math.floor(exact)
+  return exact - floor > 0.5 and floor + 1 or floor
+end
 
 local function result(number, is_float) return is_float and values.float(number) or values.integer(number) end
 
@@ -32,9 +49,26 @@ local function repeated(value, count)
   return values.sequence(out, value.kind)
 end
 
+-- What % puts into a marked text, escaped.
+function escaped_argument(value)
+  if type(value) == "string" then return values.escaped(value) end
+  if class(value) == values.Sequence and value.kind == "tuple" then
+    local out = {}
+    for i, item in ipairs(value.items) do out[i] = escaped_argument(item) end
+    return values.sequence(out, "tuple")
+  elseif class(value) == values.Dict then
+    local out = values.dict()
+    for _, key in ipairs(value.keys) do values.put(out, key, escaped_argument(values.lookup(value, key))) end
+    return out
+  end
+  return value
+end
+
 local function repeats(value) return type(value) == "string" or class(value) == values.Sequence and (value.kind == "list" or value.kind == "tuple") end
 
 operators["*"] = function(a, b)
+  if class(a) == values.Markup and is_count(b) then return values.markup(repeated(a.value, values.number(b))) end
+  if class(b) == values.Markup and is_count(a) then return values.markup(repeated(b.value, values.number(a))) end
   if repeats(a) and is_count(b) then return repeated(a, values.number(b)) end
   if repeats(b) and is_count(a) then return repeated(b, values.number(a)) end
   local x, y, is_float = numbers("*", a, b)
@@ -50,14 +84,15 @@ end
 operators["//"] = function(a, b)
   local x, y, is_float = numbers("//", a, b)
   if y == 0 then fail "integer division or modulo by zero" end
-  return result(math.floor(x / y), is_float)
+  return result(quotient(x, y), is_float)
 end
 
 operators["%"] = function(a, b)
   if type(a) == "string" then return printing.percent(a, values.defined(b)) end
+  if class(a) == values.Markup then return values.markup(printing.percent(a.value, escaped_argument(values.defined(b)))) end
   local x, y, is_float = numbers("%", a, b)
   if y == 0 then fail "integer modulo by zero" end
-  return result(x - math.floor(x / y) * y, is_float)
+  return result(remainder(x, y), is_float)
 end
 
 operators["**"] = function(a, b)

@@ -125,15 +125,28 @@ local function signature(p)
   return names, defaults
 end
 
+-- Which of the names that hold a macro's other arguments stand in a body: tokens from a place on.
+local function special_names_since(p, from)
+  local reads = {}
+  for i = from, p.position - 1 do
+    local token = p.tokens[i]
+    local before = p.tokens[i - 1]
+    if token.type == "name" and not (before and before.type == ".") then
+      if token.value == "caller" or token.value == "kwargs" or token.value == "varargs" then reads[token.value] = true end
+    end
+  end
+  return reads
+end
+
 function statements.macro(p, token)
   local name = p:expect("name").value
   local names, defaults = signature(p)
   p:expect "%}"
-  local loops = p.loops
+  local loops, from = p.loops, p.position
   p.loops = 0
   local inside = body_until(p, "macro", "endmacro")
   p.loops = loops
-  return node("macro", token, { name = name, names = names, defaults = defaults, body = inside })
+  return node("macro", token, { name = name, names = names, defaults = defaults, body = inside, reads = special_names_since(p, from) })
 end
 
 function statements.call(p, token)
@@ -142,9 +155,10 @@ function statements.call(p, token)
   local call = p:expression()
   if call.k ~= "call" then budget.fail("{% call %} needs a call of a macro", call.at) end
   p:expect "%}"
-  local loops = p.loops
+  local loops, from = p.loops, p.position
   p.loops = 0
   local caller = node("macro", token, { name = "caller", names = names, defaults = defaults, body = body_until(p, "call", "endcall") })
+  caller.reads = special_names_since(p, from)
   p.loops = loops
   return node("call_block", token, { call = call, caller = caller })
 end
@@ -189,7 +203,28 @@ function statements.print(p, token)
   return node("print", token, { values = values })
 end
 
-for _, name in ipairs { "block", "extends", "include", "import", "from", "autoescape" } do
+function statements.autoescape(p, token)
+  local value = p:expression()
+  p:expect "%}"
+  return node("autoescape", token, { value = value, body = body_until(p, "autoescape", "endautoescape") })
+end
+
+function statements.block(p, token)
+  local name = p:expect("name").value
+  if p.blocks[name] then budget.fail(("the block '%s' is defined twice"):format(name), token.at) end
+  p.blocks[name] = true
+  local scoped = p:skip_name "scoped"
+  p:skip_name "required"
+  p:expect "%}"
+  local loops = p.loops
+  p.loops = 0
+  local inside = body_until(p, "block", "endblock")
+  p.loops = loops
+  p:skip_name(name)
+  return node("block", token, { name = name, scoped = scoped, body = inside })
+end
+
+for _, name in ipairs { "extends", "include", "import", "from" } do
   statements[name] = function(_, token)
     budget.fail(("{%% %s %%} is not part of a chat template: it would reach outside of it"):format(name), token.at)
   end
@@ -201,6 +236,7 @@ end
 ---@return table<string, boolean> names that stand in it
 function parser.parse(source)
   local p = Parser.new(lexer.tokenize(source))
+  p.blocks = {}
   local out, names = body(p, nil, {}), {}
   p:expect "end"
   for _, token in ipairs(p.tokens) do

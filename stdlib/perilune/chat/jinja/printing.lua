@@ -1,4 +1,4 @@
--- Values as text: as Python prints them (str, repr), as JSON, and formatted with % and with {}.
+-- Values as text: as Python prints them (str, repr), and formatted with % and with {}.
 local budget = require "perilune.chat.jinja.budget"
 local text = require "perilune.chat.jinja.text"
 local values = require "perilune.chat.jinja.values"
@@ -24,6 +24,10 @@ end
 local function shortest(number)
   for precision = 14, 16 do
     local shown = ("%." .. precision .. "e"):format(number)
+    if precision == 16 then   -- halfway between two: the even one, which the formatter does not promise
+      local cut, beyond = ("%.24e"):format(number):match "^(-?%d%.%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d)(%d+)e"
+      if beyond and beyond:find "^50*$" and cut:find "[02468]$" then shown = cut .. shown:match "e.*$" end
+    end
     if tonumber(shown) == number or precision == 16 then
       local sign, first, rest, exponent = shown:match "^(-?)(%d)%.(%d+)e([-+]%d+)$"
       return sign, ((first .. rest):gsub("0+$", "")), tonumber(exponent)
@@ -49,10 +53,13 @@ function printing.float(number)
   return sign .. digits:sub(1, exponent + 1) .. "." .. digits:sub(exponent + 2)
 end
 
-local function integer(number) return ("%.0f"):format(number) end
+--- A whole number's digits.
+---@param number integer
+---@return string
+function printing.integer(number) return ("%.0f"):format(number) end
+local integer = printing.integer
 
 local quoted = { ["\\"] = "\\\\", ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t" }
-local unprintable = { ["\194\160"] = true, ["\194\173"] = true, ["\227\128\128"] = true, ["\239\187\191"] = true }
 
 local function repr_text(s)
   budget.charge_bytes(#s)
@@ -62,12 +69,8 @@ local function repr_text(s)
   if out:find "[\128-\255]" then
     out = out:gsub("[\194-\244][\128-\191]+", function(c)
       local code = text.code(c)
-      if code < 0xA1 or code == 0xAD then return ("\\x%02x"):format(code) end
-      if text.is_space(c) or unprintable[c] or code >= 0x200B and code <= 0x200F or code >= 0x2028 and code <= 0x202E
-        or code >= 0x2060 and code <= 0x206F or code >= 0xE000 and code <= 0xF8FF then
-        return ("\\u%04x"):format(code)
-      end
-      return c
+      if text.all(c, "printable") then return c end
+      return (code < 0x100 and "\\x%02x" or code < 0x10000 and "\\u%04x" or "\\U%08x"):format(code)
     end)
   end
   return quote .. out .. quote
@@ -76,10 +79,25 @@ end
 local brackets = { list = { "[", "]" }, tuple = { "(", ")" }, dict_keys = { "dict_keys([", "])" }, dict_values = { "dict_values([", "])" },
   dict_items = { "dict_items([", "])" } }
 
+local function repr_bytes(items)
+  local out, single = {}, false
+  for i, byte in ipairs(items) do
+    local c = string.char(byte)
+    single = single or c == "'"
+    out[i] = quoted[c] or (byte < 32 or byte > 126) and ("\\x%02x"):format(byte) or c
+  end
+  local shown = table.concat(out)
+  local quote = single and not shown:find('"', 1, true) and '"' or "'"
+  return "b" .. quote .. (quote == "'" and shown:gsub("'", "\\'") or shown) .. quote
+end
+
 local function repr_sequence(value, depth)
   if value.kind == "generator" then return "<generator object>" end
+  if value.kind == "bytes" then return repr_bytes(value.items) end
   local items = value.items
-  if value.kind == "range" then return value.shown end
+  if value.kind == "range" then
+    return ("range(%d, %d%s)"):format(value.start, value.stop, value.step ~= 1 and ", " .. value.step or "")
+  end
   local pair, parts = brackets[value.kind], {}
   local size = 0
   for i, item in ipairs(items) do
@@ -113,6 +131,8 @@ function printing.repr(value, depth)
   if of == "boolean" then return value and "True" or "False" end
   if value == none then return "None" end
   if of == values.Float then return printing.float(value.value) end
+  if of == values.Big then return value.digits end
+  if of == values.Markup then return "Markup(" .. repr_text(value.value) .. ")" end
   depth = (depth or 0) + 1
   budget.check_depth(depth)
   if of == values.Sequence then return repr_sequence(value, depth) end
@@ -127,93 +147,11 @@ end
 ---@param value any
 ---@return string
 function printing.str(value)
+  value = values.plain(value)
   local of = class(value)
   if of == "string" then return value end
   if of == values.Undefined then return "" end
   return printing.repr(value)
-end
-
--- ---------------------------------------------------------------- JSON
-
-local json_quoted = { ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t", ["\b"] = "\\b", ["\f"] = "\\f" }
-
-local function json_text(s, ascii)
-  budget.charge_bytes(#s)
-  local out = s:gsub('[%z\1-\31"\\]', function(c) return json_quoted[c] or ("\\u%04x"):format(c:byte()) end)
-  if ascii and out:find "[\127-\255]" then
-    out = out:gsub("[\194-\244][\128-\191]+", function(c)
-      local code = text.code(c)
-      if code < 0x10000 then return ("\\u%04x"):format(code) end
-      code = code - 0x10000
-      return ("\\u%04x\\u%04x"):format(0xD800 + math.floor(code / 1024), 0xDC00 + code % 1024)
-    end)
-  end
-  return '"' .. out .. '"'
-end
-
-local function json_scalar(value, options)
-  local of = class(value)
-  if of == "string" then return json_text(value, options.ascii) end
-  if of == "number" then return integer(value) end
-  if of == "boolean" then return value and "true" or "false" end
-  if value == none then return "null" end
-  if of ~= values.Float then return nil end
-  local number = value.value
-  if number ~= number then return "NaN" end
-  if math.abs(number) == math.huge then return number > 0 and "Infinity" or "-Infinity" end
-  return printing.float(number)
-end
-
-local function json_key(key, options)
-  if type(key) == "string" then return json_text(key, options.ascii) end
-  local shown = json_scalar(key, options)
-  if not shown then fail(("keys must be str, int, float, bool or None, not %s"):format(values.type_name(key))) end
-  return '"' .. shown .. '"'
-end
-
-local function json_write(value, options, level, out)
-  budget.charge(1)
-  local scalar = json_scalar(value, options)
-  if scalar then
-    out[#out + 1] = scalar
-    return
-  end
-  local of = class(value)
-  local is_dict = of == values.Dict
-  if not is_dict and not (of == values.Sequence and (value.kind == "list" or value.kind == "tuple")) then
-    fail(("Object of type %s is not JSON serializable"):format(values.type_name(value)))
-  end
-  budget.check_depth(level)
-  local entries = is_dict and value.keys or value.items
-  if #entries == 0 then
-    out[#out + 1] = is_dict and "{}" or "[]"
-    return
-  end
-  if is_dict and options.sorted then entries = values.sorted(entries, values.less) end
-  local inner = options.indent and "\n" .. options.indent:rep(level) or ""
-  for i, entry in ipairs(entries) do
-    out[#out + 1] = i == 1 and (is_dict and "{" or "[") .. inner or options.comma .. inner
-    if is_dict then
-      out[#out + 1] = json_key(entry, options) .. options.colon
-      json_write(values.lookup(value, entry), options, level + 1, out)
-    else
-      json_write(entry, options, level + 1, out)
-    end
-  end
-  out[#out + 1] = (options.indent and "\n" .. options.indent:rep(level - 1) or "") .. (is_dict and "}" or "]")
-end
-
---- JSON as Python's json.dumps writes it.
----@param value any
----@param options table { ascii=, indent= the text of one level or nil, comma=, colon=, sorted= }
----@return string
-function printing.json(value, options)
-  local out = {}
-  json_write(values.defined(value), options, 1, out)
-  local size = 0
-  for _, part in ipairs(out) do size = size + #part end
-  budget.charge_bytes(size)
-  return table.concat(out)
 end
 
 -- ---------------------------------------------------------------- formats
@@ -313,6 +251,7 @@ end
 ---@param argument any
 ---@return string
 function printing.percent(format, argument)
+  argument = values.plain(argument)
   local take, finish = percent_source(argument)
   local out, at, by_name = {}, 1, false
   while true do
@@ -351,6 +290,7 @@ end
 ---@param spec string
 ---@return string
 function printing.field(value, spec)
+  value = values.plain(value)
   if spec == "" then return printing.str(value) end
   local fill, align, rest = spec:match "^(.[\128-\191]*)([<>=^])(.*)$"
   if not fill then

@@ -4,60 +4,18 @@ local text = require "perilune.chat.jinja.text"
 local values = require "perilune.chat.jinja.values"
 local printing = require "perilune.chat.jinja.printing"
 local bind = require "perilune.chat.jinja.bind"
-local methods = require "perilune.chat.jinja.methods"
+local json = require "perilune.chat.jinja.json"
+local pretty = require "perilune.chat.jinja.pretty"
 local attributes = require "perilune.chat.jinja.attributes"
 
 local fail, class, none, str = budget.fail, values.class, values.none, printing.str
 
 local known, define = bind.filters()
 
--- ---------------------------------------------------------------- texts
-
-define("trim", { "chars" }, function(value, a) return text.strip(str(value), bind.text("trim", a.chars)) end)
-define("lower", {}, function(value) return text.lower(str(value)) end)
-define("upper", {}, function(value) return text.upper(str(value)) end)
-define("capitalize", {}, function(value) return methods.str.capitalize(str(value), {}) end)
-define("string", {}, function(value) return str(value) end)
-define("safe", {}, function(value) return str(value) end)
-define("wordcount", {}, function(value)
-  local n = 0
-  for word in str(value):gmatch "[%w_\128-\255]+" do if word then n = n + 1 end end
-  return n
-end)
-define("title", {}, function(value)
-  return (str(value):gsub("[^%-%s%(%[{<]+", function(word)
-    return methods.str.capitalize(word, {})
-  end))
-end)
-define("replace", { "old", "new", "count" }, function(value, a)
-  return text.replace(str(value), str(a.old), str(a.new), bind.integer("replace", a.count))
-end)
-define("center", { "width" }, function(value, a)
-  local width = bind.integer("center", a.width) or 80
-  return methods.str.center(str(value), { width })
-end)
-
-local html = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&#34;", ["'"] = "&#39;" }
-define("escape e forceescape", {}, function(value)
-  budget.charge_bytes(#str(value))
-  return (str(value):gsub("[&<>\"']", html))
-end)
-
-define("indent", { "width", "first", "blank" }, function(value, a)
-  local margin = type(a.width) == "string" and a.width or (" "):rep(math.min(bind.integer("indent", a.width) or 4, 4096))
-  if type(value) ~= "string" then fail("indent: expected a str, got " .. values.type_name(values.defined(value))) end
-  local lines = text.lines(value .. "\n")
-  local blank = bind.flag(a.blank)
-  budget.charge_bytes(#value + #lines * #margin)
-  for i = 2, #lines do
-    if blank or lines[i] ~= "" then lines[i] = margin .. lines[i] end
-  end
-  local out = table.concat(lines, "\n")
-  return bind.flag(a.first) and margin .. out or out
-end)
-
 define("tojson", { "ensure_ascii", "indent", "separators", "sort_keys" }, function(value, a)
-  local indent = a.indent ~= nil and a.indent ~= none and a.indent or nil
+  local indent = a.indent
+  if indent == none then indent = nil end
+  if type(indent) == "boolean" then indent = indent and 1 or 0 end
   if type(indent) == "number" then indent = (" "):rep(math.max(0, math.min(indent, 4096))) end
   local options = { ascii = bind.flag(a.ensure_ascii), indent = bind.text("tojson", indent), sorted = bind.flag(a.sort_keys),
     comma = indent and "," or ", ", colon = ": " }
@@ -66,8 +24,10 @@ define("tojson", { "ensure_ascii", "indent", "separators", "sort_keys" }, functi
     if #pair ~= 2 then fail "tojson: separators are two texts" end
     options.comma, options.colon = str(pair[1]), str(pair[2])
   end
-  return printing.json(value, options)
+  return json.write(value, options)
 end)
+
+define("pprint", {}, function(value) return pretty.format(value) end)
 
 -- ---------------------------------------------------------------- numbers
 

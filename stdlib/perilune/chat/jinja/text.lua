@@ -1,5 +1,6 @@
 -- Texts as templates see them: sequences of characters. UTF-8; a byte that belongs to no character
 -- counts as one.
+local core = require "perilune.core"
 local budget = require "perilune.chat.jinja.budget"
 
 local text = {}
@@ -170,57 +171,32 @@ function text.strip(s, chars) return text.lstrip(text.rstrip(s, chars), chars) e
 
 -- ---------------------------------------------------------------- upper and lower case
 
--- Letters with two cases, beyond ASCII: { first capital, last capital, distance of the small letter,
--- step }.
-local cased = {
-  { 0xC0, 0xD6, 32, 1 }, { 0xD8, 0xDE, 32, 1 }, { 0x100, 0x12E, 1, 2 }, { 0x132, 0x136, 1, 2 }, { 0x139, 0x147, 1, 2 }, { 0x14A, 0x176, 1, 2 },
-  { 0x178, 0x178, -121, 1 }, { 0x179, 0x17D, 1, 2 }, { 0x1CD, 0x1DB, 1, 2 }, { 0x1DE, 0x1EE, 1, 2 }, { 0x1F8, 0x21E, 1, 2 },
-  { 0x222, 0x232, 1, 2 }, { 0x386, 0x386, 38, 1 }, { 0x388, 0x38A, 37, 1 }, { 0x38C, 0x38C, 64, 1 }, { 0x38E, 0x38F, 63, 1 },
-  { 0x391, 0x3A1, 32, 1 }, { 0x3A3, 0x3AB, 32, 1 }, { 0x400, 0x40F, 80, 1 }, { 0x410, 0x42F, 32, 1 }, { 0x460, 0x480, 1, 2 },
-  { 0x48A, 0x4BE, 1, 2 }, { 0x4C0, 0x4C0, 15, 1 }, { 0x4C1, 0x4CD, 1, 2 }, { 0x4D0, 0x52E, 1, 2 }, { 0x531, 0x556, 48, 1 },
-  { 0x1E00, 0x1E94, 1, 2 }, { 0x1EA0, 0x1EFE, 1, 2 }, { 0x2160, 0x216F, 16, 1 }, { 0x24B6, 0x24CF, 26, 1 }, { 0xFF21, 0xFF3A, 32, 1 },
-}
-local to_lower, to_upper = {}, {}
-for _, range in ipairs(cased) do
-  for code = range[1], range[2], range[4] do
-    local capital, small = text.character(code), text.character(code + range[3])
-    to_lower[capital], to_upper[small] = small, capital
-  end
-end
-to_lower["\196\176"], to_lower["\225\186\158"] = "i\204\135", "\195\159"   -- İ, ẞ
-to_upper["\194\181"], to_upper["\196\177"], to_upper["\197\191"], to_upper["\207\130"], to_upper["\195\159"] = "\206\156", "I", "S", "\206\163", "SS"
-
-local function mapped(s, ascii, map)
-  if is_ascii(s) then return ascii(s) end
+--- A text in another case: "lower", "upper", "title", "capitalize", "swap" or "fold", as Python's str.
+---@param s string
+---@param wanted string
+---@return string
+function text.case(s, wanted)
   budget.charge(#s / 16)
-  return (ascii(s):gsub("[\194-\244][\128-\191]+", map))
+  return core.change_case(s, wanted)
 end
 
 --- Small letters.
 ---@param s string
 ---@return string
-function text.lower(s) return mapped(s, string.lower, to_lower) end
+function text.lower(s) return is_ascii(s) and s:lower() or text.case(s, "lower") end
 
 --- Capitals.
 ---@param s string
 ---@return string
-function text.upper(s) return mapped(s, string.upper, to_upper) end
+function text.upper(s) return is_ascii(s) and s:upper() or text.case(s, "upper") end
 
---- Whether a character has two cases.
----@param c string
+--- Whether every character is of a class: "alpha", "digit", "printable", …
+---@param s string
+---@param wanted string
 ---@return boolean
-function text.is_cased(c) return text.lower(c) ~= c or text.upper(c) ~= c end
-
---- Whether a character is a letter: ASCII, or beyond it neither a space nor punctuation.
----@param c string
----@return boolean
-function text.is_letter(c)
-  if #c == 1 then return c:find "^%a$" ~= nil end
-  local code = text.code(c)
-  if code < 0xC0 then return code == 0xAA or code == 0xB5 or code == 0xBA end
-  if code == 0xD7 or code == 0xF7 or code >= 0xD800 and code < 0xF900 then return false end
-  return not (code >= 0x300 and code < 0x370 or code >= 0x2000 and code < 0x2C00 and code ~= 0x2071 or code >= 0x3000 and code < 0x3005
-    or code >= 0xFE00 and code < 0xFE70 or code >= 0xFF00 and code < 0xFF21 or code >= 0x1F000 and code < 0x20000)
+function text.all(s, wanted)
+  budget.charge(#s / 16)
+  return core.all_characters(s, wanted)
 end
 
 -- ---------------------------------------------------------------- parts

@@ -1,7 +1,7 @@
 -- Values of a template and what Python makes of them: text, truth, order, equality.
 --
 -- true and false, texts and whole numbers are Lua's. The rest are tables with one of these
--- metatables: Float { value }, Sequence { items, n, kind }, Dict, Undefined, Namespace, Function.
+-- metatables: Float { value }, Big { digits, value }, Markup { value }, Sequence { items, n, kind }, Dict, Undefined, Namespace, Function.
 local budget = require "perilune.chat.jinja.budget"
 local text = require "perilune.chat.jinja.text"
 
@@ -12,14 +12,39 @@ local fail = budget.fail
 values.none = setmetatable({}, { __name = "none" })
 local none = values.none
 
-local Float, Sequence, Dict, Undefined, Namespace, Function = {}, {}, {}, {}, {}, {}
-values.Float, values.Sequence, values.Dict, values.Undefined, values.Namespace, values.Function =
-  Float, Sequence, Dict, Undefined, Namespace, Function
+local Float, Sequence, Dict, Undefined, Namespace, Function, Markup, Big = {}, {}, {}, {}, {}, {}, {}, {}
+values.Float, values.Sequence, values.Dict, values.Undefined, values.Namespace, values.Function, values.Markup, values.Big =
+  Float, Sequence, Dict, Undefined, Namespace, Function, Markup, Big
 
 --- A floating point number.
 ---@param number number
 ---@return table
 function values.float(number) return setmetatable({ value = number }, Float) end
+
+--- A text that is marked as HTML: what is joined to it is escaped.
+---@param s string
+---@return table
+function values.markup(s) return setmetatable({ value = s }, Markup) end
+
+local html = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&#34;", ["'"] = "&#39;" }
+
+--- A text as HTML shows it.
+---@param s string
+---@return string
+function values.escaped(s)
+  budget.charge_bytes(#s)
+  return (s:gsub("[&<>\"']", html))
+end
+
+--- A marked text as a plain one; anything else as it is.
+---@param value any
+---@return any
+function values.plain(value)
+  if type(value) == "table" and getmetatable(value) == Markup then return value.value end
+  return value
+end
+
+local plain = values.plain
 
 --- A whole number that Lua holds exactly, or an error.
 ---@param number number
@@ -29,6 +54,11 @@ function values.integer(number)
   return number + 0
 end
 
+--- A whole number that Lua does not hold exactly: it is passed on and printed, not computed with.
+---@param digits string
+---@return table
+function values.big(digits) return setmetatable({ digits = digits, value = tonumber(digits) }, Big) end
+
 --- A list, or another sequence: "tuple", "range", "generator" (which is used up by reading it),
 --- "dict_keys", "dict_values", "dict_items".
 ---@param items table[] without holes
@@ -37,6 +67,18 @@ end
 function values.sequence(items, kind)
   budget.charge(#items / 8 + 1)
   return setmetatable({ items = items, kind = kind or "list" }, Sequence)
+end
+
+--- range(start, stop, step) with its numbers.
+---@param items integer[]
+---@param start integer
+---@param stop integer
+---@param step integer
+---@return table
+function values.range(items, start, stop, step)
+  local out = values.sequence(items, "range")
+  out.start, out.stop, out.step = start, stop, step
+  return out
 end
 
 --- A dictionary; values.put fills it.
@@ -63,7 +105,8 @@ local function class(value)
 end
 values.class = class
 
-local names = { string = "str", number = "int", boolean = "bool", [Float] = "float", [Dict] = "dict", [Undefined] = "Undefined",
+local names = { string = "str", number = "int", boolean = "bool", [Float] = "float", [Markup] = "Markup",
+  [Big] = "int", [Dict] = "dict", [Undefined] = "Undefined",
   [Namespace] = "Namespace", [Function] = "function" }
 
 --- The name of a value's type.
@@ -89,11 +132,13 @@ end
 
 -- Equal keys have equal hashes: 1, 1.0 and true are one key.
 local function hash(key)
+  key = plain(key)
   local of = class(key)
   if of == "string" then return key end
   if of == "number" then return key end
   if of == "boolean" then return key and 1 or 0 end
   if of == Float then return key.value == key.value and key.value or key end
+  if of == Big then return "\0" .. key.digits end
   if of == Sequence and key.kind == "tuple" then
     local parts = { "\0tuple" }
     for i, item in ipairs(key.items) do
@@ -132,6 +177,7 @@ end
 ---@param value any
 ---@return boolean
 function values.truth(value)
+  value = plain(value)
   local of = class(value)
   if of == "boolean" then return value end
   if of == "string" then return value ~= "" end
@@ -147,6 +193,7 @@ end
 ---@param value any
 ---@return integer
 function values.length(value)
+  value = plain(value)
   local of = class(value)
   if of == "string" then return text.length(value) end
   if of == Sequence and value.kind ~= "generator" then return #value.items end
@@ -159,6 +206,7 @@ end
 ---@param value any
 ---@return any[]
 function values.items(value)
+  value = plain(value)
   local of = class(value)
   if of == Sequence then
     local items = value.items
@@ -180,7 +228,7 @@ end
 function values.number(value)
   local of = class(value)
   if of == "number" then return value end
-  if of == Float then return value.value end
+  if of == Float or of == Big then return value.value end
   if of == "boolean" then return value and 1 or 0 end
 end
 
@@ -195,7 +243,9 @@ local function group(kind) return (kind == "list" or kind == "tuple" or kind == 
 ---@return boolean
 function values.equal(a, b, depth)
   local x, y = number(a), number(b)
+  if class(a) == Big and class(b) == Big then return a.digits == b.digits end
   if x or y then return x == y end
+  a, b = plain(a), plain(b)
   local of = class(a)
   if of == "string" or type(b) == "string" then return a == b end
   if of ~= class(b) then return false end
@@ -241,6 +291,7 @@ function values.less(a, b, symbol, depth)
   values.defined(b)
   local x, y = number(a), number(b)
   if x and y then return x < y end
+  a, b = plain(a), plain(b)
   if type(a) == "string" and type(b) == "string" then return text_less(a, b) end
   if class(a) == Sequence and class(b) == Sequence and a.kind == b.kind and (a.kind == "list" or a.kind == "tuple") then
     depth = (depth or 0) + 1
@@ -287,6 +338,7 @@ end
 ---@param container any
 ---@return boolean
 function values.contains(item, container)
+  item, container = plain(item), plain(container)
   local of = class(container)
   if of == "string" then
     if type(item) ~= "string" then fail(("'in <string>' requires string as left operand, not %s"):format(type_name(values.defined(item)))) end
