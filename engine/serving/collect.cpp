@@ -149,6 +149,9 @@ void Scheduler::State::complete(ScheduledGroup& group) {
       fail(request, error.what(), ErrorCode::internal);
     }
   }
+  for (const ScheduledRow& row : group.rows) {
+    if (!row.request->done()) queue.changed(*row.request);
+  }
 }
 
 /// What was encoded becomes every layer's cross keys and values, before anything else runs.
@@ -388,9 +391,9 @@ void Scheduler::State::finish(const RequestPointer& request, FinishReason reason
     if (sequence.emitted < sequence.text.size()) release_text(request, sequence, -1);
     if (!keep_pages) sequence.cache.reset();
   }
-  request->state = RequestState::done;
   request->times.finished = clock_seconds();
   ++stats.finished;
+  ended.push_back(request.get());
   if (reason == FinishReason::error) {
     Event event;
     event.kind = EventKind::error;
@@ -400,11 +403,17 @@ void Scheduler::State::finish(const RequestPointer& request, FinishReason reason
   Event event;
   event.kind = EventKind::done;
   event.text = finish_reason_name(request->reason());
+  request->state = RequestState::done;  // others may read it from here on
   emit(request, std::move(event));
+  inbox.close(*request);
+  {
+    const std::lock_guard lock(told_mutex);
+    finished.push_back(request);
+  }
   try {
     announce(*request);
     const std::shared_ptr<Policy> told = policy;
-    told->finished(entry(*request));
+    told->finished(queue.changed(*request));
   } catch (const std::exception& error) {
     context->warn(error.what(), "policy " + policy->name());
   }

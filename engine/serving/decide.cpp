@@ -15,8 +15,8 @@ std::int64_t total_tokens(const Request& request, std::int64_t tokens) {
   return total;
 }
 
-Decision::Decision(Finder find, const std::vector<RequestPointer>& live, const Room& room)
-    : find_(std::move(find)), live_(live), left_tokens_(room.tokens), left_rows_(room.rows) {}
+Decision::Decision(const Queue& queue, const Room& room)
+    : queue_(queue), left_tokens_(room.tokens), left_rows_(room.rows) {}
 
 Decision::Pool& Decision::pool(Cache* cache) {
   for (Pool& known : pools_) {
@@ -33,7 +33,7 @@ bool Decision::can_give(const Request& request) const {
 
 void Decision::give_back(const std::vector<std::uint64_t>& ids) {
   for (const std::uint64_t id : ids) {
-    const Request& request = *find_(id);
+    const Request& request = *queue_.find(id);
     settled_.push_back(id);
     if (Cache* cache = pool_of(request)) pool(cache).free += bytes_released(request);
   }
@@ -46,8 +46,9 @@ bool Decision::take(const Request& request, std::int64_t tokens, Victims victims
   const std::int64_t needed = bytes_needed(request, tokens);
   std::int64_t gain = 0;
   std::vector<std::uint64_t> chosen;
-  for (std::size_t i = live_.size(); i-- > 0 && needed > own.free + gain;) {
-    const Request& other = *live_[i];
+  const std::vector<Request*>& running = queue_.running();
+  for (std::size_t i = running.size(); i-- > 0 && needed > own.free + gain;) {
+    const Request& other = *running[i];
     if (victims == Victims::none || (victims == Victims::younger && other.id <= request.id)) break;
     if (other.id == request.id || pool_of(other) != own.cache || !can_give(other)) continue;
     gain += bytes_released(other);
@@ -66,7 +67,7 @@ bool Decision::take(const Request& request, std::int64_t tokens, Victims victims
 bool Decision::never_fits(const Request& request) const {
   const Cache* cache = pool_of(request);
   std::int64_t bytes = cache->free_bytes();
-  for (const RequestPointer& other : live_) {
+  for (const Request* other : queue_.running()) {
     if (other->id != request.id && !other->done() && pool_of(*other) == cache) {
       bytes += bytes_released(*other);
     }
@@ -131,14 +132,14 @@ StepPlan Decision::make(const StepPlan& answer) {
   tokens_.assign(answer.rows.size(), 0);
   for (const PlannedRow& row : answer.rows) {
     if (row.tokens == 0) continue;
-    const Request& request = *find_(row.request);
+    const Request& request = *queue_.find(row.request);
     left_tokens_ -= total_tokens(request, row.tokens);
     left_rows_ -= request.rows();
   }
   for (const bool numbers : {true, false}) {  // they come first: they were promised
     for (std::size_t i = 0; i < answer.rows.size(); ++i) {
       const PlannedRow& row = answer.rows[i];
-      const Request& request = *find_(row.request);
+      const Request& request = *queue_.find(row.request);
       const auto settled = std::find(settled_.begin(), settled_.end(), row.request);
       if ((row.tokens > 0) != numbers || settled != settled_.end()) continue;
       const std::int64_t tokens = place(request, row.tokens, false);
@@ -159,12 +160,12 @@ StepPlan Decision::make(const StepPlan& answer) {
 void Decision::force(const StepPlan& answer) {
   for (const PlannedRow& row : answer.rows) {  // numbers are given back: nobody gets them
     if (row.tokens == 0) continue;
-    const Request& request = *find_(row.request);
+    const Request& request = *queue_.find(row.request);
     left_tokens_ += total_tokens(request, row.tokens);
     left_rows_ += request.rows();
   }
   for (std::size_t i = 0; i < answer.rows.size(); ++i) {
-    const Request& request = *find_(answer.rows[i].request);
+    const Request& request = *queue_.find(answer.rows[i].request);
     const auto settled = std::find(settled_.begin(), settled_.end(), request.id);
     if (settled != settled_.end()) continue;
     const std::int64_t tokens = place(request, answer.rows[i].tokens, true);

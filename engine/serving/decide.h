@@ -4,10 +4,9 @@
 // runs, or ends because it can never go on.
 #pragma once
 
-#include <functional>
 #include <vector>
 
-#include "engine/serving/policy.h"
+#include "engine/serving/queue.h"
 
 namespace perilune {
 
@@ -17,9 +16,7 @@ std::int64_t total_tokens(const Request& request, std::int64_t tokens);
 /// One decision. Reads requests and pools, changes neither.
 class Decision {
  public:
-  using Finder = std::function<Request*(std::uint64_t)>;
-  /// `live`: in order of submission.
-  Decision(Finder find, const std::vector<RequestPointer>& live, const Room& room);
+  Decision(const Queue& queue, const Room& room);
   /// `answer` is checked: known requests, each once, tokens and rows within the room.
   StepPlan make(const StepPlan& answer);
 
@@ -39,8 +36,7 @@ class Decision {
   void accept(const Request& request, std::size_t row, std::int64_t tokens, bool counted);
   void force(const StepPlan& answer);
 
-  Finder find_;
-  const std::vector<RequestPointer>& live_;
+  const Queue& queue_;
   std::int64_t left_tokens_, left_rows_;
   StepPlan plan_;
   std::vector<Pool> pools_;

@@ -214,7 +214,7 @@ void Scheduler::State::split_failed(const std::string& text, ErrorCode code) {
 }
 
 /// Forgets what a row would have added.
-void Scheduler::State::drop_row(const ScheduledRow& row) const {
+void Scheduler::State::drop_row(const ScheduledRow& row) {
   if (row.sequence >= row.request->sequences.size()) return;  // a search that ended keeps answers
   Sequence& sequence = row.of();
   if (!sequence.cache) return;
@@ -245,12 +245,13 @@ void Scheduler::State::rollback_all() {
 }
 
 /// The state that goes with what is computed.
-void Scheduler::State::settle(Request& request) const {
+void Scheduler::State::settle(Request& request) {
   if (request.done()) return;
   const std::int64_t computed = request.computed() + (request.encoded ? 1 : 0);
   request.state = computed == 0                                ? RequestState::waiting
                   : request.computed() < request.prompt_tokens ? RequestState::prefill
                                                                : RequestState::decode;
+  queue.changed(request);
 }
 
 bool Scheduler::State::in_flight(const Request& request) const {

@@ -1,6 +1,7 @@
 // What a policy sees of the queue and of the room, and what it answers: plain data.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
@@ -12,21 +13,27 @@
 
 namespace perilune {
 
-/// Plain data of one request, as a policy sees it. `waited_*` count from when it last ran, or from
-/// its submission. `deadline_ms` is on the clock of Room::now_ms; 0: none.
+struct Room;
+
+/// Plain data of one request, as a policy sees it. `since_*`, on the clocks of Room::step and
+/// Room::now_ms: when it last ran, or was submitted. `deadline_ms` is on that of now_ms; 0: none.
 struct QueueEntry {
   std::uint64_t id = 0;
   RequestKind kind = RequestKind::generate;
   RequestState state = RequestState::waiting;
   std::int64_t prompt_tokens = 0, cached_tokens = 0, pending_tokens = 0, new_tokens = 0,
                max_new_tokens = 0;
-  std::int64_t waited_steps = 0;
-  double waited_ms = 0, deadline_ms = 0;
+  std::int64_t since_step = 0;
+  double since_ms = 0, deadline_ms = 0;
   std::int64_t priority = 0;
   std::int64_t rows = 1;          // rows it takes in a step (sequences that run)
   std::int64_t pages_needed = 0;  // for its pending tokens
   std::size_t pool = 0;           // where they come from: Room::pages[pool]; 0: it keeps nothing
   std::string client, tag;
+  std::uint64_t version = 0;  // grows when any but since_* changes
+
+  inline std::int64_t waited_steps(const Room& room) const;
+  inline double waited_ms(const Room& room) const;
 };
 
 /// The queue in order of submission.
@@ -82,6 +89,13 @@ struct Room {
   std::int64_t step = 0;
   bool more = false;
 };
+
+std::int64_t QueueEntry::waited_steps(const Room& room) const {
+  return std::max<std::int64_t>(0, room.step - since_step);
+}
+double QueueEntry::waited_ms(const Room& room) const {
+  return std::max(0.0, room.now_ms - since_ms);
+}
 
 /// Who runs with how many tokens; each sequence of the request that runs gets up to that many.
 /// From a policy 0 means: all that is pending and fits what the rows before it left of the room. A

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <deque>
 #include <functional>
 #include <limits>
 #include <memory>
@@ -17,6 +16,7 @@
 #include "engine/plan/plan.h"
 #include "engine/sampling/beam_search.h"
 #include "engine/sampling/sampler.h"
+#include "engine/serving/outbox.h"
 #include "engine/text/decode/stop_matcher.h"
 #include "engine/text/decode/stream_decoder.h"
 #include "engine/text/tokenizer/tokenizer.h"
@@ -84,27 +84,15 @@ struct Sequence {
   }
 };
 
-enum class EventKind { token, done, error, warning };
-/// One thing that happened to a request. token: `id` (-1 for text that was held back until a
-/// request was cancelled or failed) and the text it released, which may be empty; a request's token
-/// texts joined are its sequence's text. error: `text` is the message. done: `text` is the finish
-/// reason; always a request's last event.
-struct Event {
-  std::uint64_t request = 0;
-  EventKind kind = EventKind::token;
-  std::int32_t id = -1;
-  std::string text;
-  std::uint64_t output_index = 0;
-};
-
 struct RequestTimes {  // clock_seconds; 0: not yet
   double submitted = 0, first_run = 0, last_run = 0, first_token = 0, finished = 0;
 };
 
-struct Request {
+struct Request : std::enable_shared_from_this<Request> {
   std::uint64_t id = 0;
   RequestKind kind = RequestKind::generate;
-  RequestState state = RequestState::waiting;
+  std::atomic<RequestState> state =
+      RequestState::waiting;       // any thread may look whether it is done
   std::int64_t prompt_tokens = 0;  // 0 at submission: all of sequences[0].ids
   std::int64_t max_tokens = 0;     // the model's positions; 0: no limit
   GenerateOptions options;
@@ -129,15 +117,16 @@ struct Request {
   std::int64_t priority = 0;
   double deadline_ms = 0;  // 0: none; from submission
   std::string client, tag;
-  std::int64_t waited_steps = 0;  // since it last ran, or was submitted
   std::int64_t reused_tokens = 0;
-  std::uint64_t told = 0;  // the policy that heard of it
+  std::uint64_t told = 0;   // the policy that heard of it
+  std::uint64_t named = 0;  // the plan that lists it
   RequestTimes times;
   std::string error;  // state done with reason error
   ErrorCode error_code = ErrorCode::internal;
   std::atomic<bool> cancel_asked{false};
   bool keep_events = true;
-  std::deque<Event> events;  // not yet delivered, here or through Scheduler::next_event
+  std::shared_ptr<Outbox> outbox;  // where its events wait; null before submission
+  Mail mail;                       // the outbox's
 
   bool done() const { return state == RequestState::done; }
   bool needs_encoding() const { return source != nullptr && !encoded; }
@@ -161,7 +150,5 @@ struct Request {
   /// How it ended: an error, or as the first sequence did.
   FinishReason reason() const { return error.empty() ? sequences[0].reason : FinishReason::error; }
 };
-
-using RequestPointer = std::shared_ptr<Request>;
 
 }  // namespace perilune

@@ -2,8 +2,6 @@
 // sample, call back. A bad plan changes nothing.
 #pragma once
 
-#include <deque>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -30,10 +28,18 @@ struct StepResult {
 struct SchedulerStats {
   std::int64_t steps = 0, tokens = 0, positions = 0, rows = 0, finished = 0, waiting = 0,
                running = 0;
+  std::int64_t starved = 0;  // requests that waited kStarvedSteps steps while others ran
   double busy_ms = 0;
   std::int64_t cache_bytes = 0;
 };
 
+/// A request that did not run for so many steps, while others did, is told of once: by a warning
+/// among its events.
+inline constexpr std::int64_t kStarvedSteps = 200;
+
+/// Requests come in by an inbox, events leave by an outbox, and both may be used by any thread; all
+/// else belongs to the one thread that steps. A request's result may be read by any thread once it
+/// is done().
 class Scheduler {
  public:
   Scheduler(std::shared_ptr<Context> context, std::shared_ptr<Policy> policy,
@@ -41,23 +47,35 @@ class Scheduler {
   ~Scheduler();
 
   /// Takes a request whose prompt (sequences[0].ids, or forward_input), plan, options and tokenizer
-  /// are set; makes its sequences' caches in `cache` (null for passes without one). Throws for
+  /// are set; its keys and values will lie in `cache` (null for passes without one). Throws for
   /// options out of range and for prompts that cannot run (too long, more than the cache holds).
   /// Any thread.
   RequestPointer submit(RequestPointer request, std::shared_ptr<Cache> cache);
+  /// Takes effect between two ops. Any thread.
+  void cancel(const RequestPointer& request);
+  void cancel_all();
+  /// Nothing is left to do. Any thread.
+  bool idle() const;
+  /// Requests that are not done. Any thread.
+  std::size_t open() const;
+  /// Takes the oldest event that nobody took yet. Any thread.
+  bool next_event(Event& event);
+  bool next_event(RequestPointer& request, Event& event);
+  /// As they were after the last step. Any thread.
+  SchedulerStats stats() const;
+  /// Whether further requests may still come, as policies are told. Any thread.
+  void set_more(bool more);
+  /// From the next step on. Any thread.
+  void post_policy(std::shared_ptr<Policy> policy);
+  /// Requests that ended since the last call. Any thread.
+  void take_finished(std::vector<RequestPointer>& into);
+
   /// Runs passes until the budget is spent or nothing is runnable; without a budget (<= 0) one
   /// pass. Throws Error(policy) for a bad plan (with the policy's own error text) and leaves
   /// everything as it was; other failures end the requests they belong to.
   StepResult step(double budget_ms = 0);
+  /// At once; also from inside a policy or a callback.
   void set_policy(std::shared_ptr<Policy> policy);
-  bool idle() const;
-  void cancel(const RequestPointer& request);  // any thread; takes effect between two ops
-  void cancel_all();
-  /// Takes the oldest event that neither this nor a request's own `events` has delivered yet.
-  bool next_event(Event& event);
-  SchedulerStats stats() const;
-  const std::vector<RequestPointer>& requests() const;  // not done
-  void set_more(bool more);                             // further requests may still come
 
  private:
   struct State;

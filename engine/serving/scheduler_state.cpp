@@ -124,17 +124,22 @@ void make_cache(Request& request, const std::shared_ptr<Cache>& cache) {
 
 }  // namespace
 
+Scheduler::State::State(std::shared_ptr<Context> its_context, std::shared_ptr<Policy> its_policy,
+                        SchedulerOptions its_options)
+    : context(std::move(its_context)),
+      policy(std::move(its_policy)),
+      options(its_options),
+      outbox(std::make_shared<Outbox>(its_options.keep_all_events)),
+      queue(clock_seconds()) {}
+
 Scheduler::Scheduler(std::shared_ptr<Context> context, std::shared_ptr<Policy> policy,
                      SchedulerOptions options)
-    : state_(std::make_unique<State>()) {
-  state_->context = std::move(context);
-  state_->policy = std::move(policy);
-  state_->options = options;
-  state_->started = clock_seconds();
-}
+    : state_(std::make_unique<State>(std::move(context), std::move(policy), options)) {}
 
 Scheduler::~Scheduler() {
-  if (state_) state_->rollback_all();
+  if (!state_) return;
+  state_->rollback_all();
+  state_->outbox->close();  // requests that scripts hold go on giving theirs
 }
 
 RequestPointer Scheduler::submit(RequestPointer request, std::shared_ptr<Cache> cache) {
@@ -178,71 +183,97 @@ RequestPointer Scheduler::submit(RequestPointer request, std::shared_ptr<Cache> 
     }
   }
   request->state = RequestState::waiting;
+  request->outbox = state_->outbox;
   request->times.submitted = clock_seconds();
-  const std::lock_guard lock(state_->mutex);
-  request->id = state_->next_id++;
-  state_->incoming.push_back(request);
+  state_->inbox.submit(request);
   return request;
 }
 
+/// Takes in what came by the inbox, tells the policy of it, ends what was cancelled.
 void Scheduler::State::absorb() {
-  const std::lock_guard lock(mutex);
-  for (const RequestPointer& request : incoming) {
-    if (const auto& cache = request->sequences[0].cache;
-        cache && pool_number(cache->cache().get()) > pools.size()) {
-      pools.push_back(cache->cache());
+  if (inbox.waiting()) {
+    inbox.take(arrived);
+    if (arrived.policy) {
+      policy = std::move(arrived.policy);
+      ++policy_number;
     }
-    live.push_back(request);
+    for (const RequestPointer& request : arrived.requests) {
+      queue.add(request, stats.steps);
+      untold.push_back(request);
+    }
   }
-  incoming.clear();
+  if (policy_told != policy_number) {  // one that keeps its own order hears of all that waits
+    policy_told = policy_number;
+    untold.clear();
+    for (const QueueEntry& entry : queue.view()) untold.push_back(queue.find(entry.id));
+  }
 }
 
 void Scheduler::State::announce(Request& request) {
   if (request.told == policy_number) return;
   request.told = policy_number;
   const std::shared_ptr<Policy> told = policy;  // it may be replaced meanwhile
-  told->submitted(entry(request));
+  told->submitted(queue.changed(request));
 }
 
 void Scheduler::State::announce() {
-  for (std::size_t i = 0; i < live.size(); ++i) {
-    const RequestPointer request = live[i];
-    if (!request->done()) announce(*request);
+  while (!untold.empty()) {
+    const RequestPointer request = std::move(untold.front());
+    untold.pop_front();
+    if (request && !request->done()) announce(*request);
   }
 }
 
+void Scheduler::State::cancel_arrived() {
+  for (const RequestPointer& request : arrived.cancelled) {
+    if (!request->done()) finish(request, FinishReason::cancelled);
+  }
+  arrived.cancelled.clear();
+}
+
 void Scheduler::State::sweep() {
-  std::erase_if(live, [](const RequestPointer& request) { return request->done(); });
+  for (const Request* request : ended) queue.remove(*request);
+  ended.clear();
 }
 
 void Scheduler::State::emit(const RequestPointer& request, Event event) {
   if (!request->keep_events) return;
   event.request = request->id;
-  request->events.push_back(std::move(event));
-  if (!options.keep_all_events) return;
-  ready.push_back(request);
-  if (ready.size() < purge_at) return;
-  // Requests whose events were taken from themselves leave entries behind.
-  std::map<const Request*, std::size_t> counts;
-  std::deque<RequestPointer> left;
-  for (RequestPointer& waiting : ready) {
-    if (counts[waiting.get()]++ < waiting->events.size()) left.push_back(std::move(waiting));
+  outbox->put(request, std::move(event));
+}
+
+void Scheduler::State::warn_starving() {
+  while (const RequestPointer request = queue.starving(stats.steps, kStarvedSteps)) {
+    ++stats.starved;
+    Event event;
+    event.kind = EventKind::warning;
+    event.text = "request " + std::to_string(request->id) + " has not run for " +
+                 number(kStarvedSteps) + " steps while others did: policy " + policy->name() +
+                 " passes it over, or memory for its keys and values is not free";
+    emit(request, std::move(event));
   }
-  ready.swap(left);
-  purge_at = std::max<std::size_t>(1024, 2 * ready.size());
+}
+
+/// What other threads may see of the counts.
+void Scheduler::State::publish() {
+  stats.running = static_cast<std::int64_t>(queue.running().size());
+  stats.waiting = static_cast<std::int64_t>(queue.size()) - stats.running;
+  stats.cache_bytes = 0;
+  if (!queue.empty()) {
+    for (const auto& pool : queue.pools()) stats.cache_bytes += pool->used_bytes();
+  }
+  const std::lock_guard lock(told_mutex);
+  published = stats;
 }
 
 /// One pass, or what is left of one. False when nothing more can run in this call.
 bool Scheduler::State::advance(double deadline, double budget_ms) {
   absorb();
   announce();
-  for (std::size_t i = 0; i < live.size(); ++i) {
-    const RequestPointer request = live[i];
-    if (request->cancel_asked && !request->done()) finish(request, FinishReason::cancelled);
-  }
+  cancel_arrived();
   sweep();
   if (work.empty()) {
-    if (live.empty()) {
+    if (queue.empty()) {
       result.idle = true;
       return false;
     }
@@ -259,6 +290,7 @@ bool Scheduler::State::advance(double deadline, double budget_ms) {
     }
   }
   sweep();
+  warn_starving();
   return true;
 }
 
@@ -271,7 +303,11 @@ StepResult Scheduler::step(double budget_ms) {
   state.stepping = true;
   struct Leave {
     State& state;
-    ~Leave() { state.stepping = false; }
+    ~Leave() {
+      state.stepping = false;
+      state.working = !state.work.empty();
+      state.publish();
+    }
   } leave{state};
   const double begin = clock_seconds();
   const double deadline = budget_ms > 0 ? begin + budget_ms / 1e3 : 1e300;
@@ -295,57 +331,53 @@ StepResult Scheduler::step(double budget_ms) {
 
 void Scheduler::set_policy(std::shared_ptr<Policy> policy) {
   state_->policy = std::move(policy);
-  ++state_->policy_number;  // one that keeps its own order hears of everything that waits
+  ++state_->policy_number;
+}
+
+void Scheduler::post_policy(std::shared_ptr<Policy> policy) {
+  state_->inbox.set_policy(std::move(policy));
 }
 
 bool Scheduler::idle() const {
-  if (!state_->work.empty()) return false;
-  state_->absorb();
-  return std::all_of(state_->live.begin(), state_->live.end(),
-                     [](const RequestPointer& request) { return request->done(); });
+  return !state_->working && state_->inbox.open() == 0;
+}
+
+std::size_t Scheduler::open() const {
+  return state_->inbox.open();
 }
 
 void Scheduler::cancel(const RequestPointer& request) {
-  request->cancel_asked = true;
+  state_->inbox.cancel(request);
 }
 
 void Scheduler::cancel_all() {
-  state_->absorb();
-  for (const RequestPointer& request : state_->live) request->cancel_asked = true;
+  state_->inbox.cancel_all();
+}
+
+bool Scheduler::next_event(RequestPointer& request, Event& event) {
+  return state_->outbox->next(request, event);
 }
 
 bool Scheduler::next_event(Event& event) {
-  State& state = *state_;
-  while (!state.ready.empty()) {
-    const RequestPointer request = std::move(state.ready.front());
-    state.ready.pop_front();
-    if (request->events.empty()) continue;  // taken from the request itself
-    event = std::move(request->events.front());
-    request->events.pop_front();
-    return true;
-  }
-  return false;
+  RequestPointer request;
+  return next_event(request, event);
 }
 
 SchedulerStats Scheduler::stats() const {
-  SchedulerStats stats = state_->stats;
-  std::map<const Cache*, std::int64_t> caches;
-  for (const RequestPointer& request : requests()) {
-    ++(request->state == RequestState::waiting ? stats.waiting : stats.running);
-    for (const Sequence& sequence : request->sequences) {
-      if (!sequence.cache) continue;
-      const Cache* cache = sequence.cache->cache().get();
-      caches[cache] = cache->used_bytes();
-    }
+  SchedulerStats stats;
+  {
+    const std::lock_guard lock(state_->told_mutex);
+    stats = state_->published;
   }
-  for (const auto& [cache, bytes] : caches) stats.cache_bytes += bytes;
+  // What came since the last step waits.
+  stats.waiting = static_cast<std::int64_t>(open()) - stats.running;
   return stats;
 }
 
-const std::vector<RequestPointer>& Scheduler::requests() const {
-  state_->absorb();
-  if (!state_->stepping) state_->sweep();
-  return state_->live;
+void Scheduler::take_finished(std::vector<RequestPointer>& into) {
+  into.clear();
+  const std::lock_guard lock(state_->told_mutex);
+  std::swap(into, state_->finished);
 }
 
 void Scheduler::set_more(bool more) {

@@ -1,6 +1,7 @@
 // What a Scheduler holds. Private to scheduler*.cpp.
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <map>
 #include <memory>
@@ -9,6 +10,9 @@
 #include <string>
 #include <vector>
 
+#include "engine/serving/inbox.h"
+#include "engine/serving/outbox.h"
+#include "engine/serving/queue.h"
 #include "engine/serving/scheduler.h"
 
 namespace perilune {
@@ -39,48 +43,55 @@ struct ScheduledGroup {
 };
 
 struct Scheduler::State {
+  State(std::shared_ptr<Context> its_context, std::shared_ptr<Policy> its_policy,
+        SchedulerOptions its_options);
+
   std::shared_ptr<Context> context;
   std::shared_ptr<Policy> policy;
   SchedulerOptions options;
-  double started = 0;
 
-  std::mutex mutex;  // incoming, next_id
-  std::vector<RequestPointer> incoming;
-  std::uint64_t next_id = 1;
+  Inbox inbox;
+  std::shared_ptr<Outbox> outbox;
+  Inbox::Contents arrived;  // reused
+  Queue queue;
+  std::deque<RequestPointer> untold;     // the policy has not heard of them
+  std::vector<Request*> ended;           // still in `queue`
+  std::mutex told_mutex;                 // finished, published
+  std::vector<RequestPointer> finished;  // for take_finished
+  SchedulerStats published;
+  std::atomic<bool> working{false}, more{false};
 
-  std::vector<RequestPointer> live;           // in the order of submission
-  std::vector<std::shared_ptr<Cache>> pools;  // that requests came with; pool numbers are from 1
-  std::uint64_t policy_number = 1;            // of `policy`, for Request::told
-  std::deque<ScheduledGroup> work;            // what is left of the step under way
+  std::uint64_t policy_number = 1, policy_told = 1;  // of `policy`, for Request::told
+  Room room;                                         // of the step under way
+  std::deque<ScheduledGroup> work;                   // what is left of the step under way
   std::map<const Plan*, std::unique_ptr<Execution>> executions;
   std::vector<const Plan*> recent;  // of executions, last used last
   std::map<const Cache*, std::shared_ptr<Cache>> filler_caches;
-  std::deque<RequestPointer> ready;  // one entry an undelivered event, oldest first
-  std::size_t purge_at = 1024;
   Tensor logits_row;  // reused copy
   std::vector<std::int64_t>
       best_ids;  // of the pass' rows of logits, chosen on the device; see below
   SchedulerStats stats;
-  bool more = false, stepping = false;
-  int empty_plans = 0;  // in a row
-  StepResult result;    // of the call under way
+  bool stepping = false;
+  int empty_plans = 0;       // in a row
+  std::uint64_t checks = 0;  // plans that were checked, for Request::named
+  StepResult result;         // of the call under way
 
   // scheduler_state.cpp
   void absorb();
   void announce();
   void announce(Request& request);
+  void cancel_arrived();
   void sweep();
   bool advance(double deadline, double budget_ms);
   void emit(const RequestPointer& request, Event event);
-  double milliseconds(double seconds) const { return (seconds - started) * 1e3; }
+  void publish();
+  void warn_starving();
 
   // apply.cpp: from a policy's answer to work
-  std::size_t pool_number(const Cache* cache) const;
-  QueueEntry entry(const Request& request) const;
-  Room make_room(double budget_ms) const;
+  void make_room(double budget_ms);
   bool plan_step(double budget_ms);
-  StepPlan ask(const Room& room);
-  void check(const StepPlan& plan, const Room& room) const;
+  StepPlan ask();
+  void check(const StepPlan& plan);
   bool schedule(const RequestPointer& request, std::int64_t tokens, bool padded);
   bool schedule_source(const RequestPointer& request);
   bool schedule_rows(const RequestPointer& request, std::int64_t tokens, bool padded);
@@ -89,19 +100,18 @@ struct Scheduler::State {
   void exhaust(const RequestPointer& request);
   bool nothing_planned(const StepPlan& plan);
   [[noreturn]] void bad_plan(const std::string& what) const;
-  RequestPointer find(std::uint64_t id) const;
 
   // scheduler_pass.cpp: one group's pass
   void start(ScheduledGroup& group);
   std::shared_ptr<const Batch> make_batch(const ScheduledGroup& group,
                                           const std::vector<std::int64_t>& fillers) const;
-  void settle(Request& request) const;
+  void settle(Request& request);
   Execution& execution_for(const std::shared_ptr<const Plan>& plan);
   void set_caches(ScheduledGroup& group, PassBinding& binding);
   bool run_group(double deadline);
   void split_failed(const std::string& text, ErrorCode code);
   void abandon();
-  void drop_row(const ScheduledRow& row) const;
+  void drop_row(const ScheduledRow& row);
   void rollback_all();
   bool in_flight(const Request& request) const;
 

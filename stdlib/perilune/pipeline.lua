@@ -72,7 +72,7 @@ local function run(p, jobs, policy)
       if ok then lines[#lines + 1] = { job = job, at = i, request = line } else job.error = job.error or line end
     end
   end
-  local fine, err = pcall(function() while not engine:idle() do engine:step() end end)
+  local fine, err = pcall(engine.drain, engine)
   for _, line in ipairs(lines) do
     local result = fine and line.request:result()
     if result and result.finish_reason == "error" then line.job.error = line.job.error or result.error end

@@ -285,7 +285,7 @@ end)
 
 t.test("engines: options, models, closing, dropping", function()
   for _, case in ipairs { { 7 }, { {} }, { { m, 7 } }, { m, { memory = 0 } }, { m, { memory = "1G" } }, { m, { max_rows = 0 } }, { m, { max_tokens = 1.5 } },
-    { m, { policy = "fifo" } }, { m, { policy = {} } }, { m, { worker = true } }, { m, { polcy = 1 } }, { m, "fifo" } } do
+    { m, { policy = "fifo" } }, { m, { policy = {} } }, { m, { worker = true, policy = function(queue) return queue end } }, { m, { polcy = 1 } }, { m, "fifo" } } do
     t.raises_table(function() pl.engine(case[1], case[2]) end)
   end
   t.raises_table(function() pl.engine() end, "engine")

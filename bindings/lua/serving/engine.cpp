@@ -1,5 +1,8 @@
 // core.engine: the scheduler, with a policy and hooks written in Lua.
+#include <chrono>
 #include <cmath>
+#include <optional>
+#include <thread>
 
 #include "bindings/lua/batches/batch_input.h"
 #include "bindings/lua/batches/batch_object.h"
@@ -12,6 +15,13 @@
 namespace perilune::lua {
 
 namespace {
+
+constexpr double kSliceSeconds = 0.01;  // how often a wait looks for an interrupt
+constexpr double kLongSeconds = 0.1;    // the longest that step() waits for a worker
+
+void check_interrupt(const Context& context) {
+  if (context.interrupted()) throw Error(ErrorCode::cancelled, "drain", "interrupted");
+}
 
 EngineObject& open_engine(lua_State* L, const char* op) {
   auto& engine = self<EngineObject>(L, op);
@@ -41,21 +51,36 @@ void make_environment(lua_State* L, int policy) {
   lua_setfenv(L, -2);
 }
 
-/// core.engine(policy, { max_tokens=, max_rows=, keep_events= })
+void refuse_scripted(lua_State* L, int policy) {
+  if (shipped_policy(L, policy)) return;
+  throw Error(
+      ErrorCode::unsupported, "engine",
+      "the policy is a function of this script, and the engine steps on a thread of its own "
+      "(worker = true)")
+      .hint("use one of pl.policy, such as pl.policy.fifo()");
+}
+
+/// core.engine(policy, { max_tokens=, max_rows=, keep_events=, worker= })
 int make_engine(lua_State* L) {
   Options options(L, 2, "engine");
   SchedulerOptions settings;
   settings.max_tokens = options.integer("max_tokens").value_or(settings.max_tokens);
   settings.max_rows = options.integer("max_rows").value_or(settings.max_rows);
   settings.keep_all_events = options.boolean("keep_events").value_or(true);
+  const bool worker = options.boolean("worker").value_or(false);
   options.done();
   if (settings.max_tokens < 1 || settings.max_rows < 1) {
     throw Error(ErrorCode::option, "engine", "max_tokens and max_rows must be 1 or more");
   }
+  if (worker) refuse_scripted(L, 1);
   auto& engine = push_object(L, EngineObject{});
   make_environment(L, 1);
   engine.scheduler =
       std::make_unique<Scheduler>(state(L).context, make_engine_policy(L, 1, engine), settings);
+  if (worker) {
+    engine.scheduler->set_more(true);
+    engine.worker = std::make_unique<Worker>(*engine.scheduler);
+  }
   return 1;
 }
 
@@ -225,12 +250,18 @@ int submit(lua_State* L) {
   request->tag = read_tag(L, options, engine);
   lua_newtable(L);
   const bool hooked = read_hooks(L, options, engine, *request);
+  if (hooked && engine.worker) {
+    throw Error(ErrorCode::unsupported, "submit",
+                "processors, stop_when and on_token are functions of this script, and the engine "
+                "steps on a thread of its own (worker = true)")
+        .hint("take the tokens from line:events(), stop by stop= or line:cancel()");
+  }
   options.done();
   const int hooks = lua_gettop(L);
 
   const EngineFrame frame(engine, L);
   const RequestPointer accepted = engine.scheduler->submit(request, std::move(cache));
-  engine.requests[accepted->id] = accepted;
+  if (engine.worker) engine.worker->wake();
   if (hooked) {
     push_shared(L, "hooks");
     lua_pushnumber(L, static_cast<double>(accepted->id));
@@ -243,31 +274,27 @@ int submit(lua_State* L) {
 
 // ---------------------------------------------------------------- steps and events
 
-/// Lets go of what requests that are done no longer need.
+/// Lets go of what requests that ended no longer need.
 void tidy(lua_State* L, EngineObject& engine) {
-  for (auto entry = engine.requests.begin(); entry != engine.requests.end();) {
-    Request& request = *entry->second;
-    if (!request.done()) {
-      ++entry;
-      continue;
-    }
-    if (request.hooks.processors || request.hooks.stop_when || request.hooks.on_token) {
-      request.hooks = RequestHooks{};
+  engine.scheduler->take_finished(engine.finished);
+  for (const RequestPointer& request : engine.finished) {
+    if (request->hooks.processors || request->hooks.stop_when || request->hooks.on_token) {
+      request->hooks = RequestHooks{};
       push_shared(L, "hooks");
-      lua_pushnumber(L, static_cast<double>(request.id));
+      lua_pushnumber(L, static_cast<double>(request->id));
       lua_pushnil(L);
       lua_rawset(L, -3);
       lua_pop(L, 1);
     }
-    forget_entry(L, request.id);
-    if (request.tag.rfind(kTagMark, 0) == 0) {
+    forget_entry(L, request->id);
+    if (request->tag.rfind(kTagMark, 0) == 0) {
       push_shared(L, "tags");
       lua_pushnil(L);
-      lua_setfield(L, -2, request.tag.c_str());
+      lua_setfield(L, -2, request->tag.c_str());
       lua_pop(L, 1);
     }
-    entry = request.events.empty() ? engine.requests.erase(entry) : std::next(entry);
   }
+  engine.finished.clear();
 }
 
 struct Stepping {
@@ -303,23 +330,14 @@ StepResult spent(const Scheduler& scheduler) {
   return result;
 }
 
-int step(lua_State* L) {
-  EngineObject& engine = open_engine(L, "step");
-  Options options(L, 2, "step");
-  const auto budget = options.number("budget_ms");
-  options.done();
-  if (budget && std::isnan(*budget)) {
-    throw Error(ErrorCode::option, "step", "option budget_ms: expected a number, got nan");
-  }
-  refuse_nested(engine, "step");
-  if (budget && *budget <= 0) return push_step(L, spent(*engine.scheduler));
-  StepResult result;
+StepResult run_step(lua_State* L, EngineObject& engine, double budget_ms) {
   try {
     const Stepping stepping(engine);
     const EngineFrame frame(engine, L);
     const int top = lua_gettop(L);
-    result = engine.scheduler->step(budget.value_or(0.0));
+    const StepResult result = engine.scheduler->step(budget_ms);
     lua_settop(L, top);
+    return result;
   } catch (LuaError&) {
     throw;
   } catch (Error& error) {
@@ -329,8 +347,81 @@ int step(lua_State* L) {
     }
     throw;
   }
+}
+
+/// What a worker did since the last call: it steps by itself, so that only the time is spent.
+StepResult watch_worker(EngineObject& engine, std::optional<double> budget_ms) {
+  StepResult result;
+  const SchedulerStats before = engine.watched;
+  result.idle = engine.worker->wait(budget_ms ? 0 : kLongSeconds, true);
+  engine.watched = engine.scheduler->stats();
+  result.tokens = engine.watched.tokens - before.tokens;
+  result.positions = engine.watched.positions - before.positions;
+  result.rows = engine.watched.rows - before.rows;
+  result.ms = engine.watched.busy_ms - before.busy_ms;
+  return result;
+}
+
+int step(lua_State* L) {
+  EngineObject& engine = open_engine(L, "step");
+  Options options(L, 2, "step");
+  const auto budget = options.number("budget_ms");
+  options.done();
+  if (budget && std::isnan(*budget)) {
+    throw Error(ErrorCode::option, "step", "option budget_ms: expected a number, got nan");
+  }
+  refuse_nested(engine, "step");
+  StepResult result;
+  if (engine.worker) {
+    result = watch_worker(engine, budget);
+  } else if (budget && *budget <= 0) {
+    result = spent(*engine.scheduler);
+  } else {
+    result = run_step(L, engine, budget.value_or(0.0));
+  }
   tidy(L, engine);
   return push_step(L, result);
+}
+
+/// Sleeps as long as a policy that waits has said, or until the host interrupts.
+void sleep_for(const Context& context, double milliseconds) {
+  const double until = clock_seconds() + milliseconds / 1e3;
+  while (!context.interrupted()) {
+    const double left = until - clock_seconds();
+    if (left <= 0) break;
+    std::this_thread::sleep_for(std::chrono::duration<double>(std::min(left, kSliceSeconds)));
+  }
+}
+
+/// One step; where the policy waits, so does this.
+StepResult advance_engine(lua_State* L, EngineObject& engine) {
+  const StepResult result = run_step(L, engine, 0);
+  tidy(L, engine);
+  if (result.idle && result.wait_ms > 0) sleep_for(*state(L).context, result.wait_ms);
+  return result;
+}
+
+int advance(lua_State* L) {
+  EngineObject& engine = open_engine(L, "step");
+  refuse_nested(engine, "step");
+  return push_step(L, advance_engine(L, engine));
+}
+
+/// Steps until nothing is left.
+int drain(lua_State* L) {
+  EngineObject& engine = open_engine(L, "drain");
+  refuse_nested(engine, "step");
+  engine.scheduler->set_more(false);
+  if (engine.worker) {
+    while (!engine.worker->wait(kSliceSeconds)) check_interrupt(*state(L).context);
+    tidy(L, engine);
+    return 0;
+  }
+  while (!engine.scheduler->idle()) {
+    advance_engine(L, engine);
+    if (!engine.scheduler->idle()) check_interrupt(*state(L).context);
+  }
+  return 0;
 }
 
 /// Iterator over (request, event): index 1 is the engine (the generic for's state).
@@ -338,14 +429,11 @@ int next_event(lua_State* L) {
   EngineObject& engine = self<EngineObject>(L, "events");
   if (engine.scheduler == nullptr) return 0;
   Event event;
-  while (engine.scheduler->next_event(event)) {
-    const auto found = engine.requests.find(event.request);
-    if (found == engine.requests.end()) continue;
-    push_request(L, engine, found->second);
-    push_event(L, event);
-    return 2;
-  }
-  return 0;
+  RequestPointer request;
+  if (!engine.scheduler->next_event(request, event)) return 0;
+  push_request(L, engine, request);
+  push_event(L, event);
+  return 2;
 }
 
 int call_next_event(lua_State* L) {
@@ -368,7 +456,13 @@ int set_policy(lua_State* L) {
   lua_getfenv(L, 1);
   lua_pushvalue(L, 2);
   lua_setfield(L, -2, "policy");
-  engine.scheduler->set_policy(std::move(policy));
+  if (engine.worker) {
+    refuse_scripted(L, 2);
+    engine.scheduler->post_policy(std::move(policy));
+    engine.worker->wake();
+  } else {
+    engine.scheduler->set_policy(std::move(policy));
+  }
   return 0;
 }
 
@@ -380,6 +474,7 @@ int stats(lua_State* L) {
   set_field(L, "positions", counts.positions);
   set_field(L, "rows", counts.rows);
   set_field(L, "finished", counts.finished);
+  set_field(L, "starved", counts.starved);
   set_field(L, "waiting", counts.waiting);
   set_field(L, "running", counts.running);
   set_field(L, "busy_ms", counts.busy_ms);
@@ -391,6 +486,7 @@ int cancel_all(lua_State* L) {
   EngineObject& engine = open_engine(L, "cancel_all");
   const EngineFrame frame(engine, L);
   engine.scheduler->cancel_all();
+  if (engine.worker) engine.worker->wake();
   return 0;
 }
 
@@ -414,9 +510,8 @@ int close(lua_State* L) {
   auto& engine = self<EngineObject>(L, "close");
   if (engine.scheduler == nullptr) return 0;
   refuse_nested(engine, "close");
-  for (auto& [id, request] : engine.requests) request->hooks = RequestHooks{};
+  engine.worker = nullptr;
   engine.scheduler = nullptr;
-  engine.requests.clear();
   lua_getfenv(L, 1);
   for (const char* name : {"hooks", "entries", "tags"}) {
     lua_newtable(L);
@@ -427,10 +522,9 @@ int close(lua_State* L) {
 
 int tostring(lua_State* L) {
   const auto& engine = self<EngineObject>(L, "tostring");
-  push_text(
-      L, engine.scheduler == nullptr
-             ? "Engine (closed)"
-             : "Engine with " + std::to_string(engine.scheduler->requests().size()) + " requests");
+  push_text(L, engine.scheduler == nullptr
+                   ? "Engine (closed)"
+                   : "Engine with " + std::to_string(engine.scheduler->open()) + " requests");
   return 1;
 }
 
@@ -440,11 +534,18 @@ void add_engine(lua_State* L) {
   constexpr Member kFunctions[] = {{"engine", guarded<make_engine>}};
   set_functions(L, kFunctions);
   constexpr Member kMethods[] = {
-      {"submit", guarded_once<submit>}, {"step", guarded_once<step>},
-      {"events", guarded<events>},      {"set_policy", guarded_once<set_policy>},
-      {"stats", guarded<stats>},        {"cancel_all", guarded_once<cancel_all>},
-      {"idle", guarded<idle>},          {"set_more", guarded<set_more>},
-      {"stepping", guarded<stepping>},  {"close", guarded_once<close>},
+      {"submit", guarded_once<submit>},
+      {"step", guarded_once<step>},
+      {"events", guarded<events>},
+      {"set_policy", guarded_once<set_policy>},
+      {"stats", guarded<stats>},
+      {"cancel_all", guarded_once<cancel_all>},
+      {"idle", guarded<idle>},
+      {"set_more", guarded<set_more>},
+      {"stepping", guarded<stepping>},
+      {"close", guarded_once<close>},
+      {"advance", guarded_once<advance>},
+      {"drain", guarded_once<drain>},
   };
   constexpr Member kOperators[] = {{"__tostring", guarded<tostring>}};
   register_type<EngineObject>(L, kMethods, {}, kOperators);

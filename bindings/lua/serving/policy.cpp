@@ -1,5 +1,6 @@
 // Batching policies written in Lua: the queue and the room as tables, the plan read back.
 #include <cmath>
+#include <unordered_map>
 
 #include "bindings/lua/serving/serving.h"
 
@@ -15,7 +16,7 @@ Error plan_error(const std::string& problem) {
   return {ErrorCode::policy, "policy", problem};
 }
 
-/// Writes the fields of the entry table on top of the stack.
+/// Writes the fields that change to the entry table on top of the stack.
 void refresh(lua_State* L, const QueueEntry& entry) {
   set_field(L, "kind", kind_text(entry.kind));  // a source runs whole, the answer to it does not
   set_field(L, "state", request_state_name(entry.state));
@@ -25,14 +26,13 @@ void refresh(lua_State* L, const QueueEntry& entry) {
   set_field(L, "pending_tokens", entry.pending_tokens);
   set_field(L, "new_tokens", entry.new_tokens);
   set_field(L, "max_new_tokens", entry.max_new_tokens);
-  set_field(L, "waited_steps", entry.waited_steps);
-  set_field(L, "waited_ms", entry.waited_ms);
   set_field(L, "pages_needed", entry.pages_needed);
   set_field(L, "pool", static_cast<std::int64_t>(entry.pool));
 }
 
-/// Pushes the entry's own table, the same one in every step.
-void push_entry(lua_State* L, int entries, const QueueEntry& entry) {
+/// Pushes the entry's own table, the same one in every step. `seen`: its version there, updated.
+void push_entry(lua_State* L, int entries, const QueueEntry& entry, const Room& room,
+                std::uint64_t& seen) {
   lua_pushnumber(L, static_cast<double>(entry.id));
   lua_rawget(L, entries);
   if (!lua_istable(L, -1)) {
@@ -53,8 +53,12 @@ void push_entry(lua_State* L, int entries, const QueueEntry& entry) {
     lua_pushnumber(L, static_cast<double>(entry.id));
     lua_pushvalue(L, -2);
     lua_rawset(L, entries);
+    seen = 0;
   }
-  refresh(L, entry);
+  if (seen != entry.version) refresh(L, entry);
+  seen = entry.version;
+  set_field(L, "waited_steps", entry.waited_steps(room));
+  set_field(L, "waited_ms", entry.waited_ms(room));
 }
 
 void push_room(lua_State* L, const Room& room) {
@@ -200,7 +204,7 @@ class LuaPolicy final : public Policy {
     lua_createtable(L, static_cast<int>(queue.size()), 0);
     int position = 0;
     for (const QueueEntry& entry : queue) {
-      push_entry(L, entries, entry);
+      push_entry(L, entries, entry, room, seen_[entry.id]);
       lua_rawseti(L, -2, ++position);
     }
     lua_remove(L, entries);
@@ -219,7 +223,10 @@ class LuaPolicy final : public Policy {
   }
 
   void submitted(const QueueEntry& entry) override { tell("submitted", entry); }
-  void finished(const QueueEntry& entry) override { tell("finished", entry); }
+  void finished(const QueueEntry& entry) override {
+    tell("finished", entry);
+    seen_.erase(entry.id);
+  }
   std::string name() const override { return name_; }
 
  private:
@@ -233,7 +240,7 @@ class LuaPolicy final : public Policy {
       lua_getfield(L, -1, what);
       if (lua_isfunction(L, -1)) {
         push_shared(L, "entries");
-        push_entry(L, lua_gettop(L), entry);
+        push_entry(L, lua_gettop(L), entry, Room{}, seen_[entry.id]);
         lua_remove(L, -2);
         call(L, 1, 0, "policy");
       }
@@ -243,6 +250,7 @@ class LuaPolicy final : public Policy {
 
   EngineObject& engine_;
   std::string name_;
+  std::unordered_map<std::uint64_t, std::uint64_t> seen_;  // versions of entries, by id
 };
 
 std::string check_policy(lua_State* L, int index) {

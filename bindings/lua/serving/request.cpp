@@ -41,11 +41,8 @@ void push_hook_state(lua_State* L, EngineObject& engine, const Request& request)
     lua_createtable(L, static_cast<int>(sequence.ids.size()) + 32, 0);
     lua_setfield(L, -2, "ids");
     set_field(L, "prompt_tokens", request.prompt_tokens);
-    const auto found = engine.requests.find(request.id);
-    if (found != engine.requests.end()) {
-      push_request(L, engine, found->second);
-      lua_setfield(L, -2, "request");
-    }
+    push_request(L, engine, std::const_pointer_cast<Request>(request.shared_from_this()));
+    lua_setfield(L, -2, "request");
     lua_pushvalue(L, -1);
     lua_rawseti(L, hooks, static_cast<int>(sequence.output_index) + 1);
   }
@@ -287,8 +284,9 @@ void set_generated(lua_State* L, const Request& request) {
 }
 
 int result(lua_State* L) {
-  const Request& request = *self<RequestObject>(L, "result").request;
+  Request& request = *self<RequestObject>(L, "result").request;
   if (!request.done()) return 0;
+  request.outbox->forget(request);
   lua_createtable(L, 0, 14);
   set_field(L, "finish_reason", finish_reason_name(request.reason()));
   set_field(L, "prompt_tokens", request.source ? request.source_tokens() : request.prompt_tokens);
@@ -314,9 +312,8 @@ int result(lua_State* L) {
 int next_event(lua_State* L) {
   Request& request =
       *check_object<RequestObject>(L, lua_upvalueindex(1), "events", "request").request;
-  if (request.events.empty()) return 0;
-  const Event event = std::move(request.events.front());
-  request.events.pop_front();
+  Event event;
+  if (!request.outbox || !request.outbox->next_of(request, event)) return 0;
   push_event(L, event);
   return 1;
 }
@@ -333,6 +330,7 @@ int cancel(lua_State* L) {
   if (object.request->done() || object.engine->scheduler == nullptr) return 0;
   const EngineFrame frame(*object.engine, L);
   object.engine->scheduler->cancel(object.request);
+  if (object.engine->worker) object.engine->worker->wake();
   return 0;
 }
 

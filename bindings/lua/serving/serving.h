@@ -2,12 +2,13 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "bindings/lua/edge/arguments.h"
 #include "engine/serving/scheduler.h"
+#include "engine/serving/worker.h"
 
 namespace perilune::lua {
 
@@ -18,8 +19,10 @@ namespace perilune::lua {
 ///   entries   id -> a policy's queue entry
 ///   tags      a request's name for its tag -> the tag, where it is no text
 struct EngineObject {
-  std::unique_ptr<Scheduler> scheduler;              // null after close()
-  std::map<std::uint64_t, RequestPointer> requests;  // not done, or with events to deliver
+  std::unique_ptr<Scheduler> scheduler;  // null after close()
+  std::unique_ptr<Worker> worker;        // steps on a thread of its own; null: scripts step
+  std::vector<RequestPointer> finished;  // reused
+  SchedulerStats watched;                // of a worker, when step() last looked
   lua_State* frame = nullptr;  // where index 1 is the engine or one of its requests; else null
   bool stepping = false;
   std::uint64_t tags = 0;  // how many tags that are no text were given

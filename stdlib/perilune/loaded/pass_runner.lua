@@ -80,9 +80,11 @@ end
 --- The pool that keys and values live in; nil for a model that keeps none.
 ---@param s table
 ---@param budget integer|nil bytes: a pool of its own
+---@param own boolean|nil a pool of its own, of the usual size
 ---@return userdata|nil
-function runtime.pool(s, budget)
-  if s.pool ~= nil and not budget then return s.pool or nil end
+function runtime.pool(s, budget, own)
+  own = own or budget ~= nil
+  if s.pool ~= nil and not own then return s.pool or nil end
   local main = passes.main_entry(s.family)
   local programs = {}
   if s.family.cross then programs[1] = runtime.program(s, "cross") end
@@ -90,11 +92,11 @@ function runtime.pool(s, budget)
   local slots = 0
   for _, program in ipairs(programs) do slots = slots + program:kv_slots() end
   if slots == 0 then
-    s.pool = false
+    if not own then s.pool = false end
     return nil
   end
   local pool = core.cache(programs, { dtype = s.cache_dtype, budget = budget, device = s.device })
-  if not budget then s.pool = pool end
+  if not own then s.pool = pool end
   return pool
 end
 

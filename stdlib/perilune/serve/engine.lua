@@ -34,20 +34,23 @@ local function model_list(models)
   return models
 end
 
---- An engine that serves requests of many clients, step by step, in the order its policy says.
+--- An engine that serves requests of many clients, step by step, in the order its policy says. With
+--- worker = true a thread of its own steps; its policy is one of pl.policy then, and requests bring no
+--- functions.
 ---@param models Model|Model[]
----@param opts table|nil { policy=, memory= (bytes of keys and values), max_tokens=, max_rows= (of one step) }
+---@param opts table|nil { policy=, memory= (bytes of keys and values), max_tokens=, max_rows= (of one step), worker=true (a thread of its own steps) }
 ---@return Engine
 function engine.engine(models, opts)
   local list = model_list(models)
   local o = options.check(opts, spec, "engine")
-  if o.worker then raise("unsupported", "engine", "option worker: a thread of its own is not supported yet") end
   local pools = {}
-  if o.memory then
-    for i, m in ipairs(list) do pools[i] = runtime.pool(rawget(m, "state_"), math.floor(o.memory / #list)) end
+  if o.memory or o.worker then   -- a thread of its own shares no pool with the model's other calls
+    for i, m in ipairs(list) do
+      pools[i] = runtime.pool(rawget(m, "state_"), o.memory and math.floor(o.memory / #list), true)
+    end
   end
-  return setmetatable({ core_ = serve.engine(o.policy, { max_tokens = o.max_tokens, max_rows = o.max_rows }), models_ = list,
-    pools_ = pools }, Engine)
+  return setmetatable({ core_ = serve.engine(o.policy, { max_tokens = o.max_tokens, max_rows = o.max_rows, worker = o.worker }),
+    models_ = list, pools_ = pools }, Engine)
 end
 
 local function open(e, op)
@@ -89,9 +92,10 @@ function Engine:submit(input, opts)
   return request
 end
 
---- Runs passes until the budget is spent or nothing is runnable; without a budget, one pass.
+--- Runs passes until the budget is spent or nothing is runnable; without a budget, one pass. Of an
+--- engine with a thread of its own: what it did since the last call.
 ---@param opts table|nil { budget_ms= }
----@return table { tokens=, rows=, ms=, idle=, pending= }
+---@return table { tokens=, positions= (computed, with what a padded layout fills up), rows=, ms=, idle=, pending=, wait_ms= }
 function Engine:step(opts)
   return open(self, "step"):step(options.check(opts, { budget_ms = "number" }, "step"))
 end
@@ -100,16 +104,16 @@ end
 ---@return fun(): Request, table
 function Engine:events() return open(self, "events"):events() end
 
---- Steps until nothing is left to do.
+--- Steps until nothing is left to do; sleeps where the policy waits (wait_ms).
 ---@return Engine self
 function Engine:drain()
-  local core_engine = open(self, "drain")
-  while not core_engine:idle() do core_engine:step() end
+  open(self, "drain"):drain()
   return self
 end
 
 --- Counts since the engine was made.
----@return table { steps=, tokens=, rows=, finished=, waiting=, running=, busy_ms=, cache_bytes= }
+---@return table { steps=, tokens=, positions=, rows=, finished=, waiting=, running=, starved=, busy_ms=, cache_bytes= } starved: requests
+--- that did not run for 200 steps while others did; each has a warning among its events
 function Engine:stats() return open(self, "stats"):stats() end
 
 --- Another policy from the next step on.
@@ -120,6 +124,14 @@ function Engine:set_policy(policy)
     raise("argument", "set_policy", "expected a function or a table with plan=, got " .. options.show(policy))
   end
   open(self, "set_policy"):set_policy(policy)
+  return self
+end
+
+--- Says whether further requests may come: room.more of policies, which may then wait for them.
+---@param more boolean
+---@return Engine self
+function Engine:set_more(more)
+  open(self, "set_more"):set_more(more)
   return self
 end
 
@@ -135,7 +147,7 @@ function Engine:close()
   if core_engine:stepping() then raise("state", "close", "called from inside the engine's own step") end
   pcall(function()
     core_engine:cancel_all()
-    core_engine:step()
+    core_engine:drain()
   end)
   core_engine:close()
   rawset(self, "core_", false)

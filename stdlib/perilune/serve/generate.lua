@@ -32,7 +32,7 @@ end
 -- Ends what is left of an engine: requests are told, keys and values given back.
 local function abandon(engine)
   engine:cancel_all()
-  engine:step()
+  engine:drain()
   engine:close()
 end
 
@@ -53,14 +53,15 @@ function generate.generate(m, input, opts)
   local lines, lost = {}, {}
   local fine, err = pcall(function()
     for i, prompt in ipairs(prompts) do lines[i], lost[i] = serve.submit(m, engine, prompt, "generate") end
-    while not engine:idle() do engine:step() end
+    engine:drain()
   end)
-  if not fine then
-    pcall(abandon, engine)
-    error(err, 0)
-  end
+  if not fine then pcall(abandon, engine) end
   local results = {}
   for i, line in ipairs(lines) do results[i] = finish(line, lost[i]) end
+  if not fine then   -- a policy's mistake: what was answered before it is not lost
+    if type(err) == "table" then rawset(err, "results", results) end
+    error(err, 0)
+  end
   engine:close()
   if single then return results[1] end
   return results
@@ -95,7 +96,7 @@ local function next_piece(stream)
       event = stream.events_()
     end
     if stream.engine_:idle() then return nil end
-    stream.engine_:step()
+    stream.engine_:advance()
     stream.events_ = stream.request_:events()
   end
 end
@@ -113,7 +114,7 @@ function Stream:cancel()
   if not self.engine_ then return end
   self.request_:cancel()
   if self.engine_:stepping() then return end   -- from one of its callbacks: the loop ends by itself
-  while not self.engine_:idle() do self.engine_:step() end
+  self.engine_:drain()
   self:result()
 end
 
@@ -122,7 +123,7 @@ end
 function Stream:result()
   runtime.expect(self, "Stream", "result")
   if self.result_ then return self.result_ end
-  while not self.engine_:idle() do self.engine_:step() end
+  self.engine_:drain()
   self.result_ = finish(self.request_, self.lost_)
   self.engine_:close()
   self.engine_, self.guard_, self.events_ = nil, nil, nil

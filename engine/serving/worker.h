@@ -1,0 +1,47 @@
+// A thread that runs a scheduler's steps. The scheduler's inbox and outbox are how others reach it.
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "engine/serving/scheduler.h"
+
+namespace perilune {
+
+class Worker {
+ public:
+  /// `scheduler` must outlive it, its policy and all that requests bring must not belong to another
+  /// thread.
+  explicit Worker(Scheduler& scheduler);
+  /// Ends what is left, then the thread.
+  ~Worker();
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  /// Something came into the inbox.
+  void wake();
+  /// Waits until the scheduler is idle (true), or `seconds` have passed, or a step has ended and
+  /// `any_step` is set. Throws what stopped a step, once.
+  bool wait(double seconds, bool any_step = false);
+  /// How many steps have ended.
+  std::int64_t steps() const;
+
+ private:
+  void run();
+  void step();
+
+  Scheduler& scheduler_;
+  mutable std::mutex mutex_;
+  std::condition_variable for_worker_, for_others_;
+  bool stop_ = false, woken_ = false;
+  std::int64_t steps_ = 0;
+  std::exception_ptr failure_;
+  double pause_ = 0;  // seconds until the next step where nothing comes; below 0: no limit
+  std::thread thread_;
+};
+
+}  // namespace perilune

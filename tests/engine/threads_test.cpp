@@ -1,0 +1,209 @@
+// Submitting, cancelling and reading events from other threads than the one that steps, with and
+// without a Worker. Run under ThreadSanitizer this is what finds a missing lock.
+#include <atomic>
+#include <map>
+#include <thread>
+
+#include "engine/serving/policies/shipped.h"
+#include "engine/serving/worker.h"
+#include "tests/catch.h"
+#include "tests/engine/scheduler_support.h"
+#include "tests/support.h"
+
+using namespace perilune;
+using namespace perilune_test;
+
+namespace {
+
+constexpr int kClients = 3, kEach = 12;
+
+std::string folder() {
+  return golden_model("llama-gqa");
+}
+
+RequestPointer asked(const Served& served, int client, int k) {
+  auto request = served.request({1, static_cast<std::int32_t>(300 + 10 * client + k % 4)}, 6);
+  request->client = std::to_string(client);
+  return request;
+}
+
+/// What every request must give, by client and k.
+std::map<std::pair<int, int>, std::vector<std::int32_t>> expected() {
+  const Served served(folder());
+  std::map<std::pair<int, int>, std::vector<std::int32_t>> ids;
+  for (int client = 0; client < kClients; ++client) {
+    for (int k = 0; k < 4; ++k) {
+      auto scheduler = served.scheduler(make_fifo_policy());
+      const auto request = scheduler.submit(asked(served, client, k), served.cache);
+      REQUIRE(drain(scheduler));
+      ids[{client, k}] = new_ids(*request);
+    }
+  }
+  return ids;
+}
+
+/// A client's life: submits, cancels every fifth, reads what comes until all of its own are done.
+struct Client {
+  std::vector<std::pair<int, RequestPointer>> requests;
+  int done = 0, cancelled = 0, wrong = 0;
+
+  template <class Wake>
+  void live(Scheduler& scheduler, const Served& served, int number, const Wake& wake) {
+    for (int k = 0; k < kEach; ++k) {
+      requests.emplace_back(k, scheduler.submit(asked(served, number, k), served.cache));
+      wake();
+      if (k % 5 == 4) {
+        scheduler.cancel(requests.back().second);
+        wake();
+      }
+      (void)scheduler.stats();
+    }
+    while (done < kEach) {
+      for (const auto& [k, request] : requests) {
+        Event event;
+        while (request->outbox->next_of(*request, event)) {
+          if (event.kind == EventKind::done) ++done;
+          if (event.request != request->id) ++wrong;
+        }
+      }
+      std::this_thread::yield();
+    }
+  }
+};
+
+void check(const std::vector<Client>& clients) {
+  const auto want = expected();
+  for (int c = 0; c < kClients; ++c) {
+    const Client& client = clients[static_cast<std::size_t>(c)];
+    CHECK(client.wrong == 0);
+    for (const auto& [k, request] : client.requests) {
+      REQUIRE(request->done());
+      if (request->reason() == FinishReason::cancelled) continue;
+      CHECK(new_ids(*request) == want.at({c, k % 4}));
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("any thread submits, cancels, reads events; one steps") {
+  const Served served(folder());
+  auto scheduler = served.scheduler(make_fifo_policy());
+  std::vector<Client> clients(kClients);
+  std::atomic<int> left{kClients};
+  std::vector<std::thread> threads;
+  for (int c = 0; c < kClients; ++c) {
+    threads.emplace_back([&, c] {
+      clients[static_cast<std::size_t>(c)].live(scheduler, served, c, [] {});
+      --left;
+    });
+  }
+  while (left > 0) scheduler.step();
+  for (std::thread& thread : threads) thread.join();
+  check(clients);
+  CHECK(scheduler.idle());
+  CHECK(served.cache->used_bytes() == 0);
+}
+
+TEST_CASE("a worker steps while others submit, cancel, read, change the policy and wait") {
+  const Served served(folder());
+  auto scheduler = served.scheduler(make_fifo_policy());
+  std::vector<Client> clients(kClients);
+  {
+    Worker worker(scheduler);
+    std::vector<std::thread> threads;
+    for (int c = 0; c < kClients; ++c) {
+      threads.emplace_back([&, c] {
+        clients[static_cast<std::size_t>(c)].live(scheduler, served, c, [&] { worker.wake(); });
+      });
+    }
+    for (int i = 0; i < 20; ++i) {
+      scheduler.post_policy(i % 2 == 0 ? make_fill_policy() : make_bucket_policy({2, 8}));
+      worker.wake();
+      (void)worker.wait(0.002, true);
+    }
+    for (std::thread& thread : threads) thread.join();
+    CHECK(worker.wait(60));
+    check(clients);
+  }
+  CHECK(served.cache->used_bytes() == 0);
+}
+
+TEST_CASE("a worker that goes ends what is left, and says what stopped a step") {
+  const Served served(folder());
+  {
+    auto scheduler = served.scheduler(make_fifo_policy());
+    RequestPointer request;
+    {
+      Worker worker(scheduler);
+      request = scheduler.submit(served.request({1, 5}, 200), served.cache);
+      worker.wake();
+    }
+    CHECK(request->done());
+  }
+  auto scheduler = served.scheduler(std::make_shared<Scripted>(
+      [](const QueueView&, const Room&) -> StepPlan { throw std::runtime_error("oops"); }));
+  Worker worker(scheduler);
+  const auto request = scheduler.submit(served.request({1, 5}, 2), served.cache);
+  worker.wake();
+  const std::string message = message_of([&] {
+    for (int i = 0; i < 1000; ++i) (void)worker.wait(1);
+  });
+  CHECK(message.find("oops") != std::string::npos);
+  while (!worker.wait(1)) {
+  }
+  CHECK(request->reason() == FinishReason::cancelled);
+}
+
+TEST_CASE("the oldest events make room; a request that is forgotten is let go") {
+  const auto request = std::make_shared<Request>();
+  Outbox outbox(true, 3);
+  for (int i = 0; i < 5; ++i) {
+    Event event;
+    event.id = i;
+    outbox.put(request, std::move(event));
+  }
+  CHECK(outbox.size() == 3);
+  RequestPointer from;
+  Event event;
+  REQUIRE(outbox.next(from, event));
+  CHECK((event.id == 2 && from == request));
+  from.reset();
+  const long before = request.use_count();
+  outbox.forget(*request);
+  CHECK(request.use_count() < before);
+  CHECK_FALSE(outbox.next(from, event));
+  REQUIRE(outbox.next_of(*request, event));
+  CHECK(event.id == 3);
+}
+
+TEST_CASE("4000 that wait cost a step nothing: entries are made when their requests change") {
+  const Served served(folder());
+  SchedulerOptions options;
+  options.max_rows = 4;
+  std::vector<std::uint64_t> versions;
+  std::size_t seen = 0;
+  const auto fifo = make_fifo_policy();
+  auto scheduler =
+      served.scheduler(std::make_shared<Scripted>([&](const QueueView& queue, const Room& room) {
+                         seen = queue.size();
+                         versions.clear();
+                         for (std::size_t i = 0; i < queue.size(); i += 100)
+                           versions.push_back(queue[i].version);
+                         return fifo->plan(queue, room);
+                       }),
+                       options);
+  std::vector<RequestPointer> requests;
+  for (int i = 0; i < 4000; ++i) {
+    requests.push_back(scheduler.submit(served.request({1, 5, 9}, 3), served.cache));
+  }
+  for (int i = 0; i < 3; ++i) scheduler.step();
+  const auto before = versions;
+  scheduler.step();
+  CHECK(seen >= 3990);
+  CHECK(std::vector(before.begin() + 1, before.end()) ==
+        std::vector(versions.begin() + 1, versions.end()));
+  scheduler.cancel_all();
+  REQUIRE(drain(scheduler));
+  for (const RequestPointer& request : requests) CHECK(request->done());
+}
