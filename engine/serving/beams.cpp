@@ -71,8 +71,8 @@ class Ending final : public BeamSearch::Judge {
 void Scheduler::State::offer_beam(const RequestPointer& request, std::size_t index,
                                   const Tensor& logits, std::int64_t at) {
   request->current_sequence = index;
-  const bool hooked = static_cast<bool>(request->hooks.processors);
-  std::span<float> scores = logits_at(logits, at, hooked);
+  const bool hooked = !request->hooks.processors.empty();
+  std::span<float> scores = logits_at(logits, at, changes_rows(*request));
   const SamplingState state = sampling_state(*request, index);
   Sampled sampled;
   sampled.not_finite =
@@ -82,10 +82,7 @@ void Scheduler::State::offer_beam(const RequestPointer& request, std::size_t ind
   to_log_probabilities(scores);
   request->sampler->prepare(scores, state, sampled);
   if (hooked) {
-    Tensor row = logits_row;
-    request->hooks.processors(row, *request);
-    check_processed(row, static_cast<std::int64_t>(scores.size()));
-    scores = {row.as<float>(), scores.size()};
+    scores = process(*request, index, scores);
     sampled.id = 0;
     sampled.not_finite =
         std::any_of(scores.begin(), scores.end(), [](float x) { return std::isnan(x); });

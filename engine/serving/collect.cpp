@@ -288,31 +288,62 @@ void Scheduler::State::choose(const RequestPointer& request, std::size_t index,
   Sequence& sequence = request->sequences[index];
   request->current_sequence = index;
   if (take_best(request, index, at)) return;
-  const bool hooked = static_cast<bool>(request->hooks.processors);
-  std::span<float> scores = logits_at(logits, at, hooked);
+  std::span<float> scores = logits_at(logits, at, changes_rows(*request));
   const SamplingState state = sampling_state(*request, index);
   Sampled sampled;
   request->sampler->prepare(scores, state, sampled);
   const bool from_model = sampled.not_finite;
-  if (hooked && !from_model) {
-    Tensor row = logits_row;
-    request->hooks.processors(row, *request);
-    check_processed(row, static_cast<std::int64_t>(scores.size()));
-    scores = {row.as<float>(), scores.size()};
-    request->sampler->choose(scores, state, sampled);
-  } else {
-    request->sampler->choose(scores, state, sampled);
-  }
+  if (!from_model) scores = process(*request, index, scores);
+  request->sampler->choose(scores, state, sampled);
   if (!check_sampled(request, sampled, from_model, state.position)) return;
   if (request->options.sampling.logprobs >= 0) {
     sequence.logprobs.push_back(sampled.logprob);
     sequence.top_logprobs.push_back(std::move(sampled.top));
   }
-  accept(request, index, sampled.id);
+  accept(request, index, {&sampled.id, 1});
 }
 
-/// Takes the chosen id into its sequence: text, reasons to stop, event, hook.
-void Scheduler::State::accept(const RequestPointer& request, std::size_t index, std::int32_t id) {
+/// Whether a row of its scores must be a tensor that nobody else writes to.
+bool Scheduler::State::changes_rows(const Request& request) const {
+  const auto& processors = request.hooks.processors;
+  return std::any_of(processors.begin(), processors.end(),
+                     [](const auto& processor) { return processor->changes(); });
+}
+
+/// The scores (logits_row's own) after the request's processors.
+std::span<float> Scheduler::State::process(const Request& request, std::size_t index,
+                                           std::span<float> scores) {
+  if (request.hooks.processors.empty()) return scores;
+  const Sequence& sequence = request.sequences[index];
+  Tensor row = logits_row;
+  for (const std::shared_ptr<Processor>& processor : request.hooks.processors) {
+    const std::span<const std::uint32_t> allowed = processor->allowed(request, sequence);
+    if (!allowed.empty()) apply_mask(scores, allowed);
+    if (!processor->changes()) continue;
+    processor->change(row, request, sequence);
+    check_processed(row, static_cast<std::int64_t>(scores.size()));
+    scores = {row.as<float>(), scores.size()};
+  }
+  return scores;
+}
+
+/// Takes chosen ids into their sequence, as many as it wants before it ends.
+void Scheduler::State::accept(const RequestPointer& request, std::size_t index,
+                              std::span<const std::int32_t> ids) {
+  std::size_t taken = 0;
+  while (taken < ids.size() && !request->done() && !request->sequences[index].finished) {
+    accept_one(request, index, ids[taken]);
+    ++taken;
+  }
+  for (const std::shared_ptr<Processor>& processor : request->hooks.processors) {
+    if (request->done()) break;
+    processor->accept(ids.first(taken), *request, request->sequences[index]);
+  }
+}
+
+/// Text, reasons to stop, event, hook of one id.
+void Scheduler::State::accept_one(const RequestPointer& request, std::size_t index,
+                                  std::int32_t id) {
   Sequence& sequence = request->sequences[index];
   const GenerateOptions& options_of = request->options;
   sequence.ids.push_back(id);

@@ -1,17 +1,15 @@
 #include "engine/serving/outbox.h"
 
-#include "engine/serving/request.h"
-
 namespace perilune {
 
-void Outbox::put(const RequestPointer& request, Event event) {
+void Outbox::put(const RecipientPointer& request, Event event) {
   const std::lock_guard lock(mutex_);
   Mail& mail = request->mail;
   Mail::Item item{std::move(event), {}, all_};
   if (all_) {
     if (order_.size() >= most_) {
       Event oldest;
-      const RequestPointer owner = order_.front();
+      const RecipientPointer owner = order_.front();
       take(owner->mail, oldest);
     }
     if (spare_.empty()) {
@@ -41,20 +39,21 @@ bool Outbox::take(Mail& mail, Event& event) {
   return true;
 }
 
-bool Outbox::next(RequestPointer& request, Event& event) {
+bool Outbox::next(RecipientPointer& request, Event& event) {
   const std::lock_guard lock(mutex_);
   if (order_.empty()) return false;
   request = order_.front();
   return take(request->mail, event);
 }
 
-bool Outbox::next_of(Request& request, Event& event) {
+bool Outbox::next_of(Recipient& request, Event& event) {
   const std::lock_guard lock(mutex_);
   return take(request.mail, event);
 }
 
-void Outbox::forget(Request& request) {
-  std::list<RequestPointer> gone;  // dies after the lock: it may hold the request's last reference
+void Outbox::forget(Recipient& request) {
+  std::list<RecipientPointer>
+      gone;  // dies after the lock: it may hold the request's last reference
   const std::lock_guard lock(mutex_);
   for (std::size_t i = request.mail.first; i < request.mail.items.size(); ++i) {
     Mail::Item& item = request.mail.items[i];
@@ -65,11 +64,11 @@ void Outbox::forget(Request& request) {
 }
 
 void Outbox::close() {
-  std::list<RequestPointer> gone;
+  std::list<RecipientPointer> gone;
   const std::lock_guard lock(mutex_);
   all_ = false;
   gone.swap(order_);
-  for (const RequestPointer& request : gone) {
+  for (const RecipientPointer& request : gone) {
     for (Mail::Item& item : request->mail.items) item.listed = false;
   }
 }

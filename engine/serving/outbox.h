@@ -11,8 +11,8 @@
 
 namespace perilune {
 
-struct Request;
-using RequestPointer = std::shared_ptr<Request>;
+struct Recipient;
+using RecipientPointer = std::shared_ptr<Recipient>;
 
 enum class EventKind { token, done, error, warning };
 /// One thing that happened to a request. token: `id` (-1 for text that was held back until a
@@ -27,9 +27,9 @@ struct Event {
   std::uint64_t output_index = 0;
 };
 
-/// A request's undelivered events; belongs to the Outbox, which locks it.
+/// Undelivered events of one request; belongs to the Outbox, which locks it.
 struct Mail {
-  using Place = std::list<RequestPointer>::iterator;
+  using Place = std::list<RecipientPointer>::iterator;
   struct Item {
     Event event;
     Place place;  // in the order of all; where `listed`
@@ -39,6 +39,14 @@ struct Mail {
   std::size_t first = 0;  // items before it were delivered
 };
 
+class Outbox;
+
+/// What events happen to: a request.
+struct Recipient {
+  std::shared_ptr<Outbox> outbox;  // where its events wait; null before submission
+  Mail mail;                       // the outbox's
+};
+
 class Outbox {
  public:
   /// Events beyond this many undelivered ones push the oldest out.
@@ -46,13 +54,13 @@ class Outbox {
 
   /// `all`: next() will be asked; else events lie with their requests alone.
   explicit Outbox(bool all, std::size_t most = kMost) : all_(all), most_(most) {}
-  void put(const RequestPointer& request, Event event);
+  void put(const RecipientPointer& request, Event event);
   /// The oldest event of any request. False: there is none.
-  bool next(RequestPointer& request, Event& event);
+  bool next(RecipientPointer& request, Event& event);
   /// The oldest event of this one.
-  bool next_of(Request& request, Event& event);
+  bool next_of(Recipient& request, Event& event);
   /// A finished request's result was read: next() gives nothing more of it, and it is let go.
-  void forget(Request& request);
+  void forget(Recipient& request);
   /// Nobody will ask for all any more: events lie with their requests alone, which are let go.
   void close();
   /// Undelivered ones that next() would give.
@@ -64,7 +72,8 @@ class Outbox {
   mutable std::mutex mutex_;
   bool all_;
   std::size_t most_;
-  std::list<RequestPointer> order_, spare_;  // one entry an event, oldest first; nodes to use again
+  std::list<RecipientPointer> order_,
+      spare_;  // one entry an event, oldest first; nodes to use again
 };
 
 }  // namespace perilune

@@ -24,8 +24,8 @@ class Processor {
   virtual bool changes() const { return false; }
   /// `row`: f32 [vocab] of scores, writable, that it may keep.
   virtual void change(Tensor& /*row*/, const Request&, const Sequence&) {}
-  /// The ids that a sequence has just got, in order (drafts bring several at once). Not told of
-  /// beams, which come and go: look at the sequence's ids in allowed().
+  /// The ids that a sequence has just got and goes on from, in order (drafts bring several at
+  /// once). Not told of beams, which come and go: look at the sequence's ids in allowed().
   virtual void accept(std::span<const std::int32_t> /*ids*/, const Request&, const Sequence&) {}
 };
 

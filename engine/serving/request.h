@@ -17,6 +17,7 @@
 #include "engine/sampling/beam_search.h"
 #include "engine/sampling/sampler.h"
 #include "engine/serving/outbox.h"
+#include "engine/serving/processors.h"
 #include "engine/text/decode/stop_matcher.h"
 #include "engine/text/decode/stream_decoder.h"
 #include "engine/text/tokenizer/tokenizer.h"
@@ -30,12 +31,12 @@ const char* finish_reason_name(FinishReason reason);
 const char* request_state_name(RequestState state);
 
 struct Request;
+using RequestPointer = std::shared_ptr<Request>;
 
 /// What scripts may do per request. Each may throw; that fails this request alone. Which sequence
 /// they are called for is Request::current_sequence.
 struct RequestHooks {
-  /// row: f32 [vocab] of one sequence, writable.
-  std::function<void(Tensor& row, const Request& request)> processors;
+  std::vector<std::shared_ptr<Processor>> processors;  // in this order
   /// True, or a text for Result.stop, ends the sequence.
   std::function<std::optional<std::string>(const Request& request)> stop_when;
   std::function<void(const Request& request, std::int32_t id, const std::string& text)> on_token;
@@ -88,7 +89,7 @@ struct RequestTimes {  // clock_seconds; 0: not yet
   double submitted = 0, first_run = 0, last_run = 0, first_token = 0, finished = 0;
 };
 
-struct Request : std::enable_shared_from_this<Request> {
+struct Request : Recipient, std::enable_shared_from_this<Request> {
   std::uint64_t id = 0;
   RequestKind kind = RequestKind::generate;
   std::atomic<RequestState> state =
@@ -125,8 +126,6 @@ struct Request : std::enable_shared_from_this<Request> {
   ErrorCode error_code = ErrorCode::internal;
   std::atomic<bool> cancel_asked{false};
   bool keep_events = true;
-  std::shared_ptr<Outbox> outbox;  // where its events wait; null before submission
-  Mail mail;                       // the outbox's
 
   bool done() const { return state == RequestState::done; }
   bool needs_encoding() const { return source != nullptr && !encoded; }

@@ -355,7 +355,10 @@ void Scheduler::cancel_all() {
 }
 
 bool Scheduler::next_event(RequestPointer& request, Event& event) {
-  return state_->outbox->next(request, event);
+  RecipientPointer from;
+  if (!state_->outbox->next(from, event)) return false;
+  request = std::static_pointer_cast<Request>(from);
+  return true;
 }
 
 bool Scheduler::next_event(Event& event) {

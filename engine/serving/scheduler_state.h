@@ -129,7 +129,10 @@ struct Scheduler::State {
   SamplingState sampling_state(const Request& request, std::size_t index) const;
   bool check_sampled(const RequestPointer& request, const Sampled& sampled, bool from_model,
                      std::int64_t position);
-  void accept(const RequestPointer& request, std::size_t index, std::int32_t id);
+  bool changes_rows(const Request& request) const;
+  std::span<float> process(const Request& request, std::size_t index, std::span<float> scores);
+  void accept(const RequestPointer& request, std::size_t index, std::span<const std::int32_t> ids);
+  void accept_one(const RequestPointer& request, std::size_t index, std::int32_t id);
   void release_text(const RequestPointer& request, Sequence& sequence, std::int32_t id);
   void finish(const RequestPointer& request, FinishReason reason);
   void fail(const RequestPointer& request, const std::string& text, ErrorCode code);

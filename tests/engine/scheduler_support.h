@@ -10,6 +10,24 @@
 
 namespace perilune_test {
 
+/// A processor that is a function.
+class Changing final : public Processor {
+ public:
+  using Function = std::function<void(Tensor&, const Request&)>;
+  explicit Changing(Function function) : function_(std::move(function)) {}
+  bool changes() const override { return true; }
+  void change(Tensor& row, const Request& request, const Sequence&) override {
+    function_(row, request);
+  }
+
+ private:
+  Function function_;
+};
+
+inline std::vector<std::shared_ptr<Processor>> changing(Changing::Function function) {
+  return {std::make_shared<Changing>(std::move(function))};
+}
+
 /// Everybody, in order of submission.
 class Fifo : public Policy {
  public:

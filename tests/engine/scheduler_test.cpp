@@ -263,7 +263,8 @@ TEST_CASE("a callback that throws fails its own request only") {
     return request;
   };
   RequestHooks bad_processor, bad_stop, bad_token, bad_nan;
-  bad_processor.processors = [](Tensor&, const Request&) { throw std::runtime_error("one"); };
+  bad_processor.processors =
+      changing([](Tensor&, const Request&) { throw std::runtime_error("one"); });
   bad_stop.stop_when = [](const Request& r) -> std::optional<std::string> {
     if (r.new_tokens() == 2) throw std::runtime_error("two");
     return std::nullopt;
@@ -271,7 +272,8 @@ TEST_CASE("a callback that throws fails its own request only") {
   bad_token.on_token = [](const Request&, std::int32_t, const std::string&) {
     throw Error(ErrorCode::argument, "on_token", "three");
   };
-  bad_nan.processors = [](Tensor& row, const Request&) { row.as<float>()[3] = std::nanf(""); };
+  bad_nan.processors =
+      changing([](Tensor& row, const Request&) { row.as<float>()[3] = std::nanf(""); });
   const auto one = fails(bad_processor), two = fails(bad_stop), three = fails(bad_token),
              four = fails(bad_nan);
   REQUIRE(drain(scheduler));
@@ -308,11 +310,11 @@ TEST_CASE("processors steer, stop_when stops, and both see their sequence") {
   const Served served(folder());
   auto scheduler = served.scheduler(std::make_shared<Fifo>());
   auto request = served.request({1, 5}, 10);
-  request->hooks.processors = [](Tensor& row, const Request& r) {
+  request->hooks.processors = changing([](Tensor& row, const Request& r) {
     auto* scores = row.as<float>();
     std::fill_n(scores, row.elements(), -1.0f);
     scores[40 + r.new_tokens()] = 1.0f;
-  };
+  });
   request->hooks.stop_when = [](const Request& r) -> std::optional<std::string> {
     if (r.sequences[r.current_sequence].ids.back() == 43) return "enough";
     return std::nullopt;

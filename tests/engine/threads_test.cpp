@@ -164,7 +164,7 @@ TEST_CASE("the oldest events make room; a request that is forgotten is let go") 
     outbox.put(request, std::move(event));
   }
   CHECK(outbox.size() == 3);
-  RequestPointer from;
+  RecipientPointer from;
   Event event;
   REQUIRE(outbox.next(from, event));
   CHECK((event.id == 2 && from == request));

@@ -278,7 +278,7 @@ int submit(lua_State* L) {
 void tidy(lua_State* L, EngineObject& engine) {
   engine.scheduler->take_finished(engine.finished);
   for (const RequestPointer& request : engine.finished) {
-    if (request->hooks.processors || request->hooks.stop_when || request->hooks.on_token) {
+    if (!request->hooks.processors.empty() || request->hooks.stop_when || request->hooks.on_token) {
       request->hooks = RequestHooks{};
       push_shared(L, "hooks");
       lua_pushnumber(L, static_cast<double>(request->id));

@@ -84,6 +84,19 @@ void run_processors(EngineObject& engine, Tensor& row, const Request& request) {
   lua_settop(L, top);
 }
 
+/// The functions of `processors =`, in their order.
+class ScriptedProcessors final : public Processor {
+ public:
+  explicit ScriptedProcessors(EngineObject& engine) : engine_(engine) {}
+  bool changes() const override { return true; }
+  void change(Tensor& row, const Request& request, const Sequence&) override {
+    run_processors(engine_, row, request);
+  }
+
+ private:
+  EngineObject& engine_;
+};
+
 std::optional<std::string> ask_stop(EngineObject& engine, const Request& request) {
   lua_State* L = frame_state(engine, "stop_when");
   reserve_stack(L, 16);
@@ -161,9 +174,7 @@ bool read_hooks(lua_State* L, Options& options, EngineObject& engine, Request& r
   const bool stop_when = take_function(L, options, "stop_when");
   const bool on_token = take_function(L, options, "on_token");
   if (processors) {
-    request.hooks.processors = [owner](Tensor& row, const Request& asking) {
-      run_processors(*owner, row, asking);
-    };
+    request.hooks.processors.push_back(std::make_shared<ScriptedProcessors>(*owner));
   }
   if (stop_when) {
     request.hooks.stop_when = [owner](const Request& asking) { return ask_stop(*owner, asking); };
