@@ -1,5 +1,6 @@
 -- A loaded model: what it says about itself, and the calls that other files implement.
 local core = require "perilune.core"
+local kind = require "perilune.base.kind"
 local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 local names_of = require "perilune.base.names_of"
@@ -79,9 +80,12 @@ function Model:stream(input, opts) return generate.stream(self, input, opts) end
 ---@return table|table[] { logprob=, perplexity=, token_logprobs=, ids=, top= }
 function Model:score(texts, opts) return generate.score(self, texts, opts) end
 
---- One vector a text, from the last hidden states (an encoder-decoder's: of its encoder).
+--- One vector a text, from the last hidden states (an encoder-decoder's: of its encoder), as the files of
+--- sentence-transformers say (pooling, normalize, prompts, max_seq_length), else the mean. A text with more
+--- tokens than count raises; truncate="model" cuts it as published. `prompt` names what stands before
+--- every text (false: nothing). `pooling`: mean, cls, last, max, mean_sqrt, weighted_mean, pooled.
 ---@param texts any as forward takes it
----@param opts table|nil { pooling="mean"|"cls"|"last"|"max"|"pooled", normalize= } (default: modules.json, else mean)
+---@param opts table|nil { pooling=, normalize=, truncate=n|"model", prompt=name|false }
 ---@return Tensor [batch, hidden]
 function Model:embed(texts, opts) return embed.embed(self, texts, opts) end
 
@@ -188,12 +192,22 @@ end
 ---@return integer
 function Model:bytes_per_token() return main_plan(runtime.open(self, "bytes_per_token")):weight_bytes() end
 
---- The name of a class id.
----@param id integer from 0
----@return string
+--- The name of a class: of an id, or of the ids in a tensor (one: a name; several: a list of names).
+---@param id integer|Tensor from 0
+---@return string|string[]
 function Model:label(id)
   runtime.expect(self, "Model", "label")
   if not self.labels then raise("argument", "label", "this model has no labels") end
+  if kind.of(id) == "Tensor" then
+    local ids = id.rank == 0 and id:item() or id:tolist()
+    while type(ids) == "table" and #ids == 1 do ids = ids[1] end
+    id = ids
+  end
+  if type(id) == "table" then
+    local names = {}
+    for i, one in ipairs(id) do names[i] = self:label(one) end
+    return names
+  end
   local name = self.labels[id]
   if name == nil then raise("argument", "label", ("no class has id %s"):format(tostring(id))) end
   return name

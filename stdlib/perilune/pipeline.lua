@@ -53,9 +53,11 @@ end
 
 -- What one input becomes, or the error that it is.
 local function begin(p, input)
+  p.lost_ = {}   -- tokens that cutting took, by text: see rows.encode
   local ok, job = pcall(p.task_.begin, p, input)
-  if not ok then return { error = job } end
-  job.results = {}
+  if not ok then return { error = job, lost = 0 } end
+  job.results, job.lost = {}, 0
+  for _, n in pairs(p.lost_) do job.lost = job.lost + n end
   return job
 end
 
@@ -66,7 +68,11 @@ local function run(p, jobs, policy)
   for _, job in ipairs(jobs) do
     for i, row in ipairs(job.error and {} or job.rows) do
       local ok, line = pcall(function()
-        if row.generate then return (serve.submit(p.model, engine, row.generate, p.name_)) end
+        if row.generate then
+          local request, lost = serve.submit(p.model, engine, row.generate, p.name_)
+          job.lost = job.lost + lost
+          return request
+        end
         return serve.submit_forward(p.model, engine, row.input, {})
       end)
       if ok then lines[#lines + 1] = { job = job, at = i, request = line } else job.error = job.error or line end
@@ -82,15 +88,28 @@ local function run(p, jobs, policy)
   if not fine then error(err, 0) end
 end
 
+-- Says once a run that inputs were cut; `told` is the run's own table.
+local function tell_lost(p, jobs, told)
+  local cut, lost = 0, 0
+  for _, job in ipairs(jobs) do
+    if job.lost > 0 then cut, lost = cut + 1, lost + job.lost end
+  end
+  if cut == 0 or told.lost then return end
+  told.lost = true
+  core.warn(("%d of %d inputs were cut: %d tokens do not count in the answers (each says how many as `lost`)"):format(cut, #jobs, lost), p.name_)
+end
+
 -- Answers of several inputs, each a value or nil and an error.
-local function answer(p, inputs_, policy)
+local function answer(p, inputs_, policy, told)
   local jobs = {}
   for i, input in ipairs(inputs_) do jobs[i] = begin(p, input) end
   if not p.task_.direct then run(p, jobs, policy) end
+  tell_lost(p, jobs, told or {})
   local values, errors = {}, {}
   for i, job in ipairs(jobs) do
     local ok, value = not job.error, job.error
     if ok then ok, value = pcall(p.task_.finish, p, inputs_[i], job) end
+    if ok and job.lost > 0 and type(value) == "table" then value.lost = job.lost end
     if ok then values[i] = value else errors[i] = value end
   end
   return values, errors
@@ -131,7 +150,7 @@ function Pipeline:each(iterator, opts)
   if type(iterator) ~= "function" then
     raise("argument", "each", "expected an iterator, got " .. options.show(iterator), "for a list, call the pipeline itself")
   end
-  local width, policy = o.window or 256, o.policy or self.policy_
+  local width, policy, told = o.window or 256, o.policy or self.policy_, {}
   local window, values, errors, at, done, ended = {}, {}, {}, 0, 0, false
   local tell = o.progress == false and function() end or progress_line(self)
   return function()
@@ -145,7 +164,7 @@ function Pipeline:each(iterator, opts)
         end
         window[#window + 1] = value
       end
-      values, errors = answer(self, window, policy)
+      values, errors = answer(self, window, policy, told)
       done = done + #window
       tell(done, ended)
     end

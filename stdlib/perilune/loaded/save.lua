@@ -37,6 +37,28 @@ local function copy_file(from, to, op)
   end
 end
 
+-- Folders inside that change what a model says: its other chat templates, and the modules behind it.
+local function inner_folders(from)
+  local names = {}
+  if core.folder_exists(from .. "/additional_chat_templates") then names[1] = "additional_chat_templates" end
+  if not core.file_exists(from .. "/modules.json") then return names end
+  for _, module in ipairs(core.read_json(from .. "/modules.json")) do
+    local path = type(module) == "table" and module.path
+    local inside = type(path) == "string" and path:find "^[%w_.-]+$" and not path:find "^%.+$"
+    if inside and core.folder_exists(from .. "/" .. path) then names[#names + 1] = path end
+  end
+  return names
+end
+
+local function copy_inner(from, to, op)
+  for _, folder in ipairs(inner_folders(from)) do
+    core.make_directory(to .. "/" .. folder, op)
+    for _, name in ipairs(core.list_directory(from .. "/" .. folder)) do
+      if belongs(name) then copy_file(from .. "/" .. folder .. "/" .. name, to .. "/" .. folder .. "/" .. name, op) end
+    end
+  end
+end
+
 --- Copies the files of a model folder, or the one file that is a model.
 ---@param from string
 ---@param to string made where it is missing
@@ -48,6 +70,7 @@ function save.copy(from, to, op)
   for _, name in ipairs(core.list_directory(from)) do
     if belongs(name) then copy_file(from .. "/" .. name, to .. "/" .. name, op) end
   end
+  copy_inner(from, to, op)
 end
 
 return save

@@ -5,8 +5,11 @@ local rows = require "perilune.pipelines.rows"
 
 local task = {
   heads = { "base" }, head = "base", direct = true,
-  spec = { truncate = rows.spec.truncate, pooling = { "mean", "cls", "last", "max", "pooled", "none" }, normalize = "boolean" },
+  spec = { truncate = rows.spec.truncate, pooling = { "mean", "cls", "last", "max", "mean_sqrt", "weighted_mean", "pooled", "none" },
+    normalize = "boolean" },
 }
+
+function task.prepare(p) p.limit_, p.limit_source_ = embed.limit(p.model) end
 
 function task.begin(p, input)
   return { rows = {}, batch = rows.encode(p, rows.text(input, p.task)) }

@@ -57,7 +57,7 @@ local function fill(p, job, logits, place)
   for i = 1, math.min(p.options.top_k or 5, #order) do
     local id = order[i] - 1
     text[place] = id
-    list[i] = { id = id, piece = p.tokenizer:decode { id }, score = scores[order[i]],
+    list[i] = { id = id, piece = p.tokenizer:decode({ id }, { special = true }), score = scores[order[i]],
       text = p.tokenizer:decode(text, { special = #job.places > 1 }) }
   end
   return list

@@ -19,6 +19,18 @@ function rows.text(input, task)
   return raise("argument", task, "expected a text or { text=, pair= }, got " .. options.show(input))
 end
 
+--- How many tokens of an input the model takes: a task may know less than its positions.
+---@param p Pipeline
+---@return integer|nil
+function rows.limit(p) return p.limit_ or p.model.max_tokens end
+
+-- Tokens that cutting took from an input, by its text: a text that is read with several others counts once.
+local function note_lost(p, input, batch)
+  local text, lost = type(input) == "table" and input.text or input, 0
+  for _, n in ipairs(batch.lost) do lost = lost + n end
+  if lost > 0 then p.lost_[text] = math.max(p.lost_[text] or 0, lost) end
+end
+
 -- { to= } of the option truncate, with the model's own length for "model".
 local function cut(p)
   local truncate = p.options.truncate
@@ -29,7 +41,7 @@ local function cut(p)
   else
     how.to = truncate
   end
-  if how.to == "model" then how.to = p.model.max_tokens end
+  if how.to == "model" then how.to = rows.limit(p) end
   return how
 end
 
@@ -41,14 +53,16 @@ end
 function rows.encode(p, input, how)
   local truncate = cut(p)
   if how and (truncate or how.stride) then
-    truncate = truncate or { to = p.model.max_tokens }
+    truncate = truncate or { to = rows.limit(p) }
     for key, value in pairs(how) do truncate[key] = value end
   end
   local batch = p.tokenizer:encode(input, { truncate = truncate and truncate.to and truncate or nil })
-  local limit = p.model.max_tokens
+  note_lost(p, input, batch)
+  local limit = rows.limit(p)
   for i, length in ipairs(batch.lengths) do
     if limit and length > limit then
-      raise("length", p.task, ("the input has %d tokens, the model has %d positions"):format(length, limit),
+      raise("length", p.task, (p.limit_source_ and "the input has %d tokens, of which %d count (" .. p.limit_source_ .. ")"
+        or "the input has %d tokens, the model has %d positions"):format(length, limit),
         'say truncate="model"' .. (p.task_.stride and ", or stride=n for windows over all of it" or ""))
     end
     if i > 1 and not (how and how.windows) then break end

@@ -6,8 +6,10 @@ local rows = require "perilune.pipelines.rows"
 
 local task = {
   heads = { "base" }, head = "base", direct = true,
-  spec = { truncate = rows.spec.truncate, pooling = { "mean", "cls", "last", "max", "pooled" } },
+  spec = { truncate = rows.spec.truncate, pooling = { "mean", "cls", "last", "max", "mean_sqrt", "weighted_mean", "pooled" } },
 }
+
+function task.prepare(p) p.limit_, p.limit_source_ = embed.limit(p.model) end
 
 function task.begin(p, input)
   local good = type(input) == "table" and type(input.source) == "string" and type(input.sentences) == "table" and #input.sentences > 0
