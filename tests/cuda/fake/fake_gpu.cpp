@@ -12,6 +12,28 @@ extern "C" __attribute__((visibility("default"))) FakeGpus* fake_gpus() {
   return &gpus;
 }
 
+namespace {
+
+struct Refusals {
+  std::int64_t asked = 0, first = 0, count = 0;
+};
+
+Refusals& refusals() {
+  static Refusals state;
+  return state;
+}
+
+}  // namespace
+
+extern "C" __attribute__((visibility("default"))) void fake_gpu_refuse(std::int64_t first,
+                                                                       std::int64_t count) {
+  refusals() = {0, first, count};
+}
+
+extern "C" __attribute__((visibility("default"))) std::int64_t fake_gpu_asked() {
+  return refusals().asked;
+}
+
 namespace perilune::kernels::cuda::backend {
 namespace {
 
@@ -66,6 +88,10 @@ int allocate(std::size_t bytes, void** pointer, PluginError& error) {
   const int status = told("allocate", error);
   if (status != kPluginDone) return status;
   FakeGpus& gpus = *fake_gpus();
+  Refusals& refused = refusals();
+  ++refused.asked;
+  if (refused.asked >= refused.first && refused.asked < refused.first + refused.count)
+    return fail(error, kPluginMemory, "refused by the test");
   if (bytes > gpus.capacity - gpus.allocated) return fail(error, kPluginMemory, "no more");
   if (posix_memalign(pointer, 256, bytes) != 0) return fail(error, kPluginMemory, "no more");
   blocks()[*pointer] = bytes;

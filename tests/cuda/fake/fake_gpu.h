@@ -18,3 +18,8 @@ struct FakeGpus {
 
 /// The state of the plug-in; found by dlsym.
 extern "C" FakeGpus* fake_gpus();
+
+/// From now on allocation `first` (from 1) of device memory and `count` - 1 after it are refused.
+extern "C" void fake_gpu_refuse(std::int64_t first, std::int64_t count);
+/// Allocations of device memory asked for since then, refused ones included.
+extern "C" std::int64_t fake_gpu_asked();
