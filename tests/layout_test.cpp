@@ -220,6 +220,28 @@ TEST_CASE("files are not too long") {
   CHECK(too_long.empty());
 }
 
+TEST_CASE("the library writes to no stream of its host and never ends it") {
+  static const std::regex pattern(
+      R"re(\b(cerr|cout|clog|stderr|stdout|perror|abort|_exit)\b|[^nf]printf\s*\(|\b(puts|terminate|exit)\s*\()re");
+  CHECK(std::regex_search("  std::cerr << x;", pattern));
+  CHECK(std::regex_search("  printf(\"x\");", pattern));
+  CHECK(std::regex_search("  std::abort();", pattern));
+  CHECK_FALSE(std::regex_search("  std::snprintf(text, 3, \"x\");", pattern));
+  Strings faults;
+  for (const std::string& path : files({"engine", "kernels", "bindings"}, kCppEnds)) {
+    if (starts_with(path, "kernels/cuda/emulator/"))
+      continue;  // ends a process whose kernel is wrong
+    std::istringstream lines(read(path));
+    std::string line;
+    for (int number = 1; std::getline(lines, line); ++number) {
+      const std::string code = line.substr(0, line.find("//"));
+      if (std::regex_search(code, pattern)) faults.push_back(path + ":" + std::to_string(number));
+    }
+  }
+  INFO(joined(faults));
+  CHECK(faults.empty());
+}
+
 TEST_CASE("no kernel table has an empty entry") {
   using perilune::kernels::KernelTable;
   constexpr std::size_t first = offsetof(KernelTable, packed_bytes);

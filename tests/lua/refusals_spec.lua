@@ -7,8 +7,8 @@ local ffi = require "ffi"
 local pl = require "perilune"
 local t = require "spec"
 
-local folder = os.getenv "PERILUNE_PLUGINS"
-if not folder or not t.exists(folder .. "/libperilune_cuda.so") then t.skip "no fake GPU: PERILUNE_PLUGINS does not name its folder" end
+local plugins = os.getenv "PERILUNE_PLUGINS"
+if not plugins or not t.exists(plugins .. "/libperilune_cuda.so") then t.skip "no fake GPU: PERILUNE_PLUGINS does not name its folder" end
 
 ffi.cdef [[
   typedef struct { int count; uint64_t capacity; bool too_old; bool fault; uint64_t allocated; } FakeGpus;
@@ -16,7 +16,7 @@ ffi.cdef [[
   void fake_gpu_refuse(int64_t first, int64_t count);
   int64_t fake_gpu_asked(void);
 ]]
-local gpu = ffi.load(folder .. "/libperilune_cuda.so")
+local gpu = ffi.load(plugins .. "/libperilune_cuda.so")
 local state = gpu.fake_gpus()
 
 local all = os.getenv "PERILUNE_REFUSALS" == "all"
@@ -88,7 +88,6 @@ local function run(name, k)
   local next_line = engine:submit(requests[1][1], requests[1][2])
   drain(engine, where)
   local after = plain(next_line:result())
-  lines, next_line = nil, nil
   engine:close()
   m:close()
   collectgarbage()
@@ -115,3 +114,20 @@ for _, name in ipairs(models) do
     print(("  %d of %d allocations refused, %d requests ended with an error"):format(tried, asked, hit))
   end)
 end
+
+t.test("an estimate says what fits, and loading takes the weights it says", function()
+  local capacity, folder = state.capacity, t.golden "llama-gqa"
+  local estimate = pl.estimate(folder, { device = "cuda", compute = "f32" })
+  t.equal(estimate.fits["cuda:0"], true)
+  give_back()
+  state.capacity = state.allocated + estimate.weights
+  local small = pl.estimate(folder, { device = "cuda", compute = "f32" })
+  state.capacity = capacity
+  t.equal(small.fits["cuda:0"], false)
+  local before = tonumber(state.allocated)
+  local m = load "llama-gqa"
+  m:forward { { 5, 6, 7 } }
+  local taken = tonumber(state.allocated) - before
+  t.ok(taken >= m:memory().weights, ("%d bytes taken, weights of %d"):format(taken, m:memory().weights))
+  t.near(m:memory().weights / estimate.weights, 1, 0.05)
+end)
