@@ -62,13 +62,13 @@ t.test("a cache is refused to everybody else while a pass writes to it", functio
     fork = function(c) c:fork() end,
     save = function(c) c:save(os.tmpname()) end,
   }
-  local plain, clean = m:cache(), nil
+  local plain = m:cache()
   m:forward({ { 1, 2, 3 } }, { cache = plain })
-  clean = m:forward({ { 4, 5 } }, { cache = plain }).logits
+  local clean = m:forward({ { 4, 5 } }, { cache = plain }).logits
   for _, use in pairs(uses) do
-    local c, once, before = m:cache(), true, nil
+    local c, once = m:cache(), true
     m:forward({ { 1, 2, 3 } }, { cache = c })
-    before = c:bytes()
+    local before = c:bytes()
     local hook = m:hook("layers.1", function()
       if not once then return end
       once = false
