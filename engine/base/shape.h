@@ -20,6 +20,8 @@ inline constexpr std::int64_t kSymbolicSize = -1;
 /// Which batch's rows an axis holds end to end. 0: none (compared by size). While tracing, the
 /// program's own axis numbers (1, 2, ...); at run time, numbers made by Context::new_identity().
 using AxisIdentity = std::uint64_t;
+/// Batches' axes begin here; a program's own axes have the numbers below.
+inline constexpr AxisIdentity kFirstBatchIdentity = 1u << 20;
 
 struct Axis {
   std::string name;

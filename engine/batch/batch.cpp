@@ -10,10 +10,6 @@ namespace perilune {
 
 namespace {
 
-std::string number(std::int64_t value) {
-  return std::to_string(value);
-}
-
 Shape ragged_shape(const RaggedRows& rows) {
   return Shape{Axis{rows.axis, rows.total(), rows.identity}};
 }
@@ -44,7 +40,7 @@ void Batch::set_rows(const std::vector<std::int64_t>& lengths, const std::string
   rows_ = RaggedRows::from_lengths(axis, context_->new_identity(), lengths);
   if (rows_.total() > std::numeric_limits<std::int32_t>::max()) {
     throw Error(ErrorCode::argument, "batch",
-                number(rows_.total()) + " tokens in one batch; at most 2147483647");
+                std::to_string(rows_.total()) + " tokens in one batch; at most 2147483647");
   }
   batch_identity_ = context_->new_identity();
 }
@@ -115,8 +111,8 @@ std::shared_ptr<const Batch> Batch::make_inputs(const std::shared_ptr<Context>& 
   }
   if (rows.shape().size(0) != total) {
     throw Error(ErrorCode::shape, "batch",
-                "row lengths add up to " + number(total) + ", axis " + axis + " has " +
-                    number(rows.shape().size(0)))
+                "row lengths add up to " + std::to_string(total) + ", axis " + axis + " has " +
+                    std::to_string(rows.shape().size(0)))
         .operand(name, rows.describe());
   }
   std::shared_ptr<Batch> batch(new Batch());
@@ -136,7 +132,7 @@ std::shared_ptr<const Batch> Batch::make_inputs(const std::shared_ptr<Context>& 
 std::vector<std::int32_t> Batch::row_ids(std::int64_t row) const {
   if (row < 0 || row >= size()) {
     throw Error(ErrorCode::argument, "batch",
-                "row " + number(row + 1) + " of a batch of " + number(size()));
+                "row " + std::to_string(row + 1) + " of a batch of " + std::to_string(size()));
   }
   if (!has_ids()) throw Error(ErrorCode::state, "batch", "this batch holds no ids");
   const auto* data = ids_.as<std::int32_t>() + rows_.starts[static_cast<std::size_t>(row)];
@@ -152,7 +148,7 @@ Tensor Batch::ragged_integers(const char* op, const char* what,
   if (static_cast<std::int64_t>(values.size()) != size()) {
     throw Error(ErrorCode::argument, op,
                 std::string(what) + " for " + std::to_string(values.size()) +
-                    " rows, the batch has " + number(size()));
+                    " rows, the batch has " + std::to_string(size()));
   }
   Tensor out = Tensor::make(context_, DType::i32, ragged_shape(rows_));
   auto* to = out.as<std::int32_t>();
@@ -160,15 +156,15 @@ Tensor Batch::ragged_integers(const char* op, const char* what,
     const auto& row = values[static_cast<std::size_t>(r)];
     if (static_cast<std::int64_t>(row.size()) != rows_.length(r)) {
       throw Error(ErrorCode::argument, op,
-                  std::string(what) + " of row " + number(r + 1) + ": " +
-                      std::to_string(row.size()) + " values for " + number(rows_.length(r)) +
-                      " tokens");
+                  std::string(what) + " of row " + std::to_string(r + 1) + ": " +
+                      std::to_string(row.size()) + " values for " +
+                      std::to_string(rows_.length(r)) + " tokens");
     }
     for (std::size_t i = 0; i < row.size(); ++i) {
       if (row[i] < 0 || row[i] > std::numeric_limits<std::int32_t>::max()) {
         throw Error(ErrorCode::argument, op,
-                    std::string(what) + " of row " + number(r + 1) + ", token " +
-                        std::to_string(i + 1) + ": " + number(row[i]) + " is out of range");
+                    std::string(what) + " of row " + std::to_string(r + 1) + ", token " +
+                        std::to_string(i + 1) + ": " + std::to_string(row[i]) + " is out of range");
       }
       *to++ = static_cast<std::int32_t>(row[i]);
     }
@@ -195,9 +191,9 @@ std::shared_ptr<const Batch> Batch::with_type_ids(
 std::shared_ptr<const Batch> Batch::with_labels(
     const std::vector<std::vector<std::int64_t>>& labels) const {
   if (static_cast<std::int64_t>(labels.size()) != size()) {
-    throw Error(
-        ErrorCode::argument, "batch",
-        "labels for " + std::to_string(labels.size()) + " rows, the batch has " + number(size()));
+    throw Error(ErrorCode::argument, "batch",
+                "labels for " + std::to_string(labels.size()) + " rows, the batch has " +
+                    std::to_string(size()));
   }
   auto copy = clone();
   copy->labels_ = labels;
@@ -206,9 +202,9 @@ std::shared_ptr<const Batch> Batch::with_labels(
 
 std::shared_ptr<const Batch> Batch::with_facts(std::vector<SequenceFacts> facts) const {
   if (static_cast<std::int64_t>(facts.size()) != size()) {
-    throw Error(
-        ErrorCode::argument, "batch",
-        "facts for " + std::to_string(facts.size()) + " rows, the batch has " + number(size()));
+    throw Error(ErrorCode::argument, "batch",
+                "facts for " + std::to_string(facts.size()) + " rows, the batch has " +
+                    std::to_string(size()));
   }
   for (std::size_t r = 0; r < facts.size(); ++r) {
     const auto end =
@@ -216,7 +212,7 @@ std::shared_ptr<const Batch> Batch::with_facts(std::vector<SequenceFacts> facts)
     if (facts[r].first_position < 0 || !end || *end > std::numeric_limits<std::int32_t>::max()) {
       throw Error(ErrorCode::argument, "batch",
                   "row " + std::to_string(r + 1) + " begins at position " +
-                      number(facts[r].first_position));
+                      std::to_string(facts[r].first_position));
     }
   }
   auto copy = clone();
@@ -231,7 +227,7 @@ std::shared_ptr<const Batch> Batch::with_rows(RowSelection selection,
     if (static_cast<std::int64_t>(wanted.size()) != size()) {
       throw Error(ErrorCode::argument, "batch",
                   "rows lists tokens of " + std::to_string(wanted.size()) +
-                      " rows, the batch has " + number(size()));
+                      " rows, the batch has " + std::to_string(size()));
     }
     for (std::size_t r = 0; r < wanted.size(); ++r) {
       const std::int64_t length = rows_.length(static_cast<std::int64_t>(r));
@@ -240,9 +236,10 @@ std::shared_ptr<const Batch> Batch::with_rows(RowSelection selection,
         const bool ascending = i == 0 || wanted[r][i - 1] < token;
         if (token < 0 || token >= length || !ascending) {
           throw Error(ErrorCode::argument, "batch",
-                      "rows lists token " + number(token + 1) + " of row " + std::to_string(r + 1) +
-                          (ascending ? ", which has " + number(length) + " tokens"
-                                     : " after token " + number(wanted[r][i - 1] + 1) +
+                      "rows lists token " + std::to_string(token + 1) + " of row " +
+                          std::to_string(r + 1) +
+                          (ascending ? ", which has " + std::to_string(length) + " tokens"
+                                     : " after token " + std::to_string(wanted[r][i - 1] + 1) +
                                            "; list tokens in ascending order, each once"));
         }
       }

@@ -32,7 +32,6 @@ struct SequenceFacts {
   std::int64_t prompt_tokens =
       -1;  // boundary between prompt and generated tokens; -1: all are prompt
   std::int64_t first_position = 0;  // cache position of the first row token (its position base)
-  std::int64_t adapter = 0;         // 0: none
   std::int64_t lost = 0;            // tokens dropped by truncation
   std::int64_t source = 0;          // which input of the caller this row came from (0-based)
 };
@@ -74,9 +73,6 @@ class Batch {
   bool has_type_ids() const { return has_type_ids_; }
   const std::map<std::string, Tensor>& inputs() const { return inputs_; }
   const std::vector<SequenceFacts>& facts() const { return facts_; }
-  const std::vector<std::int64_t>& segments() const {
-    return segments_;
-  }  // per token; empty: one a row
   const std::vector<std::vector<std::int64_t>>& labels() const { return labels_; }
   RowSelection row_selection() const { return selection_; }
   /// For RowSelection::listed: 0-based token offsets inside each row.
@@ -142,7 +138,6 @@ class Batch {
   bool has_positions_ = false;
   std::map<std::string, Tensor> inputs_;
   std::vector<SequenceFacts> facts_;
-  std::vector<std::int64_t> segments_;
   std::vector<std::vector<std::int64_t>> labels_, wanted_;
   RowSelection selection_ = RowSelection::automatic;
   std::optional<PaddedLayout> layout_;

@@ -8,10 +8,6 @@ namespace perilune {
 
 namespace {
 
-std::string number(std::int64_t value) {
-  return std::to_string(value);
-}
-
 /// Rows of `source` (first axis ragged) named by `picked`, end to end, with `shape`.
 Tensor gather_ragged(const Tensor& source, const RaggedRows& rows,
                      const std::vector<std::int64_t>& picked, const RaggedRows& result) {
@@ -64,7 +60,7 @@ std::shared_ptr<const Batch> Batch::select(const std::vector<std::int64_t>& rows
   for (std::int64_t row : rows) {
     if (row < 0 || row >= size()) {
       throw Error(ErrorCode::argument, "select",
-                  "row " + number(row + 1) + " of a batch of " + number(size()));
+                  "row " + std::to_string(row + 1) + " of a batch of " + std::to_string(size()));
     }
     lengths.push_back(rows_.length(row));
   }
@@ -78,17 +74,12 @@ std::shared_ptr<const Batch> Batch::select(const std::vector<std::int64_t>& rows
   copy->type_ids_ = take(type_ids_);
   for (auto& [name, tensor] : copy->inputs_) tensor = take(inputs_.at(name));
   copy->facts_.clear();
-  copy->segments_.clear();
   copy->labels_.clear();
   copy->wanted_.clear();
   if (layout_) copy->layout_ = PaddedLayout{layout_->width, {}};
   for (std::int64_t row : rows) {
     const auto r = static_cast<std::size_t>(row);
     copy->facts_.push_back(facts_[r]);
-    if (!segments_.empty()) {
-      copy->segments_.insert(copy->segments_.end(), segments_.begin() + rows_.starts[r],
-                             segments_.begin() + rows_.starts[r + 1]);
-    }
     if (!labels_.empty()) copy->labels_.push_back(labels_[r]);
     if (!wanted_.empty()) copy->wanted_.push_back(wanted_[r]);
     if (layout_) copy->layout_->first.push_back(layout_->first[r]);
@@ -143,13 +134,6 @@ std::shared_ptr<const Batch> Batch::concat(const Batch& other) const {
   for (const SequenceFacts& facts : facts_) inputs = std::max(inputs, facts.source + 1);
   for (std::size_t r = facts_.size(); r < copy->facts_.size(); ++r) {
     copy->facts_[r].source += inputs;
-  }
-  if (segments_.empty() != other.segments_.empty()) {
-    copy->segments_.resize(static_cast<std::size_t>(tokens()));
-    append(copy->segments_, other.segments_);
-    copy->segments_.resize(static_cast<std::size_t>(copy->tokens()));
-  } else {
-    append(copy->segments_, other.segments_);
   }
   append(copy->labels_, other.labels_);
   append(copy->wanted_, other.wanted_);

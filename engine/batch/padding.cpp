@@ -8,10 +8,6 @@ namespace perilune {
 
 namespace {
 
-std::string number(std::int64_t value) {
-  return std::to_string(value);
-}
-
 /// Checks one row of a mask and gives its first column and length.
 std::pair<std::int64_t, std::int64_t> read_mask(const std::vector<std::int32_t>& mask,
                                                 std::size_t row) {
@@ -27,8 +23,9 @@ std::pair<std::int64_t, std::int64_t> read_mask(const std::vector<std::int32_t>&
     const auto at = static_cast<std::int64_t>(i);
     if (first < 0) first = at;
     if (end >= 0 && end != at) {
-      throw Error(ErrorCode::argument, "batch_from_padded",
-                  name + " has a hole at position " + number(end + 1) + " (tokens on both sides)")
+      throw Error(
+          ErrorCode::argument, "batch_from_padded",
+          name + " has a hole at position " + std::to_string(end + 1) + " (tokens on both sides)")
           .hint("padding stands before or after a row's tokens, never between them");
     }
     end = at + 1;
@@ -78,15 +75,15 @@ std::shared_ptr<const Batch> Batch::with_layout(PaddedLayout layout) const {
   if (static_cast<std::int64_t>(layout.first.size()) != size()) {
     throw Error(ErrorCode::argument, "batch",
                 "a padded layout of " + std::to_string(layout.first.size()) +
-                    " rows for a batch of " + number(size()));
+                    " rows for a batch of " + std::to_string(size()));
   }
   for (std::int64_t r = 0; r < size(); ++r) {
     const std::int64_t first = layout.first[static_cast<std::size_t>(r)];
     if (first < 0 || first > layout.width - rows_.length(r)) {
       throw Error(ErrorCode::argument, "batch",
-                  "row " + number(r + 1) +
-                      " does not fit its padded layout: " + number(rows_.length(r)) +
-                      " tokens from column " + number(first + 1) + " of " + number(layout.width));
+                  "row " + std::to_string(r + 1) + " does not fit its padded layout: " +
+                      std::to_string(rows_.length(r)) + " tokens from column " +
+                      std::to_string(first + 1) + " of " + std::to_string(layout.width));
     }
   }
   auto copy = clone();
@@ -96,11 +93,12 @@ std::shared_ptr<const Batch> Batch::with_layout(PaddedLayout layout) const {
 
 Batch::PaddedLayout Batch::layout(const Padding& options) const {
   if (options.multiple_of < 1) {
-    throw Error(ErrorCode::option, "padded",
-                "multiple_of is " + number(options.multiple_of) + "; it must be at least 1");
+    throw Error(
+        ErrorCode::option, "padded",
+        "multiple_of is " + std::to_string(options.multiple_of) + "; it must be at least 1");
   }
   if (options.to < 0) {
-    throw Error(ErrorCode::option, "padded", "to is " + number(options.to));
+    throw Error(ErrorCode::option, "padded", "to is " + std::to_string(options.to));
   }
   PaddedLayout layout;
   layout.width = options.to == 0 ? rows_.longest() : options.to;
@@ -113,9 +111,9 @@ Batch::PaddedLayout Batch::layout(const Padding& options) const {
   for (std::int64_t r = 0; r < size(); ++r) {
     if (rows_.length(r) > layout.width) {
       throw Error(ErrorCode::length, "padded",
-                  "row " + number(r + 1) + " has " + number(rows_.length(r)) +
-                      " tokens, more than to=" + number(options.to))
-          .hint("encode with truncate = { to = " + number(options.to) +
+                  "row " + std::to_string(r + 1) + " has " + std::to_string(rows_.length(r)) +
+                      " tokens, more than to=" + std::to_string(options.to))
+          .hint("encode with truncate = { to = " + std::to_string(options.to) +
                 " }, or pad with to=\"longest\"");
     }
     layout.first.push_back(options.left ? layout.width - rows_.length(r) : 0);
@@ -170,8 +168,8 @@ int Batch::token_axis(std::string_view op, const Tensor& ragged) const {
   }
   if (shape.size(found) != tokens()) {
     throw Error(ErrorCode::shape, std::string(op),
-                "axis " + rows_.axis + " has " + number(shape.size(found)) + ", the batch has " +
-                    number(tokens()) + " tokens")
+                "axis " + rows_.axis + " has " + std::to_string(shape.size(found)) +
+                    ", the batch has " + std::to_string(tokens()) + " tokens")
         .operand("t", ragged.describe());
   }
   return found;
@@ -197,7 +195,8 @@ Tensor Batch::pad(const Tensor& ragged, const PaddedLayout& layout) const {
     const auto row = static_cast<std::size_t>(r);
     const std::int64_t first = layout.first[row];
     if (first < 0 || first > layout.width - rows_.length(r)) {
-      throw Error(ErrorCode::argument, "pad", "row " + number(r + 1) + " does not fit the layout");
+      throw Error(ErrorCode::argument, "pad",
+                  "row " + std::to_string(r + 1) + " does not fit the layout");
     }
     const auto to = static_cast<std::size_t>(r * layout.width + first) * unit;
     const auto begin = static_cast<std::size_t>(rows_.starts[row]) * unit;

@@ -79,7 +79,7 @@ class Context : public std::enable_shared_from_this<Context> {
 
   std::shared_ptr<ThreadPool> pool_;
   std::shared_ptr<CpuDevice> cpu_;
-  std::atomic<AxisIdentity> next_identity_{1u << 20};  // above every program's own axis numbers
+  std::atomic<AxisIdentity> next_identity_{kFirstBatchIdentity};
   std::atomic<bool> interrupted_{false};
   std::shared_ptr<Device> plugin_device(const std::string& kind, int index, bool required) const;
   std::shared_ptr<Device> automatic_device() const;

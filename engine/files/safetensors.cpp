@@ -40,14 +40,6 @@ Error damaged_tensor(std::string_view file, std::string_view tensor, std::string
   return damaged(file, "tensor \"" + std::string(tensor) + "\" " + std::move(problem));
 }
 
-std::string sizes_text(const std::vector<std::int64_t>& sizes) {
-  std::string text = "[";
-  for (std::size_t i = 0; i < sizes.size(); ++i) {
-    text += (i ? ", " : "") + std::to_string(sizes[i]);
-  }
-  return text + "]";
-}
-
 /// Bytes that a tensor of these sizes takes; nullopt when they cannot be counted or are no whole
 /// number.
 std::optional<std::int64_t> stored_bytes(const std::vector<std::int64_t>& sizes, int bits) {

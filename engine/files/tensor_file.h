@@ -24,6 +24,9 @@ struct StoredTensor {
   bool readable = true;   // false: `type` has no dtype here (F64, F8_E4M3, ...)
 };
 
+/// "[2, 3]"
+std::string sizes_text(const std::vector<std::int64_t>& sizes);
+
 /// Throws Error(unsupported) naming file, tensor and type where it is not readable.
 void require_readable(const StoredTensor& tensor, std::string_view file);
 

@@ -21,7 +21,7 @@ namespace perilune {
 /// identities in the binding.
 class AxisRows {
  public:
-  static constexpr AxisIdentity kFirstIdentity = 1u << 20;
+  static constexpr AxisIdentity kFirstIdentity = kFirstBatchIdentity;
 
   explicit AxisRows(const PassBinding* binding = nullptr) : binding_(binding) {}
   /// Rows of the axis; throws Error(internal) for one that was never bound.

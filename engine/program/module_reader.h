@@ -45,7 +45,7 @@ inline void check_size(const char* op, const std::string& path, const Tensor& te
 }
 
 /// "layers.3" + "mlp" -> "layers.3.mlp"; either may be empty.
-inline std::string join_path(const std::string& scope, const std::string& name) {
+inline std::string join_scopes(const std::string& scope, const std::string& name) {
   if (scope.empty() || name.empty()) return scope + name;
   return scope + "." + name;
 }

@@ -15,15 +15,15 @@ namespace perilune {
 Net Net::scope(const std::string& path, const std::string& canonical,
                const std::map<std::string, std::int64_t>& axes) const {
   Net inner(state_);
-  inner.path_ = join_path(path_, path);
-  inner.canonical_ = join_path(canonical_, canonical);
+  inner.path_ = join_scopes(path_, path);
+  inner.canonical_ = join_scopes(canonical_, canonical);
   inner.scope_axes_ = scope_axes_;
   for (const auto& [name, size] : axes) inner.scope_axes_[name] = size;
   return inner;
 }
 
 std::string Net::full(const std::string& path) const {
-  return join_path(path_, path);
+  return join_scopes(path_, path);
 }
 
 std::string Net::where(const std::string& module) const {
@@ -34,7 +34,8 @@ std::string Net::where(const std::string& module) const {
 
 std::int64_t Net::axis_size(const std::string& op, const std::string& name) const {
   if (const auto own = scope_axes_.find(name); own != scope_axes_.end()) return own->second;
-  if (const auto all = state_->pass->axis_sizes.find(name); all != state_->pass->axis_sizes.end()) return all->second;
+  if (const auto all = state_->pass->axis_sizes.find(name); all != state_->pass->axis_sizes.end())
+    return all->second;
   std::vector<std::string> known;
   for (const auto& [axis, size] : state_->pass->axis_sizes) known.push_back(axis);
   const std::string guess = did_you_mean(name, known);
@@ -49,7 +50,7 @@ std::vector<Value> Net::apply(const OpPointer& op, std::vector<Value> inputs,
 }
 
 Value Net::mark(const std::string& name, const Value& value) const {
-  const std::string path = join_path(canonical_, name);
+  const std::string path = join_scopes(canonical_, name);
   if (path.empty()) {
     throw Error(ErrorCode::argument, "mark", "the root scope has no name of its own")
         .where(where())

@@ -23,7 +23,6 @@ struct KvHandle {
   std::string path;  // canonical scope of the slot
   std::int64_t window = 0;
   std::int64_t kv_heads = 0, head_dim = 0;
-  std::shared_ptr<const RopeOptions> rope;
 };
 
 class Net {

@@ -73,7 +73,7 @@ Value Net::attention(const Value& q, const KvHandle& kv, const AttentionOptions&
   const std::string place = where(options.name);
   Value result = state_->pass->apply(std::make_shared<AttentionOp>(setting), inputs, place).front();
   const AxisIdentity keys = state_->pass->new_axis("key");
-  state_->pass->mark_lazily(join_path(canonical_, options.name + ".weights"),
+  state_->pass->mark_lazily(join_scopes(canonical_, options.name + ".weights"),
                             std::make_shared<AttentionWeightsOp>(std::move(setting), keys),
                             std::move(inputs), place);
   return result;

@@ -47,8 +47,6 @@ class Pass : public std::enable_shared_from_this<Pass> {
   /// Declares keys and values kept by a layer; the same (path, kind) twice in one pass is an error.
   virtual void declare_kv(const KvSlotSpec& spec) = 0;
   virtual const std::shared_ptr<Context>& context() const = 0;
-  virtual kernels::MathMode math() const = 0;
-  virtual DType cache_dtype() const = 0;
   /// Set by bindings before each call: where the script is ("llama.lua:41").
   std::string script_place;
   /// Sizes by axis name that the family declares: its c.axes, and "vocab", "class", ...
@@ -68,8 +66,6 @@ class TracePass final : public Pass {
   AxisIdentity new_axis(const std::string& name) override;
   void declare_kv(const KvSlotSpec& spec) override;
   const std::shared_ptr<Context>& context() const override { return context_; }
-  kernels::MathMode math() const override { return kernels::MathMode::f32; }
-  DType cache_dtype() const override { return DType::f32; }
 
   /// Declares an input beside the batch's own ids, positions and type_ids: the sizes of the axes
   /// after its ragged one. `name` is also the ragged axis' source.
@@ -119,8 +115,6 @@ class EagerPass final : public Pass {
   AxisIdentity new_axis(const std::string& name) override;
   void declare_kv(const KvSlotSpec& spec) override;
   const std::shared_ptr<Context>& context() const override;
-  kernels::MathMode math() const override { return options_.math; }
-  DType cache_dtype() const override { return options_.cache_dtype; }
   const PassBinding& binding() const { return *binding_; }
   const std::vector<std::pair<std::string, Tensor>>& kept() const { return kept_; }
 

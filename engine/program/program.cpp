@@ -9,13 +9,6 @@ const int* Program::find_mark(const std::string& path) const {
   return nullptr;
 }
 
-const LazyMark* Program::find_lazy_mark(const std::string& path) const {
-  for (const LazyMark& mark : lazy_marks) {
-    if (mark.path == path) return &mark;
-  }
-  return nullptr;
-}
-
 std::vector<std::string> Program::mark_paths() const {
   std::vector<std::string> paths;
   std::size_t lazy = 0;

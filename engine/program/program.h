@@ -53,7 +53,6 @@ class Program {
   std::vector<KvSlotSpec> kv_slots;
 
   const int* find_mark(const std::string& path) const;
-  const LazyMark* find_lazy_mark(const std::string& path) const;
   /// All paths that a plan may be asked for, lazy ones at their place.
   std::vector<std::string> mark_paths() const;
   /// A table of ops: number, op, inputs -> output shapes, where.

@@ -6,7 +6,6 @@
 #include "engine/ops/elementwise.h"
 #include "engine/ops/reduce.h"
 #include "engine/ops/rows.h"
-#include "engine/ops/shape_op.h"
 
 namespace perilune::tensor_ops {
 
@@ -221,11 +220,7 @@ Value gather(const Value& a, const std::string& axis, const Value& indices,
 
 // ---------------------------------------------------------------- views
 
-Value at(const Value& a, const std::vector<AxisPick>& picks, const std::string& where) {
-  std::vector<AxisRange> ranges;
-  for (const AxisPick& pick : picks) {
-    ranges.push_back({pick.axis, pick.first, pick.count, pick.drop});
-  }
+Value at(const Value& a, std::vector<AxisRange> ranges, const std::string& where) {
   return apply_one<AtOp>(where, {a}, std::move(ranges));
 }
 

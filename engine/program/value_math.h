@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/ops/shape_op.h"
 #include "engine/program/pass.h"
 
 namespace perilune::tensor_ops {
@@ -60,15 +61,9 @@ Value where(const Value& condition, const Value& a, const Value& b, const std::s
 Value gather(const Value& a, const std::string& axis, const Value& indices,
              const std::string& where = "");
 
-/// One axis of an at(): positions [first, first + count); `drop` (count 1) removes the axis.
-struct AxisPick {
-  std::string axis;
-  std::int64_t first = 0, count = 1;
-  bool drop = true;
-};
 /// A view. Out of range throws with the axis, its size and the position counted from 1 (from 0 for
 /// id axes: vocab, class).
-Value at(const Value& a, const std::vector<AxisPick>& picks, const std::string& where = "");
+Value at(const Value& a, std::vector<AxisRange> ranges, const std::string& where = "");
 /// A view with `axis` as several; one part's size may be 0 (worked out). Sizes must multiply to the
 /// axis' size.
 Value split_axis(const Value& a, const std::string& axis, const std::vector<Axis>& parts,

@@ -2,15 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "engine/base/error.h"
+#include "engine/sampling/logits.h"
 
 namespace perilune {
 
 namespace {
-
-constexpr float kNever = -std::numeric_limits<float>::infinity();
 
 bool better(const BeamSearch::Continuation& a, const BeamSearch::Continuation& b) {
   if (a.score != b.score) return a.score > b.score;

@@ -2,22 +2,18 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numeric>
 #include <vector>
+
+#include "engine/sampling/logits.h"
 
 namespace perilune {
 
 namespace {
 
-constexpr float kNever = -std::numeric_limits<float>::infinity();
-
 /// Natural log-probabilities; -infinity stays.
 std::vector<double> log_softmax(std::span<const float> logits) {
-  const double best = *std::max_element(logits.begin(), logits.end());
-  double sum = 0;
-  for (const float x : logits) sum += std::exp(static_cast<double>(x) - best);
-  const double shift = best + std::log(sum);
+  const double shift = log_sum_exp(logits);
   std::vector<double> result(logits.size());
   for (std::size_t i = 0; i < logits.size(); ++i) {
     result[i] = static_cast<double>(logits[i]) - shift;

@@ -2,15 +2,13 @@
 // published implementation.
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
+#include "engine/sampling/logits.h"
 #include "engine/sampling/sampler.h"
 
 namespace perilune {
 
 namespace {
-
-constexpr float kNever = -std::numeric_limits<float>::infinity();
 
 using Ids = std::span<const std::int32_t>;
 

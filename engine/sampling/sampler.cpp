@@ -2,16 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "engine/base/error.h"
 #include "engine/sampling/cutoffs.h"
+#include "engine/sampling/logits.h"
 
 namespace perilune {
 
 namespace {
-
-constexpr float kNever = -std::numeric_limits<float>::infinity();
 
 std::string number(double value) {
   std::string text = std::to_string(value);
@@ -28,11 +26,6 @@ std::string number(double value) {
 
 bool holds_nan(std::span<const float> logits) {
   return std::any_of(logits.begin(), logits.end(), [](float x) { return std::isnan(x); });
-}
-
-/// Unnormalised probability; the best has 1, whatever its value.
-double weight(float logit, float best) {
-  return logit == best ? 1.0 : std::exp(static_cast<double>(logit) - static_cast<double>(best));
 }
 
 /// Best first; of equal ones the lowest id first.
@@ -104,10 +97,7 @@ Sampler::Sampler(SamplingOptions options) : options_(options) {
 void Sampler::log_probabilities(std::span<const float> logits, const SamplingState& state,
                                 Sampled& result) {
   raw_.assign(logits.begin(), logits.end());
-  const float best = *std::max_element(logits.begin(), logits.end());
-  double sum = 0;
-  for (float x : logits) sum += weight(x, best);
-  log_sum_ = static_cast<double>(best) + std::log(sum);
+  log_sum_ = log_sum_exp(logits);
 
   const auto reachable =
       state.reachable > 0

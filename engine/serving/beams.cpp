@@ -4,6 +4,7 @@
 
 #include "engine/base/error.h"
 #include "engine/device/context.h"
+#include "engine/sampling/logits.h"
 #include "engine/serving/scheduler_state.h"
 
 namespace perilune {
@@ -11,10 +12,7 @@ namespace perilune {
 namespace {
 
 void to_log_probabilities(std::span<float> row) {
-  const float best = *std::max_element(row.begin(), row.end());
-  double sum = 0;
-  for (const float x : row) sum += std::exp(static_cast<double>(x) - static_cast<double>(best));
-  const double shift = static_cast<double>(best) + std::log(sum);
+  const double shift = log_sum_exp(row);
   for (float& x : row) x = static_cast<float>(static_cast<double>(x) - shift);
 }
 

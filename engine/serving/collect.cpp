@@ -5,22 +5,11 @@
 
 #include "engine/base/error.h"
 #include "engine/device/context.h"
+#include "engine/sampling/logits.h"
 #include "engine/serving/memory.h"
 #include "engine/serving/scheduler_state.h"
 
 namespace perilune {
-
-namespace {
-
-double log_probability(std::span<const float> logits, std::int32_t id) {
-  const float best = *std::max_element(logits.begin(), logits.end());
-  double sum = 0;
-  for (float x : logits) sum += std::exp(static_cast<double>(x) - static_cast<double>(best));
-  return static_cast<double>(logits[static_cast<std::size_t>(id)]) - static_cast<double>(best) -
-         std::log(sum);
-}
-
-}  // namespace
 
 void check_processed(const Tensor& row, std::int64_t size) {
   const bool good = row.defined() && row.dtype() == DType::f32 && row.contiguous() &&

@@ -47,14 +47,6 @@ std::string_view module_suffix(std::string_view name) {
   return {};
 }
 
-std::string sizes_text(const std::vector<std::int64_t>& sizes) {
-  std::string text = "[";
-  for (std::size_t i = 0; i < sizes.size(); ++i) {
-    text += (i ? ", " : "") + std::to_string(sizes[i]);
-  }
-  return text + "]";
-}
-
 Error does_not_fit(const StoredView& view, std::string problem, const WeightView& rule) {
   Error error(ErrorCode::format, "load", "tensor \"" + view.stored_name + "\" " + problem);
   error.operand("stored", dtype_name(view.dtype) + sizes_text(view.sizes))

@@ -16,6 +16,9 @@ struct Layout {
   bool pairs;
 };
 
+/// What the plain kernels read.
+inline constexpr Layout kScalarLayout = {16, false};
+
 inline bool is_paired(const Layout& layout, MathMode math) {
   return layout.pairs && math == MathMode::bf16;
 }

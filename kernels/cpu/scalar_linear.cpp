@@ -9,11 +9,10 @@
 namespace perilune::kernels::scalar {
 namespace {
 
-constexpr panels::Layout kLayout = {16, false};
-
 float weight_at(const PackedMatrix& matrix, std::int64_t output, std::int64_t input) {
   const std::int64_t at =
-      (output / kLayout.width * matrix.inputs + input) * kLayout.width + output % kLayout.width;
+      (output / panels::kScalarLayout.width * matrix.inputs + input) * panels::kScalarLayout.width +
+      output % panels::kScalarLayout.width;
   if (matrix.format == WeightFormat::f32) return static_cast<const float*>(matrix.data)[at];
   const std::uint16_t bits = static_cast<const std::uint16_t*>(matrix.data)[at];
   return matrix.format == WeightFormat::bf16 ? bf16_to_f32(bits) : f16_to_f32(bits);

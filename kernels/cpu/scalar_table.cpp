@@ -4,21 +4,19 @@
 namespace perilune::kernels::scalar {
 namespace {
 
-constexpr panels::Layout kLayout = {16, false};
-
 std::size_t packed_bytes(WeightFormat source, std::int64_t outputs, std::int64_t inputs,
                          MathMode math) {
-  return panels::packed_bytes(kLayout, source, outputs, inputs, math);
+  return panels::packed_bytes(panels::kScalarLayout, source, outputs, inputs, math);
 }
 void pack(const Launch& launch, const PackArguments& arguments) {
-  panels::pack(launch, kLayout, arguments);
+  panels::pack(launch, panels::kScalarLayout, arguments);
 }
 void unpack_rows(const Launch& launch, const PackedMatrix& matrix, const std::int64_t* rows,
                  std::int64_t count, float* out) {
-  panels::unpack_rows(launch, kLayout, matrix, rows, count, out);
+  panels::unpack_rows(launch, panels::kScalarLayout, matrix, rows, count, out);
 }
 void embedding(const Launch& launch, const EmbeddingArguments& arguments) {
-  panels::embedding(launch, kLayout, arguments);
+  panels::embedding(launch, panels::kScalarLayout, arguments);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "engine/base/file.h"
 #include "engine/base/json.h"
 #include "engine/device/context.h"
+#include "engine/sampling/logits.h"
 #include "engine/weights/open_tensor_file.h"
 #include "tests/catch.h"
 
@@ -17,7 +18,6 @@ using namespace perilune;
 namespace {
 
 const std::string kGolden = "tests/engine/logits_processors";
-constexpr float kNever = -std::numeric_limits<float>::infinity();
 
 std::int32_t pick(const SamplingOptions& options, std::vector<float> logits,
                   std::int64_t position = 0, std::uint64_t output = 0) {

@@ -92,7 +92,7 @@ std::int64_t axis_position(lua_State* L, int index, const Axis& axis, const char
   return zero_based;
 }
 
-tensor_ops::AxisPick to_pick(lua_State* L, const Axis& axis, const char* op) {
+AxisRange to_pick(lua_State* L, const Axis& axis, const char* op) {
   if (!lua_istable(L, -1)) return {axis.name, axis_position(L, -1, axis, op), 1, true};
   if (lua_objlen(L, -1) != 2) {
     throw Error(ErrorCode::argument, op,
@@ -112,8 +112,7 @@ tensor_ops::AxisPick to_pick(lua_State* L, const Axis& axis, const char* op) {
 
 }  // namespace
 
-std::vector<tensor_ops::AxisPick> to_picks(lua_State* L, int index, const Shape& shape,
-                                           const char* op) {
+std::vector<AxisRange> to_picks(lua_State* L, int index, const Shape& shape, const char* op) {
   expect_table(L, index, op, "positions");
   const int table = absolute(L, index);
   for (lua_pushnil(L); lua_next(L, table) != 0; lua_pop(L, 1)) {
@@ -124,7 +123,7 @@ std::vector<tensor_ops::AxisPick> to_picks(lua_State* L, int index, const Shape&
     }
     (void)shape.index(op, lua_tostring(L, -2));
   }
-  std::vector<tensor_ops::AxisPick> picks;
+  std::vector<AxisRange> picks;
   for (const Axis& axis : shape.axes()) {
     push_text(L, axis.name);
     lua_rawget(L, table);

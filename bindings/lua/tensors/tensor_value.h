@@ -41,8 +41,7 @@ std::vector<std::string> axis_arguments(lua_State* L, int first, const char* op)
 
 /// {axis=position, axis={first, last}} as picks, in the order of the axes. Positions count from 1,
 /// negative ones from the end; those of id axes are ids from 0.
-std::vector<tensor_ops::AxisPick> to_picks(lua_State* L, int index, const Shape& shape,
-                                           const char* op);
+std::vector<AxisRange> to_picks(lua_State* L, int index, const Shape& shape, const char* op);
 
 /// A tensor of (nested) lists, numbers or booleans. `axes` may be empty: axis1, axis2, ...
 Tensor tensor_of_lists(lua_State* L, int index, std::optional<DType> dtype,

@@ -10,6 +10,11 @@ local family = {}
 local registered = {}   -- by name, in order of `order`
 local order = {}
 
+--- Whether a family reads a source with one pass and writes an answer with another.
+---@param t table
+---@return boolean
+function family.two_part(t) return t.encode ~= nil and t.decode ~= nil end
+
 -- Heads that give a value per token: "last" and listed rows choose among its tokens.
 family.per_token = { causal = true, seq2seq = true, masked = true, token = true, question = true }
 family.heads = { "base", "causal", "seq2seq", "masked", "sequence", "token", "question" }

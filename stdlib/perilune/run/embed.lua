@@ -3,6 +3,7 @@
 local core = require "perilune.core"
 local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
+local family = require "perilune.loaded.family"
 local runtime = require "perilune.loaded.pass_runner"
 local forward = require "perilune.run.forward"
 local inputs = require "perilune.run.inputs"
@@ -31,7 +32,7 @@ end
 ---@return string|nil source where it is said; nil: they are the model's positions
 function embed.limit(m)
   local s, recipe = runtime.open(m, "embed"), recipe_of(m)
-  local both = s.family.encode and s.family.decode   -- the encoder's states are the text's
+  local both = family.two_part(s.family)   -- the encoder's states are the text's
   local limit = both and s.c.max_source or not both and s.c.max_tokens or nil
   local own, source = recipe.max_tokens, recipe.max_source
   if not own and recipe.sentences and m.tokenizer and m.tokenizer.model_max_length then
@@ -158,7 +159,7 @@ end
 function embed.embed(m, texts, opts)
   local s = runtime.open(m, "embed")
   local o, wanted, recipe = settled(m, opts)
-  local both = s.family.encode and s.family.decode
+  local both = family.two_part(s.family)
   local is_head = wanted[1] == "pooled"
   local output = is_head and "pooled" or both and "encoder_last" or "last_hidden_state"
   local limit, source = embed.limit(m)

@@ -28,7 +28,7 @@ end
 -- Which variant of the program, and the listed rows; a batch may say itself which it wants.
 local function read_rows(s, o, input, op)
   local rows = o.rows
-  if s.family.decode and s.family.encode then input = o.decoder end
+  if family.two_part(s.family) then input = o.decoder end
   if rows == nil and kind.of(input) == "Batch" and family.per_token[s.head] then rows = input.wanted end
   local default = (s.head == "causal" or s.head == "seq2seq") and "last" or "all"
   if rows == nil then return default end
@@ -130,7 +130,7 @@ local function gather(results, list, view)
 end
 
 local function wanted_outputs(s, list, op)
-  local encoder = s.family.decode and s.family.encode
+  local encoder = family.two_part(s.family)
   local known = { "hidden_states", "last_hidden_state", "logits", "pooled", "start_logits", "end_logits" }
   if encoder then known[#known + 1], known[#known + 2] = "encoder_last", "encoder_hidden_states" end
   local set = {}

@@ -2,6 +2,7 @@
 local core = require "perilune.core"
 local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
+local family = require "perilune.loaded.family"
 local runtime = require "perilune.loaded.pass_runner"
 local forward = require "perilune.run.forward"
 
@@ -78,7 +79,7 @@ function trace.trace(m, input, paths, opts)
   end
   local list, entry_of = expand(s, paths, "trace")
   local split = { encode = {}, main = {} }
-  local encoder_decoder = s.family.decode and s.family.encode
+  local encoder_decoder = family.two_part(s.family)
   for _, path in ipairs(list) do
     local side = encoder_decoder and entry_of[path] == "encode" and split.encode or split.main
     if path ~= "logits" then side[#side + 1] = path end

@@ -3,6 +3,7 @@ local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 local core = require "perilune.core"
 local kind = require "perilune.base.kind"
+local family = require "perilune.loaded.family"
 
 local generation = {}
 
@@ -238,7 +239,7 @@ end
 ---@return table request fields for submit
 function generation.request(s, ids, given, op)
   local source
-  if s.family.encode and s.family.decode then
+  if family.two_part(s.family) then
     source, ids = ids, decoder_start(s, given, op)
   elseif given.decoder ~= nil then
     raise("option", op, "option decoder: this model has no encoder")

@@ -4,6 +4,7 @@ local core = require "perilune.core"
 local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 local kind = require "perilune.base.kind"
+local family = require "perilune.loaded.family"
 local runtime = require "perilune.loaded.pass_runner"
 local inputs = require "perilune.run.inputs"
 local generation = require "perilune.serve.generation"
@@ -153,7 +154,7 @@ function serve.submit_forward(m, engine, input, o, pool)
   local s = runtime.open(m, "submit")
   local request = { kind = "forward", cache = pool or runtime.pool(s), rows = "all", priority = o.priority, deadline_ms = o.deadline_ms,
     client = o.client, tag = o.tag }
-  local two = s.family.decode and s.family.encode
+  local two = family.two_part(s.family)
   local batch = one_row(inputs.read(m, input, "submit", two and s.c.max_source or not two and s.c.max_tokens or nil))
   if two then
     request.source, request.batch = batch, one_row((forward.decoder_batch(m, o.decoder, batch, "submit")))

@@ -207,7 +207,6 @@ local function make_macro(run, node, scope)
       local value = given[name]
       if value == nil and node.defaults[i] then value = evaluate(run, node.defaults[i], inner) end
       inner.names[name] = value == nil and values.undefined(("parameter '%s' was not provided"):format(name)) or value
-      if value == false then inner.names[name] = false end
     end
     local text = capture(run, node.body, inner)
     run.depth = run.depth - 1

@@ -1,0 +1,23 @@
+// What a row of logits is read by.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <span>
+
+namespace perilune {
+
+/// The logit of a token that is left out.
+inline constexpr float kNever = -std::numeric_limits<float>::infinity();
+
+/// Unnormalised probability; the best has 1, whatever its value.
+double weight(float logit, float best);
+
+/// The natural log-probability of one token. `logits` is not empty.
+double log_probability(std::span<const float> logits, std::int32_t id);
+
+/// Logarithm of the sum of the exponentials: a logit less this is a natural log-probability.
+/// `logits` is not empty.
+double log_sum_exp(std::span<const float> logits);
+
+}  // namespace perilune
