@@ -3,10 +3,11 @@
 #include <algorithm>
 #include <limits>
 
+#include "engine/sampling/logits.h"
+
 namespace perilune {
 
 void apply_mask(std::span<float> scores, std::span<const std::uint32_t> allowed) {
-  constexpr float kNever = -std::numeric_limits<float>::infinity();
   for (std::size_t first = 0; first < scores.size(); first += 32) {
     const std::uint32_t word = first / 32 < allowed.size() ? allowed[first / 32] : 0;
     if (word == ~std::uint32_t{0}) continue;
