@@ -22,6 +22,14 @@ std::int64_t RaggedRows::longest() const {
   return most;
 }
 
+void RaggedRows::set_even(std::string_view name, AxisIdentity new_identity, std::int64_t rows,
+                          std::int64_t length) {
+  axis = name;
+  identity = new_identity;
+  starts.resize(static_cast<std::size_t>(rows) + 1);
+  for (std::int64_t r = 0; r <= rows; ++r) starts[static_cast<std::size_t>(r)] = r * length;
+}
+
 RaggedRows RaggedRows::from_lengths(std::string axis, AxisIdentity identity,
                                     const std::vector<std::int64_t>& lengths) {
   RaggedRows rows;

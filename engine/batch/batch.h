@@ -23,6 +23,9 @@ struct RaggedRows {
     return starts[static_cast<std::size_t>(row) + 1] - starts[static_cast<std::size_t>(row)];
   }
   std::int64_t longest() const;
+  /// Becomes `rows` rows of `length` each, in place.
+  void set_even(std::string_view name, AxisIdentity new_identity, std::int64_t rows,
+                std::int64_t length);
   static RaggedRows from_lengths(std::string axis, AxisIdentity identity,
                                  const std::vector<std::int64_t>& lengths);
 };

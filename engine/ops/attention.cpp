@@ -30,6 +30,7 @@ void expect_same_kv(std::string_view op, const TensorSpec& k, const TensorSpec& 
 }
 
 KvSlot find_slot(const OpRun& run, std::string_view op, const std::string& path, KvKind kind) {
+  if (run.slot != nullptr) return *run.slot;
   const PassBinding& binding = run.bound(op);
   if (!binding.has_caches()) {
     throw Error(ErrorCode::state, std::string(op),
@@ -46,7 +47,7 @@ kernels::KvLayout layout_of(const OpRun& run, const KvSlot& slot) {
 const std::vector<kernels::KvRow>& cached_rows(const OpRun& run, std::string_view op,
                                                const KvSlot& slot, KvKind kind, bool writing,
                                                const Axis& axis) {
-  return run.kv_cache->get(*run.binding, slot, kind, writing, run.rows(op, axis).identity);
+  return run.tables->kv_rows(*run.binding, slot, kind, writing, run.rows(op, axis).identity);
 }
 
 void expect_head_dim(const OpRun& run, std::int64_t head_dim) {
@@ -83,31 +84,17 @@ const void* stage_rows(const OpRun& run, const kernels::KvLayout& layout,
 // ---------------------------------------------------------------- relative bias
 
 struct BiasRange {
-  std::int64_t first = 0, count = 0;
+  std::int64_t first = 0, last = 0;
 };
 
 BiasRange bias_range(const AttentionSetting& setting, const std::vector<kernels::KvRow>& rows) {
-  if (setting.bias == nullptr) return {};
-  std::int64_t first = 0, last = 0;
+  BiasRange range;
   for (const kernels::KvRow& row : rows) {
-    first = std::min(first, -(row.first_position + row.tokens - 1));
-    last = std::max(last, row.key_count - 1 - row.first_position);
+    range.first = std::min(range.first, -(row.first_position + row.tokens - 1));
+    range.last = std::max(range.last, row.key_count - 1 - row.first_position);
   }
-  if (setting.mask == kernels::Mask::causal) last = 0;
-  return {first, last - first + 1};
-}
-
-std::vector<float> bias_table(const RelativeBias& bias, std::int64_t heads,
-                              const BiasRange& range) {
-  const float* weight = bias.weight.as<float>();
-  std::vector<float> table(static_cast<std::size_t>(heads * range.count));
-  for (std::int64_t j = 0; j < range.count; ++j) {
-    const std::int64_t bucket = relative_bucket(bias, range.first + j);
-    for (std::int64_t h = 0; h < heads; ++h) {
-      table[static_cast<std::size_t>(h * range.count + j)] = weight[bucket * heads + h];
-    }
-  }
-  return table;
+  if (setting.mask == kernels::Mask::causal) range.last = 0;
+  return range;
 }
 
 // ---------------------------------------------------------------- one run
@@ -120,8 +107,6 @@ struct Prepared {
   const std::vector<kernels::KvRow>* rows = &own_rows;
   std::vector<void*> pages;
   std::byte* page_data = nullptr;
-  std::vector<float> bias;
-  BiasRange range;
 
   Prepared() = default;
   Prepared(const Prepared&) = delete;  // `rows` may point into it
@@ -195,9 +180,6 @@ void prepare(const OpRun& run, const AttentionSetting& setting, ScratchCursor& s
   arguments.window = setting.window;
   arguments.scale = static_cast<float>(setting.scale);
   arguments.softcap = static_cast<float>(setting.softcap);
-  prepared.range = bias_range(setting, *prepared.rows);
-  arguments.relative_first = prepared.range.first;
-  arguments.relative_count = prepared.range.count;
 }
 
 std::size_t attention_scratch(const OpRun& run, const AttentionSetting& setting) {
@@ -212,10 +194,6 @@ std::size_t attention_scratch(const OpRun& run, const AttentionSetting& setting)
     const kernels::KvLayout& layout = prepared.arguments.layout;
     bytes += staged_scratch(run, layout, prepared.own_rows) +
              staged_scratch(run, layout, prepared.write_rows);
-  }
-  if (setting.bias != nullptr) {
-    const auto entries = static_cast<std::size_t>(prepared.arguments.heads * prepared.range.count);
-    bytes += lend_scratch(run, entries * sizeof(float));
   }
   return bytes + run.kernels().attention_scratch(prepared.arguments, run.launch.parallel.threads);
 }
@@ -243,14 +221,18 @@ void make_ready(const OpRun& run, const AttentionSetting& setting, kernels::Laun
   prepare(run, setting, scratch, prepared);
   kernels::AttentionArguments& arguments = prepared.arguments;
   if (setting.cached) {
-    arguments.device_rows = run.kv_cache->device_rows(run, arguments.layout, *prepared.rows);
+    arguments.device_rows = run.tables->device_rows(run, arguments.layout, *prepared.rows);
   } else {
     write_uncached(run, prepared, inputs[1], inputs[2], scratch);
     arguments.device_rows = stage_rows(run, arguments.layout, prepared.own_rows, scratch);
   }
   if (setting.bias != nullptr) {
-    prepared.bias = bias_table(*setting.bias, arguments.heads, prepared.range);
-    arguments.relative_bias = lend(run, prepared.bias, scratch);
+    const BiasRange range = bias_range(setting, *prepared.rows);
+    const RunTables::Bias bias =
+        run.tables->bias(run, setting.bias, arguments.heads, range.first, range.last);
+    arguments.relative_bias = bias.entries;
+    arguments.relative_first = bias.first;
+    arguments.relative_count = bias.count;
   }
   arguments.q = inputs[0];
   launch.scratch = scratch.rest();
@@ -336,7 +318,7 @@ void KvWriteOp::run(OpRun& run) const {
   arguments.rows = rows.data();
   arguments.row_count = static_cast<std::int64_t>(rows.size());
   arguments.page_offset = slot.page_offset;
-  arguments.device_rows = run.kv_cache->device_rows(run, arguments.layout, rows);
+  arguments.device_rows = run.tables->device_rows(run, arguments.layout, rows);
   if (rope_) {
     arguments.cosine = run.inputs[2].as<float>();
     arguments.sine = run.inputs[3].as<float>();
@@ -394,9 +376,9 @@ std::vector<RaggedRows> AttentionWeightsOp::bind_axes(std::span<const TensorSpec
   if (setting_.cached && binding.has_caches()) {
     const KvSlot slot = binding.cache_layout()->slot(setting_.path, setting_.kind);
     const AxisIdentity identity = axes.rows(q.identity).identity;
-    for (const auto& row : binding.kv_rows(slot, setting_.kind, false, identity)) {
-      keys = std::max(keys, row.key_count);
-    }
+    std::vector<kernels::KvRow> rows;
+    binding.kv_rows(slot, setting_.kind, false, identity, rows);
+    for (const kernels::KvRow& row : rows) keys = std::max(keys, row.key_count);
   } else if (!setting_.cached) {
     keys = axes.rows(inputs[1].shape.axis(0).identity).longest();
   }

@@ -19,6 +19,7 @@ class KvWriteOp final : public Op {
   void run(OpRun& run) const override;
   std::size_t scratch_bytes(const OpRun& run) const override;
   bool has_effect() const override { return true; }
+  std::optional<KvUse> kv_use() const override { return KvUse{path_, kind_}; }
   std::string describe() const override;
 
  private:
@@ -43,6 +44,10 @@ struct AttentionSetting {
   kernels::Mask mask = kernels::Mask::none;
   double scale = 1.0, softcap = 0;
   std::shared_ptr<const RelativeBias> bias;
+
+  std::optional<KvUse> kv_use() const {
+    return cached ? std::optional<KvUse>(KvUse{path, kind}) : std::nullopt;
+  }
 };
 
 /// Inputs: q [token, head, head_dim], then k, v of the same form (uncached), or the write that must
@@ -55,6 +60,7 @@ class AttentionOp final : public Op {
   void run(OpRun& run) const override;
   std::size_t scratch_bytes(const OpRun& run) const override;
   bool scratch_follows_binding() const override { return true; }
+  std::optional<KvUse> kv_use() const override { return setting_.kv_use(); }
   std::string describe() const override;
 
  private:
@@ -72,6 +78,7 @@ class AttentionWeightsOp final : public Op {
   void run(OpRun& run) const override;
   std::size_t scratch_bytes(const OpRun& run) const override;
   bool scratch_follows_binding() const override { return true; }
+  std::optional<KvUse> kv_use() const override { return setting_.kv_use(); }
   std::vector<AxisIdentity> made_axes() const override { return {key_axis_}; }
   std::vector<RaggedRows> bind_axes(std::span<const TensorSpec> inputs, const PassBinding& binding,
                                     const AxisRows& axes) const override;

@@ -74,8 +74,8 @@ kernels::LinearArguments LinearOp::arguments(const OpRun& run,
                                              kernels::LinearSegment* segments) const {
   for (std::size_t i = 0; i < parts_.size(); ++i) {
     const LinearPart& part = parts_[i];
-    segments[i] = {part.weight->packed(run.device, run.math),
-                   part.bias.defined() ? part.bias.on(run.device).as<float>() : nullptr,
+    const Tensor& bias = run.constants->tensors[i];
+    segments[i] = {run.constants->weights[i], bias.defined() ? bias.as<float>() : nullptr,
                    part.activation, run.outputs[i].as<float>(), part.weight->outputs()};
   }
   const Tensor& x = run.inputs[0];
@@ -122,6 +122,12 @@ std::vector<std::shared_ptr<Weight>> LinearOp::weights() const {
   return weights;
 }
 
+std::vector<Tensor> LinearOp::constants() const {
+  std::vector<Tensor> biases;
+  for (const LinearPart& part : parts_) biases.push_back(part.bias);
+  return biases;
+}
+
 std::string LinearOp::describe() const {
   std::string text = "linear";
   for (std::size_t i = 0; i < parts_.size(); ++i) {
@@ -155,16 +161,14 @@ std::size_t EmbeddingOp::scratch_bytes(const OpRun& run) const {
          ScratchCursor::align(static_cast<std::size_t>(run.inputs[0].elements()) * 4);
 }
 
-void EmbeddingOp::check(const OpRun& run, std::int64_t index, std::int64_t id) const {
+void EmbeddingOp::check(std::int64_t index, std::int64_t id, const RaggedRows* rows) const {
   if (id + offset_ >= 0 && id + offset_ < table_->outputs()) return;
-  const Axis& axis = run.inputs[0].shape().axis(0);
   std::string place = "entry " + std::to_string(index + 1);
-  if (run.binding != nullptr && axis.identity != 0 && run.inputs[0].shape().rank() == 1) {
-    const RaggedRows& rows = run.rows("embedding", axis);
+  if (rows != nullptr) {
     std::int64_t row = 0;
-    while (index >= rows.starts[static_cast<std::size_t>(row) + 1]) ++row;
+    while (index >= rows->starts[static_cast<std::size_t>(row) + 1]) ++row;
     place = "row " + std::to_string(row + 1) + ", token " +
-            std::to_string(index - rows.starts[static_cast<std::size_t>(row)] + 1);
+            std::to_string(index - rows->starts[static_cast<std::size_t>(row)] + 1);
   }
   throw Error(ErrorCode::argument, "embedding",
               "id " + std::to_string(id) + " (" + place + ") is outside the table")
@@ -173,31 +177,47 @@ void EmbeddingOp::check(const OpRun& run, std::int64_t index, std::int64_t id) c
       .hint("do model and tokenizer belong together? pl.check(model, tokenizer) tells");
 }
 
+void EmbeddingOp::check_ids(const Tensor& ids, const RaggedRows* rows) const {
+  if (table_ == nullptr) return;
+  const std::int64_t count = ids.elements();
+  const void* data = ids.data();
+  for (std::int64_t i = 0; i < count; ++i) {
+    check(i,
+          ids.dtype() == DType::i64 ? static_cast<const std::int64_t*>(data)[i]
+                                    : static_cast<const std::int32_t*>(data)[i],
+          rows);
+  }
+}
+
+// Ids that the pass itself computed: the host looks at them before they are followed.
+void EmbeddingOp::check_computed(const OpRun& run) const {
+  const Tensor& ids = run.inputs[0];
+  const Axis& axis = ids.shape().axis(0);
+  const bool ragged = run.binding != nullptr && axis.identity != 0 && ids.shape().rank() == 1;
+  const Tensor host = ids.to_contiguous().to(run.context.cpu_device());
+  check_ids(host, ragged ? &run.rows("embedding", axis) : nullptr);
+}
+
 void EmbeddingOp::run(OpRun& run) const {
   const Tensor& ids = run.inputs[0];
   const std::int64_t count = ids.elements();
   if (count == 0) return;
+  if (!run.ids_checked) check_computed(run);
   ScratchCursor scratch(run.launch.scratch);
   const void* source = contiguous_input(run, ids, scratch);
-  const auto* narrow = static_cast<const std::int32_t*>(source);
-  std::vector<std::int32_t> copy;
   if (ids.dtype() == DType::i64) {
-    for (const std::int64_t id : host_copy<std::int64_t>(run, source, count)) {
-      check(run, static_cast<std::int64_t>(copy.size()), id);
-      copy.push_back(static_cast<std::int32_t>(id));
-    }
-    narrow = lend(run, copy, scratch);
-  } else {
-    const auto* readable = narrow;
-    if (!run.device.host_visible()) {
-      copy = host_copy<std::int32_t>(run, source, count);
-      readable = copy.data();
-    }
-    for (std::int64_t i = 0; i < count; ++i) check(run, i, readable[i]);
+    auto* narrow = scratch.take<std::int32_t>(count);
+    kernels::CopyArguments narrowed{};
+    narrowed.rank = 1;
+    narrowed.sizes[0] = count;
+    narrowed.out = {narrow, DType::i32, {1}};
+    narrowed.x = {const_cast<void*>(source), DType::i64, {1}};
+    run.kernels().copy(run.launch, narrowed);
+    source = narrow;
   }
-  run.kernels().embedding(run.launch,
-                          {run.outputs[0].as<float>(), narrow, count, offset_,
-                           table_->packed(run.device, run.math), static_cast<float>(scale_)});
+  run.kernels().embedding(
+      run.launch, {run.outputs[0].as<float>(), static_cast<const std::int32_t*>(source), count,
+                   offset_, run.constants->weights[0], static_cast<float>(scale_)});
 }
 
 std::vector<std::shared_ptr<Weight>> EmbeddingOp::weights() const {

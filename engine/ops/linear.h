@@ -33,6 +33,7 @@ class LinearOp final : public Op {
   void run(OpRun& run) const override;
   std::size_t scratch_bytes(const OpRun& run) const override;
   std::vector<std::shared_ptr<Weight>> weights() const override;
+  std::vector<Tensor> constants() const override;
   std::string describe() const override;
 
  private:
@@ -60,10 +61,13 @@ class EmbeddingOp final : public Op {
   void run(OpRun& run) const override;
   std::size_t scratch_bytes(const OpRun& run) const override;
   std::vector<std::shared_ptr<Weight>> weights() const override;
+  bool has_ids() const override { return true; }
+  void check_ids(const Tensor& ids, const RaggedRows* rows) const override;
   std::string describe() const override { return "embedding " + path_; }
 
  private:
-  void check(const OpRun& run, const std::int64_t index, std::int64_t id) const;
+  void check(std::int64_t index, std::int64_t id, const RaggedRows* rows) const;
+  void check_computed(const OpRun& run) const;
 
   std::shared_ptr<Weight> table_;
   std::string path_;

@@ -49,8 +49,9 @@ void NormOp::run(OpRun& run) const {
   const std::optional<RowView> view = residual_ ? std::nullopt : row_view(x, trailing());
   arguments.x_stride = view ? view->stride : arguments.width;
   arguments.x = view ? x.as<float>() : static_cast<const float*>(contiguous_input(run, x, scratch));
-  arguments.weight = options_.weight.on(run.device).as<float>();
-  arguments.bias = options_.bias.defined() ? options_.bias.on(run.device).as<float>() : nullptr;
+  const std::vector<Tensor>& constants = run.constants->tensors;
+  arguments.weight = constants[0].as<float>();
+  arguments.bias = constants[1].defined() ? constants[1].as<float>() : nullptr;
   arguments.offset = options_.offset;
   arguments.epsilon = static_cast<float>(options_.epsilon);
   if (residual_) {

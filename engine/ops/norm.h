@@ -27,6 +27,7 @@ class NormOp final : public Op {
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override;
   void run(OpRun& run) const override;
   std::size_t scratch_bytes(const OpRun& run) const override;
+  std::vector<Tensor> constants() const override { return {options_.weight, options_.bias}; }
   std::string describe() const override;
 
  private:

@@ -4,10 +4,15 @@
 
 namespace perilune {
 
-const RaggedRows& AxisRows::rows(AxisIdentity identity) const {
-  for (const auto& [number, rows] : table_) {
-    if (number == identity) return rows;
+const AxisRows::Entry* AxisRows::find(AxisIdentity identity) const {
+  for (const Entry& entry : table_) {
+    if (entry.identity == identity && entry.set) return &entry;
   }
+  return nullptr;
+}
+
+const RaggedRows& AxisRows::rows(AxisIdentity identity) const {
+  if (const Entry* entry = find(identity)) return entry->rows;
   if (binding_ == nullptr || identity < kFirstIdentity) {
     throw Error(ErrorCode::internal, "bind", "axis " + std::to_string(identity) + " has no rows");
   }
@@ -15,71 +20,44 @@ const RaggedRows& AxisRows::rows(AxisIdentity identity) const {
 }
 
 bool AxisRows::has(AxisIdentity identity) const {
-  for (const auto& [number, rows] : table_) {
-    if (number == identity) return true;
-  }
-  return false;
+  return find(identity) != nullptr;
 }
 
-void AxisRows::set(AxisIdentity identity, RaggedRows rows) {
-  for (auto& [number, known] : table_) {
-    if (number == identity) {
-      known = std::move(rows);
-      return;
-    }
+RaggedRows& AxisRows::slot(AxisIdentity identity) {
+  for (Entry& entry : table_) {
+    if (entry.identity != identity) continue;
+    entry.set = true;
+    return entry.rows;
   }
-  table_.emplace_back(identity, std::move(rows));
+  return table_.emplace_back(Entry{identity, true, {}}).rows;
+}
+
+void AxisRows::restart(const PassBinding* binding) {
+  binding_ = binding;
+  for (Entry& entry : table_) entry.set = false;
 }
 
 Shape AxisRows::resolve(const Shape& shape, bool keep_numbers) const {
-  if (!shape.symbolic()) return shape;
-  std::vector<Axis> axes(shape.axes().begin(), shape.axes().end());
-  for (Axis& axis : axes) {
+  Shape resolved = shape;
+  for (int i = 0; i < shape.rank(); ++i) {
+    const Axis& axis = shape.axis(i);
     if (!axis.symbolic()) continue;
     const RaggedRows& found = rows(axis.identity);
-    axis.size = found.total();
-    if (!keep_numbers) axis.identity = found.identity;
+    resolved.resize(i, found.total(), keep_numbers ? axis.identity : found.identity);
   }
-  return Shape(std::move(axes));
+  return resolved;
 }
 
-const std::vector<kernels::KvRow>& KvRowCache::get(const PassBinding& binding, const KvSlot& slot,
-                                                   KvKind kind, bool writing,
-                                                   AxisIdentity identity) {
-  for (const auto& entry : entries_) {
-    if (entry->group == slot.group && entry->kind == kind && entry->writing == writing &&
-        entry->identity == identity) {
-      return entry->rows;
-    }
-  }
-  entries_.push_back(
-      std::make_unique<Entry>(Entry{slot.group, kind, writing, identity,
-                                    binding.kv_rows(slot, kind, writing, identity), nullptr}));
-  return entries_.back()->rows;
+OpConstants resolve_constants(const Op& op, Device& device, kernels::MathMode math) {
+  OpConstants resolved;
+  for (const auto& weight : op.weights()) resolved.weights.push_back(weight->packed(device, math));
+  for (const Tensor& tensor : op.constants()) resolved.tensors.push_back(tensor.on(device));
+  return resolved;
 }
 
-const void* KvRowCache::device_rows(const OpRun& run, const kernels::KvLayout& layout,
-                                    const std::vector<kernels::KvRow>& rows) {
-  const kernels::KernelTable& kernels = run.kernels();
-  if (kernels.kv_rows_bytes == nullptr) return nullptr;
-  const auto entry = std::find_if(entries_.begin(), entries_.end(),
-                                  [&](const auto& each) { return &each->rows == &rows; });
-  if (entry == entries_.end()) throw Error(ErrorCode::internal, "attention", "rows of another run");
-  std::unique_ptr<Storage>& staged = (*entry)->staged;
-  if (staged == nullptr) {
-    const auto count = static_cast<std::int64_t>(rows.size());
-    std::vector<std::byte> host(kernels.kv_rows_bytes(layout, rows.data(), count));
-    auto made = std::make_unique<Storage>(run.context.shared_from_this(),
-                                          run.context.shared(run.device), host.size());
-    kernels.kv_rows_stage(layout, rows.data(), count, host.data(), made->data());
-    run.device.copy_in(made->data(), host.data(), host.size());
-    staged = std::move(made);
-  }
-  return staged->data();
-}
-
-void use_threads(OpRun& run, const std::shared_ptr<ThreadPool>& threads) {
-  if (threads && run.device.kind() == DeviceKind::cpu) run.launch.parallel = threads->parallel();
+void use_threads(kernels::Launch& launch, const Device& device,
+                 const std::shared_ptr<ThreadPool>& threads) {
+  if (threads && device.kind() == DeviceKind::cpu) launch.parallel = threads->parallel();
 }
 
 const PassBinding& OpRun::bound(std::string_view op) const {

@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "engine/ops/pass_binding.h"
+#include "engine/ops/run_tables.h"
 #include "engine/tensor/tensor.h"
 #include "engine/weights/weight.h"
 
@@ -28,38 +28,40 @@ class AxisRows {
   const RaggedRows& rows(AxisIdentity identity) const;
   /// Whether set() was called for it.
   bool has(AxisIdentity identity) const;
-  void set(AxisIdentity identity, RaggedRows rows);
+  void set(AxisIdentity identity, const RaggedRows& rows) { slot(identity) = rows; }
+  /// The same, to be filled in place: memory of an earlier run is used again.
+  RaggedRows& slot(AxisIdentity identity);
+  /// Nothing is set any more.
+  void restart(const PassBinding* binding);
   /// Symbolic axes get their sizes, and their real identities unless `keep_numbers`.
   Shape resolve(const Shape& shape, bool keep_numbers) const;
 
  private:
+  struct Entry {
+    AxisIdentity identity;
+    bool set;
+    RaggedRows rows;
+  };
+  const Entry* find(AxisIdentity identity) const;
+
   const PassBinding* binding_ = nullptr;
-  std::vector<std::pair<AxisIdentity, RaggedRows>> table_;
+  std::vector<Entry> table_;
 };
 
-struct OpRun;
+class Op;
 
-/// Kernel rows of one run, made once for all layers of a page group.
-class KvRowCache {
- public:
-  const std::vector<kernels::KvRow>& get(const PassBinding& binding, const KvSlot& slot,
-                                         KvKind kind, bool writing, AxisIdentity identity);
-  /// What a kernel's device_rows takes for rows that get() gave: made once, null where the device
-  /// reads host memory.
-  const void* device_rows(const OpRun& run, const kernels::KvLayout& layout,
-                          const std::vector<kernels::KvRow>& rows);
-  void clear() { entries_.clear(); }
+/// What an op reads that no run changes, as one device takes it.
+struct OpConstants {
+  std::vector<kernels::PackedMatrix> weights;  // of Op::weights(), in their order
+  std::vector<Tensor> tensors;                 // of Op::constants(), in their order
+};
+/// Packs and copies where that has not been done yet; the op keeps what is handed out alive.
+OpConstants resolve_constants(const Op& op, Device& device, kernels::MathMode math);
 
- private:
-  struct Entry {
-    int group;
-    KvKind kind;
-    bool writing;
-    AxisIdentity identity;
-    std::vector<kernels::KvRow> rows;
-    std::unique_ptr<Storage> staged;
-  };
-  std::vector<std::unique_ptr<Entry>> entries_;
+/// A layer's keys and values that an op writes or reads.
+struct KvUse {
+  std::string_view path;  // of the slot
+  KvKind kind = KvKind::self;
 };
 
 /// What an op gets to run. `outputs` are allocated as infer said (with real sizes);
@@ -74,17 +76,24 @@ struct OpRun {
   kernels::MathMode math = kernels::MathMode::f32;
   DType cache_dtype = DType::f32;  // what keys and values are rounded to without a cache
   const AxisRows* axes = nullptr;
-  KvRowCache* kv_cache = nullptr;  // never null for an op that runs
+  RunTables* tables = nullptr;                  // never null for an op that runs
+  const OpConstants* constants = nullptr;       // never null for an op that runs
+  const KvSlot* slot = nullptr;                 // of Op::kv_use(); null: looked up by its path
+  bool ids_checked = false;                     // Op::check_ids was called for input 0
+  const kernels::KernelTable* table = nullptr;  // null: the device's
 
   /// The binding; throws Error(state) naming the op when there is none.
   const PassBinding& bound(std::string_view op) const;
   /// Rows of the ragged axis `axis` of a tensor; throws when it is not one.
   const RaggedRows& rows(std::string_view op, const Axis& axis) const;
-  const kernels::KernelTable& kernels() const { return device.kernels(); }
+  const kernels::KernelTable& kernels() const {
+    return table != nullptr ? *table : device.kernels();
+  }
 };
 
 /// Lets a CPU op run on these threads; null: on the context's.
-void use_threads(OpRun& run, const std::shared_ptr<ThreadPool>& threads);
+void use_threads(kernels::Launch& launch, const Device& device,
+                 const std::shared_ptr<ThreadPool>& threads);
 
 class Op {
  public:
@@ -114,6 +123,15 @@ class Op {
   }
   /// Weights read once per run, in bytes of their packed form.
   virtual std::vector<std::shared_ptr<Weight>> weights() const { return {}; }
+  /// Tensors that belong to the op (biases, weights of norms); undefined ones keep their place.
+  virtual std::vector<Tensor> constants() const { return {}; }
+  /// The slot of the cache that the op works on.
+  virtual std::optional<KvUse> kv_use() const { return std::nullopt; }
+  /// Whether input 0 holds ids that must lie in a range.
+  virtual bool has_ids() const { return false; }
+  /// Looks at ids that a pass was given, before they go to a device: contiguous, on the host;
+  /// `rows` (null without) only for the message. Throws Error(argument).
+  virtual void check_ids(const Tensor& /*ids*/, const RaggedRows* /*rows*/) const {}
   /// "linear self_attn.q_proj -> head, head_dim" for printed programs.
   virtual std::string describe() const { return std::string(name()); }
 };

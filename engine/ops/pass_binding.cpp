@@ -63,8 +63,8 @@ void PassBinding::set_caches(std::vector<SequenceCache*> caches, const CacheLayo
   layout_ = layout;
 }
 
-std::vector<kernels::KvRow> PassBinding::kv_rows(const KvSlot& slot, KvKind kind, bool writing,
-                                                 AxisIdentity identity) const {
+void PassBinding::kv_rows(const KvSlot& slot, KvKind kind, bool writing, AxisIdentity identity,
+                          std::vector<kernels::KvRow>& result) const {
   if (caches_.empty()) {
     throw Error(ErrorCode::state, "attention", "this pass keeps keys and values, and has no cache")
         .hint("give the pass a cache with one sequence for each row");
@@ -78,7 +78,7 @@ std::vector<kernels::KvRow> PassBinding::kv_rows(const KvSlot& slot, KvKind kind
         ErrorCode::internal, "attention",
         std::to_string(tokens.rows()) + " rows for " + std::to_string(caches_.size()) + " caches");
   }
-  std::vector<kernels::KvRow> result(caches_.size());
+  result.resize(caches_.size());
   for (std::size_t r = 0; r < caches_.size(); ++r) {
     const auto row = static_cast<std::int64_t>(r);
     kernels::KvRow& out = result[r];
@@ -108,7 +108,6 @@ std::vector<kernels::KvRow> PassBinding::kv_rows(const KvSlot& slot, KvKind kind
                       std::to_string(seen) + " of its window");
     }
   }
-  return result;
 }
 
 void PassBinding::set_wanted(std::vector<std::int64_t> wanted, std::vector<std::int64_t> per_row) {

@@ -38,8 +38,8 @@ class PassBinding {
   /// The kernel's rows for a slot. Self: tokens are the batch's rows, appended at first_position.
   /// Cross while written (`writing`): tokens are the rows of `identity`, from position 0. Cross
   /// while read: tokens are the batch's rows, keys the committed cross length.
-  std::vector<kernels::KvRow> kv_rows(const KvSlot& slot, KvKind kind, bool writing,
-                                      AxisIdentity identity) const;
+  void kv_rows(const KvSlot& slot, KvKind kind, bool writing, AxisIdentity identity,
+               std::vector<kernels::KvRow>& rows) const;
 
   /// Token offsets (of the whole batch, ascending) that the head computes.
   const std::vector<std::int64_t>& wanted() const { return wanted_; }

@@ -1,29 +1,45 @@
 #include <algorithm>
+#include <optional>
 
 #include "engine/plan/plan.h"
 
 namespace perilune {
 
 struct Execution::State {
+  /// What an execution holds on one of the plan's devices.
+  struct Place {
+    std::shared_ptr<Storage> arena;
+    std::unique_ptr<Storage> scratch;
+    kernels::Launch launch;
+  };
+
   std::shared_ptr<const Plan> plan;
   std::shared_ptr<PassBinding> binding;
   AxisRows axes;
-  KvRowCache kv_rows;
-  std::vector<std::int64_t> totals;  // per program axis, of the last bind
-  std::shared_ptr<Storage> arena;
-  std::unique_ptr<Storage> scratch;
+  RunTables tables;
+  const std::vector<OpConstants>* constants = nullptr;  // of the plan
+  std::optional<CacheLayout> layout;                    // that `slots` were found in
+  std::vector<KvSlot> slots;                            // per step; of those with a kv_use
+  std::vector<std::int64_t> totals, now;                // per program axis: last bind, this one
+  std::vector<Place> places;
   std::vector<Tensor> tensors;                       // per value
   std::vector<std::vector<Tensor>> inputs, outputs;  // per step, as ops take them
-  std::vector<bool> from_input;                      // per value: an input or a view of one
+  std::vector<std::size_t> input_values;             // that a step or an output reads
+  std::vector<std::size_t> input_steps;              // steps that read an input, or a view of one
+  std::vector<std::size_t> axis_steps;               // steps that make ragged axes
+  std::vector<bool> given_ids;      // per step: ids come from an input, checked at bind
+  std::vector<Tensor> lent_inputs;  // per value: inputs' memory on devices of their own
   std::size_t next = 0;
 
+  void look_at_steps();
   void bind_axes();
   bool same_sizes();
-  void find_input_values();
+  void find_slots();
   void place_buffers();
-  void grow_arena(std::size_t bytes);
+  void grow_arena(Place& place, std::size_t device, std::size_t bytes);
   void make_tensors(bool all);
-  Tensor input_tensor(const PlanValue& value) const;
+  void read_input(std::size_t value);
+  void check_given_ids(std::size_t value, const Tensor& host) const;
   void size_scratch(bool all);
   OpRun op_run(std::size_t step);
   Tensor tagged(const Tensor& tensor) const;
@@ -34,7 +50,7 @@ struct Execution::State {
 // Rows of every axis of the program: the batch's own, its wanted ones, an input's, or what an op
 // makes of them.
 void Execution::State::bind_axes() {
-  axes = AxisRows(binding.get());
+  axes.restart(binding.get());
   const Program& program = plan->program();
   const Batch& batch = binding->batch();
   for (std::size_t i = 0; i < program.axes.size(); ++i) {
@@ -42,97 +58,152 @@ void Execution::State::bind_axes() {
     const AxisIdentity number = i + 1;
     if (axis.source.empty()) continue;
     if (axis.source == "batch" && axis.name == "batch") {
-      axes.set(number, RaggedRows::from_lengths(
-                           "batch", batch.batch_identity(),
-                           std::vector<std::int64_t>(static_cast<std::size_t>(batch.size()), 1)));
+      axes.slot(number).set_even("batch", batch.batch_identity(), batch.size(), 1);
     } else if (axis.source == "batch") {
       axes.set(number, batch.rows());
     } else if (axis.source == "wanted") {
       const AxisIdentity wanted = binding->wanted_identity();
-      axes.set(number, wanted == 0 ? RaggedRows{"token", 0, {0}} : binding->rows(wanted));
+      if (wanted == 0) {
+        axes.slot(number).set_even("token", 0, 1, 0);
+      } else {
+        axes.set(number, binding->rows(wanted));
+      }
     } else if (const Tensor* input = binding->input(axis.source)) {
       axes.set(number, binding->rows(input->shape().axis(0).identity));
     }
   }
-  for (const PlanStep& step : plan->steps()) {
+  for (const std::size_t s : axis_steps) {
+    const PlanStep& step = plan->steps()[s];
     const std::vector<AxisIdentity> made = step.op->made_axes();
-    if (made.empty()) continue;
     std::vector<TensorSpec> specs;
     for (const int id : step.inputs) {
       specs.push_back(plan->values()[static_cast<std::size_t>(id)].spec);
     }
-    std::vector<RaggedRows> rows = step.op->bind_axes(specs, *binding, axes);
-    for (std::size_t i = 0; i < made.size(); ++i) axes.set(made[i], std::move(rows[i]));
+    const std::vector<RaggedRows> rows = step.op->bind_axes(specs, *binding, axes);
+    for (std::size_t i = 0; i < made.size(); ++i) axes.set(made[i], rows[i]);
   }
 }
 
 /// Whether every axis has the size it had; remembers the new ones.
 bool Execution::State::same_sizes() {
-  std::vector<std::int64_t> now(plan->program().axes.size(), 0);
+  now.resize(plan->program().axes.size());
   for (std::size_t i = 0; i < now.size(); ++i) {
     const bool known = axes.has(i + 1);
     now[i] = known ? axes.rows(i + 1).total() : -1;
   }
   if (now == totals) return true;
-  totals = std::move(now);
+  totals = now;
   return false;
 }
 
-void Execution::State::find_input_values() {
-  from_input.assign(plan->values().size(), false);
-  for (std::size_t i = 0; i < from_input.size(); ++i) {
-    from_input[i] = !plan->values()[i].input.empty();
+/// What follows from the plan alone.
+void Execution::State::look_at_steps() {
+  const std::vector<PlanValue>& values = plan->values();
+  std::vector<bool> from_input(values.size(), false);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (values[i].input.empty() || values[i].last_step < 0) continue;
+    input_values.push_back(i);
+    from_input[i] = true;
   }
-  for (const PlanStep& step : plan->steps()) {
-    if (step.op->is_view() && from_input[static_cast<std::size_t>(step.inputs[0])]) {
-      from_input[static_cast<std::size_t>(step.outputs[0])] = true;
-    }
+  const std::vector<PlanStep>& steps = plan->steps();
+  given_ids.resize(steps.size());
+  for (std::size_t s = 0; s < steps.size(); ++s) {
+    const PlanStep& step = steps[s];
+    const bool reads = std::any_of(step.inputs.begin(), step.inputs.end(), [&](int id) {
+      return from_input[static_cast<std::size_t>(id)];
+    });
+    if (reads) input_steps.push_back(s);
+    if (reads && step.op->is_view()) from_input[static_cast<std::size_t>(step.outputs[0])] = true;
+    if (!step.op->made_axes().empty()) axis_steps.push_back(s);
+    given_ids[s] =
+        step.op->has_ids() && !values[static_cast<std::size_t>(step.inputs[0])].input.empty();
   }
+}
+
+/// Where keys and values of each step lie: looked up again only for another layout.
+void Execution::State::find_slots() {
+  if (!binding->has_caches()) return;
+  const CacheLayout& given = *binding->cache_layout();
+  if (layout && layout->same(given)) return;
+  layout.reset();
+  slots.resize(plan->steps().size());
+  for (std::size_t s = 0; s < slots.size(); ++s) {
+    const std::optional<KvUse> use = plan->steps()[s].op->kv_use();
+    if (use) slots[s] = given.slot(std::string(use->path), use->kind);
+  }
+  layout = given;
 }
 
 // The old arena goes first, so that both are never held at once. A little headroom where memory
 // allows, so that a batch that grows token by token does not allocate each time.
-void Execution::State::grow_arena(std::size_t bytes) {
+void Execution::State::grow_arena(Place& place, std::size_t device, std::size_t bytes) {
   for (Tensor& tensor : tensors) tensor = Tensor();
   for (std::vector<Tensor>& list : inputs) list.clear();
   for (std::vector<Tensor>& list : outputs) list.clear();
-  arena.reset();
+  place.arena.reset();
   const auto make = [&](std::size_t size) {
-    return std::make_shared<Storage>(plan->context(), plan->options().device,
+    return std::make_shared<Storage>(plan->context(), plan->devices()[device],
                                      ScratchCursor::align(size + 64));
   };
   try {
-    arena = make(bytes + bytes / 4);
+    place.arena = make(bytes + bytes / 4);
   } catch (const Error&) {
-    arena = make(bytes);
+    place.arena = make(bytes);
   }
 }
 
 /// Sizes buffers and places the values that live in them.
 void Execution::State::place_buffers() {
   const std::vector<PlanValue>& values = plan->values();
+  const auto buffers = static_cast<std::size_t>(plan->buffers_);
   std::vector<Shape> shapes(values.size());
-  std::vector<std::size_t> offsets(static_cast<std::size_t>(plan->buffers_) + 1, 0);
+  std::vector<std::size_t> sizes(buffers, 0), offsets(buffers, 0), places_of(buffers, 0);
   for (std::size_t i = 0; i < values.size(); ++i) {
     if (values[i].buffer < 0) continue;
+    const auto buffer = static_cast<std::size_t>(values[i].buffer);
     shapes[i] = axes.resolve(values[i].spec.shape, true);
-    std::size_t& size = offsets[static_cast<std::size_t>(values[i].buffer) + 1];
     const auto bytes =
         static_cast<std::size_t>(shapes[i].elements()) * dtype_size(values[i].spec.dtype);
-    size = std::max(size, ScratchCursor::align(bytes));
+    sizes[buffer] = std::max(sizes[buffer], ScratchCursor::align(bytes));
+    places_of[buffer] = values[i].place;
   }
-  for (std::size_t b = 1; b < offsets.size(); ++b) offsets[b] += offsets[b - 1];
-  if (arena == nullptr || arena->bytes() < offsets.back()) grow_arena(offsets.back());
+  std::vector<std::size_t> totals_of(places.size(), 0);
+  for (std::size_t b = 0; b < buffers; ++b) {
+    offsets[b] = totals_of[places_of[b]];
+    totals_of[places_of[b]] += sizes[b];
+  }
+  for (std::size_t p = 0; p < places.size(); ++p) {
+    const std::shared_ptr<Storage>& arena = places[p].arena;
+    if (arena == nullptr || arena->bytes() < totals_of[p]) grow_arena(places[p], p, totals_of[p]);
+  }
   for (std::size_t i = 0; i < values.size(); ++i) {
     if (values[i].buffer < 0) continue;
     const std::size_t offset = offsets[static_cast<std::size_t>(values[i].buffer)];
     const Tensor::Strides strides = row_major(shapes[i]);
-    tensors[i] = Tensor(arena, values[i].spec.dtype, std::move(shapes[i]), strides,
-                        static_cast<std::int64_t>(offset / dtype_size(values[i].spec.dtype)));
+    tensors[i] =
+        Tensor(places[values[i].place].arena, values[i].spec.dtype, std::move(shapes[i]), strides,
+               static_cast<std::int64_t>(offset / dtype_size(values[i].spec.dtype)));
   }
 }
 
-Tensor Execution::State::input_tensor(const PlanValue& value) const {
+void Execution::State::check_given_ids(std::size_t value, const Tensor& given) const {
+  for (const std::size_t s : input_steps) {
+    const PlanStep& step = plan->steps()[s];
+    if (!given_ids[s] || static_cast<std::size_t>(step.inputs[0]) != value) continue;
+    const Tensor host = given.to_contiguous().to(plan->context()->cpu_device());
+    const Axis& axis = plan->values()[value].spec.shape.axis(0);
+    const bool ragged = axis.identity != 0 && host.shape().rank() == 1;
+    try {
+      step.op->check_ids(host, ragged ? &axes.rows(axis.identity) : nullptr);
+    } catch (Error& error) {
+      error.where(step.where);
+      throw;
+    }
+  }
+}
+
+void Execution::State::read_input(std::size_t index) {
+  const PlanValue& value = plan->values()[index];
   const Batch& batch = binding->batch();
   const std::string& name = value.input;
   Tensor tensor;
@@ -161,26 +232,34 @@ Tensor Execution::State::input_tensor(const PlanValue& value) const {
         .operand("given", tensor.describe())
         .operand("expected", value.spec.text());
   }
-  return tensor.to(plan->options().device).with_shape(shape);
+  check_given_ids(index, tensor);
+  const std::shared_ptr<Device>& device = plan->devices()[value.place];
+  if (tensor.storage()->device() == device) {
+    tensors[index] = tensor.with_shape(shape);
+    return;
+  }
+  Tensor& lent = lent_inputs[index];
+  if (!lent.defined() || lent.shape() != shape) {
+    lent = Tensor::make(plan->context(), value.spec.dtype, shape, device);
+  }
+  lent.copy_from(tensor);
+  tensors[index] = lent;
 }
 
 /// Inputs, constants and views; then the operands of every step. `all` false: only what hangs on
 /// the batch's own tensors.
 void Execution::State::make_tensors(bool all) {
   const std::vector<PlanValue>& values = plan->values();
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    if (!values[i].input.empty() && values[i].last_step >= 0) tensors[i] = input_tensor(values[i]);
-    if (all && values[i].constant.defined()) {
-      tensors[i] = values[i].constant.on(*plan->options().device);
-    }
+  for (const std::size_t value : input_values) read_input(value);
+  for (std::size_t i = 0; all && i < values.size(); ++i) {
+    if (!values[i].constant.defined()) continue;
+    tensors[i] = values[i].constant.on(*plan->devices()[values[i].place]);
   }
   const std::vector<PlanStep>& steps = plan->steps();
-  for (std::size_t s = 0; s < steps.size(); ++s) {
+  const std::size_t count = all ? steps.size() : input_steps.size();
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::size_t s = all ? i : input_steps[i];
     const PlanStep& step = steps[s];
-    const bool touched = std::any_of(step.inputs.begin(), step.inputs.end(), [&](int id) {
-      return from_input[static_cast<std::size_t>(id)];
-    });
-    if (!all && !touched) continue;
     inputs[s].clear();
     for (const int id : step.inputs) inputs[s].push_back(tensors[static_cast<std::size_t>(id)]);
     if (step.op->is_view()) {
@@ -194,39 +273,46 @@ void Execution::State::make_tensors(bool all) {
 
 OpRun Execution::State::op_run(std::size_t step) {
   const PlanStep& of = plan->steps()[step];
+  const Place& place = places[of.place];
   OpRun run{*plan->context(),
             *of.device,
-            of.device->launch(),
+            place.launch,
             inputs[step],
             outputs[step],
             binding.get(),
             plan->options().math,
             plan->options().cache_dtype,
             &axes,
-            &kv_rows};
-  use_threads(run, plan->options().threads);
-  run.launch.scratch = scratch == nullptr ? nullptr : scratch->data();
+            &tables,
+            &(*constants)[step],
+            binding->has_caches() ? &slots[step] : nullptr,
+            given_ids[step]};
+  run.launch.scratch = place.scratch == nullptr ? nullptr : place.scratch->data();
   return run;
 }
 
 /// The most that any op needs. `all` false: sizes are those of the last bind, only ops that look
 /// further are asked again.
 void Execution::State::size_scratch(bool all) {
-  std::size_t most = 0;
-  for (std::size_t s = 0; s < plan->steps().size(); ++s) {
-    const PlanStep& step = plan->steps()[s];
-    if (step.op->is_view() || (!all && !step.op->scratch_follows_binding())) continue;
-    try {
-      most = std::max(most, step.op->scratch_bytes(op_run(s)));
-    } catch (Error& error) {
-      error.where(step.where);
-      throw;
+  for (std::size_t p = 0; p < places.size(); ++p) {
+    std::size_t most = 0;
+    for (std::size_t s = 0; s < plan->steps().size(); ++s) {
+      const PlanStep& step = plan->steps()[s];
+      if (step.place != p || step.op->is_view()) continue;
+      if (!all && !step.op->scratch_follows_binding()) continue;
+      try {
+        most = std::max(most, step.op->scratch_bytes(op_run(s)));
+      } catch (Error& error) {
+        error.where(step.where);
+        throw;
+      }
     }
+    std::unique_ptr<Storage>& scratch = places[p].scratch;
+    if (most == 0 || (scratch != nullptr && scratch->bytes() >= most)) continue;
+    scratch.reset();
+    scratch = std::make_unique<Storage>(plan->context(), plan->devices()[p],
+                                        ScratchCursor::align(most + most / 4));
   }
-  if (most == 0 || (scratch != nullptr && scratch->bytes() >= most)) return;
-  scratch.reset();
-  scratch = std::make_unique<Storage>(plan->context(), plan->options().device,
-                                      ScratchCursor::align(most + most / 4));
 }
 
 // ---------------------------------------------------------------- the execution
@@ -237,7 +323,9 @@ Execution::Execution(std::shared_ptr<const Plan> plan) : state_(std::make_unique
   state_->tensors.resize(state_->plan->values().size());
   state_->inputs.resize(state_->plan->steps().size());
   state_->outputs.resize(state_->plan->steps().size());
-  state_->find_input_values();
+  state_->lent_inputs.resize(state_->plan->values().size());
+  state_->places.resize(state_->plan->devices().size());
+  state_->look_at_steps();
 }
 
 Execution::~Execution() = default;
@@ -246,8 +334,15 @@ void Execution::bind(std::shared_ptr<PassBinding> binding) {
   State& state = *state_;
   state.next = state.plan->steps().size();
   state.binding = std::move(binding);
-  state.kv_rows.clear();
+  state.tables.begin();
   try {
+    state.constants = &state.plan->constants();
+    for (std::size_t p = 0; p < state.places.size(); ++p) {
+      const Device& device = *state.plan->devices()[p];
+      state.places[p].launch = device.launch();
+      use_threads(state.places[p].launch, device, state.plan->options().threads);
+    }
+    state.find_slots();
     state.bind_axes();
     const bool same = state.same_sizes();
     if (!same) state.place_buffers();
@@ -306,12 +401,13 @@ PassBinding& Execution::binding() {
 
 // Inside a run axes carry the program's numbers; outside, the batch's identities.
 Tensor Execution::State::tagged(const Tensor& tensor) const {
-  std::vector<Axis> tagged(tensor.shape().axes().begin(), tensor.shape().axes().end());
-  for (Axis& axis : tagged) {
+  Shape shape = tensor.shape();
+  for (int i = 0; i < shape.rank(); ++i) {
+    const Axis& axis = shape.axis(i);
     if (axis.identity == 0 || axis.identity >= AxisRows::kFirstIdentity) continue;
-    axis.identity = axes.rows(axis.identity).identity;
+    shape.resize(i, axis.size, axes.rows(axis.identity).identity);
   }
-  return tensor.with_shape(Shape(std::move(tagged)));
+  return tensor.with_shape(shape);
 }
 
 Tensor Execution::output(const std::string& name) const {

@@ -15,6 +15,7 @@ struct PlanStep {
   std::vector<int> inputs, outputs;  // plan values
   std::string where;
   std::shared_ptr<Device> device;
+  std::size_t place = 0;  // of the device among Plan::devices()
 };
 
 /// Where a value lives. Views share their source's buffer.
@@ -25,6 +26,7 @@ struct PlanValue {
   int first_step = -1, last_step = -1;
   std::string input;
   Tensor constant;
+  std::size_t place = 0;  // of its device among Plan::devices()
 };
 
 /// A plan while it is made.

@@ -28,6 +28,7 @@ class PlanBuilder {
     if (plan_->options_.fuse) fuse(graph_);
     find_lifetimes();
     assign_buffers();
+    plan_->devices_ = {plan_->options_.device};
     plan_->steps_ = std::move(graph_.steps);
     plan_->values_ = std::move(graph_.values);
     return plan_;
@@ -239,6 +240,17 @@ void Plan::pack(const std::function<void(std::size_t, std::size_t)>& progress) c
     ++done;
     if (progress) progress(done, weights.size());
   }
+}
+
+const std::vector<OpConstants>& Plan::constants() const {
+  const std::lock_guard lock(mutex_);
+  if (resolved_) return constants_;
+  constants_.clear();
+  for (const PlanStep& step : steps_) {
+    constants_.push_back(resolve_constants(*step.op, *step.device, options_.math));
+  }
+  resolved_ = true;
+  return constants_;
 }
 
 std::string Plan::text() const {

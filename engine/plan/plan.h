@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <set>
 #include <string>
 #include <vector>
@@ -41,8 +42,13 @@ class Plan {
   /// Weights that one of `others` has too are left out.
   std::size_t weight_bytes(const std::vector<const Plan*>& others = {}) const;
   std::string text() const;
+  /// The devices that ops and values name.
+  const std::vector<std::shared_ptr<Device>>& devices() const { return devices_; }
   /// Packs every weight now (else it happens at the first run). progress(done, total).
   void pack(const std::function<void(std::size_t, std::size_t)>& progress = nullptr) const;
+  /// What each step's op reads that no run changes, resolved once; packs what is not packed yet.
+  /// Thread-safe.
+  const std::vector<OpConstants>& constants() const;
 
  private:
   Plan() = default;
@@ -54,7 +60,11 @@ class Plan {
   std::vector<PlanValue> values_;
   std::vector<std::pair<std::string, int>> outputs_;
   friend class Execution;
+  std::vector<std::shared_ptr<Device>> devices_;
   int buffers_ = 0;
+  mutable std::mutex mutex_;
+  mutable bool resolved_ = false;
+  mutable std::vector<OpConstants> constants_;  // per step
 };
 
 /// Plan + batch + its own arena + the next op. Reusable: bind again for the next step; buffers grow
@@ -66,8 +76,9 @@ class Execution {
   Execution(const Execution&) = delete;
   Execution& operator=(const Execution&) = delete;
 
-  /// Sizes every value for this batch; nothing is allocated when the sizes are those of the last
-  /// one. Throws Error(memory), and is unbound then; cache and batch are untouched.
+  /// Sizes every value for this batch. Nothing is allocated when the sizes are those of the last
+  /// one and no op makes a ragged axis, but for tables that grow in steps with the length of
+  /// sequences. Throws Error(memory), and is unbound then; cache and batch are untouched.
   void bind(std::shared_ptr<PassBinding> binding);
   /// Runs until done or until clock_seconds() >= deadline (checked between two ops; at least one op
   /// runs). True when done. Throws Error(cancelled) when the context is interrupted.

@@ -216,7 +216,8 @@ std::vector<Tensor> execute_op(const std::shared_ptr<Context>& context, const Op
                                            : Tensor::make(context, spec.dtype,
                                                           axes.resolve(spec.shape, false), device));
   }
-  KvRowCache own_rows;
+  RunTables own_tables;
+  const OpConstants constants = resolve_constants(op, *device, setting.math);
   OpRun run{*context,
             *device,
             device->launch(),
@@ -226,8 +227,9 @@ std::vector<Tensor> execute_op(const std::shared_ptr<Context>& context, const Op
             setting.math,
             setting.cache_dtype,
             &axes,
-            setting.kv_cache != nullptr ? setting.kv_cache : &own_rows};
-  use_threads(run, setting.threads);
+            setting.tables != nullptr ? setting.tables : &own_tables,
+            &constants};
+  use_threads(run.launch, *device, setting.threads);
   std::unique_ptr<Storage> scratch;
   if (const std::size_t bytes = op.scratch_bytes(run); bytes > 0) {
     scratch = std::make_unique<Storage>(context, device, bytes);
@@ -252,7 +254,7 @@ std::vector<Tensor> EagerPass::run(const Op& op, const std::vector<Value>& input
   }
   return execute_op(
       context(), op, specs_of(inputs), tensors,
-      {binding_.get(), options_.math, options_.cache_dtype, &axes_, &kv_rows_, options_.threads});
+      {binding_.get(), options_.math, options_.cache_dtype, &axes_, &tables_, options_.threads});
 }
 
 std::vector<Value> EagerPass::apply(const OpPointer& op, std::vector<Value> inputs,

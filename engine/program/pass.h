@@ -124,7 +124,7 @@ class EagerPass final : public Pass {
   std::shared_ptr<PassBinding> binding_;
   EagerOptions options_;
   AxisRows axes_;
-  KvRowCache kv_rows_;
+  RunTables tables_;
   std::set<std::pair<std::string, KvKind>> declared_;
   std::vector<std::pair<std::string, Tensor>> kept_;
 };
@@ -136,7 +136,7 @@ struct OpSetting {
   kernels::MathMode math = kernels::MathMode::f32;
   DType cache_dtype = DType::f32;
   AxisRows* axes = nullptr;
-  KvRowCache* kv_cache = nullptr;
+  RunTables* tables = nullptr;
   std::shared_ptr<ThreadPool> threads;  // null: the context's
 };
 std::vector<Tensor> execute_op(const std::shared_ptr<Context>& context, const Op& op,

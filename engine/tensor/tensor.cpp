@@ -273,11 +273,14 @@ Tensor Tensor::to(DType dtype) const {
 
 Tensor Tensor::to(const std::shared_ptr<Device>& target) const {
   if (target == storage_->device()) return *this;
-  const Tensor source = to_contiguous();
   Tensor out = make(context(), dtype_, shape_, target);
-  const std::size_t size = source.bytes();
-  copy_bytes(*out.storage(), out.data(), *source.storage(), source.data(), size);
+  out.copy_from(*this);
   return out;
+}
+
+void Tensor::copy_from(const Tensor& other) const {
+  const Tensor source = other.to_contiguous();
+  copy_bytes(*storage_, data(), *source.storage(), source.data(), source.bytes());
 }
 
 Tensor Tensor::on(const Device& target) const {

@@ -108,6 +108,9 @@ class Tensor {
   /// Converted copy, or this tensor when nothing changes.
   Tensor to(DType dtype) const;
   Tensor to(const std::shared_ptr<Device>& device) const;
+  /// Overwrites this contiguous tensor's elements with those of `source`, of the same type and
+  /// sizes, on any device.
+  void copy_from(const Tensor& source) const;
   /// This tensor, or its mirror on a device that cannot read it; for values that do not change.
   Tensor on(const Device& device) const;
 

@@ -179,5 +179,6 @@ TEST_CASE("a binding knows rows, wanted tokens and rope lengths") {
   CHECK_THROWS_AS(binding.set_wanted({4, 2}, {1, 1}), Error);
   CHECK_THROWS_AS(binding.set_wanted({5}, {1, 0}), Error);
   CHECK_THROWS_AS(binding.rows(1), Error);
-  CHECK_THROWS_AS(binding.kv_rows(KvSlot{}, KvKind::self, false, 0), Error);
+  std::vector<kernels::KvRow> rows;
+  CHECK_THROWS_AS(binding.kv_rows(KvSlot{}, KvKind::self, false, 0, rows), Error);
 }

@@ -200,8 +200,8 @@ TEST_CASE("an id outside the table is an error with row, token and sizes") {
   const auto program = model.trace();
   Execution execution(Plan::make(model.context, program, {}));
   Sequences sequences(model, *program, 2);
-  execution.bind(sequences.bind(model, {{1, 2}, {1, 384, 3}}));
-  const Caught outside = caught([&] { execution.run(); });
+  const auto binding = sequences.bind(model, {{1, 2}, {1, 384, 3}});
+  const Caught outside = caught([&] { execution.bind(binding); });  // before anything runs
   CHECK(
       outside.has("embedding: id 384 (row 2, token 2) is outside the table: "
                   "embed_tokens f32[384, 48] (ids 0 to 383)"));
