@@ -154,7 +154,7 @@ foreach(area ${areas})
     target_compile_definitions(tests_cuda PRIVATE
       "PERILUNE_FAKE_GPU=\"$<TARGET_FILE_DIR:fake_gpu>\"")
     add_dependencies(tests_cuda fake_gpu)
-  elseif(area STREQUAL "engine" OR area STREQUAL "text")
+  elseif(area MATCHES "^(engine|text|allocations)$")
     perilune_cpp_tests(${area} perilune_engine)
   else()
     perilune_cpp_tests(${area} perilune_lua)

@@ -2,6 +2,8 @@
 #pragma once
 
 #include "engine/ops/op.h"
+#include "engine/ops/relative_bias.h"
+#include "engine/ops/run_tables.h"
 
 namespace perilune {
 
@@ -26,13 +28,6 @@ class KvWriteOp final : public Op {
   std::string path_;
   KvKind kind_;
   bool rope_, interleaved_;
-};
-
-/// A T5 style bias, made once and passed to every layer. weight [buckets, head].
-struct RelativeBias {
-  Tensor weight;  // f32 [buckets, head]
-  std::int64_t buckets = 0, max_distance = 0;
-  bool bidirectional = false;
 };
 
 /// What attention and its weights share.
@@ -87,9 +82,5 @@ class AttentionWeightsOp final : public Op {
   AttentionSetting setting_;
   AxisIdentity key_axis_;
 };
-
-/// The bucket of a relative position (key - query): Raffel et al. 2020, arXiv:1910.10683, in the
-/// published implementation's precision.
-std::int64_t relative_bucket(const RelativeBias& bias, std::int64_t relative);
 
 }  // namespace perilune

@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "engine/ops/run_tables.h"
+#include "engine/ops/pass_binding.h"
 #include "engine/tensor/tensor.h"
 #include "engine/weights/weight.h"
 
@@ -49,6 +49,7 @@ class AxisRows {
 };
 
 class Op;
+class RunTables;
 
 /// What an op reads that no run changes, as one device takes it.
 struct OpConstants {

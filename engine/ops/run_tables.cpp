@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "engine/ops/attention.h"
+#include "engine/ops/relative_bias.h"
 
 namespace perilune {
 

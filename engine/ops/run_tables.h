@@ -5,11 +5,10 @@
 #include <memory>
 #include <vector>
 
-#include "engine/ops/pass_binding.h"
+#include "engine/ops/op.h"
 
 namespace perilune {
 
-struct OpRun;
 struct RelativeBias;
 
 class RunTables {

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "engine/ops/run_tables.h"
 #include "engine/plan/plan.h"
 
 namespace perilune {

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/ops/run_tables.h"
 #include "engine/program/program.h"
 
 namespace perilune {
