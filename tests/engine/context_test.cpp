@@ -1,5 +1,7 @@
 #include "engine/device/context.h"
 
+#include <sched.h>
+
 #include <atomic>
 #include <cstdlib>
 #include <set>
@@ -97,8 +99,19 @@ TEST_CASE("the host may lend its own threads") {
 }
 
 TEST_CASE("threads respect the processors there are") {
-  CHECK(ThreadPool::available() >= 1);
-  CHECK(ThreadPool::available() <= static_cast<int>(std::thread::hardware_concurrency()));
+  const int here = ThreadPool::available();
+  CHECK(here >= 1);
+  cpu_set_t before, one;
+  REQUIRE(sched_getaffinity(0, sizeof before, &before) == 0);
+  CHECK(here <= CPU_COUNT(&before));
+  CPU_ZERO(&one);
+  for (int cpu = 0; cpu < CPU_SETSIZE && CPU_COUNT(&one) == 0; ++cpu) {
+    if (CPU_ISSET(cpu, &before)) CPU_SET(cpu, &one);
+  }
+  REQUIRE(sched_setaffinity(0, sizeof one, &one) == 0);
+  const int bound = ThreadPool::available();
+  REQUIRE(sched_setaffinity(0, sizeof before, &before) == 0);
+  CHECK(bound == 1);
   CHECK(cpu_max_limit("max 100000") == std::nullopt);
   CHECK(cpu_max_limit("150000 100000") == 2);
   CHECK(cpu_max_limit("200000 100000") == 2);
