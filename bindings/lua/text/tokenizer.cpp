@@ -158,6 +158,12 @@ int add(lua_State* L) {
   return 1;
 }
 
+int join(lua_State* L) {
+  const auto& tokenizer = *self<TokenizerPointer>(L, "join");
+  push_text(L, tokenizer.join(to_texts(L, 2, "join", "pieces")));
+  return 1;
+}
+
 // ---------------------------------------------------------------- fields
 
 int kind(lua_State* L) {
@@ -267,6 +273,7 @@ void add_tokenizer(lua_State* L) {
       {"tokens", guarded<tokens>},
       {"id", guarded<id>},
       {"piece", guarded<piece>},
+      {"join", guarded<join>},
       {"is_special", guarded<is_special>},
       {"add", guarded_once<add>},
   };

@@ -102,4 +102,18 @@ std::unique_ptr<StreamDecoder> PipelineTokenizer::decoder(const DecodeOptions& o
   return std::make_unique<PipelineDecoder>(weak_from_this().lock(), *this, options);
 }
 
+std::string PipelineTokenizer::join(std::span<const std::string> pieces) const {
+  std::vector<std::string> given;
+  if (parts_.decoder == nullptr) {
+    for (const std::string& piece : pieces) given.push_back(given.empty() ? piece : " " + piece);
+  } else {
+    const auto steps = parts_.decoder->make();
+    for (const std::string& piece : pieces) steps->push(piece, given);
+    steps->finish(given);
+  }
+  std::string text;
+  for (const std::string& part : given) text += part;
+  return text;
+}
+
 }  // namespace perilune

@@ -54,6 +54,7 @@ class SentencePieceTokenizer final : public Tokenizer {
                        const EncodeOptions& options) const override;
   std::unique_ptr<StreamDecoder> decoder(const DecodeOptions& options) const override;
   std::string piece(std::int32_t id) const override;
+  std::string join(std::span<const std::string> pieces) const override;
   std::optional<std::int32_t> id(std::string_view piece) const override;
   bool is_special(std::int32_t id) const override;
   bool is_byte(std::int32_t id) const override;

@@ -119,4 +119,12 @@ std::unique_ptr<StreamDecoder> SentencePieceTokenizer::decoder(const DecodeOptio
   return std::make_unique<SentencePieceDecoder>(weak_from_this().lock(), *this, options);
 }
 
+std::string SentencePieceTokenizer::join(std::span<const std::string> pieces) const {
+  std::string text;
+  for (const std::string& piece : pieces) text += with_spaces(piece);
+  const bool strips = model_.add_dummy_prefix || model_.remove_extra_whitespaces;
+  if (strips && !text.empty() && text[0] == ' ') text.erase(0, 1);
+  return text;
+}
+
 }  // namespace perilune

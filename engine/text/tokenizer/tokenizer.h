@@ -80,6 +80,9 @@ class Tokenizer : public std::enable_shared_from_this<Tokenizer> {
 
   /// The vocabulary's way to write `id`. Throws Error(argument) for an id out of range or unused.
   virtual std::string piece(std::int32_t id) const = 0;
+  /// The text that spellings make together: what decode makes of them, with none left out and the
+  /// spaces before punctuation kept.
+  virtual std::string join(std::span<const std::string> pieces) const = 0;
   /// The id of exactly this piece or added token.
   virtual std::optional<std::int32_t> id(std::string_view piece) const = 0;
   /// Special tokens are left out by decode unless asked for. False for ids that do not exist.

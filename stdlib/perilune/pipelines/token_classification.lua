@@ -49,36 +49,17 @@ local function entities(p, text, tokens, logits)
       end
       local word = token.piece
       if token.id == p.tokenizer.specials.unk then word, inside = surface, false end
-      list[#list + 1] = { scores = rows.softmax(logits[i]), first = token.first, last = token.last, word = word,
-        ids = { token.id }, unknown = token.id == p.tokenizer.specials.unk, inside = inside }
+      list[#list + 1] = { scores = rows.softmax(logits[i]), first = token.first, last = token.last, word = word, inside = inside }
     end
   end
   return list
 end
 
--- The tokenizer's own way to write pieces one after the other; unknown ones by what the text has.
+-- What the tokenizer makes of the words of entities, one after the other.
 local function written(p, list)
-  local parts, ids, words = {}, {}, p.tokenizer.kind == "wordpiece"
-  local function close()
-    if #ids > 0 then parts[#parts + 1] = p.tokenizer:decode(ids, { special = true }) end
-    ids = {}
-  end
-  for _, entity in ipairs(list) do
-    if entity.unknown then
-      close()
-      parts[#parts + 1] = entity.word
-    else
-      for _, id in ipairs(entity.ids) do ids[#ids + 1] = id end
-    end
-  end
-  close()
-  return table.concat(parts, words and " " or "")
-end
-
-local function joined_ids(list)
-  local ids = {}
-  for _, entity in ipairs(list) do for _, id in ipairs(entity.ids) do ids[#ids + 1] = id end end
-  return ids
+  local parts = {}
+  for i, entity in ipairs(list) do parts[i] = entity.word end
+  return p.tokenizer:join(parts)
 end
 
 local pick = {
@@ -109,7 +90,7 @@ local function words(p, list, strategy)
     if #group == 0 then return end
     local at, score = pick[strategy](group)
     out[#out + 1] = { label = p.model:label(at - 1), score = score, word = written(p, group), first = group[1].first,
-      last = group[#group].last, ids = joined_ids(group), unknown = #group == 1 and group[1].unknown }
+      last = group[#group].last }
     group = {}
   end
   for _, entity in ipairs(list) do
@@ -131,10 +112,10 @@ local function groups(p, list)
   local out, group = {}, {}
   local function close()
     if #group == 0 then return end
-    local sum, pieces = 0, {}
-    for i, entity in ipairs(group) do sum, pieces[i] = sum + entity.score, entity end
+    local sum = 0
+    for _, entity in ipairs(group) do sum = sum + entity.score end
     out[#out + 1] = { label = group[1].label:match "^[^-]*%-(.*)$" or group[1].label, score = sum / #group,
-      word = written(p, pieces), first = group[1].first, last = group[#group].last }
+      word = written(p, group), first = group[1].first, last = group[#group].last }
     group = {}
   end
   for _, entity in ipairs(list) do

@@ -74,6 +74,11 @@ function Tokenizer:id(piece) end
 ---@return string
 function Tokenizer:piece(id) end
 
+--- The text that spellings make together, as decode writes it; spaces before punctuation stay.
+---@param pieces string[]
+---@return string
+function Tokenizer:join(pieces) end
+
 --- Whether decode leaves an id out.
 ---@param id integer
 ---@return boolean
