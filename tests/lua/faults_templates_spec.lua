@@ -116,3 +116,33 @@ t.test("limits scale with the conversation", function()
   t.raises_text(function() render("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", { { role = "user", content = "x" } }) end,
     "steps: it does not end")
 end)
+
+t.test("what the template puts behind an answer stops it; check warns where eos is another", function()
+  local turn_end = require "perilune.chat.turn_end"
+  local folder = os.tmpname()
+  os.remove(folder)
+  core.make_directory(folder, "test")
+  for _, name in ipairs(core.list_directory "scripts/models/tales") do
+    if not name:find "^expected" then core.write_file(folder .. "/" .. name, core.read_file("scripts/models/tales/" .. name)) end
+  end
+  core.write_file(folder .. "/chat_template.jinja", "{% for m in messages %}{{ m.content }}{{ unk_token if m.role == 'assistant' }}{% endfor %}")
+  local m = pl.load(folder, { compute = "f32" })
+  local unk = m.tokenizer.specials.unk
+  t.equal(turn_end.id(m.tokenizer), unk)
+  local stops = turn_end.stops(m, { eos_token_id = 2 })
+  t.equal(stops[1], unk)
+  t.equal(stops[2], 2)
+  t.equal(turn_end.stops(m, { eos_token_id = { 2, unk } }), nil)
+  t.equal(turn_end.id(m.tokenizer, { template = "{{ messages[1].content }} and more" }), nil)
+  t.ok(table.concat(m.warnings, "\n"):find "ends a turn with", table.concat(m.warnings, "\n"))
+  -- the turn's end, forced after one token, ends an answer to messages
+  local step = 0
+  local function force(row)
+    step = step + 1
+    row:set(-1e9)
+    row:set(100, { vocab = step == 1 and 300 or unk })
+  end
+  local options = { max_new_tokens = 6, do_sample = false, processors = { force } }
+  t.equal(m:generate({ messages = { { role = "user", content = "Once" } } }, options).finish_reason, "stop")
+  m:close()
+end)

@@ -6,6 +6,7 @@ local options = require "perilune.base.options"
 local kind = require "perilune.base.kind"
 local runtime = require "perilune.loaded.pass_runner"
 local fingerprint = require "perilune.loaded.fingerprint"
+local turn_end = require "perilune.chat.turn_end"
 
 local tokenizer_check = {}
 
@@ -157,6 +158,14 @@ local function check_template(s, tokenizer, errors, warnings, notes)
   end
 end
 
+-- A model whose eos is not what its template puts behind an answer goes on as the user.
+local function check_turn_end(s, tokenizer, warnings)
+  local id, eos = turn_end.id(tokenizer), s.generation.eos_token_id
+  if not id or eos == nil or turn_end.among(id, eos) then return end
+  warnings[#warnings + 1] = ("the chat template ends a turn with %s (id %d), which is not among eos_token_id: answers to messages stop "
+    .. "there too, other text does not"):format(tokenizer:piece(id), id)
+end
+
 local function note_pad(tokenizer, notes)
   if tokenizer.specials.pad == nil then
     notes[#notes + 1] = "no padding token: padded views hold id 0 there, behind a mask; padding is never computed, so no result depends on it"
@@ -173,6 +182,7 @@ function tokenizer_check.pairing(s, tokenizer)
   local errors, warnings, notes = {}, {}, {}
   check_ids(s, tokenizer, errors)
   compare_specials(s, tokenizer, warnings)
+  check_turn_end(s, tokenizer, warnings)
   check_kind(s, tokenizer, warnings)
   check_length(s, tokenizer, warnings)
   note_padding_rows(s, tokenizer, warnings, notes)

@@ -1,11 +1,13 @@
 -- chat: messages through the model's template, answered; a text is one message of the user.
 local kind = require "perilune.base.kind"
+local turn_end = require "perilune.chat.turn_end"
 local generating = require "perilune.pipelines.generating"
 
 local function is_message(value) return type(value) == "table" and value.role ~= nil end
 
 return generating.task {
   heads = { "causal" }, head = "causal", spec = { system = "string", tools = "table", continue_final_message = "boolean" },
+  stops = function(p) return turn_end.stops(p.model, rawget(p.model, "state_").generation, { tools = p.options.tools }) end,
   takes_list = function(input) return kind.is_list(input) and is_message(input[1]) end,
   prompt = function(p, input)
     local messages = input

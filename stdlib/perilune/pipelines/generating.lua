@@ -6,8 +6,9 @@ local options = require "perilune.base.options"
 
 local generating = {}
 
---- A task that generates. `prompt(p, input)` gives what m:generate takes for one input.
----@param t table { heads=, head=, spec=, prompt= }
+--- A task that generates. `prompt(p, input)` gives what m:generate takes for one input;
+--- `stops(p)` the ids that end an answer, where they are others than the model's.
+---@param t table { heads=, head=, spec=, prompt=, stops= }
 ---@return table task
 function generating.task(t)
   local task = { heads = t.heads, head = t.head, prepare = t.prepare, takes_list = t.takes_list, spec = {} }
@@ -28,8 +29,9 @@ function generating.task(t)
   end
 
   function task.begin(p, input)
-    local ids = t.prompt(p, input)
-    return { rows = { { generate = { ids = ids, options = own_options(p) } } } }
+    local ids, own = t.prompt(p, input), own_options(p)
+    if t.stops and own.eos_token_id == nil then own.eos_token_id = t.stops(p) end
+    return { rows = { { generate = { ids = ids, options = own } } } }
   end
 
   function task.finish(_, _, job) return job.results[1] end

@@ -1,6 +1,7 @@
 -- A conversation at a terminal or through a pipe: what a line does. The program reads the lines
 -- (repl/), so Ctrl-C stops an answer and nothing else.
 local core = require "perilune.core"
+local turn_end = require "perilune.chat.turn_end"
 local chat_template = require "perilune.chat.template"
 local names_of = require "perilune.base.names_of"
 
@@ -113,6 +114,9 @@ function Session:stream_answer(ids)
   local options = {}
   for key, value in pairs(self.options) do options[key] = value end
   options.max_new_tokens = self:new_tokens()
+  if not self.raw and options.eos_token_id == nil then
+    options.eos_token_id = turn_end.stops(self.model, rawget(self.model, "state_").generation)
+  end
   local stream = self.model:stream({ ids = ids }, options)
   for piece in stream do
     self.answering[#self.answering + 1] = piece

@@ -8,6 +8,7 @@ local family = require "perilune.loaded.family"
 local runtime = require "perilune.loaded.pass_runner"
 local inputs = require "perilune.run.inputs"
 local generation = require "perilune.serve.generation"
+local turn_end = require "perilune.chat.turn_end"
 local policies = require "perilune.policy"
 local passes = require "perilune.loaded.passes"
 local forward = require "perilune.run.forward"
@@ -49,6 +50,7 @@ local function own_prompt(m, item, common, op)
   for key, value in pairs(mine) do own[key] = value end
   if item.messages ~= nil then
     local tokenizer = inputs.tokenizer(m, op)
+    if own.eos_token_id == nil then own.eos_token_id = turn_end.stops(m, rawget(m, "state_").generation, chat) end
     local ids = tokenizer:ids(tokenizer:chat(item.messages, chat), { special = false })   -- the template wrote them
     return { ids = serve.prompt_ids(m, ids, op), options = own }
   end
