@@ -74,7 +74,7 @@ const Rooms kRooms = {
     {"stdlib/perilune/chat", {"stdlib/perilune/base", "stdlib/perilune/chat/jinja"}},
     {"stdlib/perilune/families", {"stdlib/perilune/base"}},
     {"stdlib/perilune/models", {"stdlib/perilune/families"}},
-    {"stdlib/perilune/loaded", {"stdlib/perilune/models"}},
+    {"stdlib/perilune/loaded", {"stdlib/perilune/models", "stdlib/perilune/chat"}},
     {"stdlib/perilune/policy", {"stdlib/perilune/base"}},
     {"stdlib/perilune/run", {"stdlib/perilune/loaded"}},
     {"stdlib/perilune/serve",
