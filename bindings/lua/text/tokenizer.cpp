@@ -267,14 +267,10 @@ void add_tokenizer(lua_State* L) {
   constexpr Member kFunctions[] = {{"tokenizer", guarded<load>}};
   set_functions(L, kFunctions);
   constexpr Member kMethods[] = {
-      {"ids", guarded<ids>},
-      {"decode", guarded<decode>},
-      {"decoder", guarded<decoder>},
-      {"tokens", guarded<tokens>},
-      {"id", guarded<id>},
-      {"piece", guarded<piece>},
-      {"join", guarded<join>},
-      {"is_special", guarded<is_special>},
+      {"ids", guarded<ids>},         {"decode", guarded<decode>},
+      {"decoder", guarded<decoder>}, {"tokens", guarded<tokens>},
+      {"id", guarded<id>},           {"piece", guarded<piece>},
+      {"join", guarded<join>},       {"is_special", guarded<is_special>},
       {"add", guarded_once<add>},
   };
   constexpr Member kGetters[] = {
