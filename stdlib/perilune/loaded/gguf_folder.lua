@@ -144,7 +144,7 @@ function gguf_folder.read(path)
   special_ids(head.values, json)
   if t.gguf.complete then t.gguf.complete(json, head) end
   local pooling = poolings[head.values[architecture .. ".pooling_type"]]
-  return { json = json, family = t, head = head, recipe = pooling and { pooling = pooling } }
+  return { json = json, family = t, head = head, recipe = pooling and { pooling = { pooling } } }
 end
 
 --- Options of core.checkpoint for the file, and what its tensors add to the family's config.
