@@ -48,10 +48,12 @@ void Scheduler::State::bad_plan(const std::string& what) const {
   throw Error(ErrorCode::policy, "policy " + policy->name(), what);
 }
 
-StepPlan Scheduler::State::ask() {
+/// The policy's answer, in `answer`.
+void Scheduler::State::ask() {
+  answer.clear();
   const std::shared_ptr<Policy> asked = policy;  // it may be replaced while it plans
   try {
-    return asked->plan(queue.view(), room);
+    asked->plan_into(queue.view(), room, answer);
   } catch (const Error& error) {
     if (error.code() == ErrorCode::policy || error.code() == ErrorCode::cancelled) throw;
     bad_plan(error.what());
@@ -224,9 +226,9 @@ bool Scheduler::State::plan_step(double budget_ms) {
       return false;
     }
     make_room(budget_ms);
-    const StepPlan answer = ask();
+    ask();
     check(answer);
-    const StepPlan plan = Decision(queue, room).make(answer);
+    const StepPlan& plan = decision.make(answer, room);
     const bool given = apply(plan);
     if (!work.empty()) {
       empty_plans = 0;

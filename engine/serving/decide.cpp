@@ -15,9 +15,6 @@ std::int64_t total_tokens(const Request& request, std::int64_t tokens) {
   return total;
 }
 
-Decision::Decision(const Queue& queue, const Room& room)
-    : queue_(queue), left_tokens_(room.tokens), left_rows_(room.rows) {}
-
 Decision::Pool& Decision::pool(Cache* cache) {
   for (Pool& known : pools_) {
     if (known.cache == cache) return known;
@@ -45,17 +42,17 @@ bool Decision::take(const Request& request, std::int64_t tokens, Victims victims
   Pool& own = pool(pool_of(request));
   const std::int64_t needed = bytes_needed(request, tokens);
   std::int64_t gain = 0;
-  std::vector<std::uint64_t> chosen;
+  chosen_.clear();
   const std::vector<Request*>& running = queue_.running();
   for (std::size_t i = running.size(); i-- > 0 && needed > own.free + gain;) {
     const Request& other = *running[i];
     if (victims == Victims::none || (victims == Victims::younger && other.id <= request.id)) break;
     if (other.id == request.id || pool_of(other) != own.cache || !can_give(other)) continue;
     gain += bytes_released(other);
-    chosen.push_back(other.id);
+    chosen_.push_back(other.id);
   }
   if (needed > own.free + gain) return false;
-  for (const std::uint64_t id : chosen) {
+  for (const std::uint64_t id : chosen_) {
     plan_.preempt.push_back(id);
     settled_.push_back(id);
   }
@@ -122,7 +119,13 @@ void Decision::accept(const Request& request, std::size_t row, std::int64_t toke
   left_rows_ -= request.rows();
 }
 
-StepPlan Decision::make(const StepPlan& answer) {
+const StepPlan& Decision::make(const StepPlan& answer, const Room& room) {
+  left_tokens_ = room.tokens;
+  left_rows_ = room.rows;
+  plan_.clear();
+  pools_.clear();
+  settled_.clear();
+  lacking_ = false;
   plan_.padded = answer.padded;
   plan_.wait_ms = answer.wait_ms;
   plan_.drop = answer.drop;
@@ -153,7 +156,7 @@ StepPlan Decision::make(const StepPlan& answer) {
   for (std::size_t i = 0; i < answer.rows.size(); ++i) {
     if (tokens_[i] > 0) plan_.rows.push_back({answer.rows[i].request, tokens_[i]});
   }
-  return std::move(plan_);
+  return plan_;
 }
 
 /// Nobody of the plan would run: the first of them takes what it needs from whoever has it.

@@ -13,12 +13,13 @@ namespace perilune {
 /// Tokens that `tokens` for each sequence that runs come to.
 std::int64_t total_tokens(const Request& request, std::int64_t tokens);
 
-/// One decision. Reads requests and pools, changes neither.
+/// Makes decisions; its memory is used again. Reads requests and pools, changes neither.
 class Decision {
  public:
-  Decision(const Queue& queue, const Room& room);
-  /// `answer` is checked: known requests, each once, tokens and rows within the room.
-  StepPlan make(const StepPlan& answer);
+  explicit Decision(const Queue& queue) : queue_(queue) {}
+  /// `answer` is checked: known requests, each once, tokens and rows within the room. The plan is
+  /// valid until the next call.
+  const StepPlan& make(const StepPlan& answer, const Room& room);
 
  private:
   enum class Victims { none, younger, all };
@@ -37,10 +38,11 @@ class Decision {
   void force(const StepPlan& answer);
 
   const Queue& queue_;
-  std::int64_t left_tokens_, left_rows_;
+  std::int64_t left_tokens_ = 0, left_rows_ = 0;
   StepPlan plan_;
   std::vector<Pool> pools_;
   std::vector<std::uint64_t> settled_;  // runs, gives back or ends
+  std::vector<std::uint64_t> chosen_;   // of take()
   std::vector<std::int64_t> tokens_;    // of the answer's rows
   bool lacking_ = false;                // some of them wait for memory
 };

@@ -114,8 +114,17 @@ struct StepPlan {
   std::vector<std::uint64_t> drop;     // cancelled
   std::vector<std::uint64_t> preempt;  // keys and values given back, recomputed later
   double wait_ms = 0;
-  std::vector<std::uint64_t> exhausted =
-      {};  // set by decide(): alone in their pool, and it is full
+  /// Set by decide(): they are alone in their pool, and it is full.
+  std::vector<std::uint64_t> exhausted = {};
+
+  void clear() {
+    rows.clear();
+    drop.clear();
+    preempt.clear();
+    exhausted.clear();
+    padded = false;
+    wait_ms = 0;
+  }
 };
 
 /// Who runs next. Called by the thread that steps.
@@ -123,6 +132,10 @@ class Policy {
  public:
   virtual ~Policy() = default;
   virtual StepPlan plan(const QueueView& queue, const Room& room) = 0;
+  /// The same into a plan whose memory is used again; it comes empty.
+  virtual void plan_into(const QueueView& queue, const Room& room, StepPlan& plan) {
+    plan = this->plan(queue, room);
+  }
   /// Every request that is not finished yet when it is first seen, before anything else of it.
   virtual void submitted(const QueueEntry&) {}
   virtual void finished(const QueueEntry&) {}

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/serving/decide.h"
 #include "engine/serving/inbox.h"
 #include "engine/serving/outbox.h"
 #include "engine/serving/queue.h"
@@ -62,8 +63,10 @@ struct Scheduler::State {
   std::atomic<bool> working{false}, more{false};
 
   std::uint64_t policy_number = 1, policy_told = 1;  // of `policy`, for Request::told
-  Room room;                                         // of the step under way
-  std::deque<ScheduledGroup> work;                   // what is left of the step under way
+  StepPlan answer;                                   // of the policy
+  Decision decision{queue};
+  Room room;                        // of the step under way
+  std::deque<ScheduledGroup> work;  // what is left of the step under way
   std::map<const Plan*, std::unique_ptr<Execution>> executions;
   std::vector<const Plan*> recent;  // of executions, last used last
   std::map<const Cache*, std::shared_ptr<Cache>> filler_caches;
@@ -90,7 +93,7 @@ struct Scheduler::State {
   // apply.cpp: from a policy's answer to work
   void make_room(double budget_ms);
   bool plan_step(double budget_ms);
-  StepPlan ask();
+  void ask();
   void check(const StepPlan& plan);
   bool schedule(const RequestPointer& request, std::int64_t tokens, bool padded);
   bool schedule_source(const RequestPointer& request);

@@ -16,6 +16,11 @@ class Filling : public Policy {
 
   StepPlan plan(const QueueView& queue, const Room& room) override {
     StepPlan plan;
+    plan_into(queue, room, plan);
+    return plan;
+  }
+
+  void plan_into(const QueueView& queue, const Room& room, StepPlan& plan) override {
     std::int64_t tokens = room.tokens, rows = room.rows;
     // Tokens that a request gets; 0: it does not fit.
     const auto place = [&](const QueueEntry& entry) {
@@ -35,7 +40,6 @@ class Filling : public Policy {
       if (entry.state == RequestState::decode || !runs(entry)) continue;
       if (!place(entry) && !overtakes_) break;
     }
-    return plan;
   }
   std::string name() const override { return name_; }
 
