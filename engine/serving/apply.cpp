@@ -69,8 +69,8 @@ void Scheduler::State::check(const StepPlan& plan) {
     RequestPointer request = queue.find(id);
     const auto name = [&] { return "request " + std::to_string(id); };
     if (!request) bad_plan(std::string(list) + name() + ", which is not in the queue");
-    if (request->named == checks) bad_plan("the plan lists " + name() + " twice");
-    request->named = checks;
+    if (request->progress.named == checks) bad_plan("the plan lists " + name() + " twice");
+    request->progress.named = checks;
     return request;
   };
   std::int64_t tokens = 0, rows = 0;
@@ -84,8 +84,8 @@ void Scheduler::State::check(const StepPlan& plan) {
     if (row.tokens == 0) continue;
     if (request->whole() && row.tokens != pending) {
       bad_plan(name_of(*request) + " is planned with " + number(row.tokens) + " of its " +
-               number(pending) + " tokens; a " + (request->source ? "source" : "forward request") +
-               " cannot be chunked");
+               number(pending) + " tokens; a " +
+               (request->spec.source ? "source" : "forward request") + " cannot be chunked");
     }
     tokens += total_tokens(*request, row.tokens);
     rows += request->rows();
@@ -120,7 +120,7 @@ bool Scheduler::State::schedule_source(const RequestPointer& request) {
   row.sequence = request->leader();
   row.tokens = request->source_tokens();
   if (!row.of().cache->reserve_cross(request->source_tokens())) return false;
-  group_for(request->encode_plan, PassKind::encode, false).rows.push_back(std::move(row));
+  group_for(request->spec.encode_plan, PassKind::encode, false).rows.push_back(std::move(row));
   return true;
 }
 
@@ -134,9 +134,9 @@ bool Scheduler::State::schedule_rows(const RequestPointer& request, std::int64_t
     }
     return false;
   }
-  const bool forward = request->kind == RequestKind::forward;
+  const bool forward = request->spec.kind == RequestKind::forward;
   ScheduledGroup& group =
-      group_for(request->plan, forward ? PassKind::forward : PassKind::generate, padded);
+      group_for(request->spec.plan, forward ? PassKind::forward : PassKind::generate, padded);
   for (std::size_t s = 0; s < request->sequences.size(); ++s) {
     const Sequence& sequence = request->sequences[s];
     const std::int64_t own = std::min(tokens, sequence.pending());
@@ -158,10 +158,11 @@ bool Scheduler::State::schedule(const RequestPointer& request, std::int64_t toke
       request->needs_encoding() ? schedule_source(request) : schedule_rows(request, tokens, padded);
   if (!fits) return false;
   const double now = clock_seconds();
-  if (request->times.first_run == 0) request->times.first_run = now;
-  request->times.last_run = now;
+  if (request->progress.times.first_run == 0) request->progress.times.first_run = now;
+  request->progress.times.last_run = now;
   queue.ran(*request, stats.steps + 1);
-  if (request->state == RequestState::waiting) request->state = RequestState::prefill;
+  if (request->progress.state == RequestState::waiting)
+    request->progress.state = RequestState::prefill;
   return true;
 }
 
@@ -169,7 +170,8 @@ bool Scheduler::State::schedule(const RequestPointer& request, std::int64_t toke
 /// that never got as far as a token has failed.
 void Scheduler::State::exhaust(const RequestPointer& request) {
   const Cache& pool = *pool_of(*request);
-  if (request->kind == RequestKind::generate && request->new_tokens() + request->computed() > 0) {
+  if (request->spec.kind == RequestKind::generate &&
+      request->new_tokens() + request->computed() > 0) {
     return finish(request, FinishReason::context);
   }
   fail(request,

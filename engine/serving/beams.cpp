@@ -17,23 +17,23 @@ void to_log_probabilities(std::span<float> row) {
 }
 
 std::vector<std::int32_t> new_ids(const Request& request, const Sequence& sequence) {
-  const auto begin = sequence.ids.begin() + static_cast<std::ptrdiff_t>(request.prompt_tokens);
+  const auto begin = sequence.ids.begin() + static_cast<std::ptrdiff_t>(request.spec.prompt_tokens);
   return {begin, sequence.ids.end()};
 }
 
 bool is_stop(const Request& request, std::int32_t id) {
-  const auto& stops = request.options.stop_ids;
+  const auto& stops = request.spec.options.stop_ids;
   return std::find(stops.begin(), stops.end(), id) != stops.end();
 }
 
 /// Sets text, and what stopped it, from a sequence's new ids.
 void set_text(const Request& request, std::vector<std::int32_t> ids, Sequence& sequence) {
-  if (!request.tokenizer) return;
+  if (!request.spec.tokenizer) return;
   if (!ids.empty() && is_stop(request, ids.back())) ids.pop_back();
   DecodeOptions options;
   options.continues = true;
-  StopMatcher stops(request.options.stop_strings);
-  sequence.text = stops.push(request.tokenizer->decode(ids, options));
+  StopMatcher stops(request.spec.options.stop_strings);
+  sequence.text = stops.push(request.spec.tokenizer->decode(ids, options));
   sequence.text += stops.flush();
   if (stops.matched()) sequence.stop = stops.matched_text();
 }
@@ -47,7 +47,7 @@ class Ending final : public BeamSearch::Judge {
     if (is_stop(request_, token)) return true;
     const auto length = static_cast<std::int64_t>(request_.sequences[parent].ids.size()) + 1;
     if (limit_reached(request_, length) != FinishReason::none) return true;
-    if (request_.options.stop_strings.empty()) return false;
+    if (request_.spec.options.stop_strings.empty()) return false;
     std::vector<std::int32_t> all = ids(parent);
     all.push_back(token);
     Sequence text;
@@ -68,8 +68,8 @@ class Ending final : public BeamSearch::Judge {
 /// Takes one running beam's scores of the next token.
 void Scheduler::State::offer_beam(const RequestPointer& request, std::size_t index,
                                   const Tensor& logits, std::int64_t at) {
-  request->current_sequence = index;
-  const bool hooked = !request->hooks.processors.empty();
+  request->progress.current_sequence = index;
+  const bool hooked = !request->spec.hooks.processors.empty();
   std::span<float> scores = logits_at(logits, at, changes_rows(*request));
   const SamplingState state = sampling_state(*request, index);
   Sampled sampled;
@@ -78,7 +78,7 @@ void Scheduler::State::offer_beam(const RequestPointer& request, std::size_t ind
   sampled.id = 0;
   if (!check_sampled(request, sampled, true, state.position)) return;
   to_log_probabilities(scores);
-  request->sampler->prepare(scores, state, sampled);
+  request->progress.sampler->prepare(scores, state, sampled);
   if (hooked) {
     scores = process(*request, index, scores);
     sampled.id = 0;
@@ -86,17 +86,18 @@ void Scheduler::State::offer_beam(const RequestPointer& request, std::size_t ind
         std::any_of(scores.begin(), scores.end(), [](float x) { return std::isnan(x); });
     if (!check_sampled(request, sampled, false, state.position)) return;
   }
-  request->beams->offer(index, scores);
+  request->progress.beams->offer(index, scores);
   request->sequences[index].offered = true;
 }
 
 /// All running beams have offered: the best go on, with their parents' pages until they write.
 void Scheduler::State::advance_beams(const RequestPointer& request) {
   Ending ending(*request);
-  const std::vector<BeamSearch::Continuation> next = request->beams->advance(ending);
-  if (request->times.first_token == 0) request->times.first_token = clock_seconds();
+  const std::vector<BeamSearch::Continuation> next = request->progress.beams->advance(ending);
+  if (request->progress.times.first_token == 0)
+    request->progress.times.first_token = clock_seconds();
   if (next.empty()) {
-    if (request->beams->hypotheses().empty()) {
+    if (request->progress.beams->hypotheses().empty()) {
       fail(request, "generate: every token is masked out", ErrorCode::argument);
     } else {
       finish(request, FinishReason::stop);
@@ -120,14 +121,14 @@ void Scheduler::State::advance_beams(const RequestPointer& request) {
 
 /// The request's outputs: its best answers, or where it was ended early the beams that ran.
 void Scheduler::State::settle_beams(Request& request, FinishReason reason) const {
-  const auto outputs = static_cast<std::size_t>(request.options.n);
+  const auto outputs = static_cast<std::size_t>(request.spec.options.n);
   const std::vector<std::int32_t>& first = request.sequences[0].ids;
   const std::vector<std::int32_t> prompt(
       first.begin(),
       first.begin() + static_cast<std::ptrdiff_t>(std::min<std::int64_t>(
-                          request.prompt_tokens, static_cast<std::int64_t>(first.size()))));
+                          request.spec.prompt_tokens, static_cast<std::int64_t>(first.size()))));
   std::vector<Sequence> sequences;
-  for (const BeamSearch::Hypothesis& hypothesis : request.beams->hypotheses()) {
+  for (const BeamSearch::Hypothesis& hypothesis : request.progress.beams->hypotheses()) {
     if (sequences.size() == outputs) break;
     Sequence sequence;
     sequence.ids = prompt;

@@ -21,10 +21,11 @@ void check_processed(const Tensor& row, std::int64_t size) {
 }
 
 FinishReason limit_reached(const Request& request, std::int64_t length) {
-  if (length - request.prompt_tokens >= request.options.max_new_tokens) {
+  if (length - request.spec.prompt_tokens >= request.spec.options.max_new_tokens) {
     return FinishReason::length;
   }
-  if (request.max_tokens > 0 && length >= request.max_tokens) return FinishReason::context;
+  if (request.spec.max_tokens > 0 && length >= request.spec.max_tokens)
+    return FinishReason::context;
   return FinishReason::none;
 }
 
@@ -81,7 +82,7 @@ void Scheduler::State::complete(ScheduledGroup& group) {
     Sequence& sequence = row.of();
     if (group.kind == PassKind::cross) {
       sequence.cache->commit_cross(row.tokens);
-      row.request->encoded = true;
+      row.request->progress.encoded = true;
       continue;
     }
     if (group.kind != PassKind::encode) {
@@ -146,7 +147,7 @@ void Scheduler::State::complete(ScheduledGroup& group) {
 /// What was encoded becomes every layer's cross keys and values, before anything else runs.
 void Scheduler::State::follow_with_cross(const ScheduledGroup& group) {
   ScheduledGroup cross;
-  cross.plan = group.rows[0].request->cross_plan;
+  cross.plan = group.rows[0].request->spec.cross_plan;
   cross.kind = PassKind::cross;
   cross.rows = group.rows;
   cross.source = group.execution->binding().batch_pointer();
@@ -159,17 +160,17 @@ void Scheduler::State::follow_with_cross(const ScheduledGroup& group) {
 void Scheduler::State::sample_row(const ScheduledRow& row, const Tensor& logits,
                                   std::int64_t first) {
   const RequestPointer request = row.request;
-  if (request->options.prompt_logprobs && row.sequence == 0) score_prompt(row, logits, first);
+  if (request->spec.options.prompt_logprobs && row.sequence == 0) score_prompt(row, logits, first);
   if (row.chooses) {
     const auto last = static_cast<std::int64_t>(row.wanted.size()) - 1;
     const std::int64_t at = first >= 0 ? first + last : -first - 1 + row.tokens - 1;
-    if (request->beams) {
+    if (request->progress.beams) {
       // One that was computed again may have offered before.
       if (!row.of().offered) offer_beam(request, row.sequence, logits, at);
-      if (!request->done() && request->beams->complete() && request->rows() == 0) {
+      if (!request->done() && request->progress.beams->complete() && request->rows() == 0) {
         advance_beams(request);
       }
-    } else if (request->sequences.size() == 1 && request->options.n > 1) {
+    } else if (request->sequences.size() == 1 && request->spec.options.n > 1) {
       split_outputs(*request);
       for (std::size_t s = 0; s < request->sequences.size() && !request->done(); ++s) {
         choose(request, s, logits, at);
@@ -177,7 +178,7 @@ void Scheduler::State::sample_row(const ScheduledRow& row, const Tensor& logits,
     } else {
       choose(request, row.sequence, logits, at);
     }
-  } else if (!row.chooses && request->options.max_new_tokens == 0 &&
+  } else if (!row.chooses && request->spec.options.max_new_tokens == 0 &&
              request->pending_tokens() == 0) {
     finish(request, FinishReason::length);
   }
@@ -189,7 +190,7 @@ void Scheduler::State::score_prompt(const ScheduledRow& row, const Tensor& logit
   for (std::size_t i = 0; i < row.wanted.size(); ++i) {
     const std::int64_t position = row.first + row.wanted[i];
     if (position != static_cast<std::int64_t>(sequence.prompt_logprobs.size())) continue;
-    if (position + 1 >= row.request->prompt_tokens) break;
+    if (position + 1 >= row.request->spec.prompt_tokens) break;
     const std::int64_t at =
         first >= 0 ? first + static_cast<std::int64_t>(i) : -first - 1 + row.wanted[i];
     const std::int32_t id = sequence.ids[static_cast<std::size_t>(position) + 1];
@@ -205,7 +206,7 @@ void Scheduler::State::score_prompt(const ScheduledRow& row, const Tensor& logit
 
 /// The prompt is done: one sequence becomes options.n, which share its pages until they write.
 void Scheduler::State::split_outputs(Request& request) {
-  const auto count = static_cast<std::size_t>(request.options.n);
+  const auto count = static_cast<std::size_t>(request.spec.options.n);
   request.sequences.reserve(count);
   for (std::size_t k = 1; k < count; ++k) {
     Sequence copy;
@@ -213,11 +214,11 @@ void Scheduler::State::split_outputs(Request& request) {
     copy.computed = request.sequences[0].computed;
     copy.output_index = k;
     copy.cache = request.sequences[0].cache->fork();
-    if (request.tokenizer) {
+    if (request.spec.tokenizer) {
       DecodeOptions decode;
       decode.continues = true;
-      copy.decoder = request.tokenizer->decoder(decode);
-      copy.stops = std::make_unique<StopMatcher>(request.options.stop_strings);
+      copy.decoder = request.spec.tokenizer->decoder(decode);
+      copy.stops = std::make_unique<StopMatcher>(request.spec.options.stop_strings);
     }
     request.sequences.push_back(std::move(copy));
   }
@@ -245,14 +246,14 @@ SamplingState Scheduler::State::sampling_state(const Request& request, std::size
   const Sequence& sequence = request.sequences[index];
   SamplingState state;
   state.ids = sequence.ids;
-  state.prompt_tokens = request.prompt_tokens;
+  state.prompt_tokens = request.spec.prompt_tokens;
   state.position = static_cast<std::int64_t>(sequence.ids.size());
   state.output_index = sequence.output_index;
-  state.stop_ids = request.options.stop_ids;
-  state.max_new_tokens = request.options.max_new_tokens;
-  state.reachable = request.reachable;
-  state.source = state.ids.first(static_cast<std::size_t>(request.prompt_tokens));
-  if (request.source) state.source = request.source_ids;
+  state.stop_ids = request.spec.options.stop_ids;
+  state.max_new_tokens = request.spec.options.max_new_tokens;
+  state.reachable = request.spec.reachable;
+  state.source = state.ids.first(static_cast<std::size_t>(request.spec.prompt_tokens));
+  if (request.spec.source) state.source = request.spec.source_ids;
   return state;
 }
 
@@ -275,17 +276,17 @@ bool Scheduler::State::check_sampled(const RequestPointer& request, const Sample
 void Scheduler::State::choose(const RequestPointer& request, std::size_t index,
                               const Tensor& logits, std::int64_t at) {
   Sequence& sequence = request->sequences[index];
-  request->current_sequence = index;
+  request->progress.current_sequence = index;
   if (take_best(request, index, at)) return;
   std::span<float> scores = logits_at(logits, at, changes_rows(*request));
   const SamplingState state = sampling_state(*request, index);
   Sampled sampled;
-  request->sampler->prepare(scores, state, sampled);
+  request->progress.sampler->prepare(scores, state, sampled);
   const bool from_model = sampled.not_finite;
   if (!from_model) scores = process(*request, index, scores);
-  request->sampler->choose(scores, state, sampled);
+  request->progress.sampler->choose(scores, state, sampled);
   if (!check_sampled(request, sampled, from_model, state.position)) return;
-  if (request->options.sampling.logprobs >= 0) {
+  if (request->spec.options.sampling.logprobs >= 0) {
     sequence.logprobs.push_back(sampled.logprob);
     sequence.top_logprobs.push_back(std::move(sampled.top));
   }
@@ -294,7 +295,7 @@ void Scheduler::State::choose(const RequestPointer& request, std::size_t index,
 
 /// Whether a row of its scores must be a tensor that nobody else writes to.
 bool Scheduler::State::changes_rows(const Request& request) const {
-  const auto& processors = request.hooks.processors;
+  const auto& processors = request.spec.hooks.processors;
   return std::any_of(processors.begin(), processors.end(),
                      [](const auto& processor) { return processor->changes(); });
 }
@@ -302,10 +303,10 @@ bool Scheduler::State::changes_rows(const Request& request) const {
 /// The scores (logits_row's own) after the request's processors.
 std::span<float> Scheduler::State::process(const Request& request, std::size_t index,
                                            std::span<float> scores) {
-  if (request.hooks.processors.empty()) return scores;
+  if (request.spec.hooks.processors.empty()) return scores;
   const Sequence& sequence = request.sequences[index];
   Tensor row = logits_row;
-  for (const std::shared_ptr<Processor>& processor : request.hooks.processors) {
+  for (const std::shared_ptr<Processor>& processor : request.spec.hooks.processors) {
     const std::span<const std::uint32_t> allowed = processor->allowed(request, sequence);
     if (!allowed.empty()) apply_mask(scores, allowed);
     if (!processor->changes()) continue;
@@ -324,7 +325,7 @@ void Scheduler::State::accept(const RequestPointer& request, std::size_t index,
     accept_one(request, index, ids[taken]);
     ++taken;
   }
-  for (const std::shared_ptr<Processor>& processor : request->hooks.processors) {
+  for (const std::shared_ptr<Processor>& processor : request->spec.hooks.processors) {
     if (request->done()) break;
     processor->accept(ids.first(taken), *request, request->sequences[index]);
   }
@@ -334,9 +335,10 @@ void Scheduler::State::accept(const RequestPointer& request, std::size_t index,
 void Scheduler::State::accept_one(const RequestPointer& request, std::size_t index,
                                   std::int32_t id) {
   Sequence& sequence = request->sequences[index];
-  const GenerateOptions& options_of = request->options;
+  const GenerateOptions& options_of = request->spec.options;
   sequence.ids.push_back(id);
-  if (request->times.first_token == 0) request->times.first_token = clock_seconds();
+  if (request->progress.times.first_token == 0)
+    request->progress.times.first_token = clock_seconds();
   const bool stop_id = std::find(options_of.stop_ids.begin(), options_of.stop_ids.end(), id) !=
                        options_of.stop_ids.end();
   if (!stop_id && sequence.decoder) {
@@ -350,8 +352,8 @@ void Scheduler::State::accept_one(const RequestPointer& request, std::size_t ind
     return true;
   };
   if (reason == FinishReason::none && stopped_by_text()) reason = FinishReason::stop;
-  if (reason == FinishReason::none && request->hooks.stop_when) {
-    if (auto asked = request->hooks.stop_when(*request)) {
+  if (reason == FinishReason::none && request->spec.hooks.stop_when) {
+    if (auto asked = request->spec.hooks.stop_when(*request)) {
       sequence.stop = *asked;
       reason = FinishReason::stop;
     }
@@ -367,7 +369,7 @@ void Scheduler::State::accept_one(const RequestPointer& request, std::size_t ind
   }
   const std::string text = sequence.text.substr(sequence.emitted);
   release_text(request, sequence, id);
-  if (request->hooks.on_token) request->hooks.on_token(*request, id, text);
+  if (request->spec.hooks.on_token) request->spec.hooks.on_token(*request, id, text);
   if (request->unfinished() == 0) finish(request, request->reason());
 }
 
@@ -387,9 +389,9 @@ void Scheduler::State::collect(const ScheduledRow& row, std::size_t index,
                                const Execution& execution, const PassBinding& binding) {
   const RequestPointer request = row.request;
   for (const std::string& name : execution.output_names()) {
-    request->forward_outputs.emplace_back(
+    request->progress.forward_outputs.emplace_back(
         name, row_of(execution.output(name).to(context->cpu_device()), index, binding,
-                     *request->forward_input));
+                     *request->spec.forward_input));
   }
   finish(request, FinishReason::stop);
 }
@@ -397,7 +399,7 @@ void Scheduler::State::collect(const ScheduledRow& row, std::size_t index,
 void Scheduler::State::finish(const RequestPointer& request, FinishReason reason) {
   if (request->done()) return;
   const bool keep_pages = in_flight(*request);  // a pass that runs still writes to them
-  if (request->beams && !keep_pages) settle_beams(*request, reason);
+  if (request->progress.beams && !keep_pages) settle_beams(*request, reason);
   for (Sequence& sequence : request->sequences) {
     if (!sequence.finished) {
       sequence.finished = true;
@@ -411,19 +413,19 @@ void Scheduler::State::finish(const RequestPointer& request, FinishReason reason
     if (sequence.emitted < sequence.text.size()) release_text(request, sequence, -1);
     if (!keep_pages) sequence.cache.reset();
   }
-  request->times.finished = clock_seconds();
+  request->progress.times.finished = clock_seconds();
   ++stats.finished;
   ended.push_back(request.get());
   if (reason == FinishReason::error) {
     Event event;
     event.kind = EventKind::error;
-    event.text = request->error;
+    event.text = request->progress.error;
     emit(request, std::move(event));
   }
   Event event;
   event.kind = EventKind::done;
   event.text = finish_reason_name(request->reason());
-  request->state = RequestState::done;  // others may read it from here on
+  request->progress.state = RequestState::done;  // others may read it from here on
   emit(request, std::move(event));
   inbox.close(*request);
   {
@@ -442,8 +444,8 @@ void Scheduler::State::finish(const RequestPointer& request, FinishReason reason
 void Scheduler::State::fail(const RequestPointer& request, const std::string& text,
                             ErrorCode code) {
   if (request->done()) return;
-  request->error = text;
-  request->error_code = code;
+  request->progress.error = text;
+  request->progress.error_code = code;
   finish(request, FinishReason::error);
 }
 

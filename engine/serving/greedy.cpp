@@ -11,7 +11,8 @@
 namespace perilune {
 
 bool Scheduler::State::chooses_best(const Request& request) const {
-  return !request.beams && request.hooks.processors.empty() && request.sampler->only_best();
+  return !request.progress.beams && request.spec.hooks.processors.empty() &&
+         request.progress.sampler->only_best();
 }
 
 /// False: the rows of `logits` [row, vocab] are to be copied to the host at once, since they are
@@ -44,7 +45,7 @@ bool Scheduler::State::take_best(const RequestPointer& request, std::size_t inde
                                  std::int64_t at) {
   if (best_ids.empty() || !chooses_best(*request)) return false;
   const std::int64_t id = best_ids[static_cast<std::size_t>(at)];
-  if (id < 0 || (request->reachable > 0 && id >= request->reachable)) return false;
+  if (id < 0 || (request->spec.reachable > 0 && id >= request->spec.reachable)) return false;
   const auto chosen = static_cast<std::int32_t>(id);
   accept(request, index, {&chosen, 1});
   return true;

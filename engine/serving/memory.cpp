@@ -77,8 +77,8 @@ void preempt(Request& request) {
     sequence.computed = 0;
     sequence.waits_for = -1;
   }
-  request.encoded = false;
-  request.state = RequestState::waiting;
+  request.progress.encoded = false;
+  request.progress.state = RequestState::waiting;
   for (std::size_t i = request.leader() + 1; i < request.sequences.size(); ++i) {
     Sequence& sequence = request.sequences[i];
     if (sequence.finished) continue;

@@ -20,11 +20,11 @@ std::vector<std::int64_t> wanted_tokens(const ScheduledRow& row, const Plan& pla
     for (std::int64_t t = 0; t < row.tokens; ++t) wanted.push_back(t);
   };
   const Request& request = *row.request;
-  if (request.kind == RequestKind::forward) {
-    switch (request.forward_input->row_selection()) {
+  if (request.spec.kind == RequestKind::forward) {
+    switch (request.spec.forward_input->row_selection()) {
       case RowSelection::all: all(); break;
       case RowSelection::last: wanted.push_back(row.tokens - 1); break;
-      case RowSelection::listed: wanted = request.forward_input->wanted()[0]; break;
+      case RowSelection::listed: wanted = request.spec.forward_input->wanted()[0]; break;
       case RowSelection::automatic:
         if (plan.program().kv_slots.empty()) {
           all();
@@ -34,10 +34,10 @@ std::vector<std::int64_t> wanted_tokens(const ScheduledRow& row, const Plan& pla
     }
     return wanted;
   }
-  if (request.options.prompt_logprobs && row.sequence == 0) {
+  if (request.spec.options.prompt_logprobs && row.sequence == 0) {
     const auto done = static_cast<std::int64_t>(row.of().prompt_logprobs.size());
     for (std::int64_t t = std::max<std::int64_t>(0, done - row.first); t < row.tokens; ++t) {
-      if (row.first + t < request.prompt_tokens - 1) wanted.push_back(t);
+      if (row.first + t < request.spec.prompt_tokens - 1) wanted.push_back(t);
     }
   }
   if (row.chooses && (wanted.empty() || wanted.back() != row.tokens - 1)) {
@@ -75,7 +75,8 @@ std::shared_ptr<const Batch> Scheduler::State::make_batch(
     std::shared_ptr<const Batch> batch;
     for (const ScheduledRow& row : group.rows) {
       const Request& request = *row.request;
-      const auto& input = group.kind == PassKind::encode ? request.source : request.forward_input;
+      const auto& input =
+          group.kind == PassKind::encode ? request.spec.source : request.spec.forward_input;
       const auto one = input->with_rows(RowSelection::automatic);
       batch = batch ? batch->concat(*one) : one;
     }
@@ -87,7 +88,7 @@ std::shared_ptr<const Batch> Scheduler::State::make_batch(
     const auto begin = row.of().ids.begin() + row.first;
     ids.emplace_back(begin, begin + row.tokens);
     SequenceFacts fact;
-    fact.prompt_tokens = row.request->prompt_tokens;
+    fact.prompt_tokens = row.request->spec.prompt_tokens;
     fact.first_position = row.first;
     facts.push_back(fact);
   }
@@ -130,7 +131,7 @@ void Scheduler::State::start(ScheduledGroup& group) {
     ScheduledRow& row = group.rows[r];
     const auto length = static_cast<std::int64_t>(row.of().ids.size());
     row.chooses = group.kind == PassKind::generate && row.first + row.tokens == length &&
-                  row.request->options.max_new_tokens > 0;
+                  row.request->spec.options.max_new_tokens > 0;
     const bool has_head = group.kind == PassKind::generate || group.kind == PassKind::forward;
     if (has_head) row.wanted = wanted_tokens(row, *group.plan);
     for (std::int64_t token : row.wanted) wanted.push_back(batch->rows().starts[r] + token);
@@ -198,7 +199,7 @@ void Scheduler::State::split_failed(const std::string& text, ErrorCode code) {
   for (ScheduledRow& row : group.rows) {
     if (alone.empty() || alone.back().rows[0].request != row.request) {
       alone.emplace_back();
-      alone.back().plan = again ? row.request->encode_plan : group.plan;
+      alone.back().plan = again ? row.request->spec.encode_plan : group.plan;
       alone.back().kind = again ? PassKind::encode : group.kind;
       alone.back().padded = group.padded;
     }
@@ -247,10 +248,10 @@ void Scheduler::State::rollback_all() {
 /// The state that goes with what is computed.
 void Scheduler::State::settle(Request& request) {
   if (request.done()) return;
-  const std::int64_t computed = request.computed() + (request.encoded ? 1 : 0);
-  request.state = computed == 0                                ? RequestState::waiting
-                  : request.computed() < request.prompt_tokens ? RequestState::prefill
-                                                               : RequestState::decode;
+  const std::int64_t computed = request.computed() + (request.progress.encoded ? 1 : 0);
+  request.progress.state = computed == 0                                     ? RequestState::waiting
+                           : request.computed() < request.spec.prompt_tokens ? RequestState::prefill
+                                                                             : RequestState::decode;
   queue.changed(request);
 }
 

@@ -28,13 +28,13 @@ void keep(std::vector<Item>& list, Item item, bool here) {
 
 /// The most tokens that a pass of the request must take whole.
 std::int64_t whole_tokens(const Request& request) {
-  const bool forward = request.kind == RequestKind::forward;
+  const bool forward = request.spec.kind == RequestKind::forward;
   const auto own = forward ? static_cast<std::int64_t>(request.sequences[0].ids.size()) : 0;
   return std::max(own, request.source_tokens());
 }
 
 std::int64_t rows_of(const Request& request) {
-  return std::max(request.options.n, request.options.beams.beams);
+  return std::max(request.spec.options.n, request.spec.options.beams.beams);
 }
 
 }  // namespace
@@ -50,13 +50,13 @@ void Queue::add(const RequestPointer& request, std::int64_t step) {
   record.request = request;
   QueueEntry& entry = record.entry;
   entry.id = request->id;
-  entry.max_new_tokens = request->options.max_new_tokens;
-  entry.priority = request->priority;
-  entry.client = request->client;
-  entry.tag = request->tag;
+  entry.max_new_tokens = request->spec.options.max_new_tokens;
+  entry.priority = request->spec.priority;
+  entry.client = request->spec.client;
+  entry.tag = request->spec.tag;
   entry.since_step = step;
-  entry.since_ms = milliseconds(request->times.submitted);
-  if (request->deadline_ms > 0) entry.deadline_ms = entry.since_ms + request->deadline_ms;
+  entry.since_ms = milliseconds(request->progress.times.submitted);
+  if (request->spec.deadline_ms > 0) entry.deadline_ms = entry.since_ms + request->spec.deadline_ms;
   if (const auto& cache = request->sequences[0].cache) entry.pool = pool_number(cache->cache());
   whole_.add(whole_tokens(*request));
   rows_.add(rows_of(*request));
@@ -89,9 +89,10 @@ const QueueEntry& Queue::changed(const Request& request) {
   QueueEntry& entry = record.entry;
   ++entry.version;
   entry.kind = request.whole() ? RequestKind::forward : RequestKind::generate;  // a source, too
-  entry.state = request.state;
-  entry.prompt_tokens = request.prompt_tokens + request.source_tokens();
-  entry.cached_tokens = request.computed() + (request.encoded ? request.source_tokens() : 0);
+  entry.state = request.progress.state;
+  entry.prompt_tokens = request.spec.prompt_tokens + request.source_tokens();
+  entry.cached_tokens =
+      request.computed() + (request.progress.encoded ? request.source_tokens() : 0);
   entry.pending_tokens = request.pending_tokens();
   entry.new_tokens = request.new_tokens();
   entry.rows = request.rows();
@@ -117,7 +118,7 @@ void Queue::place(Record& record) {
 void Queue::ran(const Request& request, std::int64_t step) {
   Record& record = records_.at(request.id);
   record.entry.since_step = step;
-  record.entry.since_ms = milliseconds(request.times.last_run);
+  record.entry.since_ms = milliseconds(request.progress.times.last_run);
   if (record.watched) by_wait_.splice(by_wait_.end(), by_wait_, record.waits);
 }
 

@@ -34,7 +34,7 @@ struct Request;
 using RequestPointer = std::shared_ptr<Request>;
 
 /// What scripts may do per request. Each may throw; that fails this request alone. Which sequence
-/// they are called for is Request::current_sequence.
+/// they are called for is Progress::current_sequence.
 struct RequestHooks {
   std::vector<std::shared_ptr<Processor>> processors;  // in this order
   /// True, or a text for Result.stop, ends the sequence.
@@ -89,51 +89,66 @@ struct RequestTimes {  // clock_seconds; 0: not yet
   double submitted = 0, first_run = 0, last_run = 0, first_token = 0, finished = 0;
 };
 
-struct Request : Recipient, std::enable_shared_from_this<Request> {
-  std::uint64_t id = 0;
+/// What is asked. Nothing changes it after submission.
+struct RequestSpec {
   RequestKind kind = RequestKind::generate;
-  std::atomic<RequestState> state =
-      RequestState::waiting;       // any thread may look whether it is done
-  std::int64_t prompt_tokens = 0;  // 0 at submission: all of sequences[0].ids
-  std::int64_t max_tokens = 0;     // the model's positions; 0: no limit
+  std::vector<std::int32_t> prompt;  // kind forward: set by submit()
+  std::int64_t prompt_tokens = 0;    // of `prompt`, the others count as generated; 0: all of them
+  std::int64_t max_tokens = 0;       // the model's positions; 0: no limit
   GenerateOptions options;
   RequestHooks hooks;
+  std::uint64_t output_index = 0;              // of the first output, for its random numbers
   std::shared_ptr<const Plan> plan;            // decode with a causal head, or the forward's
   std::shared_ptr<const Tokenizer> tokenizer;  // null: ids only, no text
-  std::vector<Sequence> sequences;             // one until the prompt is done, then options.n or
-                                               // the beams that run; at last the outputs
-  std::size_t current_sequence = 0;
-  std::shared_ptr<Sampler> sampler;
-  std::unique_ptr<BeamSearch> beams;  // null: no beam search
   // An encoder-decoder's input, one row, and what reads it before the prompt (the decoder's start)
   // runs. Null: there is no encoder.
   std::shared_ptr<const Batch> source;
-  std::vector<std::int32_t> source_ids;  // of `source`, where it has ids
+  std::vector<std::int32_t> source_ids;  // of `source`, where it has ids; set by submit()
   std::shared_ptr<const Plan> encode_plan, cross_plan;
-  bool encoded = false;                        // its cross keys and values are in the cache
   std::shared_ptr<const Batch> forward_input;  // kind forward: one row
-  std::vector<std::pair<std::string, Tensor>> forward_outputs;  // copies, this row's
-  std::int64_t reachable = 0;                                   // sampler mask
+  std::int64_t reachable = 0;                  // sampler mask
   // What a policy sees and the caller chose.
   std::int64_t priority = 0;
   double deadline_ms = 0;  // 0: none; from submission
   std::string client, tag;
+  bool keep_events = true;
+};
+
+/// How far it is. Written by the thread that steps; `state` may be read by any, and once it is done
+/// so may all else.
+struct Progress {
+  std::atomic<RequestState> state = RequestState::waiting;
+  bool encoded = false;              // the source's cross keys and values are in the cache
+  std::size_t current_sequence = 0;  // that hooks are called for
+  std::shared_ptr<Sampler> sampler;
+  std::unique_ptr<BeamSearch> beams;                            // null: no beam search
+  std::vector<std::pair<std::string, Tensor>> forward_outputs;  // copies, this row's
   std::int64_t reused_tokens = 0;
-  std::uint64_t told = 0;   // the policy that heard of it
-  std::uint64_t named = 0;  // the plan that lists it
   RequestTimes times;
   std::string error;  // state done with reason error
   ErrorCode error_code = ErrorCode::internal;
-  std::atomic<bool> cancel_asked{false};
-  bool keep_events = true;
+  std::uint64_t told = 0;   // the policy that heard of it
+  std::uint64_t named = 0;  // the plan that lists it
+};
 
-  bool done() const { return state == RequestState::done; }
-  bool needs_encoding() const { return source != nullptr && !encoded; }
-  std::int64_t source_tokens() const { return source ? source->tokens() : 0; }
+/// What is asked, how far it is, its sequences.
+struct Request : Recipient, std::enable_shared_from_this<Request> {
+  explicit Request(RequestSpec asked) : spec(std::move(asked)) {}
+
+  std::uint64_t id = 0;  // given by the inbox
+  const RequestSpec spec;
+  Progress progress;
+  std::vector<Sequence> sequences;  // one until the prompt is done, then options.n or the beams
+                                    // that run; at last the outputs
+  std::atomic<bool> cancel_asked{false};
+
+  bool done() const { return progress.state == RequestState::done; }
+  bool needs_encoding() const { return spec.source != nullptr && !progress.encoded; }
+  std::int64_t source_tokens() const { return spec.source ? spec.source->tokens() : 0; }
   /// Its pending tokens run in one pass or not at all.
-  bool whole() const { return kind == RequestKind::forward || needs_encoding(); }
+  bool whole() const { return spec.kind == RequestKind::forward || needs_encoding(); }
   std::int64_t new_tokens() const {
-    return static_cast<std::int64_t>(sequences[0].ids.size()) - prompt_tokens;
+    return static_cast<std::int64_t>(sequences[0].ids.size()) - spec.prompt_tokens;
   }
   /// Tokens whose keys and values are not there yet (the source, then the prompt's rest, or 1 when
   /// decoding): of the sequence that has most of them.
@@ -147,7 +162,9 @@ struct Request : Recipient, std::enable_shared_from_this<Request> {
   /// The first sequence that is not finished (0: all are): the one that computes what all share.
   std::size_t leader() const;
   /// How it ended: an error, or as the first sequence did.
-  FinishReason reason() const { return error.empty() ? sequences[0].reason : FinishReason::error; }
+  FinishReason reason() const {
+    return progress.error.empty() ? sequences[0].reason : FinishReason::error;
+  }
 };
 
 }  // namespace perilune

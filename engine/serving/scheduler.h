@@ -46,11 +46,10 @@ class Scheduler {
             SchedulerOptions options);
   ~Scheduler();
 
-  /// Takes a request whose prompt (sequences[0].ids, or forward_input), plan, options and tokenizer
-  /// are set; its keys and values will lie in `cache` (null for passes without one). Throws for
-  /// options out of range and for prompts that cannot run (too long, more than the cache holds).
-  /// Any thread.
-  RequestPointer submit(RequestPointer request, std::shared_ptr<Cache> cache);
+  /// Takes what is asked: prompt (or forward_input), plan, options and tokenizer are set; keys and
+  /// values will lie in `cache` (null for passes without one). Throws for options out of range and
+  /// for prompts that cannot run (too long, more than the cache holds). Any thread.
+  RequestPointer submit(RequestSpec spec, const std::shared_ptr<Cache>& cache);
   /// Takes effect between two ops. Any thread.
   void cancel(const RequestPointer& request);
   void cancel_all();

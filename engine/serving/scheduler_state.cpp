@@ -14,27 +14,27 @@ std::string number(std::int64_t value) {
   return std::to_string(value);
 }
 
-void check_prompt(const Request& request) {
-  const auto tokens = static_cast<std::int64_t>(request.sequences[0].ids.size());
+void check_prompt(const RequestSpec& spec) {
+  const auto tokens = static_cast<std::int64_t>(spec.prompt.size());
   if (tokens == 0) {
     throw Error(ErrorCode::argument, "generate", "the prompt has no tokens")
         .hint("begin it with the model's start token");
   }
-  if (request.max_tokens > 0 && tokens > request.max_tokens) {
-    throw Error(ErrorCode::length, request.kind == RequestKind::forward ? "forward" : "generate",
+  if (spec.max_tokens > 0 && tokens > spec.max_tokens) {
+    throw Error(ErrorCode::length, spec.kind == RequestKind::forward ? "forward" : "generate",
                 "the prompt has " + number(tokens) + " tokens, the model " +
-                    number(request.max_tokens) + " positions")
-        .hint("encode it with truncate = { to = " + number(request.max_tokens) +
+                    number(spec.max_tokens) + " positions")
+        .hint("encode it with truncate = { to = " + number(spec.max_tokens) +
               " }, or cut it into parts");
   }
-  if (request.prompt_tokens > tokens) {
+  if (spec.prompt_tokens > tokens) {
     throw Error(ErrorCode::argument, "generate",
-                number(request.prompt_tokens) + " prompt tokens of " + number(tokens));
+                number(spec.prompt_tokens) + " prompt tokens of " + number(tokens));
   }
 }
 
-void check_options(const Request& request) {
-  const GenerateOptions& options = request.options;
+void check_options(const RequestSpec& spec) {
+  const GenerateOptions& options = spec.options;
   if (options.max_new_tokens < 0) {
     throw Error(ErrorCode::option, "generate",
                 "max_new_tokens is " + number(options.max_new_tokens) + "; it must be 0 or more");
@@ -43,7 +43,7 @@ void check_options(const Request& request) {
     throw Error(ErrorCode::option, "generate",
                 "n is " + number(options.n) + "; it must be 1 or more");
   }
-  if (!options.stop_strings.empty() && !request.tokenizer) {
+  if (!options.stop_strings.empty() && !spec.tokenizer) {
     throw Error(ErrorCode::option, "generate", "stop strings need a tokenizer, this model has none")
         .hint("use stop ids");
   }
@@ -66,9 +66,9 @@ void check_memory(const std::shared_ptr<Cache>& cache, std::int64_t tokens, std:
       .hint("give the engine more memory, or shorten the prompt");
 }
 
-/// A beam search, where the options ask for one.
-void make_beams(Request& request) {
-  const GenerateOptions& options = request.options;
+/// Throws for what does not go with a beam search, where one is asked for.
+void check_beams(const RequestSpec& spec) {
+  const GenerateOptions& options = spec.options;
   if (options.beams.beams == 1) return;
   const auto refuse = [](const std::string& what) {
     throw Error(ErrorCode::option, "generate", what + " does not go with num_beams above 1");
@@ -81,45 +81,68 @@ void make_beams(Request& request) {
   if (options.sampling.do_sample) refuse("do_sample");
   if (options.sampling.logprobs >= 0 && !options.score_only) refuse("logprobs");
   if (options.prompt_logprobs) refuse("prompt_logprobs");
-  if (request.hooks.stop_when) refuse("stop_when");
-  if (request.hooks.on_token) refuse("on_token");
-  request.beams =
-      std::make_unique<BeamSearch>(options.beams, options.stop_ids.size(), options.max_new_tokens);
+  if (spec.hooks.stop_when) refuse("stop_when");
+  if (spec.hooks.on_token) refuse("on_token");
 }
 
-void check_source(const Request& request) {
-  if (!request.source) return;
-  if (request.source->size() != 1 || !request.encode_plan || !request.cross_plan) {
+void check_source(const RequestSpec& spec) {
+  if (!spec.source) return;
+  if (spec.source->size() != 1 || !spec.encode_plan || !spec.cross_plan) {
     throw Error(ErrorCode::argument, "submit",
                 "a source is one row, with the plans that encode it");
   }
 }
 
-void make_cache(Request& request, const std::shared_ptr<Cache>& cache) {
-  Sequence& sequence = request.sequences[0];
-  const bool keeps = !request.plan->program().kv_slots.empty();
-  if (!keeps && request.kind == RequestKind::generate) {
+/// Throws for keys and values that cannot be kept.
+void check_cache(const RequestSpec& spec, const std::shared_ptr<Cache>& cache) {
+  const bool keeps = !spec.plan->program().kv_slots.empty();
+  if (!keeps && spec.kind == RequestKind::generate) {
     throw Error(ErrorCode::unsupported, "generate", "this model's pass keeps no keys and values")
         .hint("use forward");
   }
   if (!keeps) return;
-  if (!sequence.cache) {
-    if (!cache) throw Error(ErrorCode::argument, "submit", "this model's pass needs a cache");
+  if (!cache) throw Error(ErrorCode::argument, "submit", "this model's pass needs a cache");
+  check_memory(cache, static_cast<std::int64_t>(spec.prompt.size()),
+               spec.source ? spec.source->tokens() : 0);
+}
+
+/// Checks what is asked and fills in what follows from it.
+void complete_spec(RequestSpec& spec, const std::shared_ptr<Cache>& cache) {
+  if (!spec.plan) throw Error(ErrorCode::argument, "submit", "the request has no plan");
+  if (spec.kind == RequestKind::forward) {
+    if (!spec.forward_input || spec.forward_input->size() != 1) {
+      throw Error(ErrorCode::argument, "submit", "a forward request takes one row");
+    }
+    if (spec.forward_input->has_ids()) {
+      spec.prompt = spec.forward_input->row_ids(0);
+    } else {
+      spec.prompt.assign(static_cast<std::size_t>(spec.forward_input->tokens()), 0);
+    }
+  }
+  check_prompt(spec);
+  check_options(spec);
+  check_source(spec);
+  if (spec.source && spec.source->has_ids()) spec.source_ids = spec.source->row_ids(0);
+  check_beams(spec);
+  check_cache(spec, cache);
+  if (spec.prompt_tokens == 0) spec.prompt_tokens = static_cast<std::int64_t>(spec.prompt.size());
+}
+
+/// The one sequence that a request begins with.
+Sequence first_sequence(const RequestSpec& spec, const std::shared_ptr<Cache>& cache) {
+  Sequence sequence;
+  sequence.ids = spec.prompt;
+  sequence.output_index = spec.output_index;
+  if (!spec.plan->program().kv_slots.empty()) {
     sequence.cache = std::make_unique<SequenceCache>(cache);
-    sequence.computed = 0;
   }
-  const auto tokens = static_cast<std::int64_t>(sequence.ids.size());
-  if (sequence.computed != sequence.cache->length() || sequence.computed > tokens) {
-    throw Error(ErrorCode::argument, "submit",
-                "the cache holds " + number(sequence.cache->length()) + " positions, " +
-                    number(sequence.computed) + " of " + number(tokens) + " ids are in it");
+  if (spec.kind == RequestKind::generate && spec.tokenizer && spec.options.beams.beams == 1) {
+    DecodeOptions options;
+    options.continues = true;
+    sequence.decoder = spec.tokenizer->decoder(options);
+    sequence.stops = std::make_unique<StopMatcher>(spec.options.stop_strings);
   }
-  if (sequence.computed == tokens) {  // one token must run, to have logits
-    sequence.cache->crop(tokens - 1);
-    sequence.computed = tokens - 1;
-  }
-  request.reused_tokens = sequence.computed;
-  check_memory(sequence.cache->cache(), tokens, request.source_tokens());
+  return sequence;
 }
 
 }  // namespace
@@ -142,49 +165,18 @@ Scheduler::~Scheduler() {
   state_->outbox->close();  // requests that scripts hold go on giving theirs
 }
 
-RequestPointer Scheduler::submit(RequestPointer request, std::shared_ptr<Cache> cache) {
-  if (!request->plan) throw Error(ErrorCode::argument, "submit", "the request has no plan");
-  if (request->kind == RequestKind::forward) {
-    if (!request->forward_input || request->forward_input->size() != 1) {
-      throw Error(ErrorCode::argument, "submit", "a forward request takes one row");
-    }
-    request->sequences.clear();
-    request->sequences.resize(1);
-    Sequence& sequence = request->sequences[0];
-    if (request->forward_input->has_ids()) {
-      sequence.ids = request->forward_input->row_ids(0);
-    } else {
-      sequence.ids.resize(static_cast<std::size_t>(request->forward_input->tokens()));
-    }
+RequestPointer Scheduler::submit(RequestSpec spec, const std::shared_ptr<Cache>& cache) {
+  complete_spec(spec, cache);
+  const auto request = std::make_shared<Request>(std::move(spec));
+  const GenerateOptions& options = request->spec.options;
+  request->sequences.push_back(first_sequence(request->spec, cache));
+  request->progress.sampler = std::make_shared<Sampler>(options.sampling);
+  if (options.beams.beams > 1) {
+    request->progress.beams = std::make_unique<BeamSearch>(options.beams, options.stop_ids.size(),
+                                                           options.max_new_tokens);
   }
-  if (request->sequences.size() != 1) {
-    throw Error(ErrorCode::argument, "submit", "a request begins with one sequence");
-  }
-  check_prompt(*request);
-  check_options(*request);
-  check_source(*request);
-  if (request->source && request->source->has_ids())
-    request->source_ids = request->source->row_ids(0);
-  make_beams(*request);
-  request->sampler = std::make_shared<Sampler>(request->options.sampling);
-  make_cache(*request, cache);
-  Sequence& sequence = request->sequences[0];
-  if (request->prompt_tokens == 0) {
-    request->prompt_tokens = static_cast<std::int64_t>(sequence.ids.size());
-  }
-  if (request->kind == RequestKind::generate && request->tokenizer && !request->beams) {
-    if (!sequence.decoder) {
-      DecodeOptions options;
-      options.continues = true;
-      sequence.decoder = request->tokenizer->decoder(options);
-    }
-    if (!sequence.stops) {
-      sequence.stops = std::make_unique<StopMatcher>(request->options.stop_strings);
-    }
-  }
-  request->state = RequestState::waiting;
   request->outbox = state_->outbox;
-  request->times.submitted = clock_seconds();
+  request->progress.times.submitted = clock_seconds();
   state_->inbox.submit(request);
   return request;
 }
@@ -210,8 +202,8 @@ void Scheduler::State::absorb() {
 }
 
 void Scheduler::State::announce(Request& request) {
-  if (request.told == policy_number) return;
-  request.told = policy_number;
+  if (request.progress.told == policy_number) return;
+  request.progress.told = policy_number;
   const std::shared_ptr<Policy> told = policy;  // it may be replaced meanwhile
   told->submitted(queue.changed(request));
 }
@@ -237,7 +229,7 @@ void Scheduler::State::sweep() {
 }
 
 void Scheduler::State::emit(const RequestPointer& request, Event event) {
-  if (!request->keep_events) return;
+  if (!request->spec.keep_events) return;
   event.request = request->id;
   outbox->put(request, std::move(event));
 }

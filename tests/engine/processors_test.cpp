@@ -41,13 +41,13 @@ TEST_CASE("a mask of bits lets through what it allows, and hears what was chosen
   const Served served(folder());
   auto scheduler = served.scheduler(std::make_shared<Fifo>());
   for (const bool sampled : {false, true}) {
-    auto request = served.request({1, 5}, 30);
-    request->options.sampling.do_sample = sampled;
+    auto request_spec = served.request({1, 5}, 30);
+    request_spec.options.sampling.do_sample = sampled;
     const auto mask = std::make_shared<OneAfterOther>();
-    request->hooks.processors = {mask};
-    scheduler.submit(request, served.cache);
+    request_spec.hooks.processors = {mask};
+    const auto request = scheduler.submit(request_spec, served.cache);
     REQUIRE(drain(scheduler));
-    REQUIRE(request->error.empty());
+    REQUIRE(request->progress.error.empty());
     std::vector<std::int32_t> want;
     for (std::int32_t id = 42; id < 72; ++id) want.push_back(id);
     CHECK(new_ids(*request) == want);
@@ -61,10 +61,10 @@ TEST_CASE("a mask of bits lets through what it allows, and hears what was chosen
   for (std::size_t id = 0; id < scores.size(); ++id) {
     CHECK((scores[id] == 1.0f) == (id < 32 || id == 32 || id == 34));
   }
-  auto beams = served.request({1, 5}, 4);
-  beams->options.beams.beams = 2;
-  beams->hooks.processors = {std::make_shared<OneAfterOther>()};
-  scheduler.submit(beams, served.cache);
+  auto beams_spec = served.request({1, 5}, 4);
+  beams_spec.options.beams.beams = 2;
+  beams_spec.hooks.processors = {std::make_shared<OneAfterOther>()};
+  const auto beams = scheduler.submit(beams_spec, served.cache);
   REQUIRE(drain(scheduler));
   CHECK(new_ids(*beams) == std::vector<std::int32_t>{42, 43, 44, 45});
 }

@@ -107,13 +107,12 @@ struct Served {
     cache = std::make_shared<Cache>(model.context, nullptr, layout, budget);
   }
 
-  RequestPointer request(std::vector<std::int32_t> ids, std::int64_t new_tokens) const {
-    auto made = std::make_shared<Request>();
-    made->plan = plan;
-    made->sequences.resize(1);
-    made->sequences[0].ids = std::move(ids);
-    made->options.max_new_tokens = new_tokens;
-    made->max_tokens = 256;
+  RequestSpec request(std::vector<std::int32_t> ids, std::int64_t new_tokens) const {
+    RequestSpec made;
+    made.plan = plan;
+    made.prompt = std::move(ids);
+    made.options.max_new_tokens = new_tokens;
+    made.max_tokens = 256;
     return made;
   }
   Scheduler scheduler(std::shared_ptr<Policy> policy, SchedulerOptions options = {}) const {
@@ -132,7 +131,7 @@ inline bool drain(Scheduler& scheduler, double budget_ms = 0, int most = 20000) 
 
 inline std::vector<std::int32_t> new_ids(const Request& request, std::size_t sequence = 0) {
   const auto& ids = request.sequences[sequence].ids;
-  return {ids.begin() + request.prompt_tokens, ids.end()};
+  return {ids.begin() + request.spec.prompt_tokens, ids.end()};
 }
 
 }  // namespace perilune_test

@@ -26,10 +26,10 @@ struct Answer {
 Answer answer_of(const Request& request) {
   Answer answer;
   REQUIRE(request.done());
-  INFO(request.error);
-  REQUIRE(request.error.empty());
-  if (request.kind == RequestKind::forward) {
-    for (const auto& [name, tensor] : request.forward_outputs) {
+  INFO(request.progress.error);
+  REQUIRE(request.progress.error.empty());
+  if (request.spec.kind == RequestKind::forward) {
+    for (const auto& [name, tensor] : request.progress.forward_outputs) {
       if (name == "logits") answer.hidden = tensor.to_floats();
     }
     return answer;
@@ -53,13 +53,13 @@ void check_same(const Answer& a, const Answer& b) {
 }
 
 /// The k-th of a set of requests that differ in everything an answer may depend on.
-RequestPointer varied(const Served& served, unsigned k) {
+RequestSpec varied(const Served& served, unsigned k) {
   std::mt19937 random(seeded(k + 1));
   std::vector<std::int32_t> ids{1};
   const unsigned length = 1 + random() % 70;
   while (ids.size() < length) ids.push_back(static_cast<std::int32_t>(random() % 384));
-  auto request = served.request(ids, 1 + random() % 12);
-  SamplingOptions& sampling = request->options.sampling;
+  auto request_spec = served.request(ids, 1 + random() % 12);
+  SamplingOptions& sampling = request_spec.options.sampling;
   sampling.do_sample = k % 3 != 0;
   sampling.temperature = 0.9;
   sampling.top_k = k % 4 == 0 ? 20 : 0;
@@ -67,13 +67,14 @@ RequestPointer varied(const Served& served, unsigned k) {
   sampling.seed = k;
   sampling.logprobs = 2;
   sampling.repetition_penalty = k % 5 == 0 ? 1.2 : 1.0;
-  request->options.n = k % 4 == 1 ? 3 : 1;
-  request->options.prompt_logprobs = k % 3 == 1;
+  request_spec.options.n = k % 4 == 1 ? 3 : 1;
+  request_spec.options.prompt_logprobs = k % 3 == 1;
   if (k % 6 == 5) {
-    request->kind = RequestKind::forward;
-    request->forward_input = Batch::make(served.model.context, {ids})->with_rows(RowSelection::all);
+    request_spec.kind = RequestKind::forward;
+    request_spec.forward_input =
+        Batch::make(served.model.context, {ids})->with_rows(RowSelection::all);
   }
-  return request;
+  return request_spec;
 }
 
 }  // namespace
@@ -87,9 +88,9 @@ TEST_CASE("greedy generation is the reference's") {
     std::vector<std::int32_t> ids;
     for (const std::int64_t id : prompt.integers("ids"))
       ids.push_back(static_cast<std::int32_t>(id));
-    auto request = served.request(ids, 20);
-    request->options.stop_ids = {2};
-    requests.push_back(scheduler.submit(request, served.cache));
+    auto request_spec = served.request(ids, 20);
+    request_spec.options.stop_ids = {2};
+    requests.push_back(scheduler.submit(request_spec, served.cache));
   }
   REQUIRE(drain(scheduler));
   const Json& results = expected.get("generate").at(0).get("results");
@@ -161,21 +162,21 @@ TEST_CASE("n outputs are what their output indices give alone") {
   const Served served(folder());
   const std::vector<std::int32_t> ids{1, 306, 353, 299};
   const auto make = [&] {
-    auto request = served.request(ids, 10);
-    request->options.sampling.do_sample = true;
-    request->options.sampling.seed = 5;
-    return request;
+    auto request_spec = served.request(ids, 10);
+    request_spec.options.sampling.do_sample = true;
+    request_spec.options.sampling.seed = 5;
+    return request_spec;
   };
   auto scheduler = served.scheduler(std::make_shared<Fifo>());
-  auto together = make();
-  together->options.n = 3;
-  scheduler.submit(together, served.cache);
+  auto together_spec = make();
+  together_spec.options.n = 3;
+  const auto together = scheduler.submit(together_spec, served.cache);
   REQUIRE(drain(scheduler));
   REQUIRE(together->sequences.size() == 3);
   for (std::size_t k = 0; k < 3; ++k) {
-    auto single = make();
-    single->sequences[0].output_index = k;
-    scheduler.submit(single, served.cache);
+    auto single_spec = make();
+    single_spec.output_index = k;
+    const auto single = scheduler.submit(single_spec, served.cache);
     REQUIRE(drain(scheduler));
     CHECK(new_ids(*single) == new_ids(*together, k));
   }
@@ -199,7 +200,7 @@ TEST_CASE("a bad plan is an error that names the policy, and changes nothing") {
     INFO(message);
     CHECK(message.find("policy scripted: ") == 0);
     CHECK(message.find(part) != std::string::npos);
-    CHECK(request->state == RequestState::waiting);
+    CHECK(request->progress.state == RequestState::waiting);
     CHECK(request->sequences[0].computed == 0);
     CHECK(served.cache->used_bytes() == 0);
   };
@@ -214,7 +215,7 @@ TEST_CASE("a bad plan is an error that names the policy, and changes nothing") {
   refused({}, "the policy never runs request " + std::to_string(id));
   next = {{{id, 0}}};
   CHECK(scheduler.step().tokens == 8);
-  CHECK(request->state == RequestState::prefill);
+  CHECK(request->progress.state == RequestState::prefill);
   CHECK(scheduler.step().tokens == 2);
   CHECK(new_ids(*request).size() == 1);
   REQUIRE(drain(scheduler));
@@ -257,9 +258,9 @@ TEST_CASE("a callback that throws fails its own request only") {
   auto scheduler = served.scheduler(std::make_shared<Fifo>());
   const auto good = scheduler.submit(served.request({1, 5, 9}, 6), served.cache);
   const auto fails = [&](RequestHooks hooks) {
-    auto request = served.request({1, 7}, 6);
-    request->hooks = std::move(hooks);
-    scheduler.submit(request, served.cache);
+    auto request_spec = served.request({1, 7}, 6);
+    request_spec.hooks = std::move(hooks);
+    const auto request = scheduler.submit(request_spec, served.cache);
     return request;
   };
   RequestHooks bad_processor, bad_stop, bad_token, bad_nan;
@@ -277,11 +278,11 @@ TEST_CASE("a callback that throws fails its own request only") {
   const auto one = fails(bad_processor), two = fails(bad_stop), three = fails(bad_token),
              four = fails(bad_nan);
   REQUIRE(drain(scheduler));
-  CHECK(one->error == "one");
-  CHECK(two->error == "two");
+  CHECK(one->progress.error == "one");
+  CHECK(two->progress.error == "two");
   CHECK(new_ids(*two).size() == 2);
-  CHECK(three->error == "on_token: three");
-  CHECK(four->error.find("a processor wrote NaN") != std::string::npos);
+  CHECK(three->progress.error == "on_token: three");
+  CHECK(four->progress.error.find("a processor wrote NaN") != std::string::npos);
   CHECK(one->reason() == FinishReason::error);
   CHECK(good->reason() == FinishReason::length);
   CHECK(served.cache->used_bytes() == 0);
@@ -300,7 +301,7 @@ TEST_CASE("a request that fails inside the pass does not take the others with it
   const auto last = scheduler.submit(served.request({1, 8}, 4), served.cache);
   REQUIRE(drain(scheduler));
   CHECK(bad->reason() == FinishReason::error);
-  CHECK(bad->error.find("5000") != std::string::npos);
+  CHECK(bad->progress.error.find("5000") != std::string::npos);
   CHECK(first->reason() == FinishReason::length);
   CHECK(last->reason() == FinishReason::length);
   CHECK(served.cache->used_bytes() == 0);
@@ -309,17 +310,17 @@ TEST_CASE("a request that fails inside the pass does not take the others with it
 TEST_CASE("processors steer, stop_when stops, and both see their sequence") {
   const Served served(folder());
   auto scheduler = served.scheduler(std::make_shared<Fifo>());
-  auto request = served.request({1, 5}, 10);
-  request->hooks.processors = changing([](Tensor& row, const Request& r) {
+  auto request_spec = served.request({1, 5}, 10);
+  request_spec.hooks.processors = changing([](Tensor& row, const Request& r) {
     auto* scores = row.as<float>();
     std::fill_n(scores, row.elements(), -1.0f);
     scores[40 + r.new_tokens()] = 1.0f;
   });
-  request->hooks.stop_when = [](const Request& r) -> std::optional<std::string> {
-    if (r.sequences[r.current_sequence].ids.back() == 43) return "enough";
+  request_spec.hooks.stop_when = [](const Request& r) -> std::optional<std::string> {
+    if (r.sequences[r.progress.current_sequence].ids.back() == 43) return "enough";
     return std::nullopt;
   };
-  scheduler.submit(request, served.cache);
+  const auto request = scheduler.submit(request_spec, served.cache);
   REQUIRE(drain(scheduler));
   CHECK(new_ids(*request) == std::vector<std::int32_t>{40, 41, 42, 43});
   CHECK(request->reason() == FinishReason::stop);
@@ -412,24 +413,23 @@ TEST_CASE("lengths, contexts and options are checked when a request comes in") {
   auto scheduler = served.scheduler(std::make_shared<Fifo>());
   const auto submit = [&](auto change) {
     return message_of([&] {
-      auto request = served.request({1, 5}, 5);
-      change(*request);
-      scheduler.submit(request, served.cache);
+      auto request_spec = served.request({1, 5}, 5);
+      change(request_spec);
+      scheduler.submit(request_spec, served.cache);
     });
   };
-  CHECK(submit([](Request& r) {
-          r.sequences[0].ids.assign(300, 5);
+  CHECK(submit([](RequestSpec& r) {
+          r.prompt.assign(300, 5);
         }).find("the prompt has 300 tokens, the model 256 positions") != std::string::npos);
-  CHECK(submit([](Request& r) { r.sequences[0].ids.clear(); }).find("no tokens") !=
-        std::string::npos);
-  CHECK(submit([](Request& r) { r.options.max_new_tokens = -1; }) != "no error");
-  CHECK(submit([](Request& r) { r.options.n = 0; }) != "no error");
-  CHECK(submit([](Request& r) { r.options.sampling.top_p = 2; }) != "no error");
-  CHECK(submit([](Request& r) { r.options.stop_strings = {"x"}; }).find("tokenizer") !=
+  CHECK(submit([](RequestSpec& r) { r.prompt.clear(); }).find("no tokens") != std::string::npos);
+  CHECK(submit([](RequestSpec& r) { r.options.max_new_tokens = -1; }) != "no error");
+  CHECK(submit([](RequestSpec& r) { r.options.n = 0; }) != "no error");
+  CHECK(submit([](RequestSpec& r) { r.options.sampling.top_p = 2; }) != "no error");
+  CHECK(submit([](RequestSpec& r) { r.options.stop_strings = {"x"}; }).find("tokenizer") !=
         std::string::npos);
   CHECK(scheduler.idle());
-  auto request = served.request(std::vector<std::int32_t>(250, 5), 50);
-  scheduler.submit(request, served.cache);
+  auto request_spec = served.request(std::vector<std::int32_t>(250, 5), 50);
+  const auto request = scheduler.submit(request_spec, served.cache);
   REQUIRE(drain(scheduler));
   CHECK(request->reason() == FinishReason::context);
   CHECK(new_ids(*request).size() == 6);
@@ -442,13 +442,13 @@ TEST_CASE("the texts of a request's events, joined, are its text") {
   auto scheduler = served.scheduler(std::make_shared<Fifo>());
   std::vector<RequestPointer> requests;
   for (unsigned k = 0; k < 24; ++k) {
-    auto request = served.request({1, static_cast<std::int32_t>(300 + k)}, 12);
-    request->tokenizer = tokenizer;
-    request->options.sampling.do_sample = true;
-    request->options.sampling.seed = k;
-    request->options.stop_ids = {2};
-    if (k % 2 == 1) request->options.stop_strings = {"e", "zz", "\xef\xbf\xbd"};
-    requests.push_back(scheduler.submit(request, served.cache));
+    auto request_spec = served.request({1, static_cast<std::int32_t>(300 + k)}, 12);
+    request_spec.tokenizer = tokenizer;
+    request_spec.options.sampling.do_sample = true;
+    request_spec.options.sampling.seed = k;
+    request_spec.options.stop_ids = {2};
+    if (k % 2 == 1) request_spec.options.stop_strings = {"e", "zz", "\xef\xbf\xbd"};
+    requests.push_back(scheduler.submit(request_spec, served.cache));
   }
   for (int i = 0; i < 6; ++i) scheduler.step();
   scheduler.cancel(requests[0]);
@@ -472,7 +472,7 @@ TEST_CASE("the texts of a request's events, joined, are its text") {
     CHECK(ids[request->id] == new_ids(*request));
     CHECK(done[request->id] == 1);
     CHECK(request->mail.items.empty());
-    if (request->options.stop_strings.empty()) {
+    if (request->spec.options.stop_strings.empty()) {
       DecodeOptions options;
       options.continues = true;
       auto all = new_ids(*request);
@@ -508,14 +508,14 @@ TEST_CASE("callbacks may submit and cancel, and may not step") {
   const Served served(folder());
   auto scheduler = served.scheduler(std::make_shared<Fifo>());
   RequestPointer child;
-  auto parent = served.request({1, 5}, 3);
+  auto parent_spec = served.request({1, 5}, 3);
   std::string message;
-  parent->hooks.on_token = [&](const Request&, std::int32_t, const std::string&) {
+  parent_spec.hooks.on_token = [&](const Request&, std::int32_t, const std::string&) {
     if (child) return;
     child = scheduler.submit(served.request({1, 6}, 2), served.cache);
     message = message_of([&] { scheduler.step(); });
   };
-  scheduler.submit(parent, served.cache);
+  const auto parent = scheduler.submit(parent_spec, served.cache);
   REQUIRE(drain(scheduler));
   REQUIRE(child);
   CHECK(child->done());
@@ -528,19 +528,20 @@ TEST_CASE("prompt log-probabilities are the forward pass's") {
   SchedulerOptions options;
   options.max_tokens = 2;  // in chunks
   auto scheduler = served.scheduler(std::make_shared<Fifo>(), options);
-  auto request = served.request(ids, 0);
-  request->options.prompt_logprobs = true;
-  scheduler.submit(request, served.cache);
+  auto request_spec = served.request(ids, 0);
+  request_spec.options.prompt_logprobs = true;
+  const auto request = scheduler.submit(request_spec, served.cache);
   REQUIRE(drain(scheduler));
   CHECK(request->reason() == FinishReason::length);
   CHECK(new_ids(*request).empty());
-  auto forward = served.request(ids, 0);
-  forward->kind = RequestKind::forward;
-  forward->forward_input = Batch::make(served.model.context, {ids})->with_rows(RowSelection::all);
-  scheduler.submit(forward, served.cache);
+  auto forward_spec = served.request(ids, 0);
+  forward_spec.kind = RequestKind::forward;
+  forward_spec.forward_input =
+      Batch::make(served.model.context, {ids})->with_rows(RowSelection::all);
+  const auto forward = scheduler.submit(forward_spec, served.cache);
   REQUIRE(drain(scheduler));
-  REQUIRE(forward->forward_outputs.size() == 1);
-  const std::vector<float> logits = forward->forward_outputs[0].second.to_floats();
+  REQUIRE(forward->progress.forward_outputs.size() == 1);
+  const std::vector<float> logits = forward->progress.forward_outputs[0].second.to_floats();
   REQUIRE(request->sequences[0].prompt_logprobs.size() == 4);
   for (std::size_t i = 0; i < 4; ++i) {
     double sum = 0;

@@ -21,10 +21,10 @@ std::string folder() {
   return golden_model("llama-gqa");
 }
 
-RequestPointer asked(const Served& served, int client, int k) {
-  auto request = served.request({1, static_cast<std::int32_t>(300 + 10 * client + k % 4)}, 6);
-  request->client = std::to_string(client);
-  return request;
+RequestSpec asked(const Served& served, int client, int k) {
+  auto request_spec = served.request({1, static_cast<std::int32_t>(300 + 10 * client + k % 4)}, 6);
+  request_spec.client = std::to_string(client);
+  return request_spec;
 }
 
 /// What every request must give, by client and k.
@@ -156,7 +156,7 @@ TEST_CASE("a worker that goes ends what is left, and says what stopped a step") 
 }
 
 TEST_CASE("the oldest events make room; a request that is forgotten is let go") {
-  const auto request = std::make_shared<Request>();
+  const auto request = std::make_shared<Request>(RequestSpec{});
   Outbox outbox(true, 3);
   for (int i = 0; i < 5; ++i) {
     Event event;

@@ -167,41 +167,40 @@ void read_sampling(lua_State* L, GenerateOptions& generate) {
   options.done();
 }
 
-void read_generate(lua_State* L, Options& options, Request& request) {
-  request.kind = RequestKind::generate;
+void read_generate(lua_State* L, Options& options, RequestSpec& spec) {
+  spec.kind = RequestKind::generate;
   const auto ids = options.ids("ids");
   if (!ids || ids->empty()) {
     throw Error(ErrorCode::argument, "submit", "the prompt has no tokens")
         .hint("give a text or ids; models with a bos token can start from it");
   }
-  request.sequences.resize(1);
-  request.sequences[0].ids = *ids;
+  spec.prompt = *ids;
   if (options.push("options")) {
     expect_table(L, -1, "submit", "option options");
-    read_sampling(L, request.options);
+    read_sampling(L, spec.options);
     lua_pop(L, 1);
   }
-  request.options.stop_ids = options.ids("stop_ids").value_or(std::vector<std::int32_t>{});
-  request.options.stop_strings = options.texts("stop_strings").value_or(std::vector<std::string>{});
+  spec.options.stop_ids = options.ids("stop_ids").value_or(std::vector<std::int32_t>{});
+  spec.options.stop_strings = options.texts("stop_strings").value_or(std::vector<std::string>{});
   if (const auto* tokenizer = options.object<TokenizerPointer>("tokenizer")) {
-    request.tokenizer = *tokenizer;
+    spec.tokenizer = *tokenizer;
   }
-  request.reachable = options.integer("reachable").value_or(0);
-  if (request.tokenizer == nullptr && !request.options.stop_strings.empty()) {
+  spec.reachable = options.integer("reachable").value_or(0);
+  if (spec.tokenizer == nullptr && !spec.options.stop_strings.empty()) {
     throw Error(ErrorCode::option, "submit", "stop texts need a tokenizer, and this model has none")
         .hint("stop by ids: eos_token_id");
   }
 }
 
-void read_forward(Options& options, Request& request) {
-  request.kind = RequestKind::forward;
+void read_forward(Options& options, RequestSpec& spec) {
+  spec.kind = RequestKind::forward;
   const auto* batch = options.object<BatchObject>("batch");
   if (batch == nullptr) throw Error(ErrorCode::argument, "submit", "a forward needs its batch");
-  request.forward_input = batch->batch;
+  spec.forward_input = batch->batch;
   const auto rows = options.choice("rows", {"last", "all"});
   if (rows) {
-    request.forward_input =
-        request.forward_input->with_rows(rows == "last" ? RowSelection::last : RowSelection::all);
+    spec.forward_input =
+        spec.forward_input->with_rows(rows == "last" ? RowSelection::last : RowSelection::all);
   }
 }
 
@@ -225,31 +224,31 @@ std::string read_tag(lua_State* L, Options& options, EngineObject& engine) {
 int submit(lua_State* L) {
   EngineObject& engine = open_engine(L, "submit");
   Options options(L, 2, "submit");
-  auto request = std::make_shared<Request>();
+  RequestSpec spec;
   if (options.choice("kind", {"generate", "forward"}) == "forward") {
-    read_forward(options, *request);
+    read_forward(options, spec);
   } else {
-    read_generate(L, options, *request);
+    read_generate(L, options, spec);
   }
   const auto* plan = options.object<PlanObject>("plan");
   if (plan == nullptr) throw Error(ErrorCode::argument, "submit", "a request needs its plan");
-  request->plan = plan->plan;
-  if (const auto* source = options.object<BatchObject>("source")) request->source = source->batch;
+  spec.plan = plan->plan;
+  if (const auto* source = options.object<BatchObject>("source")) spec.source = source->batch;
   if (const auto* encode = options.object<PlanObject>("encode_plan")) {
-    request->encode_plan = encode->plan;
+    spec.encode_plan = encode->plan;
   }
   if (const auto* cross = options.object<PlanObject>("cross_plan")) {
-    request->cross_plan = cross->plan;
+    spec.cross_plan = cross->plan;
   }
   CachePointer cache;
   if (const auto* pool = options.object<CachePointer>("cache")) cache = *pool;
-  request->max_tokens = options.integer("max_tokens").value_or(0);
-  request->priority = options.integer("priority").value_or(0);
-  request->deadline_ms = options.number("deadline_ms").value_or(0.0);
-  request->client = options.text("client").value_or("");
-  request->tag = read_tag(L, options, engine);
+  spec.max_tokens = options.integer("max_tokens").value_or(0);
+  spec.priority = options.integer("priority").value_or(0);
+  spec.deadline_ms = options.number("deadline_ms").value_or(0.0);
+  spec.client = options.text("client").value_or("");
+  spec.tag = read_tag(L, options, engine);
   lua_newtable(L);
-  const bool hooked = read_hooks(L, options, engine, *request);
+  const bool hooked = read_hooks(L, options, engine, spec);
   if (hooked && engine.worker) {
     throw Error(ErrorCode::unsupported, "submit",
                 "processors, stop_when and on_token are functions of this script, and the engine "
@@ -260,7 +259,7 @@ int submit(lua_State* L) {
   const int hooks = lua_gettop(L);
 
   const EngineFrame frame(engine, L);
-  const RequestPointer accepted = engine.scheduler->submit(request, std::move(cache));
+  const RequestPointer accepted = engine.scheduler->submit(std::move(spec), cache);
   if (engine.worker) engine.worker->wake();
   if (hooked) {
     push_shared(L, "hooks");
@@ -278,8 +277,8 @@ int submit(lua_State* L) {
 void tidy(lua_State* L, EngineObject& engine) {
   engine.scheduler->take_finished(engine.finished);
   for (const RequestPointer& request : engine.finished) {
-    if (!request->hooks.processors.empty() || request->hooks.stop_when || request->hooks.on_token) {
-      request->hooks = RequestHooks{};
+    const RequestHooks& hooks = request->spec.hooks;
+    if (!hooks.processors.empty() || hooks.stop_when || hooks.on_token) {
       push_shared(L, "hooks");
       lua_pushnumber(L, static_cast<double>(request->id));
       lua_pushnil(L);
@@ -287,10 +286,10 @@ void tidy(lua_State* L, EngineObject& engine) {
       lua_pop(L, 1);
     }
     forget_entry(L, request->id);
-    if (request->tag.rfind(kTagMark, 0) == 0) {
+    if (request->spec.tag.rfind(kTagMark, 0) == 0) {
       push_shared(L, "tags");
       lua_pushnil(L);
-      lua_setfield(L, -2, request->tag.c_str());
+      lua_setfield(L, -2, request->spec.tag.c_str());
       lua_pop(L, 1);
     }
   }

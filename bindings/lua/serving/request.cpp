@@ -32,7 +32,7 @@ void push_hooks(lua_State* L, std::uint64_t id) {
 /// Pushes the `state` of hooks: { ids=, text=, step=, request=, prompt_tokens= }, one table for
 /// each output of the request, whose list of ids only grows. The hooks table is on top.
 void push_hook_state(lua_State* L, EngineObject& engine, const Request& request) {
-  const Sequence& sequence = request.sequences[request.current_sequence];
+  const Sequence& sequence = request.sequences[request.progress.current_sequence];
   const int hooks = lua_gettop(L);
   lua_rawgeti(L, hooks, static_cast<int>(sequence.output_index) + 1);
   if (!lua_istable(L, -1)) {
@@ -40,7 +40,7 @@ void push_hook_state(lua_State* L, EngineObject& engine, const Request& request)
     lua_createtable(L, 0, 6);
     lua_createtable(L, static_cast<int>(sequence.ids.size()) + 32, 0);
     lua_setfield(L, -2, "ids");
-    set_field(L, "prompt_tokens", request.prompt_tokens);
+    set_field(L, "prompt_tokens", request.spec.prompt_tokens);
     push_request(L, engine, std::const_pointer_cast<Request>(request.shared_from_this()));
     lua_setfield(L, -2, "request");
     lua_pushvalue(L, -1);
@@ -59,7 +59,7 @@ void push_hook_state(lua_State* L, EngineObject& engine, const Request& request)
   }
   lua_pop(L, 1);
   set_field(L, "text", sequence.text);
-  set_field(L, "step", static_cast<std::int64_t>(sequence.ids.size()) - request.prompt_tokens);
+  set_field(L, "step", static_cast<std::int64_t>(sequence.ids.size()) - request.spec.prompt_tokens);
 }
 
 void run_processors(EngineObject& engine, Tensor& row, const Request& request) {
@@ -128,7 +128,7 @@ void tell_token(EngineObject& engine, const Request& request, std::int32_t id,
   event.request = request.id;
   event.id = id;
   event.text = text;
-  event.output_index = request.sequences[request.current_sequence].output_index;
+  event.output_index = request.sequences[request.progress.current_sequence].output_index;
   push_event(L, event);
   call(L, 2, 0, "on_token");
   lua_settop(L, top);
@@ -168,20 +168,19 @@ bool take_processors(lua_State* L, Options& options) {
 
 }  // namespace
 
-bool read_hooks(lua_State* L, Options& options, EngineObject& engine, Request& request) {
+bool read_hooks(lua_State* L, Options& options, EngineObject& engine, RequestSpec& spec) {
   EngineObject* owner = &engine;
   const bool processors = take_processors(L, options);
   const bool stop_when = take_function(L, options, "stop_when");
   const bool on_token = take_function(L, options, "on_token");
   if (processors) {
-    request.hooks.processors.push_back(std::make_shared<ScriptedProcessors>(*owner));
+    spec.hooks.processors.push_back(std::make_shared<ScriptedProcessors>(*owner));
   }
   if (stop_when) {
-    request.hooks.stop_when = [owner](const Request& asking) { return ask_stop(*owner, asking); };
+    spec.hooks.stop_when = [owner](const Request& asking) { return ask_stop(*owner, asking); };
   }
   if (on_token) {
-    request.hooks.on_token = [owner](const Request& asking, std::int32_t id,
-                                     const std::string& text) {
+    spec.hooks.on_token = [owner](const Request& asking, std::int32_t id, const std::string& text) {
       tell_token(*owner, asking, id, text);
     };
   }
@@ -236,19 +235,19 @@ void push_logprobs(lua_State* L, const Sequence& sequence) {
 /// Sets text, ids, stop and log-probabilities in the table on top; of several answers also the
 /// score, the log-probability of the whole.
 void set_sequence(lua_State* L, const Request& request, const Sequence& sequence) {
-  if (request.tokenizer != nullptr) set_field(L, "text", sequence.text);
-  const auto begin = sequence.ids.begin() + static_cast<std::ptrdiff_t>(request.prompt_tokens);
+  if (request.spec.tokenizer != nullptr) set_field(L, "text", sequence.text);
+  const auto begin = sequence.ids.begin() + static_cast<std::ptrdiff_t>(request.spec.prompt_tokens);
   push_list(L, std::vector<std::int32_t>(begin, sequence.ids.end()));
   lua_setfield(L, -2, "ids");
   if (!sequence.stop.empty()) set_field(L, "stop", sequence.stop);
   if (sequence.score) {
     set_field(L, "score", static_cast<double>(*sequence.score));
-  } else if (request.options.n > 1) {
+  } else if (request.spec.options.n > 1) {
     double score = 0;
     for (const float logprob : sequence.logprobs) score += static_cast<double>(logprob);
     set_field(L, "score", score);
   }
-  if (!request.options.score_only) push_logprobs(L, sequence);
+  if (!request.spec.options.score_only) push_logprobs(L, sequence);
 }
 
 double milliseconds(double from, double to) {
@@ -256,13 +255,13 @@ double milliseconds(double from, double to) {
 }
 
 void set_timings(lua_State* L, const Request& request) {
-  const RequestTimes& times = request.times;
+  const RequestTimes& times = request.progress.times;
   const double first_run = times.first_run > 0 ? times.first_run : times.finished;
   const double first_token = times.first_token > 0 ? times.first_token : times.finished;
   const double decode = milliseconds(first_token, times.finished);
   std::int64_t tokens = 0;
   for (const Sequence& sequence : request.sequences) {
-    tokens += static_cast<std::int64_t>(sequence.ids.size()) - request.prompt_tokens - 1;
+    tokens += static_cast<std::int64_t>(sequence.ids.size()) - request.spec.prompt_tokens - 1;
   }
   lua_createtable(L, 0, 4);
   set_field(L, "queued_ms", milliseconds(times.submitted, first_run));
@@ -276,13 +275,13 @@ void set_timings(lua_State* L, const Request& request) {
 void set_generated(lua_State* L, const Request& request) {
   if (request.sequences.empty()) return;
   set_sequence(L, request, request.sequences[0]);
-  set_field(L, "reused_tokens", request.reused_tokens);
-  set_field(L, "seed", static_cast<std::int64_t>(request.options.sampling.seed));
+  set_field(L, "reused_tokens", request.progress.reused_tokens);
+  set_field(L, "seed", static_cast<std::int64_t>(request.spec.options.sampling.seed));
   if (!request.sequences[0].prompt_logprobs.empty()) {
     push_list(L, request.sequences[0].prompt_logprobs);
     lua_setfield(L, -2, "prompt_logprobs");
   }
-  if (request.options.n <= 1) return;
+  if (request.spec.options.n <= 1) return;
   lua_createtable(L, static_cast<int>(request.sequences.size()), 0);
   int position = 0;
   for (const Sequence& sequence : request.sequences) {
@@ -300,18 +299,19 @@ int result(lua_State* L) {
   request.outbox->forget(request);
   lua_createtable(L, 0, 14);
   set_field(L, "finish_reason", finish_reason_name(request.reason()));
-  set_field(L, "prompt_tokens", request.source ? request.source_tokens() : request.prompt_tokens);
-  if (!request.error.empty()) {
-    set_field(L, "error", request.error);
-    set_field(L, "error_code", error_code_name(request.error_code));
+  set_field(L, "prompt_tokens",
+            request.spec.source ? request.source_tokens() : request.spec.prompt_tokens);
+  if (!request.progress.error.empty()) {
+    set_field(L, "error", request.progress.error);
+    set_field(L, "error_code", error_code_name(request.progress.error_code));
   }
   set_timings(L, request);
-  if (request.kind == RequestKind::generate) {
+  if (request.spec.kind == RequestKind::generate) {
     set_generated(L, request);
     return 1;
   }
-  lua_createtable(L, 0, static_cast<int>(request.forward_outputs.size()));
-  for (const auto& [name, tensor] : request.forward_outputs) {
+  lua_createtable(L, 0, static_cast<int>(request.progress.forward_outputs.size()));
+  for (const auto& [name, tensor] : request.progress.forward_outputs) {
     push_tensor(L, tensor);
     lua_setfield(L, -2, name.c_str());
   }
@@ -346,7 +346,8 @@ int cancel(lua_State* L) {
 }
 
 int wait_state(lua_State* L) {
-  lua_pushstring(L, request_state_name(self<RequestObject>(L, "wait_state").request->state));
+  lua_pushstring(L,
+                 request_state_name(self<RequestObject>(L, "wait_state").request->progress.state));
   return 1;
 }
 
@@ -356,18 +357,19 @@ int id(lua_State* L) {
 }
 
 int state_name(lua_State* L) {
-  lua_pushstring(L, public_state(self<RequestObject>(L, "state").request->state));
+  lua_pushstring(L, public_state(self<RequestObject>(L, "state").request->progress.state));
   return 1;
 }
 
 int prompt_tokens(lua_State* L) {
-  push_integer(L, self<RequestObject>(L, "prompt_tokens").request->prompt_tokens);
+  push_integer(L, self<RequestObject>(L, "prompt_tokens").request->spec.prompt_tokens);
   return 1;
 }
 
 int tostring(lua_State* L) {
   const Request& request = *self<RequestObject>(L, "tostring").request;
-  push_text(L, "Request " + std::to_string(request.id) + " (" + public_state(request.state) + ")");
+  push_text(L, "Request " + std::to_string(request.id) + " (" +
+                   public_state(request.progress.state) + ")");
   return 1;
 }
 

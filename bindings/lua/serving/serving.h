@@ -79,7 +79,7 @@ void forget_entry(lua_State* L, std::uint64_t id);
 
 /// Reads processors=, stop_when=, on_token= into the request's hooks; their functions go into the
 /// table on top of the stack. False when there are none.
-bool read_hooks(lua_State* L, Options& options, EngineObject& engine, Request& request);
+bool read_hooks(lua_State* L, Options& options, EngineObject& engine, RequestSpec& spec);
 
 /// Pushes the userdata of a request, the same one while scripts hold it. Index 1 is the engine.
 void push_request(lua_State* L, EngineObject& engine, const RequestPointer& request);
