@@ -12,6 +12,7 @@ namespace perilune {
 
 namespace {
 
+constexpr int kPatience = 64;  // plans in a row of which nobody could run
 constexpr std::int64_t kEndless = std::numeric_limits<std::int32_t>::max();
 
 std::string number(std::int64_t value) {
@@ -221,6 +222,7 @@ bool Scheduler::State::nothing_planned(const StepPlan& plan) {
 
 /// Asks the policy and fills `work`. False when there is nothing to run.
 bool Scheduler::State::plan_step(double budget_ms) {
+  int stalls = 0;
   for (;;) {
     sweep();
     if (queue.empty()) {
@@ -230,11 +232,18 @@ bool Scheduler::State::plan_step(double budget_ms) {
     make_room(budget_ms);
     ask();
     check(answer);
-    const StepPlan& plan = decision.make(answer, room);
+    // A policy that lists one of many may come to one that can go on: else two that each need all
+    // of the pool could take it from one another for ever.
+    const bool last_try = stalls >= kPatience;
+    const StepPlan& plan = decision.make(answer, room, last_try);
     const bool given = apply(plan);
     if (!work.empty()) {
       empty_plans = 0;
       return true;
+    }
+    if (decision.stalled() && !last_try) {
+      ++stalls;
+      continue;
     }
     if (given && plan.exhausted.empty()) return nothing_planned(plan);
   }

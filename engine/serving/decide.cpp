@@ -119,7 +119,7 @@ void Decision::accept(const Request& request, std::size_t row, std::int64_t toke
   left_rows_ -= request.rows();
 }
 
-const StepPlan& Decision::make(const StepPlan& answer, const Room& room) {
+const StepPlan& Decision::make(const StepPlan& answer, const Room& room, bool force_older) {
   left_tokens_ = room.tokens;
   left_rows_ = room.rows;
   plan_.clear();
@@ -152,7 +152,8 @@ const StepPlan& Decision::make(const StepPlan& answer, const Room& room) {
   const auto runs = [&] {
     return std::any_of(tokens_.begin(), tokens_.end(), [](std::int64_t n) { return n > 0; });
   };
-  if (lacking_ && !runs() && plan_.exhausted.empty()) force(answer);
+  stalled_ = lacking_ && !runs() && plan_.exhausted.empty();
+  if (stalled_ && force_older) force(answer);
   for (std::size_t i = 0; i < answer.rows.size(); ++i) {
     if (tokens_[i] > 0) plan_.rows.push_back({answer.rows[i].request, tokens_[i]});
   }

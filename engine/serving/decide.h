@@ -18,8 +18,10 @@ class Decision {
  public:
   explicit Decision(const Queue& queue) : queue_(queue) {}
   /// `answer` is checked: known requests, each once, tokens and rows within the room. The plan is
-  /// valid until the next call.
-  const StepPlan& make(const StepPlan& answer, const Room& room);
+  /// valid until the next call. Where nobody of the answer can run without pages of requests that
+  /// came earlier, it is stalled() and empty, or, with `force_older`, the first takes them.
+  const StepPlan& make(const StepPlan& answer, const Room& room, bool force_older);
+  bool stalled() const { return stalled_; }
 
  private:
   enum class Victims { none, younger, all };
@@ -44,7 +46,8 @@ class Decision {
   std::vector<std::uint64_t> settled_;  // runs, gives back or ends
   std::vector<std::uint64_t> chosen_;   // of take()
   std::vector<std::int64_t> tokens_;    // of the answer's rows
-  bool lacking_ = false;                // some of them wait for memory
+  bool stalled_ = false;
+  bool lacking_ = false;  // some of them wait for memory
 };
 
 }  // namespace perilune
