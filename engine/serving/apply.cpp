@@ -232,6 +232,7 @@ bool Scheduler::State::plan_step(double budget_ms) {
     make_room(budget_ms);
     ask();
     check(answer);
+    if (!answer.rows.empty()) empty_plans = 0;
     // A policy that lists one of many may come to one that can go on: else two that each need all
     // of the pool could take it from one another for ever.
     const bool last_try = stalls >= kPatience;
