@@ -26,9 +26,9 @@ class PlanBuilder {
     choose_outputs();
     drop_dead_steps(graph_);
     if (plan_->options_.fuse) fuse(graph_);
+    place_steps(graph_, plan_->options_.devices, plan_->options_.device, plan_->devices_);
     find_lifetimes();
     assign_buffers();
-    plan_->devices_ = {plan_->options_.device};
     plan_->steps_ = std::move(graph_.steps);
     plan_->values_ = std::move(graph_.values);
     return plan_;
@@ -137,6 +137,7 @@ class PlanBuilder {
   void assign_buffers() {
     std::vector<std::size_t> sizes;
     std::vector<int> busy_until;
+    std::vector<std::size_t> place;
     for (std::size_t i = 0; i < graph_.steps.size(); ++i) {
       for (const int id : graph_.steps[i].outputs) {
         PlanValue& made = value(id);
@@ -145,7 +146,7 @@ class PlanBuilder {
         int best = -1;
         for (int b = 0; b < static_cast<int>(sizes.size()); ++b) {
           const auto at = static_cast<std::size_t>(b);
-          if (busy_until[at] >= static_cast<int>(i)) continue;
+          if (busy_until[at] >= static_cast<int>(i) || place[at] != made.place) continue;
           if (best < 0) best = b;
           const std::size_t chosen = sizes[static_cast<std::size_t>(best)];
           const bool better =
@@ -156,6 +157,7 @@ class PlanBuilder {
           best = static_cast<int>(sizes.size());
           sizes.push_back(0);
           busy_until.push_back(-1);
+          place.push_back(made.place);
         }
         const auto at = static_cast<std::size_t>(best);
         sizes[at] = std::max(sizes[at], need);
@@ -242,6 +244,15 @@ void Plan::pack(const std::function<void(std::size_t, std::size_t)>& progress) c
   }
 }
 
+std::vector<KvSlotSpec> Plan::kv_slots() const {
+  std::vector<KvSlotSpec> slots = program_->kv_slots;
+  for (KvSlotSpec& slot : slots) {
+    slot.device = device_of_path(options_.devices, slot.path);
+    if (slot.device == nullptr && !options_.devices.empty()) slot.device = options_.device;
+  }
+  return slots;
+}
+
 const std::vector<OpConstants>& Plan::constants() const {
   const std::lock_guard lock(mutex_);
   if (resolved_) return constants_;
@@ -276,6 +287,7 @@ std::string Plan::text() const {
       text += value.spec.without_storage ? "stored" : value.spec.text();
       if (value.buffer >= 0) text += " in buffer " + std::to_string(value.buffer + 1);
     }
+    if (devices_.size() > 1) text += "  on " + step.device->name();
     if (!step.where.empty()) text += "  in " + step.where;
     text += "\n";
   }

@@ -8,14 +8,15 @@
 #include <string>
 #include <vector>
 
-#include "engine/plan/graph.h"
+#include "engine/plan/placement.h"
 
 namespace perilune {
 
 struct PlanOptions {
   kernels::MathMode math = kernels::MathMode::f32;
   DType cache_dtype = DType::f32;
-  std::shared_ptr<Device> device;  // for every op; null: the CPU. device_map comes with placement
+  std::shared_ptr<Device> device;       // of ops that `devices` does not name; null: the CPU
+  std::vector<PlacedPath> devices;      // modules on devices of their own
   std::shared_ptr<ThreadPool> threads;  // of CPU ops; null: the context's
   bool fuse = true;
   /// Canonical paths to give back; each must be marked (or be layers.N...attention.weights).
@@ -42,6 +43,8 @@ class Plan {
   /// Weights that one of `others` has too are left out.
   std::size_t weight_bytes(const std::vector<const Plan*>& others = {}) const;
   std::string text() const;
+  /// The program's slots of keys and values, each with the device of its layer.
+  std::vector<KvSlotSpec> kv_slots() const;
   /// The devices that ops and values name.
   const std::vector<std::shared_ptr<Device>>& devices() const { return devices_; }
   /// Packs every weight now (else it happens at the first run). progress(done, total).

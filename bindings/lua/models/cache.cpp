@@ -1,6 +1,7 @@
 // The pool of caches, and one sequence in it.
 #include "bindings/lua/models/cache.h"
 
+#include "bindings/lua/models/plan.h"
 #include "bindings/lua/models/program.h"
 #include "bindings/lua/tensors/tensor_value.h"
 #include "engine/ops/kernel_names.h"
@@ -9,15 +10,17 @@ namespace perilune::lua {
 
 namespace {
 
-/// core.cache({ programs }, { dtype=, budget=, page_tokens= })
+/// core.cache({ programs or plans }, { dtype=, budget=, page_tokens= })
 int make_cache(lua_State* L) {
   expect_table(L, 1, "cache", "programs");
   std::vector<KvSlotSpec> slots;
   const int count = static_cast<int>(lua_objlen(L, 1));
   for (int i = 1; i <= count; ++i) {
     lua_rawgeti(L, 1, i);
-    const auto& program = check_object<ProgramPointer>(L, -1, "cache", "programs");
-    for (const KvSlotSpec& slot : program->kv_slots) {
+    const auto* plan = test_object<PlanObject>(L, -1);
+    for (const KvSlotSpec& slot :
+         plan != nullptr ? plan->plan->kv_slots()
+                         : check_object<ProgramPointer>(L, -1, "cache", "programs")->kv_slots) {
       bool known = false;
       for (const KvSlotSpec& other : slots) {
         known = known || (other.path == slot.path && other.kind == slot.kind);

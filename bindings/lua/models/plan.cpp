@@ -10,6 +10,26 @@ namespace perilune::lua {
 
 namespace {
 
+/// devices = { { "layers.3", "emulator" }, ... }: modules on devices of their own.
+std::vector<PlacedPath> to_devices(lua_State* L, Options& options, const Context& context) {
+  std::vector<PlacedPath> map;
+  if (!options.push("devices")) return map;
+  expect_table(L, -1, options.op(), options.label("devices"));
+  const int count = static_cast<int>(lua_objlen(L, -1));
+  for (int i = 1; i <= count; ++i) {
+    lua_rawgeti(L, -1, i);
+    expect_table(L, -1, options.op(), options.label("devices"));
+    lua_rawgeti(L, -1, 1);
+    lua_rawgeti(L, -2, 2);
+    const std::string path = to_text(L, lua_gettop(L) - 1, options.op(), "path");
+    const std::string device = to_text(L, lua_gettop(L), options.op(), "device");
+    map.push_back({path, context.device(device)});
+    lua_pop(L, 3);
+  }
+  lua_pop(L, 1);
+  return map;
+}
+
 int make_plan(lua_State* L) {
   const auto program = check_object<ProgramPointer>(L, 1, "plan", "program");
   Options options(L, 2, "plan");
@@ -21,6 +41,7 @@ int make_plan(lua_State* L) {
   settings.fuse = options.boolean("fuse").value_or(true);
   settings.outputs = options.texts("outputs").value_or(std::vector<std::string>{});
   settings.device = context->device(options.text("device").value_or("auto"));
+  settings.devices = to_devices(L, options, *context);
   options.done();
   push_object(L, PlanObject{Plan::make(context, program, std::move(settings)), nullptr});
   return 1;
