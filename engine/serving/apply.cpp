@@ -215,7 +215,7 @@ bool Scheduler::State::nothing_planned(const StepPlan& plan) {
   if (queue.empty()) return false;
   const bool changed = !plan.drop.empty() || !plan.preempt.empty();
   ++empty_plans;
-  if (more || plan.wait_ms > 0 || (changed && empty_plans < 3)) return false;
+  if (more || plan.wait_ms > 0 || (changed && empty_plans < kPatience)) return false;
   bad_plan("the policy never runs request " + std::to_string(queue.view()[0].id) +
            ": it planned nothing, nothing is running and nothing more will come");
 }
