@@ -153,7 +153,15 @@ foreach(area ${areas})
     target_link_libraries(fake_gpu PRIVATE perilune_flags)
     target_compile_definitions(tests_cuda PRIVATE
       "PERILUNE_FAKE_GPU=\"$<TARGET_FILE_DIR:fake_gpu>\"")
-    add_dependencies(tests_cuda fake_gpu)
+    # One that an older engine was built with.
+    add_library(old_plugin MODULE tests/cuda/fake/old_plugin.cpp)
+    set_target_properties(old_plugin PROPERTIES
+      OUTPUT_NAME perilune_cuda LIBRARY_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests/old_plugin")
+    target_include_directories(old_plugin PRIVATE ${CMAKE_SOURCE_DIR})
+    target_compile_options(old_plugin PRIVATE -Wno-missing-field-initializers)
+    target_compile_definitions(tests_cuda PRIVATE
+      "PERILUNE_OLD_PLUGIN=\"$<TARGET_FILE_DIR:old_plugin>\"")
+    add_dependencies(tests_cuda fake_gpu old_plugin)
   elseif(area MATCHES "^(engine|text|allocations)$")
     perilune_cpp_tests(${area} perilune_engine)
   else()

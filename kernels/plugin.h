@@ -11,13 +11,14 @@
 
 namespace perilune::kernels {
 
-inline constexpr std::uint32_t kPluginVersion = 1;
+inline constexpr std::uint32_t kPluginVersion = 2;
 
 enum PluginStatus : int {
   kPluginDone = 0,
   kPluginMemory = 1,    // not enough memory: the device stays usable
   kPluginPoisoned = 2,  // a kernel or the driver failed: the device is lost until reopened
   kPluginFailed = 3,    // anything else; the device stays usable
+  kPluginPending = 4,   // event_query: not done yet
 };
 
 /// Where a failed call says why; always ended with a zero.
@@ -29,7 +30,6 @@ struct PluginDeviceInfo {
   char name[128];  // "NVIDIA H200", "emulator"
   char tier[32];   // "sm_90", "emulator"
   std::uint64_t total_bytes;
-  int multiprocessors;
 };
 
 struct PluginMemory {
@@ -40,6 +40,7 @@ struct PluginMemory {
 };
 
 struct PluginDevice;  // an opened device: its stream and its allocator
+struct PluginEvent;   // a point in a device's work
 
 struct PluginTable {
   std::uint32_t version;             // kPluginVersion
@@ -56,8 +57,9 @@ struct PluginTable {
   int (*open)(int index, std::uint64_t budget, PluginDevice** device, PluginError* error);
   void (*close)(PluginDevice* device);
   const KernelTable* (*kernels)(PluginDevice* device);
-  /// What goes into Launch::stream: all work of a device is ordered on it. The calling thread works
-  /// on this device from now on; asked anew for every op, since it may have turned to another.
+  /// What goes into Launch::stream: all work of a device is ordered on it. Stays the same until the
+  /// device is closed. Neither this nor any other call leaves the calling thread on another device
+  /// than it found it on.
   void* (*stream)(PluginDevice* device);
 
   /// 256-byte aligned device memory, from the device's cache where it can. kPluginMemory leaves
@@ -65,23 +67,33 @@ struct PluginTable {
   int (*allocate)(PluginDevice* device, std::uint64_t bytes, void** pointer, PluginError* error);
   void (*release)(PluginDevice* device, void* pointer);
   void (*memory)(PluginDevice* device, PluginMemory* memory);
-  /// Gives cached memory back to the driver.
-  void (*trim)(PluginDevice* device);
 
-  /// Pinned host memory: copies from and to it run beside the device's work.
-  int (*allocate_host)(PluginDevice* device, std::uint64_t bytes, void** pointer,
-                       PluginError* error);
-  /// Waits for copies that still use it.
-  void (*release_host)(PluginDevice* device, void* pointer);
-
-  /// Ordered on the stream. copy_in may return before the copy is done only where `host` is pinned;
-  /// copy_out waits for it and reports what failed before it.
+  /// Ordered on the stream. `host` has been read when copy_in returns (by way of pinned memory of
+  /// the plug-in's own), the device may not have it yet; copy_out waits for the copy and reports
+  /// what failed before it.
   int (*copy_in)(PluginDevice* device, void* to, const void* host, std::uint64_t bytes,
                  PluginError* error);
   int (*copy_out)(PluginDevice* device, void* host, const void* from, std::uint64_t bytes,
                   PluginError* error);
+  /// Inside the device, ordered on the stream; returns before it is done.
+  int (*copy_device)(PluginDevice* device, void* to, const void* from, std::uint64_t bytes,
+                     PluginError* error);
+  int (*fill)(PluginDevice* device, void* to, unsigned char byte, std::uint64_t bytes,
+              PluginError* error);
+
+  /// record: the event is the end of all work that was started before. query: kPluginDone when the
+  /// device has got there, kPluginPending before; both report what failed until then. wait: the
+  /// host waits. An event that was never recorded is done.
+  int (*event_create)(PluginDevice* device, PluginEvent** event, PluginError* error);
+  int (*event_record)(PluginDevice* device, PluginEvent* event, PluginError* error);
+  int (*event_query)(PluginDevice* device, PluginEvent* event, PluginError* error);
+  int (*event_wait)(PluginDevice* device, PluginEvent* event, PluginError* error);
+  void (*event_destroy)(PluginDevice* device, PluginEvent* event);
+
   /// Waits for all work; a failed kernel is reported here at the latest.
   int (*synchronize)(PluginDevice* device, PluginError* error);
+  /// Waits for all work; kPluginPoisoned with the reason when the device is lost, else kPluginDone.
+  int (*health)(PluginDevice* device, PluginError* error);
   /// Kernels started so far.
   std::uint64_t (*launches)(PluginDevice* device);
 };

@@ -159,6 +159,13 @@ std::int64_t Cache::used_bytes() const {
   return bytes;
 }
 
+std::string Cache::free_text() const {
+  std::string text =
+      std::to_string(free_bytes()) + " of " + std::to_string(budget_) + " bytes are free";
+  if (!refusal_.empty()) text += "; the device has no more: " + refusal_;
+  return text;
+}
+
 std::int64_t Cache::free_pages() const {
   std::int64_t bytes = 0;
   for (const KvGroup& group : layout_.groups()) {

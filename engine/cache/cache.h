@@ -192,6 +192,8 @@ class Cache : public std::enable_shared_from_this<Cache> {
   /// What the device said when it refused pages that the budget allows; "" while it has not. Until
   /// all pages are back nothing more is asked of it.
   const std::string& refusal() const { return refusal_; }
+  /// "12 of 300 bytes are free", and the device's own words where it refused.
+  std::string free_text() const;
   /// Pages of all self groups that could still be taken, counted in page_tokens positions.
   std::int64_t free_pages() const;
 

@@ -1,6 +1,5 @@
 // The pages of one sequence.
 #include <algorithm>
-#include <cstring>
 
 #include "engine/base/error.h"
 #include "engine/cache/cache.h"
@@ -11,16 +10,6 @@ namespace perilune {
 namespace {
 
 constexpr std::int32_t kNoPage = -1;  // left its window
-
-void copy_page(Device& device, void* to, const void* from, std::size_t bytes) {
-  if (device.host_visible()) {
-    std::memcpy(to, from, bytes);
-    return;
-  }
-  std::vector<unsigned char> host(bytes);
-  device.copy_out(host.data(), from, bytes);
-  device.copy_in(to, host.data(), bytes);
-}
 
 }  // namespace
 
@@ -131,8 +120,8 @@ bool SequenceCache::grow(KvKind kind, std::int64_t from, std::int64_t to) {
       if (cache_->references(group, page_ids_[g][p]) == 1) continue;
       const std::int32_t page = taken[next++].second;
       void* to_pointer = cache_->pointer(group, page);
-      copy_page(*cache_->device(group), to_pointer, pointers_[g][p],
-                static_cast<std::size_t>(layout.groups()[g].page_bytes));
+      cache_->device(group)->copy_inside(to_pointer, pointers_[g][p],
+                                         static_cast<std::size_t>(layout.groups()[g].page_bytes));
       cache_->give(group, page_ids_[g][p]);
       page_ids_[g][p] = page;
       pointers_[g][p] = to_pointer;

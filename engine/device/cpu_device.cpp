@@ -130,6 +130,14 @@ void CpuDevice::copy_out(void* host, const void* device, std::size_t bytes) {
   if (bytes != 0) std::memcpy(host, device, bytes);
 }
 
+void CpuDevice::copy_inside(void* to, const void* from, std::size_t bytes) {
+  if (bytes != 0) std::memmove(to, from, bytes);
+}
+
+void CpuDevice::fill(void* to, unsigned char byte, std::size_t bytes) {
+  if (bytes != 0) std::memset(to, byte, bytes);
+}
+
 DeviceMemory CpuDevice::memory() const {
   const HostMemory host = host_memory();
   DeviceMemory memory;

@@ -28,6 +28,8 @@ class CpuDevice final : public Device {
   void release(void* pointer, std::size_t bytes) noexcept override;
   void copy_in(void* device, const void* host, std::size_t bytes) override;
   void copy_out(void* host, const void* device, std::size_t bytes) override;
+  void copy_inside(void* to, const void* from, std::size_t bytes) override;
+  void fill(void* to, unsigned char byte, std::size_t bytes) override;
   DeviceMemory memory() const override;
 
   /// What launch() hands out from now on.

@@ -18,6 +18,20 @@ struct DeviceMemory {
   std::size_t total = 0, free = 0, used = 0, peak = 0, budget = 0;
 };
 
+/// A point in a device's work, to look at or wait for without stopping what comes after it. One
+/// host thread at a time; it may not outlive its device.
+class DeviceEvent {
+ public:
+  virtual ~DeviceEvent() = default;
+  /// The end of all work that was started before.
+  virtual void record() = 0;
+  /// Whether the device has got there; true before the first record(). Throws Error(device) for
+  /// what failed until then.
+  virtual bool done() = 0;
+  /// Waits for it; throws as done() does.
+  virtual void wait() = 0;
+};
+
 class Device {
  public:
   virtual ~Device() = default;
@@ -31,8 +45,14 @@ class Device {
   /// 64-byte aligned. Throws Error(memory) with the bytes asked for, used and allowed.
   virtual void* allocate(std::size_t bytes) = 0;
   virtual void release(void* pointer, std::size_t bytes) noexcept = 0;
+  /// `host` has been read when it returns.
   virtual void copy_in(void* device, const void* host, std::size_t bytes) = 0;
   virtual void copy_out(void* host, const void* device, std::size_t bytes) = 0;
+  /// Within the device's memory, in order with its other work.
+  virtual void copy_inside(void* to, const void* from, std::size_t bytes) = 0;
+  virtual void fill(void* to, unsigned char byte, std::size_t bytes) = 0;
+  /// Null for a device whose work is done when a call returns.
+  virtual std::unique_ptr<DeviceEvent> make_event() { return nullptr; }
   /// Waits for all work. Throws Error(device) for what failed in it.
   virtual void synchronize() {}
   virtual DeviceMemory memory() const = 0;

@@ -62,7 +62,10 @@ const PluginTable* table_of(void* library, const std::string& file, std::string&
       table->kernel_table_bytes == sizeof(kernels::KernelTable)) {
     return table;
   }
-  why_not = file + " was found and was built for another version of the engine";
+  why_not =
+      file + " was found and was built for another version of the engine (its table of calls is";
+  why_not +=
+      " not version " + std::to_string(kernels::kPluginVersion) + "): build it with this engine";
   return nullptr;
 }
 
@@ -178,6 +181,53 @@ void PluginDevice::copy_out(void* host, const void* device, std::size_t bytes) {
   check(plugin_->table().copy_out(device_, host, device, bytes, &error), "copy", error);
 }
 
+void PluginDevice::copy_inside(void* to, const void* from, std::size_t bytes) {
+  PluginError error{};
+  check(plugin_->table().copy_device(device_, to, from, bytes, &error), "copy", error);
+}
+
+void PluginDevice::fill(void* to, unsigned char byte, std::size_t bytes) {
+  PluginError error{};
+  check(plugin_->table().fill(device_, to, byte, bytes, &error), "fill", error);
+}
+
+class PluginDevice::Event final : public DeviceEvent {
+ public:
+  explicit Event(PluginDevice& device) : device_(device) {
+    PluginError error{};
+    device.check(table().event_create(device.device_, &event_, &error), "event", error);
+  }
+  ~Event() override { table().event_destroy(device_.device_, event_); }
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+
+  void record() override {
+    PluginError error{};
+    device_.check(table().event_record(device_.device_, event_, &error), "event", error);
+  }
+  bool done() override {
+    PluginError error{};
+    const int status = table().event_query(device_.device_, event_, &error);
+    if (status == kernels::kPluginPending) return false;
+    device_.check(status, "run", error);
+    return true;
+  }
+  void wait() override {
+    PluginError error{};
+    device_.check(table().event_wait(device_.device_, event_, &error), "run", error);
+  }
+
+ private:
+  const PluginTable& table() const { return device_.plugin_->table(); }
+
+  PluginDevice& device_;
+  kernels::PluginEvent* event_ = nullptr;
+};
+
+std::unique_ptr<DeviceEvent> PluginDevice::make_event() {
+  return std::make_unique<Event>(*this);
+}
+
 void PluginDevice::synchronize() {
   PluginError error{};
   check(plugin_->table().synchronize(device_, &error), "synchronize", error);
@@ -188,7 +238,7 @@ DeviceMemory PluginDevice::memory() const {
   plugin_->table().memory(device_, &known);
   DeviceMemory memory;
   memory.total = known.total;
-  memory.free = known.free;
+  memory.free = known.free + known.cached;  // what is kept for reuse can be had
   memory.used = known.used;
   memory.peak = known.peak;
   memory.budget = known.budget;
@@ -197,7 +247,7 @@ DeviceMemory PluginDevice::memory() const {
 
 std::string PluginDevice::health() const {
   PluginError error{};
-  const int status = plugin_->table().synchronize(device_, &error);
+  const int status = plugin_->table().health(device_, &error);
   return status == kernels::kPluginDone ? "" : error.text;
 }
 

@@ -50,6 +50,9 @@ class PluginDevice final : public Device {
   void release(void* pointer, std::size_t bytes) noexcept override;
   void copy_in(void* device, const void* host, std::size_t bytes) override;
   void copy_out(void* host, const void* device, std::size_t bytes) override;
+  void copy_inside(void* to, const void* from, std::size_t bytes) override;
+  void fill(void* to, unsigned char byte, std::size_t bytes) override;
+  std::unique_ptr<DeviceEvent> make_event() override;
   void synchronize() override;
   DeviceMemory memory() const override;
   std::string health() const override;
@@ -57,6 +60,7 @@ class PluginDevice final : public Device {
   std::string model() const override { return model_; }
 
  private:
+  class Event;
   PluginDevice(std::shared_ptr<const Plugin> plugin, int index);
   void check(int status, const char* what, const kernels::PluginError& error);
 

@@ -1,5 +1,7 @@
 #include <algorithm>
+#include <chrono>
 #include <optional>
+#include <thread>
 
 #include "engine/ops/run_tables.h"
 #include "engine/plan/plan.h"
@@ -31,6 +33,10 @@ struct Execution::State {
   std::vector<bool> given_ids;      // per step: ids come from an input, checked at bind
   std::vector<Tensor> lent_inputs;  // per value: inputs' memory on devices of their own
   std::size_t next = 0;
+  std::unique_ptr<DeviceEvent> end;  // of what was started last, where a device works on its own
+  bool started = false;              // all ops were; the device has not been seen to be done
+
+  bool reached(double deadline);
 
   void look_at_steps();
   void bind_axes();
@@ -327,6 +333,10 @@ Execution::Execution(std::shared_ptr<const Plan> plan) : state_(std::make_unique
   state_->lent_inputs.resize(state_->plan->values().size());
   state_->places.resize(state_->plan->devices().size());
   state_->look_at_steps();
+  // Work that crosses to another device is waited for: the last one ends last.
+  if (!state_->plan->steps().empty()) {
+    state_->end = state_->plan->steps().back().device->make_event();
+  }
 }
 
 Execution::~Execution() = default;
@@ -334,6 +344,7 @@ Execution::~Execution() = default;
 void Execution::bind(std::shared_ptr<PassBinding> binding) {
   State& state = *state_;
   state.next = state.plan->steps().size();
+  state.started = false;
   state.binding = std::move(binding);
   state.tables.begin();
   try {
@@ -364,6 +375,7 @@ bool Execution::run(double deadline) {
     throw Error(ErrorCode::state, state.plan->program().entry, "the pass is not bound to a batch");
   }
   while (state.next < steps.size()) {
+    state.started = true;
     const PlanStep& step = steps[state.next];
     if (!step.op->is_view()) {
       if (state.plan->context()->interrupted()) {
@@ -381,12 +393,28 @@ bool Execution::run(double deadline) {
     ++state.next;
     const bool limited = deadline < 1e300 && state.next < steps.size();
     if (limited && !step.op->is_view() && clock_seconds() >= deadline) return false;
+    if (state.next == steps.size() && state.end != nullptr) state.end->record();
   }
+  return state.reached(deadline);
+}
+
+/// Whether the device has done what was started; waits for it until the deadline. Without one, who
+/// reads the results waits.
+bool Execution::State::reached(double deadline) {
+  constexpr auto kPause = std::chrono::microseconds(50);
+  while (started && end != nullptr && deadline < 1e300 && !end->done()) {
+    if (plan->context()->interrupted()) {
+      throw Error(ErrorCode::cancelled, plan->program().entry, "interrupted");
+    }
+    if (clock_seconds() >= deadline) return false;
+    std::this_thread::sleep_for(kPause);
+  }
+  started = false;
   return true;
 }
 
 bool Execution::done() const {
-  return state_->next >= state_->plan->steps().size();
+  return state_->next >= state_->plan->steps().size() && !state_->started;
 }
 
 const Plan& Execution::plan() const {

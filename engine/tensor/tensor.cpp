@@ -56,12 +56,14 @@ Tensor converted(const Tensor& x, DType dtype) {
   return out;
 }
 
-/// Between any two devices, by way of the host where neither reads the other's memory.
+/// Inside one device, or between two: by way of the host where neither reads the other's memory.
 void copy_bytes(const Storage& target, void* to, const Storage& source, const void* from,
                 std::size_t bytes) {
   Device& there = *target.device();
   Device& here = *source.device();
-  if (here.host_visible()) {
+  if (&here == &there) {
+    here.copy_inside(to, from, bytes);
+  } else if (here.host_visible()) {
     there.copy_in(to, from, bytes);
   } else if (there.host_visible()) {
     here.copy_out(to, from, bytes);
@@ -164,7 +166,7 @@ Tensor Tensor::make(const std::shared_ptr<Context>& context, DType dtype, Shape 
 
 Tensor Tensor::zeros(const std::shared_ptr<Context>& context, DType dtype, Shape shape) {
   Tensor tensor = make(context, dtype, std::move(shape));
-  std::memset(tensor.data(), 0, tensor.bytes());
+  tensor.device().fill(tensor.data(), 0, tensor.bytes());
   return tensor;
 }
 

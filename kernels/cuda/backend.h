@@ -14,6 +14,9 @@ const char* kind();
 int device_count(PluginError& error);
 int device_info(int index, PluginDeviceInfo& info, PluginError& error);
 
+/// What the calling thread works on: a context, null for none. Makes none.
+void* current();
+void make_current(void* context);
 /// The calling thread works on device `index` from now on.
 int select(int index, PluginError& error);
 int make_stream(void** handle, PluginError& error);
@@ -29,8 +32,17 @@ void memory(std::uint64_t& total, std::uint64_t& free);
 /// know. `used` of its `bytes` belong to the holder.
 void lent(void* pointer, std::size_t used, std::size_t bytes, bool to_holder);
 
+/// May return before `host` was read where it is pinned.
 int copy_in(void* stream, void* to, const void* host, std::size_t bytes, PluginError& error);
 int copy_out(void* stream, void* host, const void* from, std::size_t bytes, PluginError& error);
+int copy_device(void* stream, void* to, const void* from, std::size_t bytes, PluginError& error);
+int fill(void* stream, void* to, unsigned char byte, std::size_t bytes, PluginError& error);
+int make_event(void** event, PluginError& error);
+int record(void* stream, void* event, PluginError& error);
+/// kPluginPending before the stream has got there.
+int query(void* event, PluginError& error);
+int wait(void* event, PluginError& error);
+void free_event(void* event);
 int synchronize(void* stream, PluginError& error);
 
 /// A sentence into `error`; gives `status`.

@@ -5,31 +5,29 @@
 #include <cstdlib>
 
 #include "kernels/cuda/backend.h"
+#include "kernels/cuda/cuda_error.h"
 
 namespace perilune::kernels::cuda::backend {
 namespace {
 
-/// Whether the context is unusable (CUDA Runtime API, cudaError): what the call itself refused
-/// passes, all else may stay.
-bool poisons(cudaError_t status) {
-  switch (status) {
-    case cudaErrorMemoryAllocation:
-    case cudaErrorInvalidValue:
-    case cudaErrorInvalidDevice:
-    case cudaErrorInvalidConfiguration:
-    case cudaErrorInvalidDevicePointer:
-    case cudaErrorInvalidMemcpyDirection:
-    case cudaErrorInvalidResourceHandle:
-    case cudaErrorNotSupported:
-    case cudaErrorNotPermitted:
-    case cudaErrorNoDevice:
-    case cudaErrorDevicesUnavailable:
-    case cudaErrorInitializationError:
-    case cudaErrorSystemNotReady:
-    case cudaErrorSystemDriverMismatch:
-    case cudaErrorInsufficientDriver: return false;
-    default: return true;
+/// The driver's own call for a thread's context, which the runtime has none for: cudaGetDevice says
+/// 0 for a thread that works on nothing, and going back to 0 would make a context there. Null
+/// without a driver.
+template <class Function>
+Function driver_call(const char* name) {
+  void* found = nullptr;
+  cudaDriverEntryPointQueryResult result{};
+#if CUDART_VERSION >= 12050
+  const cudaError_t status =
+      cudaGetDriverEntryPointByVersion(name, &found, 12000, cudaEnableDefault, &result);
+#else
+  const cudaError_t status = cudaGetDriverEntryPoint(name, &found, cudaEnableDefault, &result);
+#endif
+  if (status == cudaSuccess && result == cudaDriverEntryPointSuccess) {
+    return reinterpret_cast<Function>(found);
   }
+  cudaGetLastError();
+  return nullptr;
 }
 
 int check(cudaError_t status, const char* what, PluginError& error) {
@@ -80,12 +78,23 @@ int device_info(int index, PluginDeviceInfo& info, PluginError& error) {
   std::snprintf(info.name, sizeof info.name, "%.127s", properties.name);
   std::snprintf(info.tier, sizeof info.tier, "sm_%d%d", properties.major, properties.minor);
   info.total_bytes = properties.totalGlobalMem;
-  info.multiprocessors = properties.multiProcessorCount;
   if (properties.major < 8) {
     return fail(error, kPluginFailed, "%s is %s, and kernels need sm_80 or newer", info.name,
                 info.tier);
   }
   return kPluginDone;
+}
+
+void* current() {
+  static const auto get = driver_call<int (*)(void**)>("cuCtxGetCurrent");
+  void* context = nullptr;
+  if (get != nullptr && get(&context) != 0) context = nullptr;
+  return context;
+}
+
+void make_current(void* context) {
+  static const auto set = driver_call<int (*)(void*)>("cuCtxSetCurrent");
+  if (set != nullptr) set(context);
 }
 
 int select(int index, PluginError& error) {
@@ -122,7 +131,10 @@ void release_host(void* pointer) {
 
 void memory(std::uint64_t& total, std::uint64_t& free) {
   std::size_t now = 0, all = 0;
-  if (cudaMemGetInfo(&now, &all) != cudaSuccess) return;
+  if (cudaMemGetInfo(&now, &all) != cudaSuccess) {
+    cudaGetLastError();
+    return;
+  }
   total = all;
   free = now;
 }
@@ -140,6 +152,45 @@ int copy_out(void* stream, void* host, const void* from, std::size_t bytes, Plug
       cudaMemcpyAsync(host, from, bytes, cudaMemcpyDeviceToHost, static_cast<cudaStream_t>(stream)),
       "copy from the GPU", error);
   return status != kPluginDone ? status : synchronize(stream, error);
+}
+
+int copy_device(void* stream, void* to, const void* from, std::size_t bytes, PluginError& error) {
+  return check(
+      cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, static_cast<cudaStream_t>(stream)),
+      "copy on the GPU", error);
+}
+
+int fill(void* stream, void* to, unsigned char byte, std::size_t bytes, PluginError& error) {
+  return check(cudaMemsetAsync(to, byte, bytes, static_cast<cudaStream_t>(stream)),
+               "fill on the GPU", error);
+}
+
+int make_event(void** event, PluginError& error) {
+  cudaEvent_t made = nullptr;
+  const int status =
+      check(cudaEventCreateWithFlags(&made, cudaEventDisableTiming), "making an event", error);
+  *event = made;
+  return status;
+}
+
+int record(void* stream, void* event, PluginError& error) {
+  return check(cudaEventRecord(static_cast<cudaEvent_t>(event), static_cast<cudaStream_t>(stream)),
+               "recording an event", error);
+}
+
+int query(void* event, PluginError& error) {
+  const cudaError_t status = cudaEventQuery(static_cast<cudaEvent_t>(event));
+  if (status != cudaErrorNotReady) return check(status, "asking for an event", error);
+  cudaGetLastError();
+  return kPluginPending;
+}
+
+int wait(void* event, PluginError& error) {
+  return check(cudaEventSynchronize(static_cast<cudaEvent_t>(event)), "waiting for the GPU", error);
+}
+
+void free_event(void* event) {
+  cudaEventDestroy(static_cast<cudaEvent_t>(event));
 }
 
 int synchronize(void* stream, PluginError& error) {

@@ -7,6 +7,10 @@
 #include <cstdio>
 #include <utility>
 
+#ifndef PERILUNE_EMULATOR
+#include "kernels/cuda/backend.h"
+#include "kernels/cuda/cuda_error.h"
+#endif
 #include "kernels/cuda/stream.h"
 #include "kernels/kernel_table.h"
 
@@ -43,19 +47,26 @@ void launch(const Launch& on, const char* name, const LaunchConfig& config,
     }
     return cudaLaunchKernelEx(&how, kernel, static_cast<Parameters>(arguments)...);
   };
+  void* const found = backend::current();
+  if (found != stream.context) backend::make_current(stream.context);
   cudaError_t status = start();
   if (status == cudaErrorMemoryAllocation && stream.make_room != nullptr) {
     cudaGetLastError();
     stream.make_room(stream.owner);
     status = start();
   }
+  if (found != stream.context) backend::make_current(found);
   if (status != cudaSuccess) {
     cudaGetLastError();  // clears what does not stick
     char text[256];
     // What an earlier kernel did may show first in this one's start.
     std::snprintf(text, sizeof text, "%s: %s%s%s", name, cudaGetErrorString(status),
                   *before == '\0' ? "" : "; the kernel before was ", before);
-    record_failure(stream, static_cast<int>(status), text);
+    if (poisons(status)) {
+      record_failure(stream, static_cast<int>(status), text);
+    } else {
+      record_refusal(stream, text);
+    }
   }
 #endif
 }

@@ -10,6 +10,7 @@
 #include "kernels/cuda/backend.h"
 #include "kernels/cuda/caching_allocator.h"
 #include "kernels/cuda/cuda_table.h"
+#include "kernels/cuda/pinned_ring.h"
 #include "kernels/cuda/stream.h"
 
 namespace perilune::kernels {
@@ -19,8 +20,14 @@ struct PluginDevice {
   const int index;
   cuda::CachingAllocator allocator;
   cuda::Stream stream;
+  cuda::PinnedRing pinned;
   PluginDeviceInfo info{};
   const KernelTable* kernels = nullptr;
+};
+
+struct PluginEvent {
+  void* handle = nullptr;
+  bool recorded = false;
 };
 
 namespace cuda::backend {
@@ -58,11 +65,40 @@ int noted(PluginDevice& device, int status, PluginError& error) {
   return status;
 }
 
-/// The device is well, and the calling thread works on it.
-int ready(PluginDevice& device, PluginError& error) {
-  const int status = healthy(device, error);
+/// The calling thread works on the device while this lives, and then on what it did before.
+class OnDevice {
+ public:
+  explicit OnDevice(const PluginDevice& device)
+      : found_(backend::current()), moved_(found_ != device.stream.context) {
+    if (moved_) backend::make_current(device.stream.context);
+  }
+  ~OnDevice() {
+    if (moved_) backend::make_current(found_);
+  }
+  OnDevice(const OnDevice&) = delete;
+  OnDevice& operator=(const OnDevice&) = delete;
+
+ private:
+  void* const found_;
+  const bool moved_;
+};
+
+/// Does `work` on the device if it is well.
+template <class Work>
+int on_device(PluginDevice* device, PluginError* error, const Work& work) {
+  const int status = healthy(*device, *error);
   if (status != kPluginDone) return status;
-  return noted(device, backend::select(device.index, error), error);
+  const OnDevice here(*device);
+  return noted(*device, work(device->stream.handle), *error);
+}
+
+/// Tells, once, of a start that was refused; for calls that wait for the device.
+int told(PluginDevice* device, int status, PluginError* error) {
+  char* const refusal = device->stream.refusal;
+  if (status != kPluginDone || *refusal == '\0') return status;
+  backend::fail(*error, kPluginFailed, "%s", refusal);
+  *refusal = '\0';
+  return kPluginFailed;
 }
 
 /// Kernels in flight may still use what is given back to the driver.
@@ -81,18 +117,26 @@ int device_info(int index, PluginDeviceInfo* info, PluginError* error) {
   return backend::device_info(index, *info, *error);
 }
 
+int open_here(PluginDevice& device, PluginError& error) {
+  int status = backend::device_info(device.index, device.info, error);
+  if (status == kPluginDone) status = backend::select(device.index, error);
+  if (status != kPluginDone) return status;
+  device.stream.context = backend::current();
+  device.kernels = &cuda::table(device.info.tier);
+  return backend::make_stream(&device.stream.handle, error);
+}
+
 int open(int index, std::uint64_t budget, PluginDevice** out, PluginError* error) {
   auto device = std::unique_ptr<PluginDevice>(new (std::nothrow) PluginDevice(index, budget));
   if (device == nullptr) return backend::fail(*error, kPluginMemory, "no host memory");
-  int status = backend::device_info(index, device->info, *error);
-  if (status == kPluginDone) status = backend::select(index, *error);
-  if (status != kPluginDone) return status;
+  void* const found = backend::current();
+  int status = kPluginMemory;
   try {
-    device->kernels = &cuda::table(device->info.tier);
+    status = open_here(*device, *error);
   } catch (...) {
-    return backend::fail(*error, kPluginMemory, "no host memory");
+    backend::fail(*error, status, "no host memory");
   }
-  status = backend::make_stream(&device->stream.handle, *error);
+  backend::make_current(found);
   if (status != kPluginDone) return status;
   device->stream.make_room = trim_cache;
   device->stream.owner = device.get();
@@ -103,8 +147,9 @@ int open(int index, std::uint64_t budget, PluginDevice** out, PluginError* error
 void close(PluginDevice* device) {
   PluginError ignored{};
   if (device == nullptr) return;
-  backend::select(device->index, ignored);
+  const OnDevice here(*device);
   backend::synchronize(device->stream.handle, ignored);
+  device->pinned.release();
   backend::free_stream(device->stream.handle);
   delete device;
 }
@@ -113,21 +158,18 @@ const KernelTable* kernel_table(PluginDevice* device) {
   return device->kernels;
 }
 
-// A kernel starts on the calling thread's current device only: it may have worked on another.
 void* stream(PluginDevice* device) {
-  PluginError error{};
-  ready(*device, error);
   return &device->stream;
 }
 
 int allocate(PluginDevice* device, std::uint64_t bytes, void** pointer, PluginError* error) {
-  const int status = ready(*device, *error);
-  if (status != kPluginDone) return status;
-  try {
-    return noted(*device, device->allocator.allocate(bytes, pointer, *error), *error);
-  } catch (...) {
-    return backend::fail(*error, kPluginMemory, "no host memory");
-  }
+  return on_device(device, error, [&](void*) {
+    try {
+      return device->allocator.allocate(bytes, pointer, *error);
+    } catch (...) {
+      return backend::fail(*error, kPluginMemory, "no host memory");
+    }
+  });
 }
 
 void release(PluginDevice* device, void* pointer) {
@@ -142,49 +184,88 @@ void memory(PluginDevice* device, PluginMemory* memory) {
   *memory = {};
   device->allocator.statistics(*memory);
   memory->total = device->info.total_bytes;
-  if (ready(*device, ignored) == kPluginDone) backend::memory(memory->total, memory->free);
-}
-
-void trim(PluginDevice* device) {
-  PluginError ignored{};
-  if (ready(*device, ignored) == kPluginDone) trim_cache(device);
-}
-
-int allocate_host(PluginDevice* device, std::uint64_t bytes, void** pointer, PluginError* error) {
-  const int status = ready(*device, *error);
-  if (status != kPluginDone) return status;
-  return noted(*device, backend::allocate_host(bytes, pointer, *error), *error);
-}
-
-void release_host(PluginDevice* device, void* pointer) {
-  PluginError error{};
-  if (pointer == nullptr) return;
-  // A copy may still read it.
-  if (ready(*device, error) == kPluginDone) {
-    noted(*device, backend::synchronize(device->stream.handle, error), error);
-  }
-  backend::release_host(pointer);
+  on_device(device, &ignored, [&](void*) {
+    backend::memory(memory->total, memory->free);
+    return static_cast<int>(kPluginDone);
+  });
 }
 
 int copy_in(PluginDevice* device, void* to, const void* host, std::uint64_t bytes,
             PluginError* error) {
-  const int status = ready(*device, *error);
-  if (status != kPluginDone || bytes == 0) return status;
-  return noted(*device, backend::copy_in(device->stream.handle, to, host, bytes, *error), *error);
+  return on_device(device, error, [&](void* stream) {
+    return bytes == 0 ? int{kPluginDone} : device->pinned.copy_in(stream, to, host, bytes, *error);
+  });
 }
 
 int copy_out(PluginDevice* device, void* host, const void* from, std::uint64_t bytes,
              PluginError* error) {
-  const int status = ready(*device, *error);
-  if (status != kPluginDone || bytes == 0) return status;
-  return noted(*device, backend::copy_out(device->stream.handle, host, from, bytes, *error),
-               *error);
+  const int status = on_device(device, error, [&](void* stream) {
+    return bytes == 0 ? int{kPluginDone} : backend::copy_out(stream, host, from, bytes, *error);
+  });
+  return bytes == 0 ? status : told(device, status, error);
+}
+
+int copy_device(PluginDevice* device, void* to, const void* from, std::uint64_t bytes,
+                PluginError* error) {
+  return on_device(device, error, [&](void* stream) {
+    return bytes == 0 ? int{kPluginDone} : backend::copy_device(stream, to, from, bytes, *error);
+  });
+}
+
+int fill(PluginDevice* device, void* to, unsigned char byte, std::uint64_t bytes,
+         PluginError* error) {
+  return on_device(device, error, [&](void* stream) {
+    return bytes == 0 ? int{kPluginDone} : backend::fill(stream, to, byte, bytes, *error);
+  });
+}
+
+int event_create(PluginDevice* device, PluginEvent** event, PluginError* error) {
+  auto made = std::unique_ptr<PluginEvent>(new (std::nothrow) PluginEvent);
+  if (made == nullptr) return backend::fail(*error, kPluginMemory, "no host memory");
+  const int status =
+      on_device(device, error, [&](void*) { return backend::make_event(&made->handle, *error); });
+  if (status == kPluginDone) *event = made.release();
+  return status;
+}
+
+int event_record(PluginDevice* device, PluginEvent* event, PluginError* error) {
+  const int status = on_device(
+      device, error, [&](void* stream) { return backend::record(stream, event->handle, *error); });
+  if (status == kPluginDone) event->recorded = true;
+  return status;
+}
+
+int event_query(PluginDevice* device, PluginEvent* event, PluginError* error) {
+  const int status = on_device(device, error, [&](void*) {
+    return event->recorded ? backend::query(event->handle, *error) : int{kPluginDone};
+  });
+  return told(device, status, error);
+}
+
+int event_wait(PluginDevice* device, PluginEvent* event, PluginError* error) {
+  const int status = on_device(device, error, [&](void*) {
+    return event->recorded ? backend::wait(event->handle, *error) : int{kPluginDone};
+  });
+  return told(device, status, error);
+}
+
+void event_destroy(PluginDevice* device, PluginEvent* event) {
+  if (event == nullptr) return;
+  const OnDevice here(*device);
+  backend::free_event(event->handle);
+  delete event;
+}
+
+int health(PluginDevice* device, PluginError* error) {
+  const int status =
+      on_device(device, error, [&](void* stream) { return backend::synchronize(stream, *error); });
+  return status == kPluginPoisoned ? status : int{kPluginDone};
 }
 
 int synchronize(PluginDevice* device, PluginError* error) {
-  const int status = ready(*device, *error);
-  if (status != kPluginDone) return status;
-  return noted(*device, backend::synchronize(device->stream.handle, *error), *error);
+  const int status =
+      on_device(device, error, [&](void* stream) { return backend::synchronize(stream, *error); });
+  return told(device, status, error);
 }
 
 std::uint64_t launches(PluginDevice* device) {
@@ -211,12 +292,17 @@ perilune_plugin(std::uint32_t version) {
       .allocate = allocate,
       .release = release,
       .memory = memory,
-      .trim = trim,
-      .allocate_host = allocate_host,
-      .release_host = release_host,
       .copy_in = copy_in,
       .copy_out = copy_out,
+      .copy_device = copy_device,
+      .fill = fill,
+      .event_create = event_create,
+      .event_record = event_record,
+      .event_query = event_query,
+      .event_wait = event_wait,
+      .event_destroy = event_destroy,
       .synchronize = synchronize,
+      .health = health,
       .launches = launches,
   };
   return version == kPluginVersion ? &kTable : nullptr;

@@ -16,6 +16,8 @@ struct Stream {
   /// Gives cached device memory back: the first start of a kernel needs some for its code.
   void (*make_room)(void* owner) = nullptr;
   void* owner = nullptr;
+  void* context = nullptr;  // what a thread works on while it starts kernels
+  char refusal[512] = {};   // a start that was refused, until it is told; the device is well
 };
 
 /// Keeps the first failure.
@@ -23,6 +25,12 @@ inline void record_failure(Stream& stream, int status, const char* what) {
   if (stream.status != 0) return;
   stream.status = status;
   std::snprintf(stream.message, sizeof stream.message, "%s", what);
+}
+
+/// Keeps the first start that was refused: wrong arguments, no fault of the device.
+inline void record_refusal(Stream& stream, const char* what) {
+  if (stream.refusal[0] != '\0') return;
+  std::snprintf(stream.refusal, sizeof stream.refusal, "%s", what);
 }
 
 }  // namespace perilune::kernels::cuda

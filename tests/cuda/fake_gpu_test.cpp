@@ -5,10 +5,12 @@
 #include <algorithm>
 #include <cstdlib>
 #include <functional>
+#include <random>
 #include <string>
 #include <vector>
 
 #include "engine/base/error.h"
+#include "engine/cache/cache.h"
 #include "engine/device/context.h"
 #include "engine/device/plugin_device.h"
 #include "engine/tensor/tensor.h"
@@ -36,6 +38,7 @@ class Gpus {
     CHECK(state_->allocated == 0);
     CHECK(state_->pinned == 0);
     CHECK(state_->streams == 0);
+    CHECK(state_->events == 0);
   }
   Gpus(const Gpus&) = delete;
   Gpus& operator=(const Gpus&) = delete;
@@ -77,7 +80,8 @@ TEST_CASE("nothing is asked of a GPU before it is wanted") {
   CHECK(failure_of([&] { context->device("cuda:2"); }).says("there are 2 GPUs"));
   CHECK(gpus->selected == -1);
   CHECK(context->device("auto")->name() == "cuda:0");
-  CHECK(gpus->selected == 0);
+  CHECK(gpus->log == std::vector<std::string>{});
+  CHECK(gpus->selected == -1);  // the thread works on what it did before
 }
 
 TEST_CASE("each of several GPUs gets its own work") {
@@ -90,12 +94,6 @@ TEST_CASE("each of several GPUs gets its own work") {
   CHECK(y.to_floats() == std::vector<float>{1, 2, 3});
   CHECK(first->memory().used == 512);
   CHECK(second->memory().used == 512);
-  for (int turn = 0; turn < 2; ++turn) {
-    for (const auto& device : {first, second}) {
-      device->launch();  // a kernel starts on the current GPU only
-      CHECK("cuda:" + std::to_string(gpus->selected) == device->name());
-    }
-  }
   // A copy kept on another device, whichever of them reads the other's memory.
   for (const auto& device : {context->cpu_device(), first, second}) {
     CHECK(y.on(*device).device().name() == device->name());
@@ -184,25 +182,127 @@ TEST_CASE("tensors outlive their context, and a device waits for its work when i
   CHECK(x.to_floats() == std::vector<float>{1, 2, 3});
   gpus->log.clear();
   x = Tensor();
-  CHECK(gpus->log == std::vector<std::string>{"synchronize 1", "release 1"});
+  CHECK(gpus->log == std::vector<std::string>{"synchronize 1", "release_host 1", "release 1"});
 }
 
-TEST_CASE("pinned memory is given back when no copy reads it any more") {
+TEST_CASE("every call works on its own GPU and leaves the caller's current one as it was") {
   const Gpus gpus;
-  std::string why_not;
-  const auto plugin = Plugin::load("cuda", why_not);
-  REQUIRE(plugin != nullptr);
-  const kernels::PluginTable& table = plugin->table();
-  kernels::PluginError error{};
-  kernels::PluginDevice* device = nullptr;
-  REQUIRE(table.open(1, 0, &device, &error) == kernels::kPluginDone);
-  void* pinned = nullptr;
-  REQUIRE(table.allocate_host(device, 64, &pinned, &error) == kernels::kPluginDone);
+  const auto context = Context::make();
+  const auto device = context->device("cuda:1");
+  gpus->selected = 0;  // a host's own
+  void* a = device->allocate(64);
+  void* b = device->allocate(64);
+  const auto event = device->make_event();
+  char back[64] = {};
+  const std::vector<std::function<void()>> calls = {[&] { device->copy_in(a, back, 64); },
+                                                    [&] { device->copy_out(back, a, 64); },
+                                                    [&] { device->copy_inside(b, a, 64); },
+                                                    [&] { device->fill(a, 1, 64); },
+                                                    [&] { event->record(); },
+                                                    [&] { (void)event->done(); },
+                                                    [&] { event->wait(); },
+                                                    [&] { device->synchronize(); },
+                                                    [&] { (void)device->health(); },
+                                                    [&] { (void)device->memory(); },
+                                                    [&] { (void)device->launch(); }};
+  for (const auto& call : calls) {
+    gpus->log.clear();
+    call();
+    CHECK(gpus->selected == 0);
+    for (const std::string& line : gpus->log) CHECK(line.back() == '1');
+  }
+  device->release(a, 64);
+  device->release(b, 64);
+}
+
+TEST_CASE("copies inside a device stay there") {
+  const Gpus gpus;
+  const auto context = Context::make();
+  const auto device = context->device("cuda");
+  const CacheLayout layout({{"a", KvKind::self, 0, 1, 8}}, DType::f32, 32);
+  const auto pool = std::make_shared<Cache>(context, device, layout, 1 << 20);
+  SequenceCache first(pool);
+  REQUIRE(first.reserve(8));
+  const std::vector<unsigned char> bytes(static_cast<std::size_t>(layout.groups()[0].page_bytes),
+                                         7);
+  device->copy_in(first.pages(0)[0], bytes.data(), bytes.size());
+  first.commit(8);
+  const auto fork = first.fork();
+  const Tensor x = three(context).to(device);
   gpus->log.clear();
-  table.release_host(device, pinned);
-  table.release_host(device, nullptr);
-  CHECK(gpus->log == std::vector<std::string>{"synchronize 1", "release_host 1"});
-  table.close(device);
+  REQUIRE(fork->reserve(1));
+  REQUIRE(fork->pages(0)[0] != first.pages(0)[0]);
+  CHECK(gpus->log == std::vector<std::string>{"copy_device 0"});
+  std::vector<unsigned char> copied(bytes.size());
+  device->copy_out(copied.data(), fork->pages(0)[0], copied.size());
+  CHECK(copied == bytes);
+}
+
+TEST_CASE("no copy to a device reads what its caller has given up") {
+  Gpus gpus;
+  gpus->late_copies = true;  // a copy from pinned memory happens when the stream is waited for
+  const auto context = Context::make();
+  const auto device = context->device("cuda");
+  constexpr std::size_t kBytes = 7 << 20;  // more than the ring: it goes round
+  auto* to = static_cast<unsigned char*>(device->allocate(kBytes));
+  std::mt19937 random(perilune_test::seeded(1));
+  std::vector<unsigned char> sent(kBytes), back(kBytes);
+  for (std::size_t at = 0; at < kBytes;) {
+    const std::size_t most = random() % 8 == 0 ? 3 << 20 : 5000;
+    std::vector<unsigned char> piece(std::min<std::size_t>(kBytes - at, 1 + random() % most));
+    for (unsigned char& byte : piece) byte = static_cast<unsigned char>(random());
+    std::copy(piece.begin(), piece.end(), sent.begin() + static_cast<std::ptrdiff_t>(at));
+    device->copy_in(to + at, piece.data(), piece.size());
+    std::fill(piece.begin(), piece.end(), static_cast<unsigned char>(0));
+    at += piece.size();
+  }
+  device->copy_out(back.data(), to, kBytes);
+  CHECK(back == sent);
+  CHECK(gpus->pinned == 1);
+  device->release(to, kBytes);
+}
+
+TEST_CASE("an event is reached when the device gets there, not before") {
+  Gpus gpus;
+  const auto context = Context::make();
+  const auto device = context->device("cuda");
+  const auto event = device->make_event();
+  CHECK(event->done());  // never recorded
+  gpus->busy_seconds = 3600;
+  event->record();
+  CHECK_FALSE(event->done());
+  CHECK_FALSE(event->done());
+  gpus->busy_seconds = 0;
+  event->record();
+  CHECK(event->done());
+  event->wait();
+  CHECK(context->cpu().make_event() == nullptr);
+  gpus->fault = true;
+  CHECK(failure_of([&] { event->done(); }).code == ErrorCode::device);
+}
+
+TEST_CASE("a start with wrong arguments is told once, and the device stays well") {
+  const Gpus gpus;
+  const auto context = Context::make();
+  const auto device = context->device("cuda");
+  Tensor x = three(context).to(device);
+  kernels::cuda::record_refusal(stream_of(*device), "softmax: invalid configuration argument");
+  CHECK(device->health().empty());
+  const Failure failure = failure_of([&] { x.to_floats(); });
+  CHECK(failure.code == ErrorCode::device);
+  CHECK(failure.says("softmax: invalid configuration"));
+  CHECK_FALSE(failure.says("new process"));
+  CHECK(x.to_floats() == std::vector<float>{1, 2, 3});
+}
+
+TEST_CASE("a plug-in of another version is refused with its path and the remedy") {
+  setenv("PERILUNE_PLUGINS", PERILUNE_OLD_PLUGIN, 1);
+  const Failure failure = failure_of([] { Context::make()->device("cuda"); });
+  unsetenv("PERILUNE_PLUGINS");
+  CHECK(failure.code == ErrorCode::device);
+  CHECK(failure.says(std::string(PERILUNE_OLD_PLUGIN) + "/libperilune_cuda.so"));
+  CHECK(failure.says("another version of the engine"));
+  CHECK(failure.says("not version " + std::to_string(kernels::kPluginVersion)));
 }
 
 TEST_CASE("a GPU that cannot be used: auto takes the CPU and warns, cuda is an error") {

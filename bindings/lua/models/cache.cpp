@@ -10,7 +10,19 @@ namespace perilune::lua {
 
 namespace {
 
-/// core.cache({ programs or plans }, { dtype=, budget=, page_tokens= })
+/// Bytes for keys and values where nobody said: a quarter of the machine's memory, or nine tenths
+/// of what a device of its own has left beside a step's workspace.
+std::int64_t default_budget(const Context& context, const Device& device, std::int64_t workspace) {
+  if (device.host_visible()) return static_cast<std::int64_t>(context.cpu().memory().total / 4);
+  const DeviceMemory memory = device.memory();
+  auto free = static_cast<std::int64_t>(memory.free);
+  if (memory.budget != 0) {
+    free = std::min(free, static_cast<std::int64_t>(memory.budget - memory.used));
+  }
+  return std::max<std::int64_t>(0, free - workspace) / 10 * 9;
+}
+
+/// core.cache({ programs or plans }, { dtype=, budget=, workspace=, page_tokens=, device= })
 int make_cache(lua_State* L) {
   expect_table(L, 1, "cache", "programs");
   std::vector<KvSlotSpec> slots;
@@ -33,10 +45,10 @@ int make_cache(lua_State* L) {
   const DType dtype = options.dtype("dtype").value_or(DType::f32);
   const std::int64_t page_tokens = options.integer("page_tokens").value_or(64);
   const auto& context = state(L).context;
-  const double total = static_cast<double>(context->cpu().memory().total);
-  const std::int64_t budget =
-      options.integer("budget").value_or(static_cast<std::int64_t>(total / 4));
+  const std::int64_t workspace = options.integer("workspace").value_or(0);
   const auto device = context->device(options.text("device").value_or("auto"));
+  const std::int64_t budget =
+      options.integer("budget").value_or(default_budget(*context, *device, workspace));
   options.done();
   if (page_tokens < kKvBlock || page_tokens % kKvBlock != 0) {
     throw Error(ErrorCode::option, "cache",

@@ -166,8 +166,7 @@ void reserve(BoundPass& bound, const std::string& op) {
     throw Error(ErrorCode::memory, op,
                 "the cache is full: row " + std::to_string(row + 1) + " needs room for " +
                     std::to_string(self ? bound.cross_lengths[row] : batch.rows().length(index)) +
-                    " more positions, " + std::to_string(cache.cache()->free_bytes()) + " of " +
-                    std::to_string(cache.cache()->budget()) + " bytes are free")
+                    " more positions, " + cache.cache()->free_text())
         .hint("drop sequences that are done, or give the cache a larger budget");
   }
 }

@@ -43,9 +43,14 @@ int device_info(int index, PluginDeviceInfo& info, PluginError& error) {
   std::strcpy(info.tier, "emulator");
   std::uint64_t free = 0;
   memory(info.total_bytes, free);
-  info.multiprocessors = 1;
   return kPluginDone;
 }
+
+void* current() {
+  return nullptr;
+}
+
+void make_current(void*) {}
 
 int select(int, PluginError&) {
   return kPluginDone;
@@ -114,6 +119,35 @@ int copy_out(void*, void* host, const void* from, std::size_t bytes, PluginError
   std::memcpy(host, from, bytes);
   return kPluginDone;
 }
+
+int copy_device(void*, void* to, const void* from, std::size_t bytes, PluginError&) {
+  std::memmove(to, from, bytes);
+  return kPluginDone;
+}
+
+int fill(void*, void* to, unsigned char byte, std::size_t bytes, PluginError&) {
+  std::memset(to, byte, bytes);
+  return kPluginDone;
+}
+
+int make_event(void** event, PluginError&) {
+  *event = nullptr;
+  return kPluginDone;
+}
+
+int record(void*, void*, PluginError&) {
+  return kPluginDone;
+}
+
+int query(void*, PluginError&) {
+  return kPluginDone;
+}
+
+int wait(void*, PluginError&) {
+  return kPluginDone;
+}
+
+void free_event(void*) {}
 
 int synchronize(void*, PluginError&) {
   return kPluginDone;

@@ -95,7 +95,11 @@ function runtime.pool(s, budget, own)
     if not own then s.pool = false end
     return nil
   end
-  local pool = core.cache(programs, { dtype = s.cache_dtype, budget = budget, device = s.device })
+  local workspace = 0   -- of a step, which a device of its own keeps free
+  if not budget and s.device ~= "cpu" then
+    for _, plan in ipairs(runtime.plans(s)) do workspace = math.max(workspace, plan:arena_bytes(512, 16)) end
+  end
+  local pool = core.cache(programs, { dtype = s.cache_dtype, budget = budget, workspace = workspace, device = s.device })
   if not own then s.pool = pool end
   return pool
 end

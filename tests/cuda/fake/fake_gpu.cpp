@@ -1,14 +1,17 @@
 #include "tests/cuda/fake/fake_gpu.h"
 
+#include <chrono>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <thread>
 
 #include "kernels/cuda/backend.h"
 
 extern "C" __attribute__((visibility("default"))) FakeGpus* fake_gpus() {
-  static FakeGpus gpus;
+  static auto& gpus = *new FakeGpus;  // used until the process ends
   return &gpus;
 }
 
@@ -37,9 +40,32 @@ extern "C" __attribute__((visibility("default"))) std::int64_t fake_gpu_asked() 
 namespace perilune::kernels::cuda::backend {
 namespace {
 
+/// As a driver's, it outlives whatever a program frees last.
 std::map<void*, std::size_t>& blocks() {
-  static std::map<void*, std::size_t> known;
+  static auto& known = *new std::map<void*, std::size_t>;
   return known;
+}
+
+using Clock = std::chrono::steady_clock;
+
+struct Event {
+  Clock::time_point reached;
+};
+
+struct Copy {
+  void* to;
+  const void* from;
+  std::size_t bytes;
+};
+
+std::vector<Copy>& copies() {
+  static auto& waiting = *new std::vector<Copy>;
+  return waiting;
+}
+
+void finish_copies() {
+  for (const Copy& copy : copies()) std::memcpy(copy.to, copy.from, copy.bytes);
+  copies().clear();
 }
 
 /// Notes the call; a fault of a kernel is told by any call after it.
@@ -67,6 +93,14 @@ int device_info(int index, PluginDeviceInfo& info, PluginError& error) {
   std::snprintf(info.tier, sizeof info.tier, "sm_80");
   info.total_bytes = fake_gpus()->capacity;
   return fake_gpus()->too_old ? fail(error, kPluginFailed, "Fake is sm_70") : kPluginDone;
+}
+
+void* current() {
+  return reinterpret_cast<void*>(static_cast<std::intptr_t>(fake_gpus()->selected + 1));
+}
+
+void make_current(void* context) {
+  fake_gpus()->selected = static_cast<int>(reinterpret_cast<std::intptr_t>(context)) - 1;
 }
 
 int select(int index, PluginError&) {
@@ -131,17 +165,65 @@ void lent(void*, std::size_t, std::size_t, bool) {}
 
 int copy_in(void*, void* to, const void* host, std::size_t bytes, PluginError& error) {
   const int status = told("copy_in", error);
-  if (status == kPluginDone) std::memcpy(to, host, bytes);
+  if (status != kPluginDone) return status;
+  copies().push_back({to, host, bytes});
+  if (!fake_gpus()->late_copies) finish_copies();
   return status;
 }
 
 int copy_out(void*, void* host, const void* from, std::size_t bytes, PluginError& error) {
   const int status = told("copy_out", error);
+  finish_copies();
   if (status == kPluginDone) std::memcpy(host, from, bytes);
   return status;
 }
 
+int copy_device(void*, void* to, const void* from, std::size_t bytes, PluginError& error) {
+  const int status = told("copy_device", error);
+  finish_copies();
+  if (status == kPluginDone) std::memmove(to, from, bytes);
+  return status;
+}
+
+int fill(void*, void* to, unsigned char byte, std::size_t bytes, PluginError& error) {
+  const int status = told("fill", error);
+  finish_copies();
+  if (status == kPluginDone) std::memset(to, byte, bytes);
+  return status;
+}
+
+int make_event(void** event, PluginError&) {
+  *event = new Event;
+  ++fake_gpus()->events;
+  return kPluginDone;
+}
+
+int record(void*, void* event, PluginError& error) {
+  const auto busy = std::chrono::duration<double>(fake_gpus()->busy_seconds);
+  static_cast<Event*>(event)->reached =
+      Clock::now() + std::chrono::duration_cast<Clock::duration>(busy);
+  return told("record", error);
+}
+
+int query(void* event, PluginError& error) {
+  const int status = told("query", error);
+  if (status != kPluginDone) return status;
+  return Clock::now() < static_cast<Event*>(event)->reached ? kPluginPending : kPluginDone;
+}
+
+int wait(void* event, PluginError& error) {
+  finish_copies();
+  std::this_thread::sleep_until(static_cast<Event*>(event)->reached);
+  return told("wait", error);
+}
+
+void free_event(void* event) {
+  delete static_cast<Event*>(event);
+  --fake_gpus()->events;
+}
+
 int synchronize(void*, PluginError& error) {
+  finish_copies();
   return told("synchronize", error);
 }
 
