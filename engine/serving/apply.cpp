@@ -177,7 +177,7 @@ void Scheduler::State::exhaust(const RequestPointer& request) {
   }
   fail(request,
        "step: keys and values take " + number(bytes_to_start(*request)) + " bytes, " +
-           number(pool.free_bytes()) + " of the cache's " + number(pool.budget()) + " are free",
+           pool.free_text(),
        ErrorCode::memory);
 }
 

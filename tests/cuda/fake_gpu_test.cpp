@@ -125,6 +125,7 @@ TEST_CASE("what is cached is given up before memory runs out") {
   // A kernel that finds no memory for its code: no block goes back while work may still use it.
   gpus->log.clear();
   kernels::cuda::Stream& stream = stream_of(*device);
+  gpus->selected = 0;  // as where a kernel is started
   stream.make_room(stream.owner);
   CHECK(gpus->allocated == 0);
   CHECK(gpus->log == std::vector<std::string>{"synchronize 0", "release 0", "release 0"});

@@ -13,7 +13,6 @@ struct FakeGpus {
   bool fault = false;                 // a kernel has failed: every call tells, for good
   bool late_copies = false;           // from pinned memory: done when the stream is waited for
   double busy_seconds = 0;            // from recording an event until it is reached
-  std::uint64_t refuse_after = ~std::uint64_t{0};  // allocations that are granted before one is not
   std::uint64_t allocated = 0, pinned = 0, streams = 0, events = 0;
   int selected = -1;             // what the thread works on; -1: nothing was asked of a GPU yet
   std::vector<std::string> log;  // "copy_in 1": the call and the GPU selected then
