@@ -6,14 +6,15 @@
 #include <string>
 #include <vector>
 
+/// Scripts read its first fields (tests/lua/refusals_spec.lua): new ones come after them.
 struct FakeGpus {
   int count = 2;
   std::uint64_t capacity = 64 << 20;  // bytes of each GPU
   bool too_old = false;               // opening fails
   bool fault = false;                 // a kernel has failed: every call tells, for good
-  bool late_copies = false;           // from pinned memory: done when the stream is waited for
-  double busy_seconds = 0;            // from recording an event until it is reached
   std::uint64_t allocated = 0, pinned = 0, streams = 0, events = 0;
+  bool late_copies = false;      // from pinned memory: done when the stream is waited for
+  double busy_seconds = 0;       // from recording an event until it is reached
   int selected = -1;             // what the thread works on; -1: nothing was asked of a GPU yet
   std::vector<std::string> log;  // "copy_in 1": the call and the GPU selected then
 };
