@@ -1,7 +1,9 @@
 // The pool of caches, and one sequence in it.
 #include "bindings/lua/models/cache.h"
 
-#include "bindings/lua/models/plan.h"
+#include <algorithm>
+
+#include "bindings/lua/models/plan_object.h"
 #include "bindings/lua/models/program.h"
 #include "bindings/lua/tensors/tensor_value.h"
 #include "engine/ops/kernel_names.h"

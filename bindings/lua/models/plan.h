@@ -1,21 +1,9 @@
-// Programs made ready, as scripts hold them.
+// Programs made ready: core.plan, core.execute and the methods of a plan.
 #pragma once
 
-#include <memory>
-
-#include "bindings/lua/edge/user_type.h"
-#include "engine/plan/plan.h"
+#include "bindings/lua/models/plan_object.h"
 
 namespace perilune::lua {
-
-struct PlanObject {
-  std::shared_ptr<const Plan> plan;
-  std::shared_ptr<Execution> execution;  // kept between runs; null while one runs
-};
-template <>
-struct TypeName<PlanObject> {
-  static constexpr const char* value = "Plan";
-};
 
 void add_plan(lua_State* L);
 
