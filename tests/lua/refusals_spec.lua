@@ -11,7 +11,8 @@ local plugins = os.getenv "PERILUNE_PLUGINS"
 if not plugins or not t.exists(plugins .. "/libperilune_cuda.so") then t.skip "no fake GPU: PERILUNE_PLUGINS does not name its folder" end
 
 ffi.cdef [[
-  typedef struct { int count; uint64_t capacity; bool too_old; bool fault; uint64_t allocated; } FakeGpus;
+  typedef struct { int count; uint64_t capacity; bool too_old; bool fault; uint64_t allocated, pinned, streams, events;
+    bool late_copies; double busy_seconds; } FakeGpus;
   FakeGpus* fake_gpus(void);
   void fake_gpu_refuse(int64_t first, int64_t count);
   int64_t fake_gpu_asked(void);
@@ -130,4 +131,25 @@ t.test("an estimate says what fits, and loading takes the weights it says", func
   local taken = tonumber(state.allocated) - before
   t.ok(taken >= m:memory().weights, ("%d bytes taken, weights of %d"):format(taken, m:memory().weights))
   t.near(m:memory().weights / estimate.weights, 1, 0.05)
+end)
+
+t.test("a step's budget and a cancel do not wait for a device that is busy", function()
+  local m = load "llama-gqa"
+  local engine = pl.engine(m)
+  local whole = plain(m:generate(writing[1][1], greedy))
+  state.busy_seconds = 3600
+  local line = engine:submit(writing[1][1], greedy)
+  for _ = 1, 6 do engine:step { budget_ms = 20 } end
+  t.ok(not engine:idle(), "the device is not done")
+  line:cancel()
+  for _ = 1, 100 do if not engine:idle() then engine:step { budget_ms = 20 } end end
+  t.ok(engine:idle())
+  t.equal(line:result().finish_reason, "cancelled")
+  state.busy_seconds = 0.05
+  local again = engine:submit(writing[1][1], greedy)
+  while not engine:idle() do engine:step { budget_ms = 20 } end
+  state.busy_seconds = 0
+  t.equal(plain(again:result()), whole)
+  engine:close()
+  m:close()
 end)
