@@ -44,12 +44,18 @@ RaggedRows RaggedRows::from_lengths(std::string axis, AxisIdentity identity,
   return rows;
 }
 
-void Batch::set_rows(const std::vector<std::int64_t>& lengths, const std::string& axis) {
-  rows_ = RaggedRows::from_lengths(axis, context_->new_identity(), lengths);
-  if (rows_.total() > std::numeric_limits<std::int32_t>::max()) {
+RaggedRows Batch::new_rows(const std::vector<std::int64_t>& lengths,
+                           const std::string& axis) const {
+  RaggedRows rows = RaggedRows::from_lengths(axis, context_->new_identity(), lengths);
+  if (rows.total() > std::numeric_limits<std::int32_t>::max()) {
     throw Error(ErrorCode::argument, "batch",
-                std::to_string(rows_.total()) + " tokens in one batch; at most 2147483647");
+                std::to_string(rows.total()) + " " + axis + "s in one batch; at most 2147483647");
   }
+  return rows;
+}
+
+void Batch::set_rows(const std::vector<std::int64_t>& lengths, const std::string& axis) {
+  rows_ = new_rows(lengths, axis);
   batch_identity_ = context_->new_identity();
 }
 
@@ -69,7 +75,13 @@ void Batch::fill_defaults() {
 
 std::shared_ptr<const Batch> Batch::make(const std::shared_ptr<Context>& context,
                                          const std::vector<std::vector<std::int32_t>>& rows) {
-  if (rows.empty()) {
+  return make(context, rows, {});
+}
+
+std::shared_ptr<const Batch> Batch::make(const std::shared_ptr<Context>& context,
+                                         const std::vector<std::vector<std::int32_t>>& rows,
+                                         const std::vector<BatchInput>& inputs) {
+  if (rows.empty() && inputs.empty()) {
     throw Error(ErrorCode::argument, "batch", "no rows").hint("give at least one row of ids");
   }
   std::vector<std::int64_t> lengths;
@@ -85,12 +97,16 @@ std::shared_ptr<const Batch> Batch::make(const std::shared_ptr<Context>& context
   }
   std::shared_ptr<Batch> batch(new Batch());
   batch->context_ = context;
-  batch->set_rows(lengths, "token");
-  batch->ids_ = Tensor::make(context, DType::i32, ragged_shape(batch->rows_));
-  auto* to = batch->ids_.as<std::int32_t>();
-  for (const auto& row : rows) to = std::copy(row.begin(), row.end(), to);
-  batch->facts_.resize(rows.size());
-  for (std::size_t r = 0; r < rows.size(); ++r) {
+  batch->set_rows(rows.empty() ? inputs[0].lengths : lengths,
+                  rows.empty() ? inputs[0].axis : "token");
+  if (!rows.empty()) {
+    batch->ids_ = Tensor::make(context, DType::i32, ragged_shape(batch->rows_));
+    auto* to = batch->ids_.as<std::int32_t>();
+    for (const auto& row : rows) to = std::copy(row.begin(), row.end(), to);
+  }
+  for (const BatchInput& input : inputs) batch->add_input(input);
+  batch->facts_.resize(static_cast<std::size_t>(batch->size()));
+  for (std::size_t r = 0; r < batch->facts_.size(); ++r) {
     batch->facts_[r].source = static_cast<std::int64_t>(r);
   }
   batch->fill_defaults();
@@ -101,40 +117,66 @@ std::shared_ptr<const Batch> Batch::make_inputs(const std::shared_ptr<Context>& 
                                                 const std::string& name, const Tensor& rows,
                                                 const std::vector<std::int64_t>& lengths,
                                                 const std::string& axis) {
-  if (lengths.empty()) throw Error(ErrorCode::argument, "batch", "no rows");
-  std::int64_t total = 0;
-  for (std::size_t r = 0; r < lengths.size(); ++r) {
-    if (lengths[r] <= 0) {
-      throw Error(ErrorCode::argument, "batch",
-                  "row " + std::to_string(r + 1) + " of " + std::to_string(lengths.size()) +
-                      " of input " + name + " has no " + axis + "s");
-    }
-    total += lengths[r];
+  return make(context, {}, {{name, rows, lengths, axis}});
+}
+
+void Batch::add_input(const BatchInput& input) {
+  const std::string place = " of input " + input.name;
+  if (input.lengths.empty()) throw Error(ErrorCode::argument, "batch", "no rows" + place);
+  for (std::size_t r = 0; r < input.lengths.size(); ++r) {
+    if (input.lengths[r] > 0) continue;
+    throw Error(ErrorCode::argument, "batch",
+                "row " + std::to_string(r + 1) + " of " + std::to_string(input.lengths.size()) +
+                    place + " has no " + input.axis + "s");
   }
-  const int at = rows.shape().index("batch", axis);
-  if (at != 0) {
-    throw Error(ErrorCode::shape, "batch", "axis " + axis + " is not the first")
-        .operand(name, rows.describe())
+  if (static_cast<std::int64_t>(input.lengths.size()) != size()) {
+    throw Error(ErrorCode::argument, "batch",
+                std::to_string(input.lengths.size()) + " rows" + place + ", the batch has " +
+                    std::to_string(size()));
+  }
+  if (input.tensor.shape().index("batch", input.axis) != 0) {
+    throw Error(ErrorCode::shape, "batch", "axis " + input.axis + " is not the first")
+        .operand(input.name, input.tensor.describe())
         .hint("reorder it with t:order");
   }
-  if (rows.shape().size(0) != total) {
+  if (input.name == "ids" || input.name == "positions" || input.name == "type_ids" ||
+      inputs_.count(input.name) != 0) {
+    throw Error(ErrorCode::argument, "batch", "\"" + input.name + "\" is given twice");
+  }
+  const RaggedRows* rows = input.axis == rows_.axis ? &rows_ : nullptr;
+  for (const RaggedRows& other : other_rows_) {
+    if (other.axis == input.axis) rows = &other;
+  }
+  if (rows == nullptr) {
+    rows = &other_rows_.emplace_back(new_rows(input.lengths, input.axis));
+  }
+  for (std::size_t r = 0; r < input.lengths.size(); ++r) {
+    const std::int64_t length = rows->length(static_cast<std::int64_t>(r));
+    if (length == input.lengths[r]) continue;
     throw Error(ErrorCode::shape, "batch",
-                "row lengths add up to " + std::to_string(total) + ", axis " + axis + " has " +
-                    std::to_string(rows.shape().size(0)))
-        .operand(name, rows.describe());
+                "row " + std::to_string(r + 1) + place + " has " +
+                    std::to_string(input.lengths[r]) + " " + input.axis + "s, the batch " +
+                    std::to_string(length))
+        .operand(input.name, input.tensor.describe());
   }
-  std::shared_ptr<Batch> batch(new Batch());
-  batch->context_ = context;
-  batch->set_rows(lengths, axis);
-  Axis first = rows.shape().axis(0);
-  first.identity = batch->rows_.identity;
-  batch->inputs_[name] = rows.with_shape(rows.shape().with_axis(0, first));
-  batch->facts_.resize(lengths.size());
-  for (std::size_t r = 0; r < lengths.size(); ++r) {
-    batch->facts_[r].source = static_cast<std::int64_t>(r);
+  if (input.tensor.shape().size(0) != rows->total()) {
+    throw Error(ErrorCode::shape, "batch",
+                "row lengths add up to " + std::to_string(rows->total()) + ", axis " + input.axis +
+                    " has " + std::to_string(input.tensor.shape().size(0)))
+        .operand(input.name, input.tensor.describe());
   }
-  batch->fill_defaults();
-  return batch;
+  Axis first = input.tensor.shape().axis(0);
+  first.identity = rows->identity;
+  inputs_[input.name] = input.tensor.with_shape(input.tensor.shape().with_axis(0, first));
+}
+
+const Tensor& Batch::input(const std::string& name) const {
+  static const Tensor kNone;
+  if (name == "ids") return ids_;
+  if (name == "positions") return positions_;
+  if (name == "type_ids") return type_ids_;
+  const auto found = inputs_.find(name);
+  return found == inputs_.end() ? kNone : found->second;
 }
 
 std::vector<std::int32_t> Batch::row_ids(std::int64_t row) const {

@@ -42,13 +42,28 @@ struct SequenceFacts {
 /// Which tokens logits are computed for.
 enum class RowSelection { automatic, last, all, listed };
 
-/// Immutable once made; shared between passes. Inputs over the token axis have its identity.
+/// One named input of a batch: the rows of `tensor` [axis, ...] end to end.
+struct BatchInput {
+  std::string name;  // "features"
+  Tensor tensor;
+  std::vector<std::int64_t> lengths;  // per row of the batch, in entries of `axis`
+  std::string axis;                   // "frame"
+};
+
+/// Immutable once made; shared between passes. Has one or more ragged axes (tokens, frames), each
+/// with row starts and an identity of its own; inputs over one axis share them.
 class Batch {
  public:
   /// Rows of ids. Throws Error(argument) for no rows or a row without tokens (naming it).
   static std::shared_ptr<const Batch> make(const std::shared_ptr<Context>& context,
                                            const std::vector<std::vector<std::int32_t>>& rows);
-  /// Rows of embeddings or frames: named input `name` [axis, ...] with row lengths.
+  /// Rows of ids (none: no ids), and named inputs beside them; inputs over an axis of one name have
+  /// the same row lengths. Without ids the first input's axis is the batch's own. Throws
+  /// Error(argument | shape) for what does not fit together, naming row and input.
+  static std::shared_ptr<const Batch> make(const std::shared_ptr<Context>& context,
+                                           const std::vector<std::vector<std::int32_t>>& rows,
+                                           const std::vector<BatchInput>& inputs);
+  /// Rows of embeddings or frames alone.
   static std::shared_ptr<const Batch> make_inputs(const std::shared_ptr<Context>& context,
                                                   const std::string& name, const Tensor& rows,
                                                   const std::vector<std::int64_t>& lengths,
@@ -60,7 +75,10 @@ class Batch {
       const std::vector<std::vector<std::int32_t>>& mask);
 
   const std::shared_ptr<Context>& context() const { return context_; }
+  /// The batch's own ragged axis: of its ids, or of its first input.
   const RaggedRows& rows() const { return rows_; }
+  /// Ragged axes of inputs beside it.
+  const std::vector<RaggedRows>& other_rows() const { return other_rows_; }
   std::int64_t size() const { return rows_.rows(); }
   std::int64_t tokens() const { return rows_.total(); }
   /// The identity of this batch's `batch` axis (one entry per row).
@@ -75,6 +93,9 @@ class Batch {
   const Tensor& type_ids() const { return type_ids_; }
   bool has_type_ids() const { return has_type_ids_; }
   const std::map<std::string, Tensor>& inputs() const { return inputs_; }
+  /// What a pass reads by this name: "ids", "positions", "type_ids", or a named input; its first
+  /// axis is one of the batch's. Undefined where there is none.
+  const Tensor& input(const std::string& name) const;
   const std::vector<SequenceFacts>& facts() const { return facts_; }
   const std::vector<std::vector<std::int64_t>>& labels() const { return labels_; }
   RowSelection row_selection() const { return selection_; }
@@ -119,15 +140,19 @@ class Batch {
   /// A ragged [token, ...] of this batch as [batch, seq, ...], zeros outside rows.
   Tensor pad(const Tensor& ragged, const PaddedLayout& layout) const;
   PaddedLayout layout(const Padding& options) const;
-  /// One tensor [token=n, ...] a row (views, no identity).
+  /// One tensor [token=n, ...] a row (views, no identity), over whichever of the batch's ragged
+  /// axes the tensor has.
   std::vector<Tensor> split(const Tensor& ragged) const;
-  /// Throws unless the tensor's axis `token` belongs to this batch.
-  int token_axis(std::string_view op, const Tensor& ragged) const;
+  /// The tensor's axis that is one of this batch's ragged ones (by its own name also without an
+  /// identity), and its rows; throws without one.
+  std::pair<int, const RaggedRows*> ragged_axis(std::string_view op, const Tensor& ragged) const;
 
  private:
   Batch() = default;
   std::shared_ptr<Batch> clone() const;
   void set_rows(const std::vector<std::int64_t>& lengths, const std::string& axis);
+  RaggedRows new_rows(const std::vector<std::int64_t>& lengths, const std::string& axis) const;
+  void add_input(const BatchInput& input);
   /// Positions and type ids that nobody gave.
   void fill_defaults();
   Tensor ragged_integers(const char* op, const char* what,
@@ -135,6 +160,7 @@ class Batch {
 
   std::shared_ptr<Context> context_;
   RaggedRows rows_;
+  std::vector<RaggedRows> other_rows_;
   AxisIdentity batch_identity_ = 0;
   Tensor ids_, positions_, type_ids_;
   bool has_type_ids_ = false;

@@ -44,30 +44,46 @@ Tensor join_ragged(const Tensor& a, const Tensor& b, const RaggedRows& result) {
   return out;
 }
 
-std::vector<std::int64_t> lengths_of(const RaggedRows& rows) {
-  std::vector<std::int64_t> lengths(static_cast<std::size_t>(rows.rows()));
-  for (std::size_t r = 0; r < lengths.size(); ++r) {
-    lengths[r] = rows.length(static_cast<std::int64_t>(r));
+std::vector<std::int64_t> joined_lengths(const RaggedRows& a, const RaggedRows& b) {
+  std::vector<std::int64_t> lengths;
+  for (const RaggedRows* rows : {&a, &b}) {
+    for (std::int64_t r = 0; r < rows->rows(); ++r) lengths.push_back(rows->length(r));
   }
   return lengths;
+}
+
+/// The ragged axis of one of `batch`'s tensors, and its counterpart in a changed copy of the batch.
+std::pair<const RaggedRows*, const RaggedRows*> matching_rows(const Tensor& tensor,
+                                                              const Batch& batch,
+                                                              const Batch& copy) {
+  for (std::size_t i = 0; i < batch.other_rows().size(); ++i) {
+    if (batch.other_rows()[i].identity == tensor.shape().axis(0).identity) {
+      return {&batch.other_rows()[i], &copy.other_rows()[i]};
+    }
+  }
+  return {&batch.rows(), &copy.rows()};
 }
 
 }  // namespace
 
 std::shared_ptr<const Batch> Batch::select(const std::vector<std::int64_t>& rows) const {
   if (rows.empty()) throw Error(ErrorCode::argument, "select", "no rows");
-  std::vector<std::int64_t> lengths;
   for (std::int64_t row : rows) {
-    if (row < 0 || row >= size()) {
-      throw Error(ErrorCode::argument, "select",
-                  "row " + std::to_string(row + 1) + " of a batch of " + std::to_string(size()));
-    }
-    lengths.push_back(rows_.length(row));
+    if (row >= 0 && row < size()) continue;
+    throw Error(ErrorCode::argument, "select",
+                "row " + std::to_string(row + 1) + " of a batch of " + std::to_string(size()));
   }
+  const auto picked = [&](const RaggedRows& of) {
+    std::vector<std::int64_t> lengths;
+    for (std::int64_t row : rows) lengths.push_back(of.length(row));
+    return lengths;
+  };
   auto copy = clone();
-  copy->set_rows(lengths, rows_.axis);
+  copy->set_rows(picked(rows_), rows_.axis);
+  for (RaggedRows& other : copy->other_rows_) other = new_rows(picked(other), other.axis);
   const auto take = [&](const Tensor& tensor) {
-    return gather_ragged(tensor, rows_, rows, copy->rows_);
+    const auto [from, to] = matching_rows(tensor, *this, *copy);
+    return gather_ragged(tensor, *from, rows, *to);
   };
   if (has_ids()) copy->ids_ = take(ids_);
   copy->positions_ = take(positions_);
@@ -112,18 +128,26 @@ std::shared_ptr<const Batch> Batch::concat(const Batch& other) const {
     }
   }
   if (inputs_.size() != other.inputs_.size()) throw mismatch("some of the inputs");
+  bool same_axes = other_rows_.size() == other.other_rows_.size();
+  for (std::size_t i = 0; same_axes && i < other_rows_.size(); ++i) {
+    same_axes = other_rows_[i].axis == other.other_rows_[i].axis;
+  }
+  if (!same_axes) throw mismatch("some of the ragged axes, in this order");
 
   auto copy = clone();
-  auto lengths = lengths_of(rows_);
-  for (std::int64_t length : lengths_of(other.rows_)) lengths.push_back(length);
-  copy->set_rows(lengths, rows_.axis);
+  copy->set_rows(joined_lengths(rows_, other.rows_), rows_.axis);
+  for (std::size_t i = 0; i < other_rows_.size(); ++i) {
+    copy->other_rows_[i] =
+        new_rows(joined_lengths(other_rows_[i], other.other_rows_[i]), other_rows_[i].axis);
+  }
   if (has_ids()) copy->ids_ = join_ragged(ids_, other.ids_, copy->rows_);
   copy->positions_ = join_ragged(positions_, other.positions_, copy->rows_);
   copy->type_ids_ = join_ragged(type_ids_, other.type_ids_, copy->rows_);
   copy->has_positions_ = has_positions_ || other.has_positions_;
   copy->has_type_ids_ = has_type_ids_ || other.has_type_ids_;
   for (auto& [name, tensor] : copy->inputs_) {
-    tensor = join_ragged(inputs_.at(name), other.inputs_.at(name), copy->rows_);
+    const Tensor& own = inputs_.at(name);
+    tensor = join_ragged(own, other.inputs_.at(name), *matching_rows(own, *this, *copy).second);
   }
   const auto append = [](auto& to, const auto& from) {
     to.insert(to.end(), from.begin(), from.end());

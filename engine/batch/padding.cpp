@@ -150,10 +150,15 @@ Batch::Padded Batch::padded(const Padding& options) const {
   return result;
 }
 
-int Batch::token_axis(std::string_view op, const Tensor& ragged) const {
+std::pair<int, const RaggedRows*> Batch::ragged_axis(std::string_view op,
+                                                     const Tensor& ragged) const {
   const Shape& shape = ragged.shape();
   for (int i = 0; i < shape.rank(); ++i) {
-    if (shape.axis(i).identity == rows_.identity) return i;
+    if (shape.axis(i).identity == 0) continue;
+    if (shape.axis(i).identity == rows_.identity) return {i, &rows_};
+    for (const RaggedRows& other : other_rows_) {
+      if (shape.axis(i).identity == other.identity) return {i, &other};
+    }
   }
   const int found = shape.find(rows_.axis);
   if (found < 0) {
@@ -172,11 +177,15 @@ int Batch::token_axis(std::string_view op, const Tensor& ragged) const {
                     ", the batch has " + std::to_string(tokens()) + " tokens")
         .operand("t", ragged.describe());
   }
-  return found;
+  return {found, &rows_};
 }
 
 Tensor Batch::pad(const Tensor& ragged, const PaddedLayout& layout) const {
-  const int axis = token_axis("pad", ragged);
+  const auto [axis, rows] = ragged_axis("pad", ragged);
+  if (rows != &rows_) {
+    throw Error(ErrorCode::shape, "pad", "the layout is of axis " + rows_.axis)
+        .operand("t", ragged.describe());
+  }
   if (static_cast<std::int64_t>(layout.first.size()) != size()) {
     throw Error(ErrorCode::argument, "pad", "the layout is another batch's");
   }
@@ -207,12 +216,12 @@ Tensor Batch::pad(const Tensor& ragged, const PaddedLayout& layout) const {
 }
 
 std::vector<Tensor> Batch::split(const Tensor& ragged) const {
-  const int axis = token_axis("split", ragged);
+  const auto [axis, rows] = ragged_axis("split", ragged);
   std::vector<Tensor> parts;
   parts.reserve(static_cast<std::size_t>(size()));
   for (std::int64_t r = 0; r < size(); ++r) {
     const Tensor part =
-        ragged.slice(axis, rows_.starts[static_cast<std::size_t>(r)], rows_.length(r));
+        ragged.slice(axis, rows->starts[static_cast<std::size_t>(r)], rows->length(r));
     Axis own = part.shape().axis(axis);
     own.identity = 0;
     parts.push_back(part.with_shape(part.shape().with_axis(axis, own)));

@@ -7,9 +7,17 @@
 
 namespace perilune {
 
+const InputForm* input_form(const std::string& name) {
+  static const InputForm kIds{};
+  static const InputForm kFeatures{DType::f32, "frame", true, {"mel"}};
+  if (name == "ids" || name == "positions" || name == "type_ids") return &kIds;
+  return name == "features" ? &kFeatures : nullptr;
+}
+
 PassBinding::PassBinding(std::shared_ptr<Context> context, std::shared_ptr<const Batch> batch)
     : context_(std::move(context)), batch_(std::move(batch)) {
   add_rows(batch_->rows());
+  for (const RaggedRows& rows : batch_->other_rows()) add_rows(rows);
 }
 
 void PassBinding::set_input(const std::string& name, Tensor tensor, const RaggedRows& rows) {
@@ -20,14 +28,14 @@ void PassBinding::set_input(const std::string& name, Tensor tensor, const Ragged
         .operand(name, tensor.describe());
   }
   add_rows(rows);
-  inputs_[name] = std::move(tensor);
+  Axis first = tensor.shape().axis(0);
+  first.identity = rows.identity;
+  inputs_[name] = tensor.with_shape(tensor.shape().with_axis(0, first));
 }
 
-const Tensor* PassBinding::input(const std::string& name) const {
+const Tensor& PassBinding::input(const std::string& name) const {
   const auto found = inputs_.find(name);
-  if (found != inputs_.end()) return &found->second;
-  const auto named = batch_->inputs().find(name);
-  return named == batch_->inputs().end() ? nullptr : &named->second;
+  return found != inputs_.end() ? found->second : batch_->input(name);
 }
 
 const RaggedRows& PassBinding::rows(AxisIdentity identity) const {
@@ -53,7 +61,8 @@ bool PassBinding::has_rows(AxisIdentity identity) const {
                      [&](const RaggedRows& rows) { return rows.identity == identity; });
 }
 
-void PassBinding::set_caches(std::vector<SequenceCache*> caches, const CacheLayout* layout) {
+void PassBinding::set_caches(std::vector<SequenceCache*> caches, const CacheLayout* layout,
+                             std::vector<std::int64_t> cross_lengths) {
   if (static_cast<std::int64_t>(caches.size()) != batch_->size()) {
     throw Error(
         ErrorCode::internal, "bind",
@@ -61,6 +70,7 @@ void PassBinding::set_caches(std::vector<SequenceCache*> caches, const CacheLayo
   }
   caches_ = std::move(caches);
   layout_ = layout;
+  cross_lengths_ = std::move(cross_lengths);
 }
 
 void PassBinding::kv_rows(const KvSlot& slot, KvKind kind, bool writing, AxisIdentity identity,
@@ -88,8 +98,10 @@ void PassBinding::kv_rows(const KvSlot& slot, KvKind kind, bool writing, AxisIde
     out.first_position = encoded ? 0 : batch_->facts()[r].first_position;
     if (kind == KvKind::self) {
       out.key_count = out.first_position + out.tokens;
+    } else if (writing) {
+      out.key_count = out.tokens;
     } else {
-      out.key_count = writing ? out.tokens : caches_[r]->cross_length();
+      out.key_count = cross_lengths_.empty() ? caches_[r]->cross_length() : cross_lengths_[r];
     }
     // The last line of defence before kernels follow page pointers.
     const auto pages = static_cast<std::int64_t>(caches_[r]->pages(slot.group).size());
@@ -110,7 +122,8 @@ void PassBinding::kv_rows(const KvSlot& slot, KvKind kind, bool writing, AxisIde
   }
 }
 
-void PassBinding::set_wanted(std::vector<std::int64_t> wanted, std::vector<std::int64_t> per_row) {
+void PassBinding::set_wanted(std::vector<std::int64_t> wanted, std::vector<std::int64_t> per_row,
+                             bool last) {
   std::int64_t total = 0;
   for (std::int64_t count : per_row) total += count;
   bool good = static_cast<std::int64_t>(per_row.size()) == batch_->size() &&
@@ -118,12 +131,26 @@ void PassBinding::set_wanted(std::vector<std::int64_t> wanted, std::vector<std::
   for (std::size_t i = 0; good && i < wanted.size(); ++i) {
     good = wanted[i] >= 0 && wanted[i] < batch_->tokens() && (i == 0 || wanted[i - 1] < wanted[i]);
   }
+  for (std::size_t r = 0; good && last && r < per_row.size(); ++r) good = per_row[r] == 1;
   if (!good) {
     throw Error(ErrorCode::internal, "bind", "wanted rows do not fit the batch");
   }
   wanted_ = std::move(wanted);
-  wanted_identity_ = context_->new_identity();
-  add_rows(RaggedRows::from_lengths("token", wanted_identity_, per_row));
+  const bool all = !last && total == batch_->tokens();
+  wanted_identity_ = last  ? batch_->batch_identity()
+                     : all ? batch_->rows().identity
+                           : context_->new_identity();
+  if (all) return;  // its rows are known
+  add_rows(RaggedRows::from_lengths(last ? "batch" : "token", wanted_identity_, per_row));
+}
+
+Tensor PassBinding::answer(const Tensor& result) const {
+  if (wanted_identity_ != batch_->batch_identity()) return result;
+  std::vector<Axis> axes(result.shape().axes().begin(), result.shape().axes().end());
+  for (Axis& axis : axes) {
+    if (axis.identity == wanted_identity_) axis.name = "batch";
+  }
+  return result.with_shape(Shape(std::move(axes)));
 }
 
 std::vector<std::int64_t> PassBinding::rope_lengths(AxisIdentity identity) const {

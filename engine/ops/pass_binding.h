@@ -12,8 +12,18 @@
 
 namespace perilune {
 
-/// Input batches of a pass by role: "batch" is encode's or decode's own; "encoded" the encoder's
-/// rows that a cross pass reads.
+/// What a named input of a batch looks like to a pass that reads it.
+struct InputForm {
+  DType dtype = DType::i32;
+  std::string ragged_axis = "token";
+  bool own_axis = false;          // its axis is not the batch's own ("token")
+  std::vector<std::string> axes;  // after the ragged one, by name
+};
+/// ids, positions, type_ids: i32 [token]; features: f32 [frame, mel]. Null for other names.
+const InputForm* input_form(const std::string& name);
+
+/// One batch as a pass reads it. Where an input comes from is decided here alone: what a pass
+/// before it made (set_input), else the batch's own.
 class PassBinding {
  public:
   PassBinding(std::shared_ptr<Context> context, std::shared_ptr<const Batch> batch);
@@ -22,29 +32,39 @@ class PassBinding {
   const Batch& batch() const { return *batch_; }
   const std::shared_ptr<const Batch>& batch_pointer() const { return batch_; }
 
-  /// Named tensors a pass reads beside the batch ("encoded": [token, hidden] of another batch).
+  /// A tensor that the pass reads beside the batch ("encoded": [token, hidden], made by another
+  /// pass), with the rows of its first axis.
   void set_input(const std::string& name, Tensor tensor, const RaggedRows& rows);
-  const Tensor* input(const std::string& name) const;
+  /// Undefined where there is none. Its first axis has the identity of rows() that are bound.
+  const Tensor& input(const std::string& name) const;
 
   /// Rows of the axis with this identity; throws Error(internal) for one that was never bound.
   const RaggedRows& rows(AxisIdentity identity) const;
   void add_rows(const RaggedRows& rows);
   bool has_rows(AxisIdentity identity) const;
 
-  /// One cache a row, in row order; room must be reserved already. Borrowed.
-  void set_caches(std::vector<SequenceCache*> caches, const CacheLayout* layout);
+  /// One cache a row, in row order; room must be reserved already. Borrowed. `cross_lengths`: what
+  /// an earlier pass of the same run wrote for each row and nobody has committed yet.
+  void set_caches(std::vector<SequenceCache*> caches, const CacheLayout* layout,
+                  std::vector<std::int64_t> cross_lengths = {});
   bool has_caches() const { return !caches_.empty(); }
   const CacheLayout* cache_layout() const { return layout_; }
   /// The kernel's rows for a slot. Self: tokens are the batch's rows, appended at first_position.
   /// Cross while written (`writing`): tokens are the rows of `identity`, from position 0. Cross
-  /// while read: tokens are the batch's rows, keys the committed cross length.
+  /// while read: tokens are the batch's rows, keys the cross length.
   void kv_rows(const KvSlot& slot, KvKind kind, bool writing, AxisIdentity identity,
                std::vector<kernels::KvRow>& rows) const;
 
   /// Token offsets (of the whole batch, ascending) that the head computes.
   const std::vector<std::int64_t>& wanted() const { return wanted_; }
+  /// Of their axis: the batch's own where all of its tokens are wanted, the batch axis' where
+  /// `last` was said; 0 before set_wanted.
   AxisIdentity wanted_identity() const { return wanted_identity_; }
-  void set_wanted(std::vector<std::int64_t> wanted, std::vector<std::int64_t> per_row);
+  /// `last`: one token a row, so that the answer's axis is "batch".
+  void set_wanted(std::vector<std::int64_t> wanted, std::vector<std::int64_t> per_row,
+                  bool last = false);
+  /// A result of the pass as answers name its axes: wanted rows as they were bound.
+  Tensor answer(const Tensor& result) const;
 
   /// Per token: the length that dynamic rope goes by (the prompt's for prompt tokens, position + 1
   /// for generated ones).
@@ -57,6 +77,7 @@ class PassBinding {
   std::vector<RaggedRows> rows_;
   std::vector<SequenceCache*> caches_;
   const CacheLayout* layout_ = nullptr;
+  std::vector<std::int64_t> cross_lengths_;
   std::vector<std::int64_t> wanted_;
   AxisIdentity wanted_identity_ = 0;
 };

@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "engine/ops/run_tables.h"
+#include "engine/plan/pass_rows.h"
 #include "engine/plan/plan.h"
 
 namespace perilune {
@@ -39,7 +40,6 @@ struct Execution::State {
   bool reached(double deadline);
 
   void look_at_steps();
-  void bind_axes();
   bool same_sizes();
   void find_slots();
   void place_buffers();
@@ -53,43 +53,6 @@ struct Execution::State {
 };
 
 // ---------------------------------------------------------------- binding
-
-// Rows of every axis of the program: the batch's own, its wanted ones, an input's, or what an op
-// makes of them.
-void Execution::State::bind_axes() {
-  axes.restart(binding.get());
-  const Program& program = plan->program();
-  const Batch& batch = binding->batch();
-  for (std::size_t i = 0; i < program.axes.size(); ++i) {
-    const ProgramAxis& axis = program.axes[i];
-    const AxisIdentity number = i + 1;
-    if (axis.source.empty()) continue;
-    if (axis.source == "batch" && axis.name == "batch") {
-      axes.slot(number).set_even("batch", batch.batch_identity(), batch.size(), 1);
-    } else if (axis.source == "batch") {
-      axes.set(number, batch.rows());
-    } else if (axis.source == "wanted") {
-      const AxisIdentity wanted = binding->wanted_identity();
-      if (wanted == 0) {
-        axes.slot(number).set_even("token", 0, 1, 0);
-      } else {
-        axes.set(number, binding->rows(wanted));
-      }
-    } else if (const Tensor* input = binding->input(axis.source)) {
-      axes.set(number, binding->rows(input->shape().axis(0).identity));
-    }
-  }
-  for (const std::size_t s : axis_steps) {
-    const PlanStep& step = plan->steps()[s];
-    const std::vector<AxisIdentity> made = step.op->made_axes();
-    std::vector<TensorSpec> specs;
-    for (const int id : step.inputs) {
-      specs.push_back(plan->values()[static_cast<std::size_t>(id)].spec);
-    }
-    const std::vector<RaggedRows> rows = step.op->bind_axes(specs, *binding, axes);
-    for (std::size_t i = 0; i < made.size(); ++i) axes.set(made[i], rows[i]);
-  }
-}
 
 /// Whether every axis has the size it had; remembers the new ones.
 bool Execution::State::same_sizes() {
@@ -211,21 +174,9 @@ void Execution::State::check_given_ids(std::size_t value, const Tensor& given) c
 
 void Execution::State::read_input(std::size_t index) {
   const PlanValue& value = plan->values()[index];
-  const Batch& batch = binding->batch();
   const std::string& name = value.input;
-  Tensor tensor;
-  if (const Tensor* given = binding->input(name)) {
-    tensor = *given;
-  } else if (name == "ids") {
-    tensor = batch.ids();
-  } else if (name == "positions") {
-    tensor = batch.positions();
-  } else if (name == "type_ids") {
-    tensor = batch.type_ids();
-  } else if (batch.inputs().count(name) != 0) {
-    tensor = batch.inputs().at(name);
-  }
   const std::string& op = plan->program().entry;
+  const Tensor& tensor = binding->input(name);
   if (!tensor.defined()) {
     throw Error(ErrorCode::argument, op, "the pass needs \"" + name + "\", which was not given")
         .operand(name, value.spec.text());
@@ -355,7 +306,7 @@ void Execution::bind(std::shared_ptr<PassBinding> binding) {
       use_threads(state.places[p].launch, device, state.plan->options().threads);
     }
     state.find_slots();
-    state.bind_axes();
+    bind_axes(*state.plan, *state.binding, state.axes);
     const bool same = state.same_sizes();
     if (!same) state.place_buffers();
     state.make_tensors(!same);

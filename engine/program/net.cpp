@@ -1,5 +1,7 @@
 #include "engine/program/net.h"
 
+#include <algorithm>
+
 #include "engine/ops/elementwise.h"
 #include "engine/ops/linear.h"
 #include "engine/ops/norm.h"
@@ -165,6 +167,18 @@ Value Net::layer_norm(const Value& x, const std::string& path, double epsilon, b
   return apply(std::make_shared<NormOp>(std::move(options)), {x}, path).front();
 }
 
+namespace {
+
+/// Whether both are one value of the pass: by its number, or the same elements of the same memory
+/// (both are alive).
+bool same_value(const Value& a, const Value& b) {
+  if (a.symbolic() || b.symbolic()) return a.id == b.id;
+  return a.tensor.storage() == b.tensor.storage() && a.tensor.data() == b.tensor.data() &&
+         a.tensor.strides() == b.tensor.strides() && a.spec.shape == b.spec.shape;
+}
+
+}  // namespace
+
 Value Net::rope(const Value& x, const Value& positions,
                 const std::shared_ptr<const RopeOptions>& options) const {
   if (options == nullptr) {
@@ -179,20 +193,16 @@ Value Net::rope(const Value& x, const Value& positions,
     used = std::make_shared<RopeOptions>(std::move(whole));
   }
   // One table for all layers: by positions, options and the size where it was left open.
-  const std::string of =
-      positions.symbolic()
-          ? std::to_string(positions.id)
-          : std::to_string(reinterpret_cast<std::uintptr_t>(positions.tensor.storage().get()));
-  const std::string key = "rope " + of + " " + std::to_string(used->dims) + " " +
-                          std::to_string(reinterpret_cast<std::uintptr_t>(options.get()));
-  auto cosine = state_->memo.find(key + " cos");
-  if (cosine == state_->memo.end()) {
-    std::vector<Value> tables = apply(std::make_shared<RopeTableOp>(used), {positions});
-    state_->memo[key + " sin"] = tables[1];
-    cosine = state_->memo.emplace(key + " cos", tables[0]).first;
+  std::vector<RopeTables>& made = state_->rope_tables;
+  auto tables = std::find_if(made.begin(), made.end(), [&](const RopeTables& known) {
+    return known.options == options && known.dims == used->dims &&
+           same_value(known.positions, positions);
+  });
+  if (tables == made.end()) {
+    std::vector<Value> both = apply(std::make_shared<RopeTableOp>(used), {positions});
+    tables = made.insert(made.end(), {positions, options, used->dims, both[0], both[1]});
   }
-  return apply(std::make_shared<RopeOp>(used->interleaved),
-               {x, cosine->second, state_->memo[key + " sin"]})
+  return apply(std::make_shared<RopeOp>(used->interleaved), {x, tables->cosine, tables->sine})
       .front();
 }
 

@@ -148,15 +148,40 @@ Value TracePass::input(const std::string& name) {
   expect_open("input");
   const auto found = inputs_.find(name);
   if (found != inputs_.end()) return as_value(found->second);
-  if (name != "ids" && name != "positions" && name != "type_ids") {
+  const InputForm* form = input_form(name);
+  if (form == nullptr) {
+    std::string known = "it has ids, positions, type_ids and features";
+    for (const auto& [other, id] : inputs_) {
+      if (input_form(other) == nullptr) known += ", and " + other;
+    }
     throw Error(ErrorCode::argument, "input", "this pass has no input \"" + name + "\"")
         .where(script_place)
-        .hint("it has ids, positions and type_ids");
+        .hint(known);
+  }
+  if (form->own_axis) {
+    std::vector<Axis> axes;
+    for (const std::string& axis : form->axes) {
+      const auto size = axis_sizes.find(axis);
+      if (size == axis_sizes.end()) {
+        throw Error(ErrorCode::argument, "input",
+                    "\"" + name + "\" needs the size of axis \"" + axis + "\"")
+            .where(script_place)
+            .hint("the family's config declares the sizes of axes in c.axes");
+      }
+      axes.push_back({axis, size->second, 0});
+    }
+    expect_input(name, form->dtype, form->ragged_axis, axes);
+    return as_value(inputs_[name]);
   }
   ProgramValue value;
-  value.spec = {DType::i32, Shape({Axis{"token", kSymbolicSize, 1}}), false};
+  value.spec = {form->dtype, Shape({Axis{form->ragged_axis, kSymbolicSize, 1}}), false};
   value.input = name;
   return as_value(inputs_[name] = add_value(std::move(value)));
+}
+
+void TracePass::set_default_rows(RowSelection rows) {
+  expect_open("wanted");
+  program_->default_rows = rows;
 }
 
 AxisIdentity TracePass::new_axis(const std::string& name) {
@@ -250,7 +275,9 @@ std::vector<Tensor> EagerPass::run(const Op& op, const std::vector<Value>& input
                   "a tensor of a traced pass met a real one")
           .operand("x", input.spec.text());
     }
-    tensors.push_back(input.tensor);
+    // Stored tensors and constants of scripts come to the pass, as a plan's do.
+    const bool stays = options_.device == nullptr;
+    tensors.push_back(stays ? input.tensor : input.tensor.on(*options_.device));
   }
   return execute_op(
       context(), op, specs_of(inputs), tensors,
@@ -303,14 +330,7 @@ void EagerPass::mark_lazily(const std::string& path, const OpPointer& op, std::v
 }
 
 Value EagerPass::input(const std::string& name) {
-  const Batch& batch = binding_->batch();
-  const Tensor* given = binding_->input(name);
-  Tensor tensor;
-  if (given != nullptr) tensor = *given;
-  if (given == nullptr && name == "ids") tensor = batch.ids();
-  if (given == nullptr && name == "positions") tensor = batch.positions();
-  if (given == nullptr && name == "type_ids") tensor = batch.type_ids();
-  if (given == nullptr && batch.inputs().count(name) != 0) tensor = batch.inputs().at(name);
+  Tensor tensor = binding_->input(name);
   if (!tensor.defined()) {
     throw Error(ErrorCode::argument, "input", "this pass has no input \"" + name + "\"")
         .where(script_place);

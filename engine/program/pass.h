@@ -68,9 +68,10 @@ class TracePass final : public Pass {
   void declare_kv(const KvSlotSpec& spec) override;
   const std::shared_ptr<Context>& context() const override { return context_; }
 
-  /// Declares an input beside the batch's own ids, positions and type_ids: the sizes of the axes
-  /// after its ragged one. `name` is also the ragged axis' source.
-  /// Example: expect_input("encoded", DType::f32, "token", {{"hidden", 64}}).
+  /// What the program computes logits for when nobody says.
+  void set_default_rows(RowSelection rows);
+  /// Declares what a pass before this one makes, by its name there: the sizes of the axes after its
+  /// ragged one. Example: expect_input("encoded", DType::f32, "token", {{"hidden", 64}}).
   void expect_input(const std::string& name, DType dtype, const std::string& ragged_axis,
                     const std::vector<Axis>& axes);
 

@@ -1,5 +1,7 @@
 #include "engine/program/program.h"
 
+#include <algorithm>
+
 namespace perilune {
 
 const int* Program::find_mark(const std::string& path) const {
@@ -7,6 +9,11 @@ const int* Program::find_mark(const std::string& path) const {
     if (name == path) return &value;
   }
   return nullptr;
+}
+
+bool Program::writes(KvKind kind) const {
+  return std::any_of(kv_slots.begin(), kv_slots.end(),
+                     [&](const KvSlotSpec& slot) { return slot.kind == kind; });
 }
 
 std::vector<std::string> Program::mark_paths() const {

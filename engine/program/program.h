@@ -51,7 +51,12 @@ class Program {
   std::vector<LazyMark> lazy_marks;
   std::vector<std::pair<std::string, int>> outputs;  // "logits", "last_hidden_state", ... -> value
   std::vector<KvSlotSpec> kv_slots;
+  /// For which tokens logits are computed when nobody says: `last` for heads that predict a next
+  /// token, else `all`.
+  RowSelection default_rows = RowSelection::all;
 
+  /// Whether the pass writes keys and values of this kind.
+  bool writes(KvKind kind) const;
   const int* find_mark(const std::string& path) const;
   /// All paths that a plan may be asked for, lazy ones at their place.
   std::vector<std::string> mark_paths() const;

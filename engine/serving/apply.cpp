@@ -120,7 +120,7 @@ bool Scheduler::State::schedule_source(const RequestPointer& request) {
   row.request = request;
   row.sequence = request->leader();
   row.tokens = request->source_tokens();
-  if (!row.of().cache->reserve_cross(request->source_tokens())) return false;
+  if (!row.of().cache->reserve_cross(request->spec.encoded_tokens)) return false;
   group_for(request->spec.encode_plan, PassKind::encode, false).rows.push_back(std::move(row));
   return true;
 }

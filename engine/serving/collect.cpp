@@ -29,37 +29,6 @@ FinishReason limit_reached(const Request& request, std::int64_t length) {
   return FinishReason::none;
 }
 
-namespace {
-
-/// The part of `tensor` that is row `index` of the batch, as a copy with the identities of the
-/// request's own input.
-Tensor row_of(const Tensor& tensor, std::size_t index, const PassBinding& binding,
-              const Batch& input) {
-  for (int i = 0; i < tensor.shape().rank(); ++i) {
-    Axis axis = tensor.shape().axis(i);
-    if (axis.identity == 0) continue;
-    std::int64_t first = 0, count = 1;
-    if (axis.identity == binding.batch().batch_identity()) {
-      first = static_cast<std::int64_t>(index);
-      axis.identity = input.batch_identity();
-    } else if (binding.has_rows(axis.identity)) {
-      const RaggedRows& rows = binding.rows(axis.identity);
-      first = rows.starts[index];
-      count = rows.length(static_cast<std::int64_t>(index));
-      const bool own = axis.identity == binding.batch().rows().identity;
-      axis.identity = own ? input.rows().identity : 0;
-    } else {
-      continue;
-    }
-    axis.size = count;
-    const Tensor part = tensor.slice(i, first, count).copy();
-    return part.with_shape(part.shape().with_axis(i, axis));
-  }
-  return tensor.copy();
-}
-
-}  // namespace
-
 std::string flush_text(Sequence& sequence) {
   if (!sequence.decoder) return "";
   std::string text = sequence.decoder->flush();
@@ -70,31 +39,24 @@ std::string flush_text(Sequence& sequence) {
   return text;
 }
 
-/// Commits a finished pass, then samples or collects. An error in one row is that request's alone.
+/// Takes a committed pass into its requests: samples or collects. An error in one row is that
+/// request's alone.
 void Scheduler::State::complete(ScheduledGroup& group) {
-  Execution& execution = *group.execution;
-  const PassBinding& binding = execution.binding();
   const std::int64_t tokens_before = result.tokens;
   std::int64_t longest = 0;
   group.fillers.clear();
   if (group.padded) filler_caches.clear();
   for (const ScheduledRow& row : group.rows) {
-    Sequence& sequence = row.of();
-    if (group.kind == PassKind::cross) {
-      sequence.cache->commit_cross(row.tokens);
+    if (group.kind == PassKind::encode) {
       row.request->progress.encoded = true;
-      continue;
-    }
-    if (group.kind != PassKind::encode) {
-      sequence.computed += row.tokens;
-      if (sequence.cache) sequence.cache->commit(row.tokens);
+    } else {
+      row.of().computed += row.tokens;
     }
     result.tokens += row.tokens;
     stats.tokens += row.tokens;
     longest = std::max(longest, row.tokens);
   }
-  const auto rows =
-      group.kind == PassKind::cross ? 0 : static_cast<std::int64_t>(group.rows.size());
+  const auto rows = static_cast<std::int64_t>(group.rows.size());
   result.rows += rows;
   stats.rows += rows;
   const std::int64_t positions = group.padded ? rows * longest : result.tokens - tokens_before;
@@ -103,35 +65,23 @@ void Scheduler::State::complete(ScheduledGroup& group) {
   for (const ScheduledRow& row : group.rows) {
     if (row.request->sequences.size() > 1 && !row.request->done()) share_again(*row.request);
   }
-  if (group.kind == PassKind::encode) return follow_with_cross(group);
-
-  Tensor logits;
-  if (group.kind == PassKind::generate && !binding.wanted().empty()) {
-    logits = execution.output("logits");
-  }
-  const bool gathered =
-      logits.defined() && logits.shape().axis(0).identity == binding.wanted_identity();
-  best_ids.clear();
-  if (logits.defined() && !(gathered && choose_on_device(group, logits))) {
-    logits = logits.to(context->cpu_device());
-  }
   std::int64_t next = 0;
   for (std::size_t r = 0; r < group.rows.size(); ++r) {
     const ScheduledRow& row = group.rows[r];
     const RequestPointer request = row.request;
-    const std::int64_t first = gathered ? next : -binding.batch().rows().starts[r] - 1;
+    const std::int64_t first = next;
     next += static_cast<std::int64_t>(row.wanted.size());
     if (request->done()) {  // cancelled meanwhile
       drop_row(row);
       continue;
     }
     settle(*request);
-    if (group.kind == PassKind::cross) continue;
+    if (group.kind == PassKind::encode) continue;
     try {
       if (group.kind == PassKind::forward) {
-        collect(row, r, execution, binding);
+        collect(row, r, group);
       } else {
-        sample_row(row, logits, first);
+        sample_row(row, group.logits, first);
       }
     } catch (const Error& error) {
       fail(request, error.what(), error.code());
@@ -144,26 +94,14 @@ void Scheduler::State::complete(ScheduledGroup& group) {
   }
 }
 
-/// What was encoded becomes every layer's cross keys and values, before anything else runs.
-void Scheduler::State::follow_with_cross(const ScheduledGroup& group) {
-  ScheduledGroup cross;
-  cross.plan = group.rows[0].request->spec.cross_plan;
-  cross.kind = PassKind::cross;
-  cross.rows = group.rows;
-  cross.source = group.execution->binding().batch_pointer();
-  cross.encoded = group.execution->output("encoded").copy();
-  work.push_front(std::move(cross));
-}
-
-/// `first`: where the row's wanted logits begin; below 0: logits are there for all tokens, and the
-/// row's own begin at -first - 1.
+/// `first`: where the row's wanted logits begin.
 void Scheduler::State::sample_row(const ScheduledRow& row, const Tensor& logits,
                                   std::int64_t first) {
   const RequestPointer request = row.request;
   if (request->spec.options.prompt_logprobs && row.sequence == 0) score_prompt(row, logits, first);
   if (row.chooses) {
     const auto last = static_cast<std::int64_t>(row.wanted.size()) - 1;
-    const std::int64_t at = first >= 0 ? first + last : -first - 1 + row.tokens - 1;
+    const std::int64_t at = first + last;
     if (request->progress.beams) {
       // One that was computed again may have offered before.
       if (!row.of().offered) offer_beam(request, row.sequence, logits, at);
@@ -191,8 +129,7 @@ void Scheduler::State::score_prompt(const ScheduledRow& row, const Tensor& logit
     const std::int64_t position = row.first + row.wanted[i];
     if (position != static_cast<std::int64_t>(sequence.prompt_logprobs.size())) continue;
     if (position + 1 >= row.request->spec.prompt_tokens) break;
-    const std::int64_t at =
-        first >= 0 ? first + static_cast<std::int64_t>(i) : -first - 1 + row.wanted[i];
+    const std::int64_t at = first + static_cast<std::int64_t>(i);
     const std::int32_t id = sequence.ids[static_cast<std::size_t>(position) + 1];
     const std::span<float> scores = logits_at(logits, at, false);
     if (id < 0 || id >= static_cast<std::int32_t>(scores.size())) {
@@ -386,12 +323,12 @@ void Scheduler::State::release_text(const RequestPointer& request, Sequence& seq
 }
 
 void Scheduler::State::collect(const ScheduledRow& row, std::size_t index,
-                               const Execution& execution, const PassBinding& binding) {
+                               const ScheduledGroup& group) {
   const RequestPointer request = row.request;
-  for (const std::string& name : execution.output_names()) {
+  for (const auto& [name, tensor] : group.outputs) {
     request->progress.forward_outputs.emplace_back(
-        name, row_of(execution.output(name).to(context->cpu_device()), index, binding,
-                     *request->spec.forward_input));
+        name, row_output(tensor, index, group.run->binding(), *request->spec.forward_input,
+                         group.plan->program()));
   }
   finish(request, FinishReason::stop);
 }

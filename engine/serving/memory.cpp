@@ -20,7 +20,7 @@ std::int64_t bytes_needed(const Request& request, std::int64_t tokens) {
   if (tokens <= 0) return 0;
   if (request.needs_encoding()) {
     const Sequence& leader = request.sequences[request.leader()];
-    return leader.cache ? leader.cache->bytes_needed(0, request.source_tokens()) : 0;
+    return leader.cache ? leader.cache->bytes_needed(0, request.spec.encoded_tokens) : 0;
   }
   if (request.sequences.size() == 1) {
     const Sequence& only = request.sequences[0];
@@ -38,7 +38,7 @@ std::int64_t bytes_to_start(const Request& request) {
   const Sequence& leader = request.sequences[request.leader()];
   if (!leader.cache) return 0;
   const auto tokens = static_cast<std::int64_t>(leader.ids.size());
-  return leader.cache->cache()->layout().bytes_for(tokens, request.source_tokens());
+  return leader.cache->cache()->layout().bytes_for(tokens, request.spec.encoded_tokens);
 }
 
 std::int64_t bytes_released(const Request& request) {

@@ -11,29 +11,14 @@ namespace perilune {
 namespace {
 
 constexpr double kCancelSeconds = 0.004;  // how often a running pass looks for cancelled rows
-constexpr std::size_t kExecutions = 4;    // arenas that are kept
 
 /// Offsets in the row whose logits are needed.
-std::vector<std::int64_t> wanted_tokens(const ScheduledRow& row, const Plan& plan) {
-  std::vector<std::int64_t> wanted;
-  const auto all = [&] {
-    for (std::int64_t t = 0; t < row.tokens; ++t) wanted.push_back(t);
-  };
+std::vector<std::int64_t> needed_logits(const ScheduledRow& row, const Plan& plan) {
   const Request& request = *row.request;
   if (request.spec.kind == RequestKind::forward) {
-    switch (request.spec.forward_input->row_selection()) {
-      case RowSelection::all: all(); break;
-      case RowSelection::last: wanted.push_back(row.tokens - 1); break;
-      case RowSelection::listed: wanted = request.spec.forward_input->wanted()[0]; break;
-      case RowSelection::automatic:
-        if (plan.program().kv_slots.empty()) {
-          all();
-        } else {
-          wanted.push_back(row.tokens - 1);
-        }
-    }
-    return wanted;
+    return wanted_offsets(*request.spec.forward_input, 0, plan.program());
   }
+  std::vector<std::int64_t> wanted;
   if (request.spec.options.prompt_logprobs && row.sequence == 0) {
     const auto done = static_cast<std::int64_t>(row.of().prompt_logprobs.size());
     for (std::int64_t t = std::max<std::int64_t>(0, done - row.first); t < row.tokens; ++t) {
@@ -68,7 +53,6 @@ bool cancelled(const ScheduledGroup& group) {
 
 std::shared_ptr<const Batch> Scheduler::State::make_batch(
     const ScheduledGroup& group, const std::vector<std::int64_t>& fillers) const {
-  if (group.kind == PassKind::cross) return group.source;
   std::vector<std::vector<std::int32_t>> filler_ids;
   for (std::int64_t length : fillers) filler_ids.emplace_back(static_cast<std::size_t>(length), 0);
   if (group.kind != PassKind::generate) {
@@ -97,63 +81,73 @@ std::shared_ptr<const Batch> Scheduler::State::make_batch(
   return Batch::make(context, ids)->with_facts(std::move(facts));
 }
 
-void Scheduler::State::set_caches(ScheduledGroup& group, PassBinding& binding) {
-  if (group.plan->program().kv_slots.empty()) return;
+/// One cache a row; filler rows have pages of their own, outside the pool that requests share.
+std::vector<SequenceCache*> Scheduler::State::caches_of(ScheduledGroup& group,
+                                                        const std::vector<std::int64_t>& fillers) {
   std::vector<SequenceCache*> caches;
+  const bool keeps = group.kind == PassKind::encode || !group.plan->program().kv_slots.empty();
+  if (!keeps) return caches;
   for (const ScheduledRow& row : group.rows) caches.push_back(row.of().cache.get());
   const std::shared_ptr<Cache> pool = group.rows[0].of().cache->cache();
-  const auto first = static_cast<std::int64_t>(group.rows.size());
-  for (std::int64_t r = first; r < binding.batch().size(); ++r) {
-    // Filler rows have pages of their own, outside the pool that requests share.
+  for (std::size_t i = 0; i < fillers.size(); ++i) {
     std::shared_ptr<Cache>& scratch = filler_caches[pool.get()];
     if (!scratch) {
       scratch = std::make_shared<Cache>(context, pool->device(), pool->layout(),
                                         std::numeric_limits<std::int64_t>::max() / 4);
     }
     group.fillers.push_back(std::make_unique<SequenceCache>(scratch));
-    if (!group.fillers.back()->reserve(binding.batch().rows().length(r))) {
+    if (group.reserved && !group.fillers.back()->reserve(fillers[i])) {
       throw Error(ErrorCode::memory, "step", "no memory for the filler rows of a padded step");
     }
     caches.push_back(group.fillers.back().get());
   }
-  binding.set_caches(std::move(caches), &pool->layout());
+  return caches;
 }
 
 void Scheduler::State::start(ScheduledGroup& group) {
   const std::vector<std::int64_t> fillers = filler_lengths(group);
-  auto batch = make_batch(group, fillers);
-  auto binding = std::make_shared<PassBinding>(context, batch);
-  if (group.kind == PassKind::cross) binding->set_input("encoded", group.encoded, batch->rows());
+  std::shared_ptr<const Batch> batch = make_batch(group, fillers);
   group.fillers.clear();
-  set_caches(group, *binding);
-  std::vector<std::int64_t> wanted, per_row;
-  for (std::size_t r = 0; r < group.rows.size(); ++r) {
-    ScheduledRow& row = group.rows[r];
-    const auto length = static_cast<std::int64_t>(row.of().ids.size());
-    row.chooses = group.kind == PassKind::generate && row.first + row.tokens == length &&
-                  row.request->spec.options.max_new_tokens > 0;
-    const bool has_head = group.kind == PassKind::generate || group.kind == PassKind::forward;
-    if (has_head) row.wanted = wanted_tokens(row, *group.plan);
-    for (std::int64_t token : row.wanted) wanted.push_back(batch->rows().starts[r] + token);
-    per_row.push_back(static_cast<std::int64_t>(row.wanted.size()));
+  PassWork work;
+  work.caches = caches_of(group, fillers);
+  work.reserved = group.reserved;
+  if (group.kind == PassKind::encode) {
+    work.encode = group.plan;
+    work.cross = group.rows[0].request->spec.cross_plan;
+    work.source = std::move(batch);
+  } else {
+    std::vector<std::vector<std::int64_t>> wanted;
+    for (ScheduledRow& row : group.rows) {
+      const auto length = static_cast<std::int64_t>(row.of().ids.size());
+      row.chooses = group.kind == PassKind::generate && row.first + row.tokens == length &&
+                    row.request->spec.options.max_new_tokens > 0;
+      row.wanted = needed_logits(row, *group.plan);
+      wanted.push_back(row.wanted);
+    }
+    wanted.resize(static_cast<std::size_t>(batch->size()));
+    work.main = group.plan;
+    work.batch = batch->with_rows(RowSelection::listed, std::move(wanted));
   }
-  per_row.resize(static_cast<std::size_t>(batch->size()), 0);
-  binding->set_wanted(std::move(wanted), std::move(per_row));
-  Execution& execution = execution_for(group.plan);
-  execution.bind(std::move(binding));
-  group.execution = &execution;
+  auto run = std::make_unique<PassRun>(executions, std::move(work));
+  run->reserve_or_throw("step");
+  group.reserved = true;
+  group.run = std::move(run);
 }
 
-Execution& Scheduler::State::execution_for(const std::shared_ptr<const Plan>& plan) {
-  std::erase(recent, plan.get());
-  recent.push_back(plan.get());
-  std::unique_ptr<Execution>& execution = executions[plan.get()];
-  if (!execution) execution = std::make_unique<Execution>(plan);
-  if (recent.size() > kExecutions) {
-    executions.erase(recent.front());
-    recent.erase(recent.begin());
+/// What is needed of a pass that is done, where the host can read it. A fault of what a device did
+/// by itself shows here, while nothing is committed.
+void Scheduler::State::read_results(ScheduledGroup& group) {
+  best_ids.clear();
+  if (group.kind == PassKind::forward) {
+    for (const std::string& name : group.run->output_names()) {
+      group.outputs.emplace_back(name, group.run->output(name).to(context->cpu_device()));
+    }
+  } else if (group.kind == PassKind::generate && !group.run->binding().wanted().empty()) {
+    group.logits = group.run->output("logits");
+    if (!choose_on_device(group, group.logits)) {
+      group.logits = group.logits.to(context->cpu_device());
+    }
   }
-  return *execution;
 }
 
 /// Runs the first group of `work` until it is complete (true) or the deadline has passed.
@@ -161,12 +155,13 @@ bool Scheduler::State::run_group(double deadline) {
   ScheduledGroup& group = work.front();
   try {
     if (!cancelled(group)) {
-      if (group.execution == nullptr) start(group);
+      if (group.run == nullptr) start(group);
       for (;;) {
-        if (group.execution->run(std::min(deadline, clock_seconds() + kCancelSeconds))) break;
+        if (group.run->run(std::min(deadline, clock_seconds() + kCancelSeconds))) break;
         if (cancelled(group)) break;
         if (clock_seconds() >= deadline) return false;
       }
+      if (!cancelled(group)) read_results(group);
     }
   } catch (const Error& error) {
     if (error.code() == ErrorCode::cancelled) {
@@ -185,6 +180,7 @@ bool Scheduler::State::run_group(double deadline) {
   }
   ScheduledGroup complete_group = std::move(work.front());
   work.pop_front();
+  complete_group.run->commit();
   complete(complete_group);
   return true;
 }
@@ -193,14 +189,15 @@ bool Scheduler::State::run_group(double deadline) {
 void Scheduler::State::split_failed(const std::string& text, ErrorCode code) {
   ScheduledGroup group = std::move(work.front());
   work.pop_front();
-  // What was encoded together is encoded again, alone.
-  const bool again = group.kind == PassKind::cross;
+  group.run.reset();
+  for (const ScheduledRow& row : group.rows) drop_row(row);  // reserved again when they run
   std::vector<ScheduledGroup> alone;
   for (ScheduledRow& row : group.rows) {
     if (alone.empty() || alone.back().rows[0].request != row.request) {
       alone.emplace_back();
-      alone.back().plan = again ? row.request->spec.encode_plan : group.plan;
-      alone.back().kind = again ? PassKind::encode : group.kind;
+      alone.back().plan = group.plan;
+      alone.back().kind = group.kind;
+      alone.back().reserved = false;
       alone.back().padded = group.padded;
     }
     alone.back().rows.push_back(std::move(row));
@@ -227,8 +224,9 @@ void Scheduler::State::drop_row(const ScheduledRow& row) {
 }
 
 void Scheduler::State::abandon() {
-  const ScheduledGroup group = std::move(work.front());
+  ScheduledGroup group = std::move(work.front());
   work.pop_front();
+  group.run.reset();
   for (const ScheduledRow& row : group.rows) drop_row(row);
   for (const ScheduledRow& row : group.rows) {
     const RequestPointer request = row.request;
@@ -238,8 +236,9 @@ void Scheduler::State::abandon() {
 
 void Scheduler::State::rollback_all() {
   while (!work.empty()) {
-    const ScheduledGroup group = std::move(work.front());
+    ScheduledGroup group = std::move(work.front());
     work.pop_front();
+    group.run.reset();
     for (const ScheduledRow& row : group.rows) drop_row(row);
     for (const ScheduledRow& row : group.rows) settle(*row.request);
   }

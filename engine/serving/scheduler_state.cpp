@@ -85,12 +85,13 @@ void check_beams(const RequestSpec& spec) {
   if (spec.hooks.on_token) refuse("on_token");
 }
 
-void check_source(const RequestSpec& spec) {
+void check_source(RequestSpec& spec) {
   if (!spec.source) return;
   if (spec.source->size() != 1 || !spec.encode_plan || !spec.cross_plan) {
     throw Error(ErrorCode::argument, "submit",
                 "a source is one row, with the plans that encode it");
   }
+  spec.encoded_tokens = output_rows(*spec.encode_plan, spec.source).length(0);
 }
 
 /// Throws for keys and values that cannot be kept.
@@ -103,7 +104,7 @@ void check_cache(const RequestSpec& spec, const std::shared_ptr<Cache>& cache) {
   if (!keeps) return;
   if (!cache) throw Error(ErrorCode::argument, "submit", "this model's pass needs a cache");
   check_memory(cache, static_cast<std::int64_t>(spec.prompt.size()),
-               spec.source ? spec.source->tokens() : 0);
+               spec.encoded_tokens);
 }
 
 /// Checks what is asked and fills in what follows from it.

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/plan/pass_run.h"
 #include "engine/serving/decide.h"
 #include "engine/serving/inbox.h"
 #include "engine/serving/outbox.h"
@@ -29,18 +30,19 @@ struct ScheduledRow {
   Sequence& of() const { return request->sequences[sequence]; }
 };
 
-enum class PassKind { generate, forward, encode, cross };
+enum class PassKind { generate, forward, encode };  // encode: with cross
 
 /// Rows that one pass computes: same plan, same kind.
 struct ScheduledGroup {
   std::shared_ptr<const Plan> plan;
   PassKind kind = PassKind::generate;
   std::vector<ScheduledRow> rows;
-  std::shared_ptr<const Batch> source;  // cross: what was encoded
-  Tensor encoded;                       // cross: [token, hidden] of `source`
   bool padded = false;
   std::vector<std::unique_ptr<SequenceCache>> fillers;  // padded: one a filler row
-  Execution* execution = nullptr;                       // bound and perhaps begun
+  bool reserved = true;                                 // its rows have room
+  std::unique_ptr<PassRun> run;                         // begun; room is reserved
+  Tensor logits;         // generate: of the wanted rows, on the host unless best_ids are there
+  NamedTensors outputs;  // forward: on the host
 };
 
 struct Scheduler::State {
@@ -65,10 +67,9 @@ struct Scheduler::State {
   std::uint64_t policy_number = 1, policy_told = 1;  // of `policy`, for Request::told
   StepPlan answer;                                   // of the policy
   Decision decision{queue};
-  Room room;                        // of the step under way
+  Room room;  // of the step under way
+  ExecutionStore executions;
   std::deque<ScheduledGroup> work;  // what is left of the step under way
-  std::map<const Plan*, std::unique_ptr<Execution>> executions;
-  std::vector<const Plan*> recent;  // of executions, last used last
   std::map<const Cache*, std::shared_ptr<Cache>> filler_caches;
   Tensor logits_row;  // reused copy
   std::vector<std::int64_t>
@@ -109,8 +110,9 @@ struct Scheduler::State {
   std::shared_ptr<const Batch> make_batch(const ScheduledGroup& group,
                                           const std::vector<std::int64_t>& fillers) const;
   void settle(Request& request);
-  Execution& execution_for(const std::shared_ptr<const Plan>& plan);
-  void set_caches(ScheduledGroup& group, PassBinding& binding);
+  std::vector<SequenceCache*> caches_of(ScheduledGroup& group,
+                                        const std::vector<std::int64_t>& fillers);
+  void read_results(ScheduledGroup& group);
   bool run_group(double deadline);
   void split_failed(const std::string& text, ErrorCode code);
   void abandon();
@@ -121,9 +123,7 @@ struct Scheduler::State {
   // scheduler_sample.cpp: after the commit, row by row
   void complete(ScheduledGroup& group);
   void sample_row(const ScheduledRow& row, const Tensor& logits, std::int64_t first);
-  void follow_with_cross(const ScheduledGroup& group);
-  void collect(const ScheduledRow& row, std::size_t index, const Execution& execution,
-               const PassBinding& binding);
+  void collect(const ScheduledRow& row, std::size_t index, const ScheduledGroup& group);
   void score_prompt(const ScheduledRow& row, const Tensor& logits, std::int64_t first);
   void split_outputs(Request& request);
   std::span<float> logits_at(const Tensor& logits, std::int64_t at, bool own_copy);

@@ -84,10 +84,7 @@ end
 -- Traces every entry, so that a wrong shape is an error before a weight is read; then nothing stored
 -- may be left over.
 local function trace_all(s)
-  if s.family.cross then runtime.program(s, "cross") end
-  local main = passes.main_entry(s.family)
-  if main ~= "encode" and s.family.encode then runtime.program(s, "encode") end
-  runtime.program(s, main, s.head, s.family.decode and family.per_token[s.head] and "wanted" or "all")
+  for _, entry in ipairs(s.family.entries) do runtime.program(s, entry) end
   passes.touch_other_heads(s.checkpoint, s.family, s.c, s.head)
   local unread = s.checkpoint:unread()
   if #unread > 0 then

@@ -5,7 +5,7 @@ local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 local names_of = require "perilune.base.names_of"
 local runtime = require "perilune.loaded.pass_runner"
-local passes = require "perilune.loaded.passes"
+local family = require "perilune.loaded.family"
 local forward = require "perilune.run.forward"
 local embed = require "perilune.run.embed"
 local trace = require "perilune.run.trace"
@@ -151,29 +151,23 @@ function Model:paths() return (runtime.paths(runtime.open(self, "paths"))) end
 function Model:shapes() return inspect.shapes(runtime.open(self, "shapes")) end
 
 --- The ops of a compiled pass as a printable table.
----@param entry string|nil "decode", "encode" or "cross"; default: the main one
+---@param entry string|nil "decode", "encode", "cross" or another entry of the family; default: the main one
 ---@return table list of { op=, text= }; prints as a table
 function Model:program(entry)
   local s = runtime.open(self, "program")
-  local main = passes.main_entry(s.family)
-  entry = entry or main
-  if not (entry == "decode" or entry == "encode" or entry == "cross") or not s.family[entry] then
-    local list = {}
-    for _, name in ipairs { "encode", "cross", "decode" } do if s.family[name] then list[#list + 1] = name end end
-    raise("argument", "program", ("this model has no entry %s"):format(options.show(entry)), "entries: " .. table.concat(list, ", "))
+  entry = entry or family.main_entry(s.family)
+  local found = false
+  for _, name in ipairs(s.family.entries) do found = found or name == entry end
+  if not found then
+    raise("argument", "program", ("this model has no entry %s"):format(options.show(entry)),
+      "entries: " .. table.concat(s.family.entries, ", "))
   end
-  local plan
-  if entry == main then plan = runtime.plan(s, entry, s.head, s.family.decode and "wanted" or "all") else plan = runtime.plan(s, entry) end
-  local text, ops = plan:text(), {}
+  local text, ops = runtime.plan(s, entry):text(), {}
   for line in text:gmatch "[^\n]+" do
     local op, rest = line:match "^%d+%s+(%S+)%s*(.*)$"
     if op then ops[#ops + 1] = { op = op, text = rest } end
   end
   return setmetatable(ops, { __tostring = function() return text end })
-end
-
-local function main_plan(s)
-  return runtime.plan(s, passes.main_entry(s.family), s.head, s.family.decode and "wanted" or "all")
 end
 
 --- Bytes a model takes: weights, keys and values in use, workspace of one step.
@@ -190,7 +184,10 @@ end
 
 --- Bytes of weights that one generated token reads.
 ---@return integer
-function Model:bytes_per_token() return main_plan(runtime.open(self, "bytes_per_token")):weight_bytes() end
+function Model:bytes_per_token()
+  local s = runtime.open(self, "bytes_per_token")
+  return runtime.plan(s, family.main_entry(s.family)):weight_bytes()
+end
 
 --- The name of a class: of an id, or of the ids in a tensor (one: a name; several: a list of names).
 ---@param id integer|Tensor from 0

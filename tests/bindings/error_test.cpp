@@ -64,7 +64,7 @@ TEST_CASE("use after close is an error that says so") {
   CHECK(holds(host.run("local t = core.zeros{ 4 } t:free() t:sum()"), "free"));
   CHECK(holds(host.run(model + R"lua(
     local pass = core.trace(ck, { axes = c.axes, config = c })
-    passes.write(llama, pass, "decode", "causal", "wanted")
+    passes.write(llama, pass, "decode", "causal")
     pass:finish "causal"
     pass:finish "causal"
   )lua"),
@@ -88,10 +88,12 @@ TEST_CASE("errors of Lua callbacks pass through C++ as they were raised") {
   Host host;
   const std::string eager = std::string(perilune_test::kTinyModel) + R"lua(
     local function run(hook)
-      local pass = core.eager(ck, core.batch{ { 1, 2, 3 } },
-        { entry = "decode", axes = c.axes, config = c, cache = pool, rows = "all", hook = hook })
-      passes.write(llama, pass, "decode", "causal", "wanted")
-      return pass:finish "causal"
+      local run = core.eager(plan, core.batch{ { 1, 2, 3 } }, { cache = pool, rows = "all" })
+      local pass, entry = run:next(ck, { axes = c.axes, config = c, hook = hook })
+      passes.write(llama, pass, entry, "causal")
+      pass:finish()
+      assert(run:next(ck) == nil)
+      return (run:results())
     end
     local mine = { message = "mine" }
   )lua";
@@ -117,9 +119,9 @@ TEST_CASE("callbacks run on the coroutine that called") {
   CHECK(host.run(std::string(perilune_test::kTinyModel) + R"lua(
     local seen
     local co = coroutine.create(function()
-      local pass = core.eager(ck, core.batch{ { 1 } },
-        { axes = c.axes, config = c, cache = pool, hook = function() seen = coroutine.running() end })
-      passes.write(llama, pass, "decode", "causal", "wanted")
+      local run = core.eager(plan, core.batch{ { 1 } }, { cache = pool })
+      local pass = run:next(ck, { axes = c.axes, config = c, hook = function() seen = coroutine.running() end })
+      passes.write(llama, pass, "decode", "causal")
       coroutine.yield()
     end)
     assert(coroutine.resume(co))

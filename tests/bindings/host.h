@@ -65,7 +65,7 @@ inline const char* kTinyModel = R"lua(
   local json = core.read_json "tests/golden/llama-gqa/config.json"
   local c = llama.config(json)
   local ck = core.checkpoint("tests/golden/llama-gqa", { prefixes = llama.prefixes, axes = c.axes })
-  local program = passes.trace(ck, llama, c, "decode", "causal", "wanted")
+  local program = passes.trace(ck, llama, c, "decode", "causal")
   local plan = core.plan(program, { compute = "f32" })
   local pool = core.cache({ program }, { budget = 4 * 1024 * 1024 })
 )lua";

@@ -183,7 +183,7 @@ TEST_CASE("caches: rows continue where they end, forks share, failures give back
     assert(s.length == 3)
     local fork = s:fork()
     local last = core.execute(plan, core.batch{ { 12 } }, { caches = { s } }).logits
-    assert(last:at{ token = 1 }:equal(whole:at{ token = 4 }))
+    assert(last:at{ batch = 1 }:equal(whole:at{ token = 4 }))
     assert(fork.length == 3 and s.length == 4)
     core.execute(plan, core.batch{ { 12 } }, { caches = { fork }, commit = false })
     assert(fork.length == 3)

@@ -47,12 +47,14 @@ std::shared_ptr<const Batch> with_wanted(lua_State* L, std::shared_ptr<const Bat
   return batch->with_rows(RowSelection::listed, std::move(wanted));
 }
 
-/// core.batch(rows, { pairs=, positions=, type_ids=, labels=, rows=, tokenizer= })
+/// core.batch(rows | nil, { pairs=, inputs=, positions=, type_ids=, labels=, rows=, tokenizer= })
 int make_batch(lua_State* L) {
-  Rows32 given = to_rows(L, 1, "batch", "rows");
   Options options(L, 2, "batch");
+  const std::vector<BatchInput> inputs = to_inputs(L, options);
+  const bool alone = lua_isnoneornil(L, 1) && !inputs.empty();
+  Rows32 given = alone ? Rows32{} : to_rows(L, 1, "batch", "rows");
   const Rows64 types = append_pairs(L, options, given);
-  auto batch = Batch::make(state(L).context, given);
+  auto batch = Batch::make(state(L).context, given, inputs);
   if (!types.empty()) batch = batch->with_type_ids(types);
   if (options.push("positions")) {
     batch = batch->with_positions(widen(to_rows(L, -1, "batch", "positions")));
@@ -102,6 +104,21 @@ int ids(lua_State* L) {
   const auto& batch = batch_of(L, "ids");
   if (!batch->has_ids()) throw Error(ErrorCode::state, "batch", "this batch has no ids");
   push_tensor(L, batch->ids().as_read_only());
+  return 1;
+}
+
+int has_ids(lua_State* L) {
+  lua_pushboolean(L, batch_of(L, "has_ids")->has_ids() ? 1 : 0);
+  return 1;
+}
+
+/// Names of what passes can read.
+int inputs(lua_State* L) {
+  const auto& batch = batch_of(L, "inputs");
+  std::vector<std::string> names{"positions", "type_ids"};
+  if (batch->has_ids()) names.emplace_back("ids");
+  for (const auto& [name, tensor] : batch->inputs()) names.push_back(name);
+  push_list(L, names);
   return 1;
 }
 
@@ -297,7 +314,7 @@ template <class Apply>
 int reduce_rows(lua_State* L, const char* op, Apply apply) {
   const auto& batch = batch_of(L, op);
   const Tensor& tensor = to_tensor(L, 2, op, "t");
-  (void)batch->token_axis(op, tensor);
+  (void)batch->ragged_axis(op, tensor);
   auto net = std::make_shared<NetState>();
   auto binding = std::make_shared<PassBinding>(state(L).context, batch);
   net->pass = std::make_shared<EagerPass>(std::move(binding), EagerOptions{});
@@ -337,6 +354,8 @@ void add_batch(lua_State* L) {
       {"size", guarded<size>},
       {"tokens", guarded<tokens>},
       {"ids", guarded<ids>},
+      {"has_ids", guarded<has_ids>},
+      {"inputs", guarded<inputs>},
       {"positions", guarded<positions>},
       {"type_ids", guarded<type_ids>},
       {"lengths", guarded<lengths>},

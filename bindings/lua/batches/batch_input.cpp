@@ -1,6 +1,9 @@
 #include "bindings/lua/batches/batch_input.h"
 
+#include <algorithm>
+
 #include "bindings/lua/tensors/tensor_value.h"
+#include "engine/program/value_math.h"
 
 namespace perilune::lua {
 
@@ -115,6 +118,38 @@ Rows64 append_pairs(lua_State* L, Options& options, Rows32& rows) {
     types.back().resize(rows[row].size(), 1);
   }
   return types;
+}
+
+std::vector<BatchInput> to_inputs(lua_State* L, Options& options) {
+  std::vector<BatchInput> inputs;
+  if (!options.push("inputs")) return inputs;
+  expect_table(L, -1, "batch", "option inputs");
+  const int table = lua_gettop(L);
+  for (lua_pushnil(L); lua_next(L, table) != 0; lua_pop(L, 1)) {
+    lua_pushvalue(L, -2);
+    BatchInput input;
+    input.name = to_text(L, -1, "batch", "option inputs: a name");
+    lua_pop(L, 1);
+    const std::vector<Tensor> rows = to_tensors(L, -1, "batch", input.name.c_str());
+    for (std::size_t r = 0; r < rows.size(); ++r) {
+      if (rows[r].shape().rank() == 0) {
+        throw Error(ErrorCode::shape, "batch",
+                    "row " + std::to_string(r + 1) + " of input " + input.name + " has no axes");
+      }
+      input.lengths.push_back(rows[r].shape().size(0));
+    }
+    if (rows.empty()) {
+      throw Error(ErrorCode::argument, "batch", "no rows of input " + input.name);
+    }
+    input.axis = rows[0].shape().axis(0).name;
+    input.tensor = tensor_ops::cat(rows, input.axis);
+    inputs.push_back(std::move(input));
+  }
+  lua_pop(L, 1);
+  // In the order of their names, so that a batch is the same however a table is walked.
+  std::sort(inputs.begin(), inputs.end(),
+            [](const BatchInput& a, const BatchInput& b) { return a.name < b.name; });
+  return inputs;
 }
 
 }  // namespace perilune::lua

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "bindings/lua/edge/arguments.h"
+#include "engine/batch/batch.h"
 
 namespace perilune::lua {
 
@@ -19,5 +20,8 @@ Rows32 to_grid(lua_State* L, int index, const char* op, const char* name);
 /// Appends option pairs to the rows and gives their type ids: 0 for a row's first part, 1 for its
 /// second. Empty without pairs.
 Rows64 append_pairs(lua_State* L, Options& options, Rows32& rows);
+
+/// Option inputs: { features={ one tensor [frame, mel] a row } }, end to end by their first axis.
+std::vector<BatchInput> to_inputs(lua_State* L, Options& options);
 
 }  // namespace perilune::lua

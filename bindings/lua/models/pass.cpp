@@ -1,10 +1,14 @@
 // Pass: one entry of a family being recorded (trace) or run line by line (eager).
 #include "bindings/lua/models/pass.h"
+
+#include <algorithm>
+
 #include "bindings/lua/models/run_pass.h"
 #include "bindings/lua/tensors/tensor_value.h"
 
 #include "bindings/lua/batches/batch_object.h"
 #include "bindings/lua/models/checkpoint.h"
+#include "bindings/lua/models/plan.h"
 #include "bindings/lua/models/program.h"
 
 namespace perilune::lua {
@@ -50,20 +54,35 @@ void push_pass(lua_State* L, Options& options, PassObject object,
   lua_setfenv(L, -2);
 }
 
+/// after={ programs }: what they make can be read by its names.
+void expect_made(lua_State* L, Options& options, TracePass& pass) {
+  if (!options.push("after")) return;
+  expect_table(L, -1, "trace", "option after");
+  for (int i = 1; i <= static_cast<int>(lua_objlen(L, -1)); ++i) {
+    lua_rawgeti(L, -1, i);
+    const auto program = check_object<ProgramPointer>(L, -1, "trace", "after");
+    lua_pop(L, 1);
+    for (const auto& [name, value] : program->outputs) {
+      const TensorSpec& spec = program->values[static_cast<std::size_t>(value)].spec;
+      const auto axes = spec.shape.axes();
+      const bool ragged = !axes.empty() && axes[0].symbolic();
+      if (!ragged || std::any_of(axes.begin() + 1, axes.end(),
+                                 [](const Axis& axis) { return axis.symbolic(); })) {
+        continue;
+      }
+      pass.expect_input(name, spec.dtype, axes[0].name, {axes.begin() + 1, axes.end()});
+    }
+  }
+  lua_pop(L, 1);
+}
+
 int trace(lua_State* L) {
   Options options(L, 2, "trace");
   PassObject object;
   auto checkpoint = checkpoint_argument(L, "trace");
   const std::string entry = options.text("entry").value_or("decode");
   object.trace = std::make_shared<TracePass>(state(L).context, entry);
-  const auto axes = options.sizes("axes").value_or(std::map<std::string, std::int64_t>{});
-  if (entry == "cross") {
-    const auto hidden = axes.find("hidden");
-    if (hidden == axes.end()) {
-      throw Error(ErrorCode::argument, "trace", "a cross pass needs the size of axis \"hidden\"");
-    }
-    object.trace->expect_input("encoded", DType::f32, "token", {Axis{"hidden", hidden->second, 0}});
-  }
+  expect_made(L, options, *object.trace);
   push_pass(L, options, std::move(object), std::move(checkpoint));
   options.done();
   return 1;
@@ -85,29 +104,48 @@ Hook lua_hook(ReferencePointer function) {
   };
 }
 
+/// core.eager(plans, batch, options as core.execute's) → a run whose passes the script writes:
+///   for pass, entry in function() return run:next(checkpoint, { axes=, config=, hook= }) end do
+///   ... pass:finish() end; results, encoded = run:results()
 int eager(lua_State* L) {
+  push_object(L, EagerRunObject{std::make_shared<BoundPass>(bind_passes(L, "eager"))});
+  return 1;
+}
+
+int next_pass(lua_State* L) {
+  const auto bound = self<EagerRunObject>(L, "next").bound;
+  if (!bound->run->next_pass()) return 0;
+  const Plan& plan = bound->run->pass_plan();
   Options options(L, 3, "eager");
-  auto checkpoint = checkpoint_argument(L, "eager");
-  const auto batch = check_object<BatchObject>(L, 2, "eager", "batch").batch;
-  const std::string entry = options.text("entry").value_or("decode");
   EagerOptions settings;
-  settings.math = to_math(options);
-  settings.cache_dtype = options.dtype("cache_dtype").value_or(DType::f32);
-  settings.threads = to_threads(L, options);
+  settings.math = plan.options().math;
+  settings.cache_dtype = plan.options().cache_dtype;
+  settings.device = plan.options().device;
+  settings.threads = plan.options().threads;
+  settings.keep = {plan.options().outputs.begin(), plan.options().outputs.end()};
   if (ReferencePointer function = options.function("hook")) {
     settings.hook = lua_hook(std::move(function));
   }
-  if (const auto device = options.text("device")) {
-    settings.device = state(L).context->device(*device);
-  }
-  for (const char* known : {"axes", "config", "names_only"}) options.has(known);
-  if (const auto keep = options.texts("keep")) settings.keep = {keep->begin(), keep->end()};
-  BoundPass bound = bind_pass(L, options, batch, entry == "decode", entry == "cross");
   PassObject object;
-  object.eager = std::make_shared<EagerPass>(bound.binding, std::move(settings));
-  object.bound = std::make_shared<BoundPass>(std::move(bound));
-  push_pass(L, options, std::move(object), std::move(checkpoint));
-  return 1;
+  object.bound = bound;
+  object.eager = std::make_shared<EagerPass>(bound->run->pass_binding(), std::move(settings));
+  const auto& checkpoint = check_object<CheckpointObject>(L, 2, "eager", "checkpoint").checkpoint;
+  if (checkpoint == nullptr) throw Error(ErrorCode::state, "eager", "the checkpoint was closed");
+  push_pass(L, options, std::move(object), checkpoint);
+  options.done();
+  push_text(L, plan.program().entry);
+  return 2;
+}
+
+int eager_results(lua_State* L) {
+  const auto bound = self<EagerRunObject>(L, "results").bound;
+  if (!bound->run->done()) {
+    throw Error(ErrorCode::state, "eager", "not all of the passes have been written");
+  }
+  push_tensors(L, bound->run->read_back());
+  push_tensors(L, bound->run->read_back_encoded());
+  bound->finish();
+  return 2;
 }
 
 int net(lua_State* L) {
@@ -124,9 +162,14 @@ int input(lua_State* L) {
   return 1;
 }
 
+/// pass:wanted(x, "last" | "all"): x over the tokens whose logits are computed; by default these.
 int wanted(lua_State* L) {
   const auto& object = open_pass(L, "wanted");
   const Value& x = to_value(L, 2, "wanted", "x");
+  const std::string rows = lua_isnoneornil(L, 3) ? "last" : to_text(L, 3, "wanted", "rows");
+  if (object.trace != nullptr) {
+    object.trace->set_default_rows(rows == "all" ? RowSelection::all : RowSelection::last);
+  }
   push_value(L, wanted_rows(object.pass(), x, object.pass()->script_place));
   return 1;
 }
@@ -144,33 +187,22 @@ int output(lua_State* L) {
   return 0;
 }
 
-int finish_eager(lua_State* L, PassObject& object) {
-  lua_createtable(L, 0, static_cast<int>(object.outputs.size()) + 1);
-  for (const auto& [name, value] : object.outputs) {
-    push_value(L, Value::of(value.tensor.to(value.tensor.context()->cpu_device())));
-    lua_setfield(L, -2, name.c_str());
-  }
-  lua_newtable(L);
-  for (const auto& [path, tensor] : object.eager->kept()) {
-    push_value(L, Value::of(tensor.to(tensor.context()->cpu_device())));
-    lua_setfield(L, -2, path.c_str());
-  }
-  lua_setfield(L, -2, "kept");
-  object.bound->finish();
-  return 1;
-}
-
 int finish(lua_State* L) {
   auto& object = open_pass(L, "finish");
   const std::string head = lua_isnoneornil(L, 2) ? "" : to_text(L, 2, "finish", "head");
+  int results = 0;
   if (object.trace != nullptr) {
     push_object(L, ProgramPointer(object.trace->finish(head)));
+    results = 1;
   } else {
-    finish_eager(L, object);
+    NamedTensors made;
+    for (const auto& [name, value] : object.outputs) made.emplace_back(name, value.tensor);
+    for (const auto& kept : object.eager->kept()) made.push_back(kept);
+    object.bound->run->pass_done(std::move(made));
   }
   object.finished = true;
   object.outputs.clear();
-  return 1;
+  return results;
 }
 
 int marks(lua_State* L) {
@@ -182,6 +214,16 @@ int outputs(lua_State* L) {
   std::vector<std::string> names;
   for (const auto& [name, value] : self<ProgramPointer>(L, "outputs")->outputs) {
     names.push_back(name);
+  }
+  push_list(L, names);
+  return 1;
+}
+
+/// Names of what the pass reads of its batch, and of passes before it.
+int inputs(lua_State* L) {
+  std::vector<std::string> names;
+  for (const ProgramValue& value : self<ProgramPointer>(L, "inputs")->values) {
+    if (!value.input.empty()) names.push_back(value.input);
   }
   push_list(L, names);
   return 1;
@@ -210,18 +252,19 @@ int program_head(lua_State* L) {
 }  // namespace
 
 void add_pass(lua_State* L) {
-  constexpr Member kFunctions[] = {{"trace", guarded<trace>}, {"eager", guarded_once<eager>}};
+  constexpr Member kFunctions[] = {{"trace", guarded<trace>}, {"eager", guarded<eager>}};
   set_functions(L, kFunctions);
   constexpr Member kMethods[] = {
       {"net", guarded<net>},       {"input", guarded<input>},        {"wanted", guarded<wanted>},
       {"output", guarded<output>}, {"finish", guarded_once<finish>},
   };
   register_type<PassObject>(L, kMethods, {});
+  constexpr Member kRunMethods[] = {{"next", guarded<next_pass>},
+                                    {"results", guarded_once<eager_results>}};
+  register_type<EagerRunObject>(L, kRunMethods, {});
   constexpr Member kProgramMethods[] = {
-      {"marks", guarded<marks>},
-      {"outputs", guarded<outputs>},
-      {"kv_slots", guarded<kv_slots>},
-      {"text", guarded<text>},
+      {"marks", guarded<marks>},       {"outputs", guarded<outputs>}, {"inputs", guarded<inputs>},
+      {"kv_slots", guarded<kv_slots>}, {"text", guarded<text>},
   };
   constexpr Member kGetters[] = {
       {"entry", guarded<program_entry>},

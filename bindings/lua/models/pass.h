@@ -18,7 +18,7 @@ struct PassObject {
   std::shared_ptr<TracePass> trace;
   std::shared_ptr<EagerPass> eager;
   std::shared_ptr<NetState> net;
-  std::shared_ptr<BoundPass> bound;  // eager: the batch, its caches
+  std::shared_ptr<BoundPass> bound;  // eager: the run that it is a part of
   std::vector<std::pair<std::string, Value>> outputs;
   bool finished = false;
 

@@ -43,7 +43,8 @@ int make_plan(lua_State* L) {
   settings.device = context->device(options.text("device").value_or("auto"));
   settings.devices = to_devices(L, options, *context);
   options.done();
-  push_object(L, PlanObject{Plan::make(context, program, std::move(settings)), nullptr});
+  push_object(L, PlanObject{Plan::make(context, program, std::move(settings)),
+                            std::make_shared<ExecutionStore>()});
   return 1;
 }
 
@@ -107,38 +108,15 @@ int steps(lua_State* L) {
   return 1;
 }
 
-bool writes(const Program& program, KvKind kind) {
-  for (const KvSlotSpec& slot : program.kv_slots) {
-    if (slot.kind == kind) return true;
-  }
-  return false;
-}
-
-/// core.execute(plan, batch, { caches=, cache=, inputs=, rows=, commit= })
+/// core.execute(plan | { encode=, cross=, main= }, batch, { source=, caches=, cache=, rows=,
+/// commit= }) gives the last pass's results by name, and the encoder's.
 int execute(lua_State* L) {
-  auto& object = check_object<PlanObject>(L, 1, "forward", "plan");
-  const auto batch = check_object<BatchObject>(L, 2, "forward", "batch").batch;
-  Options options(L, 3, "forward");
-  const Program& program = object.plan->program();
-  BoundPass bound =
-      bind_pass(L, options, batch, writes(program, KvKind::self), writes(program, KvKind::cross));
-  // One execution is kept with the plan, since its arena is worth keeping; it is taken out while
-  // it runs, so that a nested run makes one of its own.
-  auto execution = std::move(object.execution);
-  object.execution = nullptr;
-  if (execution == nullptr) execution = std::make_shared<Execution>(object.plan);
-  execution->bind(bound.binding);
-  (void)execution->run();
-  lua_newtable(L);
-  for (const std::string& name : execution->output_names()) {
-    const Tensor output = execution->output(name);
-    const auto& host = output.context()->cpu_device();
-    push_value(L, Value::of(output.device().host_visible() ? output.copy() : output.to(host)));
-    lua_setfield(L, -2, name.c_str());
-  }
+  BoundPass bound = bind_passes(L, "forward");
+  (void)bound.run->run();
+  push_tensors(L, bound.run->read_back());
+  push_tensors(L, bound.run->read_back_encoded());
   bound.finish();
-  object.execution = std::move(execution);
-  return 1;
+  return 2;
 }
 
 }  // namespace

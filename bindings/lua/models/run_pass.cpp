@@ -3,40 +3,12 @@
 #include <algorithm>
 
 #include "bindings/lua/batches/batch_object.h"
+#include "bindings/lua/models/plan.h"
 #include "bindings/lua/tensors/tensor_value.h"
 
 namespace perilune::lua {
 
 namespace {
-
-/// inputs={ encoded={ tensor, batch } }; gives the rows of "encoded".
-std::vector<std::int64_t> set_inputs(lua_State* L, Options& options, PassBinding& binding) {
-  std::vector<std::int64_t> encoded;
-  if (!options.push("inputs")) return encoded;
-  const std::string& op = options.op();
-  expect_table(L, -1, op, "option inputs");
-  const int table = lua_gettop(L);
-  for (lua_pushnil(L); lua_next(L, table) != 0; lua_pop(L, 1)) {
-    lua_pushvalue(L, -2);
-    const std::string name = to_text(L, -1, op, "input name");
-    lua_pop(L, 1);
-    expect_table(L, -1, op, "input " + name);
-    lua_rawgeti(L, -1, 1);
-    lua_rawgeti(L, -2, 2);
-    const Tensor tensor = to_tensor(L, -2, op.c_str(), name.c_str());
-    const Batch& batch = *check_object<BatchObject>(L, -1, op.c_str(), "the input's batch").batch;
-    lua_pop(L, 2);
-    (void)batch.token_axis(op, tensor);
-    binding.set_input(name, tensor, batch.rows());
-    if (name == "encoded") {
-      for (std::int64_t row = 0; row < batch.size(); ++row) {
-        encoded.push_back(batch.rows().length(row));
-      }
-    }
-  }
-  lua_pop(L, 1);
-  return encoded;
-}
 
 std::vector<std::vector<std::int64_t>> listed_rows(lua_State* L, int table, const Batch& batch,
                                                    const std::string& op) {
@@ -61,45 +33,25 @@ std::vector<std::vector<std::int64_t>> listed_rows(lua_State* L, int table, cons
   return wanted;
 }
 
-void set_wanted(lua_State* L, Options& options, PassBinding& binding) {
-  const Batch& batch = binding.batch();
-  RowSelection selection = batch.row_selection();
-  auto wanted = batch.wanted();
-  if (options.push("rows")) {
-    if (lua_istable(L, -1)) {
-      selection = RowSelection::listed;
-      wanted = listed_rows(L, lua_gettop(L), batch, options.op());
-    } else {
-      const std::string word = to_text(L, -1, options.op(), "option rows");
-      if (word != "last" && word != "all" && word != "none") {
-        throw Error(ErrorCode::option, options.op(),
-                    "option rows: \"" + word + "\" is not \"last\", \"all\", \"none\" or lists");
-      }
-      selection = word == "all" ? RowSelection::all : RowSelection::last;
-      if (word == "none") {
-        selection = RowSelection::listed;
-        wanted.assign(static_cast<std::size_t>(batch.size()), {});
-      }
-    }
+/// The batch with what rows= says in its own place.
+std::shared_ptr<const Batch> read_rows(lua_State* L, Options& options,
+                                       std::shared_ptr<const Batch> batch) {
+  if (!options.push("rows")) return batch;
+  if (lua_istable(L, -1)) {
+    auto listed = listed_rows(L, lua_gettop(L), *batch, options.op());
     lua_pop(L, 1);
+    return batch->with_rows(RowSelection::listed, std::move(listed));
   }
-  std::vector<std::int64_t> offsets, per_row;
-  for (std::int64_t row = 0; row < batch.size(); ++row) {
-    const std::int64_t start = batch.rows().starts[static_cast<std::size_t>(row)];
-    const std::int64_t length = batch.rows().length(row);
-    const std::size_t before = offsets.size();
-    if (selection == RowSelection::all) {
-      for (std::int64_t i = 0; i < length; ++i) offsets.push_back(start + i);
-    } else if (selection == RowSelection::listed) {
-      for (const std::int64_t i : wanted[static_cast<std::size_t>(row)]) {
-        offsets.push_back(start + i);
-      }
-    } else {
-      offsets.push_back(start + length - 1);
-    }
-    per_row.push_back(static_cast<std::int64_t>(offsets.size() - before));
+  const std::string word = to_text(L, -1, options.op(), "option rows");
+  lua_pop(L, 1);
+  if (word == "last") return batch->with_rows(RowSelection::last);
+  if (word == "all") return batch->with_rows(RowSelection::all);
+  if (word == "none") {
+    return batch->with_rows(RowSelection::listed, std::vector<std::vector<std::int64_t>>(
+                                                      static_cast<std::size_t>(batch->size())));
   }
-  binding.set_wanted(std::move(offsets), std::move(per_row));
+  throw Error(ErrorCode::option, options.op(),
+              "option rows: \"" + word + "\" is not \"last\", \"all\", \"none\" or lists");
 }
 
 std::vector<SequencePointer> read_caches(lua_State* L, Options& options, const Batch& batch,
@@ -142,80 +94,60 @@ std::vector<SequencePointer> read_caches(lua_State* L, Options& options, const B
   return caches;
 }
 
-/// Rows continue where their caches end.
-std::shared_ptr<const Batch> continue_rows(std::shared_ptr<const Batch> batch,
-                                           const std::vector<SequencePointer>& caches) {
-  bool moves = false;
-  std::vector<SequenceFacts> facts = batch->facts();
-  facts.resize(static_cast<std::size_t>(batch->size()));
-  for (std::size_t row = 0; row < caches.size(); ++row) {
-    moves = moves || facts[row].first_position != caches[row]->length();
-    facts[row].first_position = caches[row]->length();
+/// A plan, or { encode=, cross=, main= }; gives the store that their arenas are kept in: that of
+/// the last.
+std::shared_ptr<ExecutionStore> read_plans(lua_State* L, PassWork& work, const std::string& op) {
+  if (PlanObject* main = test_object<PlanObject>(L, 1)) {
+    work.main = main->plan;
+    return main->executions;
   }
-  return moves ? batch->with_facts(std::move(facts)) : batch;
+  Options plans(L, 1, op);
+  std::shared_ptr<ExecutionStore> store;
+  const auto read = [&](const char* name) {
+    const PlanObject* plan = plans.object<PlanObject>(name);
+    if (plan != nullptr) store = plan->executions;
+    return plan == nullptr ? nullptr : plan->plan;
+  };
+  work.encode = read("encode");
+  work.cross = read("cross");
+  work.main = read("main");
+  plans.done();
+  if (store == nullptr) throw Error(ErrorCode::argument, op, "no plan was given");
+  return store;
 }
 
-void reserve(BoundPass& bound, const std::string& op) {
-  const Batch& batch = bound.binding->batch();
-  for (std::size_t row = 0; row < bound.caches.size(); ++row) {
-    SequenceCache& cache = *bound.caches[row];
-    const auto index = static_cast<std::int64_t>(row);
-    const bool self = !bound.writes_self || cache.reserve(batch.rows().length(index));
-    const bool cross = !bound.writes_cross || cache.reserve_cross(bound.cross_lengths[row]);
-    if (self && cross) continue;
-    throw Error(ErrorCode::memory, op,
-                "the cache is full: row " + std::to_string(row + 1) + " needs room for " +
-                    std::to_string(self ? bound.cross_lengths[row] : batch.rows().length(index)) +
-                    " more positions, " + cache.cache()->free_text())
-        .hint("drop sequences that are done, or give the cache a larger budget");
-  }
+bool keeps(const std::shared_ptr<const Plan>& plan) {
+  return plan != nullptr && !plan->program().kv_slots.empty();
 }
 
 }  // namespace
 
 void BoundPass::finish() {
-  if (!commits) return rollback();
-  finished_ = true;
-  for (std::size_t row = 0; row < caches.size(); ++row) {
-    if (writes_self) {
-      caches[row]->commit(binding->batch().rows().length(static_cast<std::int64_t>(row)));
-    }
-    if (writes_cross) caches[row]->commit_cross(cross_lengths[row]);
+  if (commits) {
+    run->commit();
+  } else {
+    run->rollback();
   }
 }
 
-void BoundPass::rollback() {
-  finished_ = true;
-  for (const SequencePointer& cache : caches) cache->rollback();
-}
-
-BoundPass::~BoundPass() {
-  if (!finished_) rollback();  // nothing to do where it was moved from: no caches
-}
-
-BoundPass bind_pass(lua_State* L, Options& options, std::shared_ptr<const Batch> batch,
-                    bool writes_self, bool writes_cross) {
+BoundPass bind_passes(lua_State* L, const std::string& op) {
   BoundPass bound;
+  PassWork work;
+  bound.store = read_plans(L, work, op);
+  Options options(L, 3, op);
+  if (!lua_isnoneornil(L, 2)) {
+    work.batch = check_object<BatchObject>(L, 2, op.c_str(), "batch").batch;
+    work.batch = read_rows(L, options, work.batch);
+  }
+  if (const auto* source = options.object<BatchObject>("source")) work.source = source->batch;
+  const auto& rows = work.batch != nullptr ? work.batch : work.source;
+  if (rows == nullptr) throw Error(ErrorCode::argument, op, "no batch was given");
   bound.commits = options.boolean("commit").value_or(true);
-  bound.writes_self = writes_self;
-  bound.writes_cross = writes_cross;
-  bound.caches = read_caches(L, options, *batch, writes_self || writes_cross);
-  if (writes_self) batch = continue_rows(std::move(batch), bound.caches);
-  bound.binding = std::make_shared<PassBinding>(state(L).context, batch);
-  bound.cross_lengths = set_inputs(L, options, *bound.binding);
-  set_wanted(L, options, *bound.binding);
+  bound.caches = read_caches(L, options, *rows, keeps(work.main) || keeps(work.cross));
   options.done();
-  if (writes_cross && bound.cross_lengths.size() != static_cast<std::size_t>(batch->size())) {
-    throw Error(ErrorCode::argument, options.op(),
-                "this pass needs inputs.encoded with as many rows as the batch: " +
-                    std::to_string(batch->size()));
-  }
-  if (!bound.caches.empty()) {
-    reserve(bound, options.op());
-    std::vector<SequenceCache*> borrowed;
-    for (const SequencePointer& cache : bound.caches) borrowed.push_back(cache.get());
-    bound.binding->set_caches(std::move(borrowed), &bound.caches.front()->cache()->layout());
-  }
+  for (const SequencePointer& cache : bound.caches) work.caches.push_back(cache.get());
+  bound.run = std::make_unique<PassRun>(*bound.store, std::move(work));
+  bound.run->reserve_or_throw(op);
   return bound;
 }
 
@@ -224,6 +156,14 @@ std::shared_ptr<ThreadPool> to_threads(lua_State* L, Options& options) {
   if (!threads) return nullptr;
   return state(L).context->pool_of(
       static_cast<int>(std::clamp<std::int64_t>(*threads, -1, 1 << 30)));
+}
+
+void push_tensors(lua_State* L, const NamedTensors& tensors) {
+  lua_createtable(L, 0, static_cast<int>(tensors.size()));
+  for (const auto& [name, tensor] : tensors) {
+    push_value(L, Value::of(tensor));
+    lua_setfield(L, -2, name.c_str());
+  }
 }
 
 MathMode to_math(Options& options) {

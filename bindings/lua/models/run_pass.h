@@ -1,4 +1,4 @@
-// A batch made ready for one run of a pass: inputs, wanted rows, room in caches.
+// One run of passes for a script: its operands read, results and caches held.
 #pragma once
 
 #include <memory>
@@ -7,39 +7,41 @@
 #include "bindings/lua/edge/arguments.h"
 #include "bindings/lua/models/cache.h"
 #include "engine/ops/kernel_names.h"
-#include "engine/ops/pass_binding.h"
+#include "engine/plan/pass_run.h"
 
 namespace perilune::lua {
 
+/// A run with what it borrows. Dropped before finish(), it gives back what it reserved.
 struct BoundPass {
-  BoundPass() = default;
-  BoundPass(BoundPass&&) = default;
-  BoundPass& operator=(BoundPass&&) = delete;
-  /// What was reserved and neither committed nor rolled back is given back.
-  ~BoundPass();
-
-  std::shared_ptr<PassBinding> binding;
   std::vector<SequencePointer> caches;  // one a row, or none
-  bool writes_self = false, writes_cross = false, commits = true;
-  std::vector<std::int64_t> cross_lengths;  // per row, of the encoded input
+  std::shared_ptr<ExecutionStore> store;
+  bool commits = true;
+  std::unique_ptr<PassRun> run;
 
   /// Makes what was written part of the caches, or gives the room back (commit=false).
   void finish();
-
- private:
-  void rollback();
-  bool finished_ = false;
 };
 
-/// Reads caches=, cache=, inputs=, rows=, commit= and reserves room. `writes_self` and
-/// `writes_cross` say which keys and values the pass writes.
-BoundPass bind_pass(lua_State* L, Options& options, std::shared_ptr<const Batch> batch,
-                    bool writes_self, bool writes_cross);
+/// Reads plans (a plan, or { encode=, cross=, main= }) at index 1, the main pass's batch at 2 and
+/// of the options at 3 source=, caches=, cache=, rows=, commit=; reserves room.
+BoundPass bind_passes(lua_State* L, const std::string& op);
+
+/// Pushes { name = tensor }.
+void push_tensors(lua_State* L, const NamedTensors& tensors);
 
 /// "f32" or "bf16" as a compute mode; "auto" and nothing: f32.
 MathMode to_math(Options& options);
 
 /// threads=: a pass' own number of threads; null where it is not given.
 std::shared_ptr<ThreadPool> to_threads(lua_State* L, Options& options);
+
+/// Passes that a script writes line by line, one after the other.
+struct EagerRunObject {
+  std::shared_ptr<BoundPass> bound;
+};
+template <>
+struct TypeName<EagerRunObject> {
+  static constexpr const char* value = "EagerRun";
+};
 
 }  // namespace perilune::lua

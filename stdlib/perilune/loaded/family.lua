@@ -17,27 +17,51 @@ function family.two_part(t) return t.encode ~= nil and t.decode ~= nil end
 
 -- Heads that give a value per token: "last" and listed rows choose among its tokens.
 family.per_token = { causal = true, seq2seq = true, masked = true, token = true, question = true }
+-- Heads that predict a next token: m:forward and requests give the last row's logits when nobody says.
+family.predicts_next = { causal = true, seq2seq = true }
 family.heads = { "base", "causal", "seq2seq", "masked", "sequence", "token", "question" }
 
 local spec = {
   name = "string", model_types = "table", architectures = "table", padding = { "left", "right" }, tokenizers = "table",
   keys = "table", config = "function", weights = "function", gguf = "table", prefixes = "table", unused = "table",
   embedding = "string", encode = "function", decode = "function", cross = "function", encode_text = "function",
-  encode_image = "function", heads = "table", decoder_ids = "function",
+  encode_image = "function", entries = "table", heads = "table", decoder_ids = "function",
 }
+
+-- Passes that a family may have, in the order they run.
+local known_entries = { "encode", "encode_text", "encode_image", "cross", "decode" }
 
 -- complete(json, head): what metadata says in other ways; head as core.gguf_head gives it.
 local gguf_spec = { metadata = "table", tensors = "table|function", views = "function", permute = "table", add = "table", complete = "function" }
 
+-- The family's entries: those it lists, or those it has of the known ones.
+local function read_entries(t)
+  local list = {}
+  if t.entries == nil then
+    for _, name in ipairs(known_entries) do if t[name] ~= nil then list[#list + 1] = name end end
+    return list
+  end
+  if type(t.entries) ~= "table" then raise("argument", "family", "entries: expected a list of names, got " .. options.show(t.entries)) end
+  for i, name in ipairs(t.entries) do
+    if type(name) ~= "string" or type(t[name]) ~= "function" then
+      raise("argument", "family", ("entries: %s names no function of the family"):format(options.show(name)))
+    end
+    list[i] = name
+  end
+  return list
+end
+
 local function check(t)
-  options.check(t, spec, "family")
+  local entries, own_spec = read_entries(t), {}
+  for key, value in pairs(spec) do own_spec[key] = value end
+  for _, name in ipairs(entries) do own_spec[name] = "function" end
+  options.check(t, own_spec, "family")
   if t.gguf then options.check(t.gguf, gguf_spec, "family: gguf") end
   for _, key in ipairs { "name", "architectures", "config", "heads" } do
     if t[key] == nil then raise("argument", "family", "key " .. key .. " is missing") end
   end
-  if not (t.encode or t.decode or t.encode_text or t.encode_image) then
-    raise("argument", "family", "no pass: one of encode and decode is needed")
-  end
+  if #entries == 0 or (#entries == 1 and t.cross) then raise("argument", "family", "no pass: one of encode and decode is needed") end
+  if t.cross and not (t.encode and t.decode) then raise("argument", "family", "cross needs encode and decode") end
   for name, head in pairs(t.heads) do
     local known = false
     for _, k in ipairs(family.heads) do known = known or k == name end
@@ -73,6 +97,7 @@ end
 
 local function register(t)
   check(t)
+  t.entries = read_entries(t)
   claimed(t)
   if registered[t.name] then
     for i, other in ipairs(order) do if other.name == t.name then order[i] = t end end
@@ -107,6 +132,24 @@ end
 function family.list()
   load_shipped()
   return order
+end
+
+--- Whether a family's decoder reads what its encoder made.
+---@param t table
+---@return boolean
+function family.two_part(t) return (t.encode and t.decode) ~= nil end
+
+--- Whether the head follows this entry: decode, or every one of a family without decode.
+---@param t table
+---@param entry string
+---@return boolean
+function family.has_head(t, entry) return entry == "decode" or t.decode == nil end
+
+--- The entry that carries the head; of several, the first.
+---@param t table
+---@return string
+function family.main_entry(t)
+  for _, entry in ipairs(t.entries) do if family.has_head(t, entry) then return entry end end
 end
 
 --- Names of all families, in order of registration.

@@ -30,20 +30,16 @@ function runtime.open(m, op)
   return s
 end
 
-local function key_of(entry, head, rows) return entry .. "/" .. (head or "") .. "/" .. (rows or "") end
-
---- The program of an entry; `head` and `rows` for the main one.
+--- The program of an entry, with the model's head where it follows.
 ---@param s table
 ---@param entry string
----@param head string|nil
----@param rows string|nil
 ---@return userdata
-function runtime.program(s, entry, head, rows)
-  local key = key_of(entry, head, rows)
-  local program = s.programs[key]
+function runtime.program(s, entry)
+  local program = s.programs[entry]
   if not program then
-    program = passes.trace(s.checkpoint, s.family, s.c, entry, head, rows)
-    s.programs[key] = program
+    local after = entry == "cross" and { runtime.program(s, "encode") } or nil
+    program = passes.trace(s.checkpoint, s.family, s.c, entry, s.head, { after = after })
+    s.programs[entry] = program
   end
   return program
 end
@@ -51,30 +47,43 @@ end
 --- The plan of an entry that gives back these canonical paths besides its outputs.
 ---@param s table
 ---@param entry string
----@param head string|nil
----@param rows string|nil
 ---@param paths string[]|nil
 ---@return userdata
-function runtime.plan(s, entry, head, rows, paths)
-  local key = key_of(entry, head, rows) .. "/" .. table.concat(paths or {}, " ")
+function runtime.plan(s, entry, paths)
+  local key = entry .. "/" .. table.concat(paths or {}, " ")
   local plan = s.plans[key]
   if not plan then
-    plan = core.plan(runtime.program(s, entry, head, rows),
+    plan = core.plan(runtime.program(s, entry),
       { compute = s.compute, cache_dtype = s.cache_dtype, device = s.device, threads = s.threads, outputs = paths or {} })
     s.plans[key] = plan
   end
   return plan
 end
 
---- The plans that a model runs most: one an entry.
+--- The plans that a model runs, one an entry, in the order they run.
 ---@param s table
 ---@return userdata[]
 function runtime.plans(s)
-  local main, plans = passes.main_entry(s.family), {}
-  if main ~= "encode" and s.family.encode then plans[1] = runtime.plan(s, "encode") end
-  if s.family.cross then plans[#plans + 1] = runtime.plan(s, "cross") end
-  plans[#plans + 1] = runtime.plan(s, main, s.head, s.family.decode and family.per_token[s.head] and "wanted" or "all")
-  return plans
+  local list = {}
+  for i, entry in ipairs(s.family.entries) do list[i] = runtime.plan(s, entry) end
+  return list
+end
+
+--- The entry that a batch goes through: the main one, or of several the first that finds all it reads.
+---@param s table
+---@param batch userdata
+---@return string
+function runtime.entry_for(s, batch)
+  local main = family.main_entry(s.family)
+  if s.family.decode or #s.family.entries == 1 then return main end
+  local has = {}
+  for _, name in ipairs(batch.inputs) do has[name] = true end
+  for _, entry in ipairs(s.family.entries) do
+    local whole = true
+    for _, name in ipairs(runtime.program(s, entry):inputs()) do whole = whole and has[name] end
+    if whole then return entry end
+  end
+  return main
 end
 
 --- The pool that keys and values live in; nil for a model that keeps none.
@@ -85,12 +94,11 @@ end
 function runtime.pool(s, budget, own)
   own = own or budget ~= nil
   if s.pool ~= nil and not own then return s.pool or nil end
-  local main = passes.main_entry(s.family)
-  local programs = {}
-  if s.family.cross then programs[1] = runtime.program(s, "cross") end
-  programs[#programs + 1] = runtime.program(s, main, s.head, s.family.decode and "wanted" or "all")
-  local slots = 0
-  for _, program in ipairs(programs) do slots = slots + program:kv_slots() end
+  local programs, slots = {}, 0
+  for _, entry in ipairs(s.family.entries) do
+    local program = runtime.program(s, entry)
+    programs[#programs + 1], slots = program, slots + program:kv_slots()
+  end
   if slots == 0 then
     if not own then s.pool = false end
     return nil
@@ -120,28 +128,30 @@ local function hook_of(m)
   end
 end
 
---- Runs one entry. `what`: { entry=, head=, rows= (program variant), paths=, wanted= (lists for
---- rows="wanted"), caches=, inputs= }.
+--- Runs the entry that a batch goes through, a source's before it. `work`: { entry= (default: the
+--- batch's own), batch=, source=, rows=, caches=, paths={ encode=, main= } }.
 ---@param m table
----@param batch userdata
----@param what table
----@return table results by name
-function runtime.run(m, batch, what)
+---@param work table
+---@return table results by name and path
+---@return table encoded the source's, empty without one
+function runtime.run(m, work)
   local s = rawget(m, "state_")
-  local pool = runtime.pool(s)
-  if rawget(m, "eager_") or #s.hooks > 0 then
-    local pass = core.eager(s.checkpoint, batch, { entry = what.entry, axes = s.c.axes, config = s.c, compute = s.compute,
-      cache_dtype = s.cache_dtype, caches = what.caches, cache = pool, inputs = what.inputs, hook = hook_of(m),
-      keep = what.paths or {}, rows = what.wanted, device = s.device, threads = s.threads })
-    passes.write(s.family, pass, what.entry, what.head, what.rows)
-    local results = pass:finish(what.head or "")
-    local kept = results.kept or {}
-    results.kept = nil
-    for path, t in pairs(kept) do results[path] = t end
-    return results
+  local paths = work.paths or {}
+  local plans = { main = runtime.plan(s, work.entry or runtime.entry_for(s, work.batch), paths.main) }
+  if work.source then
+    plans.encode = runtime.plan(s, "encode", paths.encode)
+    plans.cross = s.family.cross and runtime.plan(s, "cross") or nil
   end
-  local plan = runtime.plan(s, what.entry, what.head, what.rows, what.paths)
-  return core.execute(plan, batch, { caches = what.caches, cache = pool, inputs = what.inputs, rows = what.wanted })
+  local o = { source = work.source, rows = work.rows, caches = work.caches, cache = runtime.pool(s) }
+  if not rawget(m, "eager_") and #s.hooks == 0 then return core.execute(plans, work.batch, o) end
+  local run, lines = core.eager(plans, work.batch, o), { axes = s.c.axes, config = s.c, hook = hook_of(m) }
+  local pass, entry = run:next(s.checkpoint, lines)
+  while pass do
+    passes.write(s.family, pass, entry, s.head)
+    pass:finish()
+    pass, entry = run:next(s.checkpoint, lines)
+  end
+  return run:results()
 end
 
 --- What is known of a device that is in use.
@@ -159,17 +169,14 @@ end
 ---@return table<string, string> entry by path
 function runtime.paths(s)
   local list, entry_of = {}, {}
-  local function add(entry, head, rows)
-    for _, path in ipairs(runtime.program(s, entry, head, rows):marks()) do
+  for _, entry in ipairs(s.family.entries) do
+    for _, path in ipairs(runtime.program(s, entry):marks()) do
       if not entry_of[path] then
         entry_of[path] = entry
         list[#list + 1] = path
       end
     end
   end
-  local main = passes.main_entry(s.family)
-  if main ~= "encode" and s.family.encode then add("encode") end
-  add(main, s.head, "all")
   return list, entry_of
 end
 

@@ -16,20 +16,9 @@ local function batch_of(pass)
   end })
 end
 
---- Which entry carries the head: decode, or encode where there is no decode.
----@param t table a family
----@return string
-function passes.main_entry(t) return t.decode and "decode" or "encode" end
-
-local function choose_rows(net, pass, x, rows)
-  if rows == "last" then return net:select(x, "last") end
-  if rows == "wanted" then return pass:wanted(x) end
-  return x
-end
-
 --- Runs the head and names what it gives.
-local function write_head(t, net, pass, batch, x, head, rows)
-  if family.per_token[head] then x = choose_rows(net, pass, x, rows) end
+local function write_head(t, net, pass, batch, x, head)
+  if family.per_token[head] then x = pass:wanted(x, family.predicts_next[head] and "last" or "all") end
   local result = t.heads[head](net, x, batch)
   if kind.of(result) == "Tensor" then
     pass:output("logits", net:mark("logits", result))
@@ -44,10 +33,9 @@ end
 --- Writes one entry of a family into a pass.
 ---@param t table the family
 ---@param pass userdata
----@param entry string "decode", "encode" or "cross"
----@param head string|nil the head that follows, for the main entry
----@param rows string|nil "all", "last", "wanted"
-function passes.write(t, pass, entry, head, rows)
+---@param entry string one of the family's entries
+---@param head string|nil the head that follows, for entries that have one
+function passes.write(t, pass, entry, head)
   local net = pass:net()
   if entry == "cross" then
     t.cross(net, pass:input "encoded")
@@ -58,7 +46,7 @@ function passes.write(t, pass, entry, head, rows)
   if kind.of(x) ~= "Tensor" then
     raise("argument", "load", ("family %s: %s must return a tensor"):format(t.name, entry))
   end
-  if head then write_head(t, net, pass, batch, x, head, rows) else pass:output("encoded", x) end
+  if head and family.has_head(t, entry) then write_head(t, net, pass, batch, x, head) else pass:output("encoded", x) end
 end
 
 --- Traces one entry into a program.
@@ -67,14 +55,14 @@ end
 ---@param c table the family's config
 ---@param entry string
 ---@param head string|nil
----@param rows string|nil
----@param names_only boolean|nil only to learn which stored tensors it reads
+---@param opts table|nil { after= (programs whose results it reads), names_only= (only to learn which stored tensors it reads) }
 ---@return userdata|nil program
-function passes.trace(checkpoint, t, c, entry, head, rows, names_only)
-  local pass = core.trace(checkpoint, { entry = entry, axes = c.axes, config = c, names_only = names_only or nil })
-  passes.write(t, pass, entry, head, rows)
+function passes.trace(checkpoint, t, c, entry, head, opts)
+  local names_only = opts and opts.names_only or nil
+  local pass = core.trace(checkpoint, { entry = entry, axes = c.axes, config = c, names_only = names_only, after = opts and opts.after })
+  passes.write(t, pass, entry, head)
   if names_only then return nil end
-  return pass:finish(head or "")
+  return pass:finish(family.has_head(t, entry) and head or "")
 end
 
 --- Reads the names that heads nobody chose would read, so that their tensors are accounted for.
@@ -85,9 +73,9 @@ end
 function passes.touch_other_heads(checkpoint, t, c, chosen)
   for head in pairs(t.heads) do
     if head ~= chosen then
-      local fine, err = pcall(passes.trace, checkpoint, t, c, passes.main_entry(t), head, "all", true)
-      -- Shapes that do not fit a head nobody asked for are nobody's error; a mistake in Lua is.
-      if not fine and type(err) ~= "table" then error(err, 0) end
+      local fine, err = pcall(passes.trace, checkpoint, t, c, family.main_entry(t), head, { names_only = true })
+      -- Shapes that do not fit a head nobody asked for are nobody's error; everything else is.
+      if not fine and not (type(err) == "table" and err.code == "shape") then error(err, 0) end
     end
   end
 end

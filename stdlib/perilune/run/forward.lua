@@ -3,7 +3,6 @@ local core = require "perilune.core"
 local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 local runtime = require "perilune.loaded.pass_runner"
-local passes = require "perilune.loaded.passes"
 local inputs = require "perilune.run.inputs"
 local family = require "perilune.loaded.family"
 local kind = require "perilune.base.kind"
@@ -25,21 +24,16 @@ local function hidden_paths(program, prefix)
   return list
 end
 
--- Which variant of the program, and the listed rows; a batch may say itself which it wants.
-local function read_rows(s, o, input, op)
-  local rows = o.rows
-  if family.two_part(s.family) then input = o.decoder end
-  if rows == nil and kind.of(input) == "Batch" and family.per_token[s.head] then rows = input.wanted end
-  local default = (s.head == "causal" or s.head == "seq2seq") and "last" or "all"
-  if rows == nil then return default end
-  if rows == "last" or rows == "all" then return family.per_token[s.head] and rows or "all" end
+-- The option rows, for heads that give a value per token; others have one answer.
+local function read_rows(s, rows, op)
+  if rows == nil or rows == "last" or rows == "all" then return rows end
   if type(rows) == "string" then
     raise("option", op, ('option rows: "%s" is not "last" or "all"'):format(rows), "or give a list of positions for every row")
   end
   if not family.per_token[s.head] then
     raise("option", op, ("option rows: head %s gives one answer a row"):format(s.head))
   end
-  return "wanted", rows
+  return rows
 end
 
 -- What the decoder gets of a source when nobody says: the family's word for this head, or the start.
@@ -100,25 +94,20 @@ end
 ---@return table given { batch=, view=, source=, source_view= }
 function forward.compute(m, input, o, op, paths)
   local s = runtime.open(m, op)
-  local main = passes.main_entry(s.family)
-  local rows, wanted = read_rows(s, o, input, op)
-  local run = { entry = main, head = s.head, rows = rows, wanted = wanted, paths = paths.main }
-  if not (main == "decode" and s.family.encode) then
+  local work = { rows = read_rows(s, o.rows, op), paths = paths }
+  if not family.two_part(s.family) then
     local batch, view = inputs.read(m, input, op, s.c.max_tokens)
     if o.decoder ~= nil then raise("option", op, "option decoder: this model has no encoder") end
-    if o.cache ~= nil then run.caches = caches.sequences(o.cache, s, batch) end
-    return runtime.run(m, batch, run), {}, { batch = batch, view = view }
+    if o.cache ~= nil then work.caches = caches.sequences(o.cache, s, batch) end
+    work.batch = batch
+    return runtime.run(m, work), {}, { batch = batch, view = view }
   end
   if o.cache ~= nil then raise("unsupported", op, "option cache: not for an encoder-decoder yet") end
   local source, source_view = inputs.read(m, input, op, s.c.max_source)
   local batch, view = forward.decoder_batch(m, o.decoder, source, op)
-  local encoded = runtime.run(m, source, { entry = "encode", paths = paths.encode })
-  local pool, sequences = runtime.pool(s), {}
-  for i = 1, source.size do sequences[i] = pool:sequence() end
-  local meets = { encoded = { encoded.encoded, source } }
-  runtime.run(m, source, { entry = "cross", inputs = meets, caches = sequences })
-  run.caches = sequences
-  return runtime.run(m, batch, run), encoded, { batch = batch, view = view, source = source, source_view = source_view }
+  work.batch, work.source = batch, source
+  local results, encoded = runtime.run(m, work)
+  return results, encoded, { batch = batch, view = view, source = source, source_view = source_view }
 end
 
 local function place(t, view) return view and view:pad(t) or t end
@@ -148,10 +137,9 @@ local function wanted_outputs(s, list, op)
 end
 
 --- What a call asks for, as paths of the passes.
-local function plan_paths(s, set, rows)
-  local main = passes.main_entry(s.family)
-  local program = runtime.program(s, main, s.head, rows)
-  local encoder = main == "decode" and s.family.encode
+local function plan_paths(s, set, entry)
+  local program = runtime.program(s, entry)
+  local encoder = family.two_part(s.family)
   local hidden = hidden_paths(program, encoder and "decoder." or "")
   local wanted = { hidden = hidden, main = {}, encode = {}, encoder_hidden = {} }
   if set.hidden_states then
@@ -177,8 +165,8 @@ function forward.forward(m, input, opts)
   local o = options.check(opts, { rows = "string|table", outputs = "table", decoder = "table|Batch", cache = "any", adapter = "any" }, "forward")
   if o.adapter ~= nil then raise("unsupported", "forward", "option adapter is not supported yet") end
   local set = o.outputs and wanted_outputs(s, o.outputs, "forward") or nil
-  local rows = read_rows(s, o, input, "forward")
-  local wanted = plan_paths(s, set or {}, rows)
+  local entry = kind.of(input) == "Batch" and runtime.entry_for(s, input) or family.main_entry(s.family)
+  local wanted = plan_paths(s, set or {}, entry)
   local results, encoded, given = forward.compute(m, input, o, "forward", wanted)
   local out = { batch = given.batch }
   for _, name in ipairs { "logits", "last_hidden_state", "pooled", "start_logits", "end_logits" } do

@@ -130,8 +130,10 @@ function inputs.read(m, input, op, limit)
   else
     raise("argument", op, "expected a text, ids, a list of either, a batch or { ids=, mask= }, got " .. (name or type(input)))
   end
-  inputs.check_lengths(m, batch.lengths, limit, op)
-  inputs.check_ids(m, batch_rows(batch), op)
+  if batch.has_ids then
+    inputs.check_lengths(m, batch.lengths, limit, op)
+    inputs.check_ids(m, batch_rows(batch), op)
+  end
   if name ~= "Batch" then padding.remember(batch, rawget(m, "state_").family.padding) end
   return batch, view
 end

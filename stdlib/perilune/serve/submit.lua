@@ -10,7 +10,7 @@ local inputs = require "perilune.run.inputs"
 local generation = require "perilune.serve.generation"
 local turn_end = require "perilune.chat.turn_end"
 local policies = require "perilune.policy"
-local passes = require "perilune.loaded.passes"
+local family = require "perilune.loaded.family"
 local forward = require "perilune.run.forward"
 
 local serve = {}
@@ -125,7 +125,7 @@ function serve.submit(m, engine, prompt, op, pool)
   local request = generation.request(s, prompt.ids, prompt.options, op)
   local lost = request.lost
   request.lost = nil
-  request.plan = runtime.plan(s, "decode", s.head, "wanted")
+  request.plan = runtime.plan(s, "decode")
   if request.source then
     request.source = core.batch { request.source }
     request.encode_plan, request.cross_plan = runtime.plan(s, "encode"), runtime.plan(s, "cross")
@@ -154,7 +154,7 @@ end
 ---@return userdata request
 function serve.submit_forward(m, engine, input, o, pool)
   local s = runtime.open(m, "submit")
-  local request = { kind = "forward", cache = pool or runtime.pool(s), rows = "all", priority = o.priority, deadline_ms = o.deadline_ms,
+  local request = { kind = "forward", cache = pool or runtime.pool(s), priority = o.priority, deadline_ms = o.deadline_ms,
     client = o.client, tag = o.tag }
   local two = family.two_part(s.family)
   local batch = one_row(inputs.read(m, input, "submit", two and s.c.max_source or not two and s.c.max_tokens or nil))
@@ -165,8 +165,7 @@ function serve.submit_forward(m, engine, input, o, pool)
     if o.decoder ~= nil then raise("option", "submit", "option decoder: this model has no encoder") end
     request.batch = batch
   end
-  local last = s.head == "causal" or s.head == "seq2seq"   -- as m:forward's default
-  request.plan = runtime.plan(s, passes.main_entry(s.family), s.head, last and "last" or "all")
+  request.plan = runtime.plan(s, runtime.entry_for(s, request.batch))
   return engine:submit(request)
 end
 

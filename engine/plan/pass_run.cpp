@@ -1,0 +1,355 @@
+#include "engine/plan/pass_run.h"
+
+#include <algorithm>
+
+#include "engine/base/error.h"
+#include "engine/device/context.h"
+
+namespace perilune {
+
+// ---------------------------------------------------------------- executions
+
+std::unique_ptr<Execution> ExecutionStore::take(const std::shared_ptr<const Plan>& plan) {
+  for (auto kept = kept_.rbegin(); kept != kept_.rend(); ++kept) {
+    if (&(*kept)->plan() != plan.get()) continue;
+    std::unique_ptr<Execution> execution = std::move(*kept);
+    kept_.erase(std::next(kept).base());
+    return execution;
+  }
+  return std::make_unique<Execution>(plan);
+}
+
+void ExecutionStore::give(std::unique_ptr<Execution> execution) {
+  std::erase_if(kept_, [&](const std::unique_ptr<Execution>& kept) {
+    return &kept->plan() == &execution->plan();
+  });
+  kept_.push_back(std::move(execution));
+  if (kept_.size() > most_) kept_.erase(kept_.begin());
+}
+
+// ---------------------------------------------------------------- a run
+
+namespace {
+
+/// One pass of a run.
+struct Stage {
+  std::shared_ptr<const Plan> plan;
+  std::shared_ptr<const Batch> batch;
+  std::shared_ptr<PassBinding> binding;
+  std::unique_ptr<Execution> execution;  // null where the caller writes the pass line by line
+  NamedTensors written;                  // what such a caller made
+  bool done = false;
+
+  Tensor output(const std::string& name) const;
+  std::vector<std::string> names() const;
+  NamedTensors on_host() const;
+};
+
+Tensor Stage::output(const std::string& name) const {
+  if (execution != nullptr) return execution->output(name);
+  for (const auto& [known, tensor] : written) {
+    if (known == name) return tensor;
+  }
+  throw Error(ErrorCode::argument, plan->program().entry, "there is no output \"" + name + "\"");
+}
+
+std::vector<std::string> Stage::names() const {
+  if (execution != nullptr) return execution->output_names();
+  std::vector<std::string> names;
+  for (const auto& [name, tensor] : written) names.push_back(name);
+  return names;
+}
+
+NamedTensors Stage::on_host() const {
+  NamedTensors all;
+  for (const std::string& name : names()) {
+    const Tensor tensor = output(name);
+    const bool lent = execution != nullptr && tensor.device().host_visible();
+    const Tensor host = lent ? tensor.copy() : tensor.to(plan->context()->cpu_device());
+    all.emplace_back(name, binding->answer(host));
+  }
+  return all;
+}
+
+}  // namespace
+
+struct PassRun::State {
+  ExecutionStore& store;
+  PassWork work;
+  std::vector<Stage> stages;
+  std::size_t next = 0;
+  std::vector<std::int64_t> encoded;
+  bool writes_self = false, reserved = false, committed = false;
+
+  State(ExecutionStore& kept, PassWork given) : store(kept), work(std::move(given)) {}
+
+  void check() const;
+  void continue_rows();
+  std::int64_t own_tokens(std::size_t row) const;
+  std::int64_t encoded_tokens(std::size_t row) const;
+  bool reserve_rows(PassFit& fit);
+  void release();
+  void bind_stage(Stage& stage);
+  void bind_inputs(Stage& stage);
+  const Stage& last() const { return stages.back(); }
+};
+
+void PassRun::State::check() const {
+  const auto refuse = [](const std::string& what) {
+    return Error(ErrorCode::argument, "forward", what);
+  };
+  const auto rows = [](std::int64_t count) { return std::to_string(count) + " rows"; };
+  if (!work.encode && !work.cross && !work.main) throw refuse("there is no pass to run");
+  if (work.cross && !work.encode) throw refuse("a cross pass needs the encoder before it");
+  if (work.encode && !work.source) throw refuse("the encoder needs a source");
+  if (work.main && !work.batch) throw refuse("the pass needs a batch");
+  if (work.encode && work.main && work.source->size() != work.batch->size()) {
+    throw refuse(rows(work.batch->size()) + " for a source of " + rows(work.source->size()));
+  }
+  const std::int64_t count = work.main ? work.batch->size() : work.source->size();
+  const bool keeps = std::any_of(stages.begin(), stages.end(), [](const Stage& stage) {
+    return !stage.plan->program().kv_slots.empty();
+  });
+  if (work.caches.empty() && keeps) {
+    throw Error(ErrorCode::state, "attention", "this pass keeps keys and values, and has no cache")
+        .hint("give the pass a cache with one sequence for each row");
+  }
+  if (!work.caches.empty() && static_cast<std::int64_t>(work.caches.size()) != count) {
+    throw refuse(std::to_string(work.caches.size()) + " caches for a batch of " + rows(count));
+  }
+}
+
+/// Rows of the main pass continue where their caches end.
+void PassRun::State::continue_rows() {
+  if (!writes_self) return;
+  bool moves = false;
+  std::vector<SequenceFacts> facts = work.batch->facts();
+  for (std::size_t row = 0; row < work.caches.size(); ++row) {
+    const std::int64_t length = work.caches[row]->length();
+    moves = moves || facts[row].first_position != length;
+    facts[row].first_position = length;
+  }
+  if (moves) work.batch = work.batch->with_facts(std::move(facts));
+}
+
+std::int64_t PassRun::State::own_tokens(std::size_t row) const {
+  return writes_self ? work.batch->rows().length(static_cast<std::int64_t>(row)) : 0;
+}
+
+std::int64_t PassRun::State::encoded_tokens(std::size_t row) const {
+  return encoded.empty() ? 0 : encoded[row];
+}
+
+void PassRun::State::release() {
+  for (SequenceCache* cache : work.caches) cache->rollback();
+  reserved = false;
+}
+
+/// All rows, or none.
+bool PassRun::State::reserve_rows(PassFit& fit) {
+  try {
+    for (std::size_t row = 0; row < work.caches.size(); ++row) {
+      SequenceCache& cache = *work.caches[row];
+      const bool self = cache.reserve(own_tokens(row));
+      if (self && cache.reserve_cross(encoded_tokens(row))) continue;
+      release();
+      fit = {false, row, self ? encoded_tokens(row) : own_tokens(row), cache.cache()->free_bytes(),
+             cache.cache()->budget()};
+      return false;
+    }
+  } catch (...) {
+    release();
+    throw;
+  }
+  reserved = true;
+  return true;
+}
+
+/// What passes before this one made under the names that it reads.
+void PassRun::State::bind_inputs(Stage& stage) {
+  const auto before = static_cast<std::size_t>(&stage - stages.data());
+  for (const PlanValue& value : stage.plan->values()) {
+    if (value.input.empty() || stage.batch->input(value.input).defined()) continue;
+    for (std::size_t i = 0; i < before; ++i) {
+      const std::vector<std::string> names = stages[i].names();
+      if (std::find(names.begin(), names.end(), value.input) == names.end()) continue;
+      RaggedRows rows = output_rows(*stages[i].plan, stages[i].batch, value.input);
+      if (rows.identity == 0) rows.identity = stage.binding->context()->new_identity();
+      stage.binding->set_input(value.input, stages[i].output(value.input), rows);
+    }
+  }
+}
+
+void PassRun::State::bind_stage(Stage& stage) {
+  const Program& program = stage.plan->program();
+  stage.binding = std::make_shared<PassBinding>(stage.plan->context(), stage.batch);
+  bind_inputs(stage);
+  if (!program.kv_slots.empty()) {
+    stage.binding->set_caches(work.caches, &work.caches.front()->cache()->layout(), encoded);
+  }
+  bind_wanted(*stage.binding, program);
+}
+
+PassRun::PassRun(ExecutionStore& store, PassWork work)
+    : state_(std::make_unique<State>(store, std::move(work))) {
+  State& state = *state_;
+  for (const auto& [plan, batch] : {std::pair{state.work.encode, state.work.source},
+                                    std::pair{state.work.cross, state.work.source},
+                                    std::pair{state.work.main, state.work.batch}}) {
+    if (plan == nullptr) continue;
+    Stage& stage = state.stages.emplace_back();
+    stage.plan = plan;
+    stage.batch = batch;
+  }
+  state.check();
+  state.reserved = state.work.reserved;
+  state.writes_self = state.work.main && state.work.main->program().writes(KvKind::self);
+  state.continue_rows();
+  if (state.work.main) state.stages.back().batch = state.work.batch;
+  if (!state.work.cross) return;
+  const RaggedRows rows = output_rows(*state.work.encode, state.work.source);
+  for (std::int64_t r = 0; r < rows.rows(); ++r) state.encoded.push_back(rows.length(r));
+  if (rows.rows() != state.work.source->size()) {
+    throw Error(ErrorCode::shape, state.work.encode->program().entry,
+                "\"encoded\" has " + std::to_string(rows.rows()) + " rows for a source of " +
+                    std::to_string(state.work.source->size()));
+  }
+}
+
+PassRun::~PassRun() {
+  rollback();
+  for (Stage& stage : state_->stages) {
+    if (stage.execution != nullptr) state_->store.give(std::move(stage.execution));
+  }
+}
+
+PassFit PassRun::fits() const {
+  const State& state = *state_;
+  if (state.reserved || state.work.caches.empty()) return {};
+  const Cache& pool = *state.work.caches.front()->cache();
+  std::vector<CacheGrowth> growths;
+  const auto grow = [&](std::size_t row) {
+    growths.push_back({state.work.caches[row], state.own_tokens(row), state.encoded_tokens(row)});
+  };
+  for (std::size_t row = 0; row < state.work.caches.size(); ++row) grow(row);
+  if (SequenceCache::bytes_needed(growths) <= pool.free_bytes()) return {};
+  growths.clear();
+  std::size_t row = 0;
+  for (; row + 1 < state.work.caches.size(); ++row) {
+    grow(row);
+    if (SequenceCache::bytes_needed(growths) > pool.free_bytes()) break;
+  }
+  return {false, row, std::max(state.own_tokens(row), state.encoded_tokens(row)), pool.free_bytes(),
+          pool.budget()};
+}
+
+bool PassRun::reserve() {
+  PassFit fit;
+  return state_->reserved || state_->reserve_rows(fit);
+}
+
+void PassRun::reserve_or_throw(const std::string& op) {
+  PassFit fit;
+  if (state_->reserved || state_->reserve_rows(fit)) return;
+  throw Error(ErrorCode::memory, op,
+              "the cache is full: row " + std::to_string(fit.row + 1) + " needs room for " +
+                  std::to_string(fit.positions) + " more positions, " +
+                  std::to_string(fit.free_bytes) + " of " + std::to_string(fit.budget) +
+                  " bytes are free")
+      .hint("drop sequences that are done, or give the cache a larger budget");
+}
+
+bool PassRun::next_pass() {
+  State& state = *state_;
+  if (!state.reserved && !state.work.caches.empty()) {
+    throw Error(ErrorCode::state, "forward", "no room was reserved for the pass");
+  }
+  while (state.next < state.stages.size() && state.stages[state.next].done) ++state.next;
+  if (state.next == state.stages.size()) return false;
+  Stage& stage = state.stages[state.next];
+  if (stage.binding == nullptr) state.bind_stage(stage);
+  return true;
+}
+
+bool PassRun::run(double deadline) {
+  State& state = *state_;
+  while (next_pass()) {
+    Stage& stage = state.stages[state.next];
+    if (stage.execution == nullptr) {
+      stage.execution = state.store.take(stage.plan);
+      stage.execution->bind(stage.binding);
+    }
+    if (!stage.execution->run(deadline)) return false;
+    stage.done = true;
+    if (state.next + 1 < state.stages.size() && clock_seconds() >= deadline) return false;
+  }
+  return true;
+}
+
+const Plan& PassRun::pass_plan() const {
+  return *state_->stages.at(state_->next).plan;
+}
+
+const std::shared_ptr<PassBinding>& PassRun::pass_binding() const {
+  return state_->stages.at(state_->next).binding;
+}
+
+void PassRun::pass_done(NamedTensors outputs) {
+  Stage& stage = state_->stages.at(state_->next);
+  stage.written = std::move(outputs);
+  stage.done = true;
+}
+
+bool PassRun::done() const {
+  return state_->last().done;
+}
+
+Tensor PassRun::output(const std::string& name) const {
+  return state_->last().output(name);
+}
+
+std::vector<std::string> PassRun::output_names() const {
+  return state_->last().names();
+}
+
+NamedTensors PassRun::read_back() const {
+  return state_->last().on_host();
+}
+
+NamedTensors PassRun::read_back_encoded() const {
+  return state_->work.encode ? state_->stages.front().on_host() : NamedTensors{};
+}
+
+const PassBinding& PassRun::binding() const {
+  if (state_->last().binding == nullptr) {
+    throw Error(ErrorCode::state, "forward", "the pass has not run yet");
+  }
+  return *state_->last().binding;
+}
+
+const Batch& PassRun::batch() const {
+  return *state_->last().batch;
+}
+
+const std::vector<std::int64_t>& PassRun::encoded_lengths() const {
+  return state_->encoded;
+}
+
+void PassRun::commit() {
+  State& state = *state_;
+  if (!done() || state.committed) {
+    throw Error(ErrorCode::internal, "forward", "a pass that is not done was committed");
+  }
+  state.committed = true;
+  for (std::size_t row = 0; row < state.work.caches.size(); ++row) {
+    SequenceCache& cache = *state.work.caches[row];
+    if (state.work.cross) cache.commit_cross(state.encoded[row]);
+    if (state.writes_self) cache.commit(state.own_tokens(row));
+  }
+}
+
+void PassRun::rollback() {
+  if (state_->reserved && !state_->committed) state_->release();
+}
+
+}  // namespace perilune
