@@ -5,6 +5,8 @@
 ---@field size integer rows
 ---@field tokens integer of all rows together
 ---@field ids Tensor i32 [token]
+---@field has_ids boolean whether its rows are ids
+---@field inputs string[] names of what passes can read: positions, type_ids, ids, and those of option inputs
 ---@field positions Tensor i32 [token], from 0
 ---@field type_ids Tensor i32 [token], from 0
 ---@field lengths integer[] tokens of every row

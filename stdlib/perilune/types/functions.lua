@@ -50,9 +50,10 @@ function pl.stack(list, axis) end
 ---@return integer[] lost
 function pl.clamp_to_shortest(list, axis) end
 
---- Rows of ids as a batch: ragged, nothing padded.
----@param rows integer[][]|Tensor[]
----@param opts table|nil { pairs= (second parts, of type 1), positions=, type_ids=, labels=, rows="last"|"all"|lists }
+--- Rows of ids as a batch: ragged, nothing padded. `inputs` gives named inputs beside them, or alone: one
+--- tensor a row, whose first axis is ragged, too ({ features = { [frame, mel], … } }).
+---@param rows integer[][]|Tensor[]|nil
+---@param opts table|nil { pairs= (second parts, of type 1), inputs=, positions=, type_ids=, labels=, rows="last"|"all"|lists }
 ---@return Batch
 function pl.batch(rows, opts) end
 
