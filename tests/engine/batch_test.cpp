@@ -94,6 +94,44 @@ TEST_CASE("select and concat make new batches") {
   CHECK(message_of([&] { batch->select({2}); }).find("row 3 of a batch of 2") != std::string::npos);
 }
 
+TEST_CASE("a batch has several ragged axes, each with rows of its own") {
+  const auto context = one_thread();
+  const auto frames = [&](std::int64_t count) {
+    std::vector<float> values(static_cast<std::size_t>(count * 2));
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i);
+    return Tensor::from(context, values, Shape{{"frame", count}, {"mel", 2}});
+  };
+  const std::vector<std::vector<std::int32_t>> ids{{5, 6}, {7}};
+  const auto batch = Batch::make(context, ids, {{"features", frames(4), {1, 3}, "frame"}});
+  REQUIRE(batch->other_rows().size() == 1);
+  const RaggedRows& rows = batch->other_rows()[0];
+  CHECK(rows.total() == 4);
+  CHECK(rows.identity != batch->rows().identity);
+  CHECK(batch->input("features").shape().axis(0).identity == rows.identity);
+  CHECK(batch->input("ids").shape().axis(0).identity == batch->rows().identity);
+  CHECK(!batch->input("pixels").defined());
+  const auto parts = batch->split(batch->input("features"));
+  CHECK(parts[1].to_floats() == std::vector<float>{2, 3, 4, 5, 6, 7});
+  const auto swapped = batch->select({1, 0});
+  CHECK(swapped->input("features").to_floats() == std::vector<float>{2, 3, 4, 5, 6, 7, 0, 1});
+  CHECK(swapped->other_rows()[0].identity != rows.identity);
+  CHECK(swapped->other_rows()[0].length(0) == 3);
+  const auto joined = batch->concat(*swapped);
+  CHECK(joined->other_rows()[0].starts == std::vector<std::int64_t>{0, 1, 4, 7, 8});
+  CHECK(joined->input("features").shape().size(0) == 8);
+  const auto refused = [&](const std::vector<BatchInput>& inputs) {
+    return message_of([&] { Batch::make(context, ids, inputs); });
+  };
+  CHECK(refused({{"features", frames(4), {4}, "frame"}}).find("the batch has 2") !=
+        std::string::npos);
+  CHECK(refused({{"features", frames(4), {1, 2}, "frame"}}).find("add up to 3") !=
+        std::string::npos);
+  CHECK(refused({{"features", frames(3), {0, 3}, "frame"}}).find("row 1 of 2") !=
+        std::string::npos);
+  CHECK(refused({{"a", frames(4), {1, 3}, "frame"}, {"b", frames(4), {2, 2}, "frame"}})
+            .find("row 1 of input b has 2 frames, the batch 1") != std::string::npos);
+}
+
 TEST_CASE("padded views pad on the side asked for") {
   const auto context = one_thread();
   const auto batch = Batch::make(context, {{5, 6, 7}, {8}});
