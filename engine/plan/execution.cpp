@@ -30,7 +30,6 @@ struct Execution::State {
   std::vector<std::vector<Tensor>> inputs, outputs;  // per step, as ops take them
   std::vector<std::size_t> input_values;             // that a step or an output reads
   std::vector<std::size_t> input_steps;              // steps that read an input, or a view of one
-  std::vector<std::size_t> axis_steps;               // steps that make ragged axes
   std::vector<bool> given_ids;      // per step: ids come from an input, checked at bind
   std::vector<Tensor> lent_inputs;  // per value: inputs' memory on devices of their own
   std::size_t next = 0;
@@ -45,6 +44,7 @@ struct Execution::State {
   void place_buffers();
   void grow_arena(Place& place, std::size_t device, std::size_t bytes);
   void make_tensors(bool all);
+  const Tensor& given_input(const PlanValue& value) const;
   void read_input(std::size_t value);
   void check_given_ids(std::size_t value, const Tensor& host) const;
   void size_scratch(bool all);
@@ -84,7 +84,6 @@ void Execution::State::look_at_steps() {
     });
     if (reads) input_steps.push_back(s);
     if (reads && step.op->is_view()) from_input[static_cast<std::size_t>(step.outputs[0])] = true;
-    if (!step.op->made_axes().empty()) axis_steps.push_back(s);
     given_ids[s] =
         step.op->has_ids() && !values[static_cast<std::size_t>(step.inputs[0])].input.empty();
   }
@@ -172,15 +171,19 @@ void Execution::State::check_given_ids(std::size_t value, const Tensor& given) c
   }
 }
 
+const Tensor& Execution::State::given_input(const PlanValue& value) const {
+  const Tensor& tensor = binding->input(value.input);
+  if (tensor.defined()) return tensor;
+  throw Error(ErrorCode::argument, plan->program().entry,
+              "the pass needs \"" + value.input + "\", which was not given")
+      .operand(value.input, value.spec.text());
+}
+
 void Execution::State::read_input(std::size_t index) {
   const PlanValue& value = plan->values()[index];
   const std::string& name = value.input;
   const std::string& op = plan->program().entry;
-  const Tensor& tensor = binding->input(name);
-  if (!tensor.defined()) {
-    throw Error(ErrorCode::argument, op, "the pass needs \"" + name + "\", which was not given")
-        .operand(name, value.spec.text());
-  }
+  const Tensor& tensor = given_input(value);
   const Shape shape = axes.resolve(value.spec.shape, true);
   bool fits = tensor.dtype() == value.spec.dtype && tensor.shape().rank() == shape.rank();
   for (int i = 0; fits && i < shape.rank(); ++i) fits = tensor.shape().size(i) == shape.size(i);
@@ -306,6 +309,7 @@ void Execution::bind(std::shared_ptr<PassBinding> binding) {
       use_threads(state.places[p].launch, device, state.plan->options().threads);
     }
     state.find_slots();
+    for (const std::size_t i : state.input_values) (void)state.given_input(state.plan->values()[i]);
     bind_axes(*state.plan, *state.binding, state.axes);
     const bool same = state.same_sizes();
     if (!same) state.place_buffers();

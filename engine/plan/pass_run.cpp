@@ -184,7 +184,7 @@ void PassRun::State::bind_stage(Stage& stage) {
   const Program& program = stage.plan->program();
   stage.binding = std::make_shared<PassBinding>(stage.plan->context(), stage.batch);
   bind_inputs(stage);
-  if (!program.kv_slots.empty()) {
+  if (!work.caches.empty()) {
     stage.binding->set_caches(work.caches, &work.caches.front()->cache()->layout(), encoded);
   }
   bind_wanted(*stage.binding, program);

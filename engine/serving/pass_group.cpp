@@ -85,8 +85,7 @@ std::shared_ptr<const Batch> Scheduler::State::make_batch(
 std::vector<SequenceCache*> Scheduler::State::caches_of(ScheduledGroup& group,
                                                         const std::vector<std::int64_t>& fillers) {
   std::vector<SequenceCache*> caches;
-  const bool keeps = group.kind == PassKind::encode || !group.plan->program().kv_slots.empty();
-  if (!keeps) return caches;
+  if (!group.rows[0].of().cache) return caches;
   for (const ScheduledRow& row : group.rows) caches.push_back(row.of().cache.get());
   const std::shared_ptr<Cache> pool = group.rows[0].of().cache->cache();
   for (std::size_t i = 0; i < fillers.size(); ++i) {

@@ -94,9 +94,14 @@ void check_source(RequestSpec& spec) {
   spec.encoded_tokens = output_rows(*spec.encode_plan, spec.source).length(0);
 }
 
+/// Whether its passes keep keys and values, of their own or of a source.
+bool keeps_values(const RequestSpec& spec) {
+  return !spec.plan->program().kv_slots.empty() || spec.cross_plan;
+}
+
 /// Throws for keys and values that cannot be kept.
 void check_cache(const RequestSpec& spec, const std::shared_ptr<Cache>& cache) {
-  const bool keeps = !spec.plan->program().kv_slots.empty();
+  const bool keeps = keeps_values(spec);
   if (!keeps && spec.kind == RequestKind::generate) {
     throw Error(ErrorCode::unsupported, "generate", "this model's pass keeps no keys and values")
         .hint("use forward");
@@ -134,7 +139,7 @@ Sequence first_sequence(const RequestSpec& spec, const std::shared_ptr<Cache>& c
   Sequence sequence;
   sequence.ids = spec.prompt;
   sequence.output_index = spec.output_index;
-  if (!spec.plan->program().kv_slots.empty()) {
+  if (keeps_values(spec)) {
     sequence.cache = std::make_unique<SequenceCache>(cache);
   }
   if (spec.kind == RequestKind::generate && spec.tokenizer && spec.options.beams.beams == 1) {

@@ -8,7 +8,7 @@
 
 #include "bindings/lua/batches/batch_object.h"
 #include "bindings/lua/models/checkpoint.h"
-#include "bindings/lua/models/plan.h"
+#include "bindings/lua/models/plan_object.h"
 #include "bindings/lua/models/program.h"
 
 namespace perilune::lua {

@@ -4,13 +4,13 @@
 #include <memory>
 
 #include "bindings/lua/edge/user_type.h"
-#include "engine/plan/plan.h"
+#include "engine/plan/pass_run.h"
 
 namespace perilune::lua {
 
 struct PlanObject {
   std::shared_ptr<const Plan> plan;
-  std::shared_ptr<Execution> execution;  // kept between runs; null while one runs
+  std::shared_ptr<ExecutionStore> executions;  // arenas kept between runs
 };
 template <>
 struct TypeName<PlanObject> {

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "bindings/lua/batches/batch_object.h"
-#include "bindings/lua/models/plan.h"
+#include "bindings/lua/models/plan_object.h"
 #include "bindings/lua/tensors/tensor_value.h"
 
 namespace perilune::lua {
