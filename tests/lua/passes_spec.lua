@@ -101,7 +101,7 @@ t.test("an encoder that changes the length of rows: forward, eager and requests 
   e:drain()
   local last = m:forward(source, { decoder = decoder }).logits
   for i, request in ipairs(requests) do
-    local got = request:result().logits
+    local got = request:result().outputs.logits
     t.equal(tostring(got.shape), "[batch=1, vocab=8]")
     t.equal(got:tolist()[1], last:tolist()[i])
   end
