@@ -134,11 +134,6 @@ function family.list()
   return order
 end
 
---- Whether a family's decoder reads what its encoder made.
----@param t table
----@return boolean
-function family.two_part(t) return (t.encode and t.decode) ~= nil end
-
 --- Whether the head follows this entry: decode, or every one of a family without decode.
 ---@param t table
 ---@param entry string
