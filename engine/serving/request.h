@@ -105,7 +105,7 @@ struct RequestSpec {
   std::shared_ptr<const Batch> source;
   std::vector<std::int32_t> source_ids;  // of `source`, where it has ids; set by submit()
   std::shared_ptr<const Plan> encode_plan, cross_plan;
-  std::int64_t encoded_tokens = 0;  // what the source becomes in length; set by submit()
+  std::int64_t encoded_tokens = 0;             // what the source becomes in length; set by submit()
   std::shared_ptr<const Batch> forward_input;  // kind forward: one row
   std::int64_t reachable = 0;                  // sampler mask
   // What a policy sees and the caller chose.

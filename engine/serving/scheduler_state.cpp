@@ -108,8 +108,7 @@ void check_cache(const RequestSpec& spec, const std::shared_ptr<Cache>& cache) {
   }
   if (!keeps) return;
   if (!cache) throw Error(ErrorCode::argument, "submit", "this model's pass needs a cache");
-  check_memory(cache, static_cast<std::int64_t>(spec.prompt.size()),
-               spec.encoded_tokens);
+  check_memory(cache, static_cast<std::int64_t>(spec.prompt.size()), spec.encoded_tokens);
 }
 
 /// Checks what is asked and fills in what follows from it.
