@@ -254,8 +254,7 @@ void PassRun::reserve_or_throw(const std::string& op) {
   throw Error(ErrorCode::memory, op,
               "the cache is full: row " + std::to_string(fit.row + 1) + " needs room for " +
                   std::to_string(fit.positions) + " more positions, " +
-                  std::to_string(fit.free_bytes) + " of " + std::to_string(fit.budget) +
-                  " bytes are free")
+                  state_->work.caches.front()->cache()->free_text())
       .hint("drop sequences that are done, or give the cache a larger budget");
 }
 
