@@ -5,7 +5,6 @@ local options = require "perilune.base.options"
 local family = require "perilune.loaded.family"
 local runtime = require "perilune.loaded.pass_runner"
 local forward = require "perilune.run.forward"
-local family = require "perilune.loaded.family"
 
 local trace = {}
 

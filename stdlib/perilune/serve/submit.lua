@@ -10,7 +10,6 @@ local inputs = require "perilune.run.inputs"
 local generation = require "perilune.serve.generation"
 local turn_end = require "perilune.chat.turn_end"
 local policies = require "perilune.policy"
-local family = require "perilune.loaded.family"
 local forward = require "perilune.run.forward"
 
 local serve = {}
