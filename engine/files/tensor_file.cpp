@@ -6,14 +6,6 @@
 
 namespace perilune {
 
-std::string sizes_text(const std::vector<std::int64_t>& sizes) {
-  std::string text = "[";
-  for (std::size_t i = 0; i < sizes.size(); ++i) {
-    text += (i ? ", " : "") + std::to_string(sizes[i]);
-  }
-  return text + "]";
-}
-
 void require_readable(const StoredTensor& tensor, std::string_view file) {
   if (tensor.readable) return;
   throw Error(ErrorCode::unsupported, "load",

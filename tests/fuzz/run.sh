@@ -36,8 +36,8 @@ if command -v ccache >/dev/null; then launcher=ccache; fi
 
 # What targets are made of: the text layer and what it stands on. The linker takes what a target
 # needs.
-sources="engine/base/error.cpp engine/base/file.cpp engine/base/shape.cpp engine/files/safetensors.cpp engine/files/gguf/head.cpp
-         engine/files/gguf/reader.cpp engine/files/gguf/types.cpp $(ls engine/base/json*.cpp; find engine/text -name "*.cpp" | sort)"
+sources="engine/files/safetensors.cpp engine/files/sizes_text.cpp engine/files/gguf/head.cpp
+         engine/files/gguf/reader.cpp engine/files/gguf/types.cpp $(ls engine/base/*.cpp; find engine/text -name '*.cpp' | sort)"
 
 # compile NAME...: these sources, as many at once as there are processors.
 compile() {
