@@ -16,7 +16,8 @@ target_compile_options(tests_main PRIVATE -O0)  # its speed does not matter, its
 set(PERILUNE_TIERS scalar v2 avx2 avx512)
 # Too long to be run again under a sanitizer, or without meaning there; full test names.
 # (The other tiers' attention tests run the scalar one too, as what they are held against.)
-set(PERILUNE_NOT_SANITIZED shell.tier_symbols kernels.attention.scalar)
+# allocations.* replace operator new, which is what the sanitizer does.
+set(PERILUNE_NOT_SANITIZED shell.tier_symbols kernels.attention.scalar allocations.decode_step)
 
 # Seconds of processor time of the longest ones, as measured; they begin first, so that no core waits
 # at the end.
