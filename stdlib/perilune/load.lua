@@ -6,7 +6,7 @@ local kind = require "perilune.base.kind"
 local config = require "perilune.families.config"
 local family = require "perilune.loaded.family"
 local passes = require "perilune.loaded.passes"
-local runtime = require "perilune.loaded.pass_runner"
+local pass_runner = require "perilune.loaded.pass_runner"
 local check = require "perilune.loaded.tokenizer_check"
 local padding = require "perilune.loaded.padding"
 local catalogue = require "perilune.loaded.catalogue"
@@ -78,13 +78,13 @@ end
 
 local function choose_compute(wanted, checkpoint, device)
   if wanted ~= nil and wanted ~= "auto" then return wanted end
-  return checkpoint.main_dtype == "bf16" and runtime.device(device).fast_bf16 and "bf16" or "f32"
+  return checkpoint.main_dtype == "bf16" and pass_runner.device(device).fast_bf16 and "bf16" or "f32"
 end
 
 -- Traces every entry, so that a wrong shape is an error before a weight is read; then nothing stored
 -- may be left over.
 local function trace_all(s)
-  for _, entry in ipairs(s.family.entries) do runtime.program(s, entry) end
+  for _, entry in ipairs(s.family.entries) do pass_runner.program(s, entry) end
   passes.touch_other_heads(s.checkpoint, s.family, s.c, s.head)
   local unread = s.checkpoint:unread()
   if #unread > 0 then
@@ -172,7 +172,7 @@ end
 -- Bytes: weights as they are packed for the compute mode, and the workspace of a step of some rows.
 local function needs(s, tokens, rows)
   local out, counted = { weights = 0, workspace = 0 }, {}
-  for i, plan in ipairs(runtime.plans(s)) do
+  for i, plan in ipairs(pass_runner.plans(s)) do
     out.weights = out.weights + plan:weight_bytes(counted)
     out.workspace, counted[i] = math.max(out.workspace, plan:arena_bytes(tokens, rows)), plan
   end
@@ -181,7 +181,7 @@ end
 
 -- Raises when a model cannot be held; before a weight is read.
 local function expect_fit(s)
-  local needed, free = needs(s, 1, 1), (runtime.device(s.device) or {}).free
+  local needed, free = needs(s, 1, 1), (pass_runner.device(s.device) or {}).free
   local total = needed.weights + needed.workspace
   if not free or free <= 0 or total <= free then return end
   local half = s.compute == "f32" and s.checkpoint.main_dtype == "f32" and 'compute="bf16" halves the weights; ' or ""
@@ -206,7 +206,7 @@ function load.load(path, opts)
   end
   s.reachable = s.reachable or s.vocab_rows
   if not o.allow_oversize then expect_fit(s) end
-  for _, plan in ipairs(runtime.plans(s)) do plan:pack(o.on_progress) end
+  for _, plan in ipairs(pass_runner.plans(s)) do plan:pack(o.on_progress) end
   for _, text in ipairs(s.warnings) do core.warn(text, "load " .. s.path) end
   return setmetatable({
     state_ = s, tokenizer = tokenizer, tokenizer_reason = not tokenizer and reason or nil, config = s.config,
@@ -221,7 +221,7 @@ end
 ---@return table { weights=, cache_per_token=, workspace=, fits={ device → boolean } }
 function load.estimate(path, opts)
   local s = load.prepare(path, options.check(opts, spec, "estimate"), "estimate")
-  local pool = runtime.pool(s)
+  local pool = pass_runner.pool(s)
   local out = needs(s, 512, 16)
   out.cache_per_token, out.fits = pool and pool.bytes_per_token or 0, {}
   for _, device in ipairs(core.devices()) do

@@ -4,7 +4,7 @@ local kind = require "perilune.base.kind"
 local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 local names_of = require "perilune.base.names_of"
-local runtime = require "perilune.loaded.pass_runner"
+local pass_runner = require "perilune.loaded.pass_runner"
 local family = require "perilune.loaded.family"
 local forward = require "perilune.run.forward"
 local embed = require "perilune.run.embed"
@@ -103,7 +103,7 @@ function Model:cache(opts) return caches.new(self, opts) end
 --- script can stop in it. Same bits as the compiled run in f32.
 ---@return Model
 function Model:eager()
-  runtime.open(self, "eager")
+  pass_runner.open(self, "eager")
   local copy = {}
   for key, value in pairs(self) do copy[key] = value end
   copy.eager_ = true
@@ -117,9 +117,9 @@ end
 ---@param f fun(t: Tensor): Tensor|nil
 ---@return table handle handle:remove()
 function Model:hook(path, f)
-  local s = runtime.open(self, "hook")
+  local s = pass_runner.open(self, "hook")
   if type(f) ~= "function" then raise("argument", "hook", "expected a function, got " .. options.show(f)) end
-  local all, entry_of = runtime.paths(s)
+  local all, entry_of = pass_runner.paths(s)
   if not entry_of[path] then
     local near = type(path) == "string" and core.nearest(path, all)
     raise("argument", "hook", ("no tensor is called %s"):format(options.show(path)), near and ('did you mean "' .. near .. '"?') or nil)
@@ -137,24 +137,24 @@ end
 ---@param opts table|nil as forward takes it
 ---@return table|nil what forward gives; nil when it was stopped
 function Model:debug(input, opts)
-  runtime.open(self, "debug")
+  pass_runner.open(self, "debug")
   return raise("state", "debug", "there is nobody to ask: m:debug works at the prompt of the perilune program",
     "in a script, m:trace(input, paths) and m:hook(path, f) see the same tensors")
 end
 
 --- Canonical paths that trace and hook take, in computed order.
 ---@return string[]
-function Model:paths() return (runtime.paths(runtime.open(self, "paths"))) end
+function Model:paths() return (pass_runner.paths(pass_runner.open(self, "paths"))) end
 
 --- Stored modules and their shapes as a printable table; layers that agree are one line.
 ---@return table list of { name=, sizes=, count=, elements= }
-function Model:shapes() return inspect.shapes(runtime.open(self, "shapes")) end
+function Model:shapes() return inspect.shapes(pass_runner.open(self, "shapes")) end
 
 --- The ops of a compiled pass as a printable table.
 ---@param entry string|nil "decode", "encode", "cross" or another entry of the family; default: the main one
 ---@return table list of { op=, text= }; prints as a table
 function Model:program(entry)
-  local s = runtime.open(self, "program")
+  local s = pass_runner.open(self, "program")
   entry = entry or family.main_entry(s.family)
   local found = false
   for _, name in ipairs(s.family.entries) do found = found or name == entry end
@@ -162,7 +162,7 @@ function Model:program(entry)
     raise("argument", "program", ("this model has no entry %s"):format(options.show(entry)),
       "entries: " .. table.concat(s.family.entries, ", "))
   end
-  local text, ops = runtime.plan(s, entry):text(), {}
+  local text, ops = pass_runner.plan(s, entry):text(), {}
   for line in text:gmatch "[^\n]+" do
     local op, rest = line:match "^%d+%s+(%S+)%s*(.*)$"
     if op then ops[#ops + 1] = { op = op, text = rest } end
@@ -173,11 +173,11 @@ end
 --- Bytes a model takes: weights, keys and values in use, workspace of one step.
 ---@return table { weights=, cache=, cache_per_token=, workspace=, by_device= }
 function Model:memory()
-  local s = runtime.open(self, "memory")
-  local pool = runtime.pool(s)
+  local s = pass_runner.open(self, "memory")
+  local pool = pass_runner.pool(s)
   local weights, cache = s.checkpoint:packed_bytes(), pool and pool:used() or 0
   local workspace = 0
-  for _, plan in ipairs(runtime.plans(s)) do workspace = math.max(workspace, plan:arena_bytes(512, 16)) end
+  for _, plan in ipairs(pass_runner.plans(s)) do workspace = math.max(workspace, plan:arena_bytes(512, 16)) end
   return { weights = weights, cache = cache, cache_per_token = pool and pool.bytes_per_token or 0, workspace = workspace,
     by_device = { [self.device] = weights + cache + workspace } }
 end
@@ -185,15 +185,15 @@ end
 --- Bytes of weights that one generated token reads.
 ---@return integer
 function Model:bytes_per_token()
-  local s = runtime.open(self, "bytes_per_token")
-  return runtime.plan(s, family.main_entry(s.family)):weight_bytes()
+  local s = pass_runner.open(self, "bytes_per_token")
+  return pass_runner.plan(s, family.main_entry(s.family)):weight_bytes()
 end
 
 --- The name of a class: of an id, or of the ids in a tensor (one: a name; several: a list of names).
 ---@param id integer|Tensor from 0
 ---@return string|string[]
 function Model:label(id)
-  runtime.expect(self, "Model", "label")
+  pass_runner.expect(self, "Model", "label")
   if not self.labels then raise("argument", "label", "this model has no labels") end
   if kind.of(id) == "Tensor" then
     local ids = id.rank == 0 and id:item() or id:tolist()
@@ -215,7 +215,7 @@ end
 ---@param opts table|nil { parts=false } with true, a table with a text for each part
 ---@return string|table "family-head-digest", or { weights=, config=, generation=, tokenizer=, template= }
 function Model:fingerprint(opts)
-  local s = runtime.open(self, "fingerprint")
+  local s = pass_runner.open(self, "fingerprint")
   local o = options.check(opts, { parts = "boolean" }, "fingerprint")
   local parts = fingerprint.parts(s, self.tokenizer)
   return o.parts and parts or fingerprint.text(s, parts)
@@ -224,12 +224,12 @@ end
 --- Writes the model's folder again: configurations, tokenizer and weights as they are stored.
 ---@param path string a folder; it is made where it is missing
 function Model:save(path)
-  folders.copy(runtime.open(self, "save").path, path, "save")
+  folders.copy(pass_runner.open(self, "save").path, path, "save")
 end
 
 --- Gives the model's memory back. Calls after it raise.
 function Model:close()
-  runtime.expect(self, "Model", "close")
+  pass_runner.expect(self, "Model", "close")
   local s = rawget(self, "state_")
   if s.closed then return end
   s.closed = true

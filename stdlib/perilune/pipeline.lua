@@ -6,7 +6,7 @@ local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 local kind = require "perilune.base.kind"
 local names_of = require "perilune.base.names_of"
-local serve = require "perilune.serve.submit"
+local submit = require "perilune.serve.submit"
 local stage = require "perilune.pipelines.stage"
 
 local pipeline = {}
@@ -64,16 +64,16 @@ end
 -- Runs every row of the jobs in one engine: rows of `forward` tasks through the head, of `generate`
 -- tasks as prompts.
 local function run(p, jobs, policy)
-  local engine, lines = serve.engine(policy), {}
+  local engine, lines = submit.engine(policy), {}
   for _, job in ipairs(jobs) do
     for i, row in ipairs(job.error and {} or job.rows) do
       local ok, line = pcall(function()
         if row.generate then
-          local request, lost = serve.submit(p.model, engine, row.generate, p.name_)
+          local request, lost = submit.submit(p.model, engine, row.generate, p.name_)
           job.lost = job.lost + lost
           return request
         end
-        return serve.submit_forward(p.model, engine, row.input, {})
+        return submit.submit_forward(p.model, engine, row.input, {})
       end)
       if ok then lines[#lines + 1] = { job = job, at = i, request = line } else job.error = job.error or line end
     end

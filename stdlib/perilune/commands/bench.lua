@@ -1,7 +1,7 @@
 -- perilune bench: prefill and decode rates of a model, beside the memory bandwidth of this machine.
 local pl = require "perilune"
 local core = require "perilune.core"
-local runtime = require "perilune.loaded.pass_runner"
+local pass_runner = require "perilune.loaded.pass_runner"
 local command_line = require "perilune.program.command_line"
 local byte_count = require "perilune.base.byte_count"
 
@@ -75,7 +75,7 @@ function bench.run(options, arguments)
   local new = options.new or 64
   local most = m.max_tokens and m.max_tokens - new or 256
   local prompt = prompt_ids(m, math.max(1, math.min(options.prompt or 256, most)))
-  local device = runtime.device(m.device)
+  local device = pass_runner.device(m.device)
   local report = { model = path, family = m.family, compute = m.compute, device = m.device, tier = device.tier,
     prompt_tokens = #prompt, new_tokens = new, runs = core.array {} }
   local progress = command_line.progress "measuring"
@@ -84,7 +84,7 @@ function bench.run(options, arguments)
     report.runs[i] = measure(m, threads, prompt, new, options.repeats or 3)
   end
   progress(nil)
-  report.launches = runtime.device(m.device).launches - device.launches
+  report.launches = pass_runner.device(m.device).launches - device.launches
   if options.json then
     print(core.write_json(report))
     return command_line.ok

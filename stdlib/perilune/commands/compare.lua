@@ -2,7 +2,7 @@
 -- run yet is a visible skip with its reason.
 local pl = require "perilune"
 local core = require "perilune.core"
-local runtime = require "perilune.loaded.pass_runner"
+local pass_runner = require "perilune.loaded.pass_runner"
 local command_line = require "perilune.program.command_line"
 local reference = require "perilune.compare.reference"
 local compare_text = require "perilune.compare.text"
@@ -268,7 +268,7 @@ local function compare_model(path, report)
     else report.line("forward", "load", "OFF", tostring(err)) end
     return
   end
-  local device = runtime.device(m.device)
+  local device = pass_runner.device(m.device)
   print(("  %s, head %s, compute %s, device %s, tier %s, %d threads"):format(m.family, m.head, m.compute, m.device, device.tier, core.threads()))
   if not expected.forward and not expected.generate then
     report.line("forward", "cases", "skip", "sound and pictures are not supported yet")
@@ -278,7 +278,7 @@ local function compare_model(path, report)
     compare_generate(m, expected, report)
     compare_texts(m, expected, report)
   end
-  local launches = runtime.device(m.device).launches - device.launches
+  local launches = pass_runner.device(m.device).launches - device.launches
   if launches > 0 then print(("  %d kernels launched on %s"):format(launches, m.device)) end
   m:close()
 end

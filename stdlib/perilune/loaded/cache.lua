@@ -1,7 +1,7 @@
 -- m:cache: keys and values that calls of forward share, so that what was computed stays computed.
 local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
-local runtime = require "perilune.loaded.pass_runner"
+local pass_runner = require "perilune.loaded.pass_runner"
 local core = require "perilune.core"
 
 local cache = {}
@@ -31,9 +31,9 @@ end
 ---@param opts table|nil { rows=1 }
 ---@return Cache
 function cache.new(m, opts)
-  local s = runtime.open(m, "cache")
+  local s = pass_runner.open(m, "cache")
   local o = options.check(opts, { rows = "positive" }, "cache")
-  local pool = runtime.pool(s)
+  local pool = pass_runner.pool(s)
   if not pool or s.family.encode then
     raise("unsupported", "cache", ("family %s keeps no keys and values of its own between calls"):format(m.family))
   end
@@ -45,7 +45,7 @@ end
 --- Another cache with the same content; pages are shared until one of them is written.
 ---@return Cache
 function Cache:fork()
-  runtime.expect(self, "Cache", "fork")
+  pass_runner.expect(self, "Cache", "fork")
   local sequences = {}
   for i, sequence in ipairs(rawget(self, "sequences_")) do sequences[i] = sequence:fork() end
   return setmetatable({ sequences_ = sequences, state_ = rawget(self, "state_") }, Cache)
@@ -56,7 +56,7 @@ end
 ---@param n integer
 ---@return Cache self
 function Cache:crop(n)
-  runtime.expect(self, "Cache", "crop")
+  pass_runner.expect(self, "Cache", "crop")
   if type(n) ~= "number" or n % 1 ~= 0 or n < 0 then
     raise("argument", "crop", "n: expected a whole number, 0 or more, got " .. options.show(n))
   end
@@ -76,7 +76,7 @@ end
 --- Writes keys and values to a file, for pl.cache_load with the same model.
 ---@param path string
 function Cache:save(path)
-  runtime.expect(self, "Cache", "save")
+  pass_runner.expect(self, "Cache", "save")
   local s, lengths, tensors = rawget(self, "state_"), {}, {}
   if s.closed then raise("state", "save", "the model was closed: " .. s.path) end
   for i, sequence in ipairs(rawget(self, "sequences_")) do
@@ -90,7 +90,7 @@ end
 --- Bytes of its pages.
 ---@return integer
 function Cache:bytes()
-  runtime.expect(self, "Cache", "bytes")
+  pass_runner.expect(self, "Cache", "bytes")
   local sum = 0
   for _, sequence in ipairs(rawget(self, "sequences_")) do sum = sum + sequence:bytes() end
   return sum

@@ -2,7 +2,7 @@
 local core = require "perilune.core"
 local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
-local runtime = require "perilune.loaded.pass_runner"
+local pass_runner = require "perilune.loaded.pass_runner"
 local kind = require "perilune.base.kind"
 local caches = require "perilune.loaded.cache"
 
@@ -14,7 +14,7 @@ local cache_file = {}
 ---@return Cache
 function cache_file.cache_load(path, m)
   if kind.of(m) ~= "Model" then raise("argument", "cache_load", "expected a path and a model, got " .. options.show(m)) end
-  local s = runtime.open(m, "cache_load")
+  local s = pass_runner.open(m, "cache_load")
   local file = core.open_tensors(path)
   local about = file.metadata
   if not about.lengths or not about.model then raise("format", "cache_load", tostring(path) .. " is no file of a cache") end
@@ -25,7 +25,7 @@ function cache_file.cache_load(path, m)
     raise("argument", "cache_load", ("%s holds cache=%s of compute=%s, the model has cache=%s and compute=%s")
       :format(path, tostring(about.cache), tostring(about.compute), s.cache_dtype, s.compute), "load the model in the same way")
   end
-  local pool, sequences = runtime.pool(s), {}
+  local pool, sequences = pass_runner.pool(s), {}
   for length in about.lengths:gmatch "%d+" do
     local sequence, pages = pool:sequence(), {}
     sequences[#sequences + 1] = sequence

@@ -6,13 +6,13 @@ local kind = require "perilune.base.kind"
 local passes = require "perilune.loaded.passes"
 local family = require "perilune.loaded.family"
 
-local runtime = {}
+local pass_runner = {}
 
 --- Raises unless a method of a class was called on one of its objects: with a colon.
 ---@param object any
 ---@param class string
 ---@param op string
-function runtime.expect(object, class, op)
+function pass_runner.expect(object, class, op)
   if kind.of(object) ~= class then
     raise("argument", op, ("self: expected a %s, got %s"):format(class, kind.of(object) or type(object)),
       ("call methods with a colon: object:%s(...)"):format(op))
@@ -23,8 +23,8 @@ end
 ---@param m table
 ---@param op string
 ---@return table
-function runtime.open(m, op)
-  runtime.expect(m, "Model", op)
+function pass_runner.open(m, op)
+  pass_runner.expect(m, "Model", op)
   local s = rawget(m, "state_")
   if s.closed then raise("state", op, "the model was closed: " .. s.path, "load it again") end
   return s
@@ -34,10 +34,10 @@ end
 ---@param s table
 ---@param entry string
 ---@return userdata
-function runtime.program(s, entry)
+function pass_runner.program(s, entry)
   local program = s.programs[entry]
   if not program then
-    local after = entry == "cross" and { runtime.program(s, "encode") } or nil
+    local after = entry == "cross" and { pass_runner.program(s, "encode") } or nil
     program = passes.trace(s.checkpoint, s.family, s.c, entry, s.head, { after = after })
     s.programs[entry] = program
   end
@@ -49,11 +49,11 @@ end
 ---@param entry string
 ---@param paths string[]|nil
 ---@return userdata
-function runtime.plan(s, entry, paths)
+function pass_runner.plan(s, entry, paths)
   local key = entry .. "/" .. table.concat(paths or {}, " ")
   local plan = s.plans[key]
   if not plan then
-    plan = core.plan(runtime.program(s, entry),
+    plan = core.plan(pass_runner.program(s, entry),
       { compute = s.compute, cache_dtype = s.cache_dtype, device = s.device, threads = s.threads, outputs = paths or {} })
     s.plans[key] = plan
   end
@@ -63,9 +63,9 @@ end
 --- The plans that a model runs, one an entry, in the order they run.
 ---@param s table
 ---@return userdata[]
-function runtime.plans(s)
+function pass_runner.plans(s)
   local list = {}
-  for i, entry in ipairs(s.family.entries) do list[i] = runtime.plan(s, entry) end
+  for i, entry in ipairs(s.family.entries) do list[i] = pass_runner.plan(s, entry) end
   return list
 end
 
@@ -73,14 +73,14 @@ end
 ---@param s table
 ---@param batch userdata
 ---@return string
-function runtime.entry_for(s, batch)
+function pass_runner.entry_for(s, batch)
   local main = family.main_entry(s.family)
   if s.family.decode or #s.family.entries == 1 then return main end
   local has = {}
   for _, name in ipairs(batch.inputs) do has[name] = true end
   for _, entry in ipairs(s.family.entries) do
     local whole = true
-    for _, name in ipairs(runtime.program(s, entry):inputs()) do whole = whole and has[name] end
+    for _, name in ipairs(pass_runner.program(s, entry):inputs()) do whole = whole and has[name] end
     if whole then return entry end
   end
   return main
@@ -91,12 +91,12 @@ end
 ---@param budget integer|nil bytes: a pool of its own
 ---@param own boolean|nil a pool of its own, of the usual size
 ---@return userdata|nil
-function runtime.pool(s, budget, own)
+function pass_runner.pool(s, budget, own)
   own = own or budget ~= nil
   if s.pool ~= nil and not own then return s.pool or nil end
   local programs, slots = {}, 0
   for _, entry in ipairs(s.family.entries) do
-    local program = runtime.program(s, entry)
+    local program = pass_runner.program(s, entry)
     programs[#programs + 1], slots = program, slots + program:kv_slots()
   end
   if slots == 0 then
@@ -105,7 +105,7 @@ function runtime.pool(s, budget, own)
   end
   local workspace = 0   -- of a step, which a device of its own keeps free
   if not budget and s.device ~= "cpu" then
-    for _, plan in ipairs(runtime.plans(s)) do workspace = math.max(workspace, plan:arena_bytes(512, 16)) end
+    for _, plan in ipairs(pass_runner.plans(s)) do workspace = math.max(workspace, plan:arena_bytes(512, 16)) end
   end
   local pool = core.cache(programs, { dtype = s.cache_dtype, budget = budget, workspace = workspace, device = s.device })
   if not own then s.pool = pool end
@@ -134,15 +134,15 @@ end
 ---@param work table
 ---@return table results by name and path
 ---@return table encoded the source's, empty without one
-function runtime.run(m, work)
+function pass_runner.run(m, work)
   local s = rawget(m, "state_")
   local paths = work.paths or {}
-  local plans = { main = runtime.plan(s, work.entry or runtime.entry_for(s, work.batch), paths.main) }
+  local plans = { main = pass_runner.plan(s, work.entry or pass_runner.entry_for(s, work.batch), paths.main) }
   if work.source then
-    plans.encode = runtime.plan(s, "encode", paths.encode)
-    plans.cross = s.family.cross and runtime.plan(s, "cross") or nil
+    plans.encode = pass_runner.plan(s, "encode", paths.encode)
+    plans.cross = s.family.cross and pass_runner.plan(s, "cross") or nil
   end
-  local o = { source = work.source, rows = work.rows, caches = work.caches, cache = runtime.pool(s) }
+  local o = { source = work.source, rows = work.rows, caches = work.caches, cache = pass_runner.pool(s) }
   if not rawget(m, "eager_") and #s.hooks == 0 then return core.execute(plans, work.batch, o) end
   local run, lines = core.eager(plans, work.batch, o), { axes = s.c.axes, config = s.c, hook = hook_of(m) }
   local pass, entry = run:next(s.checkpoint, lines)
@@ -157,7 +157,7 @@ end
 --- What is known of a device that is in use.
 ---@param name string
 ---@return table
-function runtime.device(name)
+function pass_runner.device(name)
   for _, device in ipairs(core.devices()) do
     if device.name == name then return device end
   end
@@ -167,10 +167,10 @@ end
 ---@param s table
 ---@return string[]
 ---@return table<string, string> entry by path
-function runtime.paths(s)
+function pass_runner.paths(s)
   local list, entry_of = {}, {}
   for _, entry in ipairs(s.family.entries) do
-    for _, path in ipairs(runtime.program(s, entry):marks()) do
+    for _, path in ipairs(pass_runner.program(s, entry):marks()) do
       if not entry_of[path] then
         entry_of[path] = entry
         list[#list + 1] = path
@@ -180,4 +180,4 @@ function runtime.paths(s)
   return list, entry_of
 end
 
-return runtime
+return pass_runner

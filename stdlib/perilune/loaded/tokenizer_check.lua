@@ -4,7 +4,7 @@ local core = require "perilune.core"
 local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 local kind = require "perilune.base.kind"
-local runtime = require "perilune.loaded.pass_runner"
+local pass_runner = require "perilune.loaded.pass_runner"
 local fingerprint = require "perilune.loaded.fingerprint"
 local turn_end = require "perilune.chat.turn_end"
 
@@ -248,7 +248,7 @@ end
 ---@return table { ok=, errors=, warnings=, notes=, probe= } notes: what is odd and harmless
 function tokenizer_check.check(model, tokenizer, opts)
   if kind.of(model) ~= "Model" then raise("argument", "check", "expected a model, got " .. options.show(model)) end
-  local s = runtime.open(model, "check")
+  local s = pass_runner.open(model, "check")
   local o = options.check(opts, { probe = "boolean" }, "check")
   tokenizer = tokenizer or model.tokenizer
   if tokenizer == nil then

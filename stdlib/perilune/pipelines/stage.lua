@@ -6,7 +6,7 @@ local kind = require "perilune.base.kind"
 local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 local forward = require "perilune.run.forward"
-local runtime = require "perilune.loaded.pass_runner"
+local pass_runner = require "perilune.loaded.pass_runner"
 
 local stage = {}
 
@@ -88,7 +88,7 @@ end
 ---@param opts table|nil { from="batch", rows=, outputs=, generate={ options of m:generate } }
 ---@return fun(row: table): table
 function stage.model(m, opts)
-  runtime.open(m, "stage")
+  pass_runner.open(m, "stage")
   local o = options.check(opts, { from = "string", rows = "any", outputs = "table", generate = "table" }, "stage")
   local from = o.from or "batch"
   return function(row)

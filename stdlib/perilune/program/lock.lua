@@ -4,7 +4,7 @@ local core = require "perilune.core"
 local raise = require "perilune.base.raise"
 local fingerprint = require "perilune.loaded.fingerprint"
 local probe = require "perilune.loaded.probe"
-local runtime = require "perilune.loaded.pass_runner"
+local pass_runner = require "perilune.loaded.pass_runner"
 
 local lock = {}
 
@@ -38,7 +38,7 @@ end
 ---@param m Model loaded in f32, so that machines agree
 ---@return table
 function lock.of(m)
-  local s = runtime.open(m, "lock")
+  local s = pass_runner.open(m, "lock")
   local parts = fingerprint.parts(s, m.tokenizer)
   local own_generation = s.generation_file == "generation_config.json"
   return { perilune_lock = version, config = settings_of(s.config), generation = own_generation and settings_of(s.generation) or nil,

@@ -4,7 +4,7 @@ local core = require "perilune.core"
 local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 local family = require "perilune.loaded.family"
-local runtime = require "perilune.loaded.pass_runner"
+local pass_runner = require "perilune.loaded.pass_runner"
 local forward = require "perilune.run.forward"
 local inputs = require "perilune.run.inputs"
 local recipes = require "perilune.run.embedding_recipe"
@@ -14,7 +14,7 @@ local names_of = require "perilune.base.names_of"
 local embed = {}
 
 local function recipe_of(m)
-  local s = runtime.open(m, "embed")
+  local s = pass_runner.open(m, "embed")
   if not s.embedding_recipe then
     s.embedding_recipe = recipes.read(s.path)
     for _, text in ipairs(s.embedding_recipe.warnings) do
@@ -31,7 +31,7 @@ end
 ---@return integer|nil limit
 ---@return string|nil source where it is said; nil: they are the model's positions
 function embed.limit(m)
-  local s, recipe = runtime.open(m, "embed"), recipe_of(m)
+  local s, recipe = pass_runner.open(m, "embed"), recipe_of(m)
   local both = family.two_part(s.family)   -- the encoder's states are the text's
   local limit = both and s.c.max_source or not both and s.c.max_tokens or nil
   local own, source = recipe.max_tokens, recipe.max_source
@@ -157,7 +157,7 @@ end
 ---@param opts table|nil { pooling=, normalize=, truncate=n|"model", prompt=name|false } (default: what its files say, else the mean)
 ---@return Tensor [batch, hidden]
 function embed.embed(m, texts, opts)
-  local s = runtime.open(m, "embed")
+  local s = pass_runner.open(m, "embed")
   local o, wanted, recipe = settled(m, opts)
   local both = family.two_part(s.family)
   local is_head = wanted[1] == "pooled"

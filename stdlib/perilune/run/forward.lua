@@ -2,7 +2,7 @@
 local core = require "perilune.core"
 local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
-local runtime = require "perilune.loaded.pass_runner"
+local pass_runner = require "perilune.loaded.pass_runner"
 local inputs = require "perilune.run.inputs"
 local family = require "perilune.loaded.family"
 local kind = require "perilune.base.kind"
@@ -93,20 +93,20 @@ end
 ---@return table encoded results of the encoder of an encoder-decoder
 ---@return table given { batch=, view=, source=, source_view= }
 function forward.compute(m, input, o, op, paths)
-  local s = runtime.open(m, op)
+  local s = pass_runner.open(m, op)
   local work = { rows = read_rows(s, o.rows, op), paths = paths }
   if not family.two_part(s.family) then
     local batch, view = inputs.read(m, input, op, s.c.max_tokens)
     if o.decoder ~= nil then raise("option", op, "option decoder: this model has no encoder") end
     if o.cache ~= nil then work.caches = caches.sequences(o.cache, s, batch) end
     work.batch = batch
-    return runtime.run(m, work), {}, { batch = batch, view = view }
+    return pass_runner.run(m, work), {}, { batch = batch, view = view }
   end
   if o.cache ~= nil then raise("unsupported", op, "option cache: not for an encoder-decoder yet") end
   local source, source_view = inputs.read(m, input, op, s.c.max_source)
   local batch, view = forward.decoder_batch(m, o.decoder, source, op)
   work.batch, work.source = batch, source
-  local results, encoded = runtime.run(m, work)
+  local results, encoded = pass_runner.run(m, work)
   return results, encoded, { batch = batch, view = view, source = source, source_view = source_view }
 end
 
@@ -138,7 +138,7 @@ end
 
 --- What a call asks for, as paths of the passes.
 local function plan_paths(s, set, entry)
-  local program = runtime.program(s, entry)
+  local program = pass_runner.program(s, entry)
   local encoder = family.two_part(s.family)
   local hidden = hidden_paths(program, encoder and "decoder." or "")
   local wanted = { hidden = hidden, main = {}, encode = {}, encoder_hidden = {} }
@@ -148,7 +148,7 @@ local function plan_paths(s, set, entry)
     wanted.main[1] = hidden[#hidden]
   end
   if set.encoder_hidden_states then
-    wanted.encoder_hidden = hidden_paths(runtime.program(s, "encode"), "encoder.")
+    wanted.encoder_hidden = hidden_paths(pass_runner.program(s, "encode"), "encoder.")
     wanted.encode = wanted.encoder_hidden
   end
   return wanted
@@ -161,11 +161,11 @@ end
 ---@param opts table|nil { rows="last"|"all"|lists, outputs=, decoder=, cache= }
 ---@return table { logits=, hidden_states=, pooled=, …, batch= }
 function forward.forward(m, input, opts)
-  local s = runtime.open(m, "forward")
+  local s = pass_runner.open(m, "forward")
   local o = options.check(opts, { rows = "string|table", outputs = "table", decoder = "table|Batch", cache = "any", adapter = "any" }, "forward")
   if o.adapter ~= nil then raise("unsupported", "forward", "option adapter is not supported yet") end
   local set = o.outputs and wanted_outputs(s, o.outputs, "forward") or nil
-  local entry = kind.of(input) == "Batch" and runtime.entry_for(s, input) or family.main_entry(s.family)
+  local entry = kind.of(input) == "Batch" and pass_runner.entry_for(s, input) or family.main_entry(s.family)
   local wanted = plan_paths(s, set or {}, entry)
   local results, encoded, given = forward.compute(m, input, o, "forward", wanted)
   local out = { batch = given.batch }

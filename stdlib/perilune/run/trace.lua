@@ -3,7 +3,7 @@ local core = require "perilune.core"
 local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 local family = require "perilune.loaded.family"
-local runtime = require "perilune.loaded.pass_runner"
+local pass_runner = require "perilune.loaded.pass_runner"
 local forward = require "perilune.run.forward"
 
 local trace = {}
@@ -17,7 +17,7 @@ end
 
 -- Asked paths and patterns → paths of the passes, in computed order.
 local function expand(s, asked, op)
-  local all, entry_of = runtime.paths(s)
+  local all, entry_of = pass_runner.paths(s)
   local wanted = {}
   for _, path in ipairs(asked) do
     if type(path) ~= "string" then raise("argument", op, "a path must be a string, got " .. options.show(path)) end
@@ -71,7 +71,7 @@ end
 ---@param opts table|nil { rows=, decoder= }
 ---@return Trace
 function trace.trace(m, input, paths, opts)
-  local s = runtime.open(m, "trace")
+  local s = pass_runner.open(m, "trace")
   local o = options.check(opts, { rows = "string|table", decoder = "table|Batch" }, "trace")
   if type(paths) == "string" then paths = { paths } end
   if type(paths) ~= "table" or #paths == 0 then

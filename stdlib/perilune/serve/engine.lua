@@ -4,8 +4,8 @@ local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 local kind = require "perilune.base.kind"
 local names_of = require "perilune.base.names_of"
-local runtime = require "perilune.loaded.pass_runner"
-local serve = require "perilune.serve.submit"
+local pass_runner = require "perilune.loaded.pass_runner"
+local submit = require "perilune.serve.submit"
 local generation = require "perilune.serve.generation"
 
 local engine = {}
@@ -29,7 +29,7 @@ local function model_list(models)
   end
   for i, m in ipairs(models) do
     if kind.of(m) ~= "Model" then raise("argument", "engine", ("entry %d of the list is not a model"):format(i)) end
-    runtime.open(m, "engine")
+    pass_runner.open(m, "engine")
   end
   return models
 end
@@ -46,15 +46,15 @@ function engine.engine(models, opts)
   local pools = {}
   if o.memory or o.worker then   -- a thread of its own shares no pool with the model's other calls
     for i, m in ipairs(list) do
-      pools[i] = runtime.pool(rawget(m, "state_"), o.memory and math.floor(o.memory / #list), true)
+      pools[i] = pass_runner.pool(rawget(m, "state_"), o.memory and math.floor(o.memory / #list), true)
     end
   end
-  return setmetatable({ core_ = serve.engine(o.policy, { max_tokens = o.max_tokens, max_rows = o.max_rows, worker = o.worker }),
+  return setmetatable({ core_ = submit.engine(o.policy, { max_tokens = o.max_tokens, max_rows = o.max_rows, worker = o.worker }),
     models_ = list, pools_ = pools }, Engine)
 end
 
 local function open(e, op)
-  runtime.expect(e, "Engine", op)
+  pass_runner.expect(e, "Engine", op)
   local core_engine = rawget(e, "core_")
   if not core_engine then raise("state", op, "the engine was closed") end
   return core_engine
@@ -81,14 +81,14 @@ function Engine:submit(input, opts)
   local m, pool = choose_model(self, given.model, "submit")
   local what = given.kind or ((m.head == "causal" or m.head == "seq2seq") and "generate" or "forward")
   given.model, given.kind = nil, nil
-  if what == "forward" then return serve.submit_forward(m, core_engine, input, options.check(given, forward_spec, "submit"), pool) end
+  if what == "forward" then return submit.submit_forward(m, core_engine, input, options.check(given, forward_spec, "submit"), pool) end
   if what ~= "generate" then raise("option", "submit", 'option kind: expected "generate" or "forward", got ' .. options.show(what)) end
-  serve.check_causal(m, "submit")
-  local prompts, single = serve.read(m, input, options.check(given, generation.spec, "submit"), "submit")
+  submit.check_causal(m, "submit")
+  local prompts, single = submit.read(m, input, options.check(given, generation.spec, "submit"), "submit")
   if not single and #prompts ~= 1 then
     raise("argument", "submit", ("one prompt a request, got %d"):format(#prompts), "submit each by itself: the engine batches them")
   end
-  local request = serve.submit(m, core_engine, prompts[1], "submit", pool)
+  local request = submit.submit(m, core_engine, prompts[1], "submit", pool)
   return request
 end
 
@@ -141,7 +141,7 @@ function Engine:idle() return open(self, "idle"):idle() end
 
 --- Cancels what is left and gives its memory back.
 function Engine:close()
-  runtime.expect(self, "Engine", "close")
+  pass_runner.expect(self, "Engine", "close")
   local core_engine = rawget(self, "core_")
   if not core_engine then return end
   if core_engine:stepping() then raise("state", "close", "called from inside the engine's own step") end

@@ -1,9 +1,9 @@
 -- m:generate and m:stream: a loop over an engine's steps.
 local core = require "perilune.core"
 local raise = require "perilune.base.raise"
-local runtime = require "perilune.loaded.pass_runner"
+local pass_runner = require "perilune.loaded.pass_runner"
 local options = require "perilune.base.options"
-local serve = require "perilune.serve.submit"
+local submit = require "perilune.serve.submit"
 local generation = require "perilune.serve.generation"
 
 local generate = {}
@@ -45,14 +45,14 @@ end
 ---@param opts table|nil
 ---@return table|table[] Result { text=, ids=, finish_reason=, seed=, … }
 function generate.generate(m, input, opts)
-  serve.check_causal(m, "generate")
+  submit.check_causal(m, "generate")
   local common, policy = split_options(opts, "generate")
-  local prompts, single = serve.read(m, input, common, "generate")
+  local prompts, single = submit.read(m, input, common, "generate")
   if #prompts == 0 then return {} end
-  local engine = serve.engine(policy)
+  local engine = submit.engine(policy)
   local lines, lost = {}, {}
   local fine, err = pcall(function()
-    for i, prompt in ipairs(prompts) do lines[i], lost[i] = serve.submit(m, engine, prompt, "generate") end
+    for i, prompt in ipairs(prompts) do lines[i], lost[i] = submit.submit(m, engine, prompt, "generate") end
     engine:drain()
   end)
   if not fine then pcall(abandon, engine) end
@@ -110,7 +110,7 @@ end
 
 --- Ends the generation where it is.
 function Stream:cancel()
-  runtime.expect(self, "Stream", "cancel")
+  pass_runner.expect(self, "Stream", "cancel")
   if not self.engine_ then return end
   self.request_:cancel()
   if self.engine_:stepping() then return end   -- from one of its callbacks: the loop ends by itself
@@ -121,7 +121,7 @@ end
 --- The result; runs to the end first.
 ---@return table Result
 function Stream:result()
-  runtime.expect(self, "Stream", "result")
+  pass_runner.expect(self, "Stream", "result")
   if self.result_ then return self.result_ end
   self.engine_:drain()
   self.result_ = finish(self.request_, self.lost_)
@@ -143,14 +143,14 @@ end
 ---@param opts table|nil
 ---@return Stream
 function generate.stream(m, input, opts)
-  serve.check_causal(m, "stream")
+  submit.check_causal(m, "stream")
   local common, policy = split_options(opts, "stream")
-  local prompts, single = serve.read(m, input, common, "stream")
+  local prompts, single = submit.read(m, input, common, "stream")
   if not single and #prompts ~= 1 then
     raise("argument", "stream", ("a stream continues one prompt, got %d"):format(#prompts), "use m:generate or pl.engine for many")
   end
-  local engine = serve.engine(policy)
-  local request, lost = serve.submit(m, engine, prompts[1], "stream")
+  local engine = submit.engine(policy)
+  local request, lost = submit.submit(m, engine, prompts[1], "stream")
   return setmetatable({ engine_ = engine, request_ = request, lost_ = lost, events_ = request:events(), model_ = m,
     guard_ = guard(engine) }, Stream)
 end
@@ -209,9 +209,9 @@ end
 ---@param opts table|nil { top=n: also the n most likely tokens at every place }
 ---@return table|table[] { logprob=, perplexity=, tokens={ { id=, piece=, logprob= }, … }, token_logprobs= (from the second token on), ids=, top= }
 function generate.score(m, texts, opts)
-  serve.check_causal(m, "score")
+  submit.check_causal(m, "score")
   local o = options.check(opts, { top = "count" }, "score")
-  local prompts, single = serve.read(m, texts, {}, "score")
+  local prompts, single = submit.read(m, texts, {}, "score")
   local rows, list, first = {}, {}, 1
   for i, prompt in ipairs(prompts) do rows[i] = prompt.ids end
   while first <= #rows do

@@ -5,21 +5,21 @@ local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 local kind = require "perilune.base.kind"
 local family = require "perilune.loaded.family"
-local runtime = require "perilune.loaded.pass_runner"
+local pass_runner = require "perilune.loaded.pass_runner"
 local inputs = require "perilune.run.inputs"
 local generation = require "perilune.serve.generation"
 local turn_end = require "perilune.chat.turn_end"
 local policies = require "perilune.policy"
 local forward = require "perilune.run.forward"
 
-local serve = {}
+local submit = {}
 
 --- The ids of one prompt: a text, ids, or what { prompt=|messages=|ids= } holds.
 ---@param m table
 ---@param value any
 ---@param op string
 ---@return integer[]
-function serve.prompt_ids(m, value, op)
+function submit.prompt_ids(m, value, op)
   if type(value) == "string" then value = inputs.tokenizer(m, op):ids(value) end
   if kind.of(value) == "Tensor" then value = value:tolist() end
   if kind.is_list(value) and (value[1] == nil or type(value[1]) == "number") then
@@ -51,16 +51,16 @@ local function own_prompt(m, item, common, op)
     local tokenizer = inputs.tokenizer(m, op)
     if own.eos_token_id == nil then own.eos_token_id = turn_end.stops(m, rawget(m, "state_").generation, chat) end
     local ids = tokenizer:ids(tokenizer:chat(item.messages, chat), { special = false })   -- the template wrote them
-    return { ids = serve.prompt_ids(m, ids, op), options = own }
+    return { ids = submit.prompt_ids(m, ids, op), options = own }
   end
   local source = item.ids
   if source == nil then source = item.prompt end
-  return { ids = serve.prompt_ids(m, source, op), options = own }
+  return { ids = submit.prompt_ids(m, source, op), options = own }
 end
 
 local function read_one(m, item, common, op)
   if generation.is_prompt_table(item) then return own_prompt(m, item, common, op) end
-  return { ids = serve.prompt_ids(m, item, op), options = common }
+  return { ids = submit.prompt_ids(m, item, op), options = common }
 end
 
 local function batch_prompts(batch, common)
@@ -80,7 +80,7 @@ end
 ---@param op string
 ---@return table[] prompts { ids=, options= }
 ---@return boolean single
-function serve.read(m, input, common, op)
+function submit.read(m, input, common, op)
   if kind.of(input) == "Batch" then
     local list = batch_prompts(input, common)
     for _, prompt in ipairs(list) do inputs.check_ids(m, { prompt.ids }, op) end
@@ -96,8 +96,8 @@ end
 --- Raises unless a model can continue text.
 ---@param m table
 ---@param op string
-function serve.check_causal(m, op)
-  local s = runtime.open(m, op)
+function submit.check_causal(m, op)
+  local s = pass_runner.open(m, op)
   if #s.hooks > 0 and op ~= "score" then
     raise("unsupported", op, "the model has hooks, and generation does not call them yet", "remove them (handle:remove()), or use m:forward")
   end
@@ -119,17 +119,17 @@ end
 ---@param pool userdata|nil
 ---@return userdata request
 ---@return integer lost tokens dropped from the prompt
-function serve.submit(m, engine, prompt, op, pool)
+function submit.submit(m, engine, prompt, op, pool)
   local s = rawget(m, "state_")
   local request = generation.request(s, prompt.ids, prompt.options, op)
   local lost = request.lost
   request.lost = nil
-  request.plan = runtime.plan(s, "decode")
+  request.plan = pass_runner.plan(s, "decode")
   if request.source then
     request.source = core.batch { request.source }
-    request.encode_plan, request.cross_plan = runtime.plan(s, "encode"), runtime.plan(s, "cross")
+    request.encode_plan, request.cross_plan = pass_runner.plan(s, "encode"), pass_runner.plan(s, "cross")
   end
-  request.cache = pool or runtime.pool(s)
+  request.cache = pool or pass_runner.pool(s)
   request.tokenizer = m.tokenizer
   request.reachable = s.reachable
   return engine:submit(request), lost
@@ -151,20 +151,20 @@ end
 ---@param o table { decoder=, priority=, deadline_ms=, client=, tag= }
 ---@param pool userdata|nil
 ---@return userdata request
-function serve.submit_forward(m, engine, input, o, pool)
-  local s = runtime.open(m, "submit")
-  local request = { kind = "forward", cache = pool or runtime.pool(s), priority = o.priority, deadline_ms = o.deadline_ms,
+function submit.submit_forward(m, engine, input, o, pool)
+  local s = pass_runner.open(m, "submit")
+  local request = { kind = "forward", cache = pool or pass_runner.pool(s), priority = o.priority, deadline_ms = o.deadline_ms,
     client = o.client, tag = o.tag }
   local two = family.two_part(s.family)
   local batch = one_row(inputs.read(m, input, "submit", two and s.c.max_source or not two and s.c.max_tokens or nil))
   if two then
     request.source, request.batch = batch, one_row((forward.decoder_batch(m, o.decoder, batch, "submit")))
-    request.encode_plan, request.cross_plan = runtime.plan(s, "encode"), runtime.plan(s, "cross")
+    request.encode_plan, request.cross_plan = pass_runner.plan(s, "encode"), pass_runner.plan(s, "cross")
   else
     if o.decoder ~= nil then raise("option", "submit", "option decoder: this model has no encoder") end
     request.batch = batch
   end
-  request.plan = runtime.plan(s, runtime.entry_for(s, request.batch))
+  request.plan = pass_runner.plan(s, pass_runner.entry_for(s, request.batch))
   return engine:submit(request)
 end
 
@@ -172,6 +172,6 @@ end
 ---@param policy table|function|nil
 ---@param settings table|nil
 ---@return userdata
-function serve.engine(policy, settings) return core.engine(policy or policies.fifo(), settings or {}) end
+function submit.engine(policy, settings) return core.engine(policy or policies.fifo(), settings or {}) end
 
-return serve
+return submit
