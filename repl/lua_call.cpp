@@ -109,22 +109,32 @@ Interruptible::~Interruptible() {
   g_interrupter = lua::Interrupter();
 }
 
-bool report_call(lua_State* L, int arguments, int results) {
+int report_call(lua_State* L, int arguments, int results, bool* was_interrupted) {
   const int base = lua_gettop(L) - arguments;
   lua_pushcfunction(L, describe_error);
   lua_insert(L, base);
   int status = 0;
+  bool interrupted = false;
   {
     const Interruptible interruptible(L, SecondInterrupt::ends_process);
     status = lua_pcall(L, arguments, results, base);
+    interrupted = g_interrupts > 0;
   }
   lua_remove(L, base);
-  if (status == 0) return true;
-  const char* text = lua_tostring(L, -1);
-  std::fflush(stdout);
-  std::fprintf(stderr, "perilune: %s\n", text != nullptr ? text : "(no message)");
+  if (was_interrupted != nullptr) *was_interrupted = interrupted;
+  if (status == 0) return kDone;
+  const char* message = lua_tostring(L, -1);
+  const std::string text = message != nullptr ? message : "(no message)";
   lua_pop(L, 1);
-  return false;
+  std::fflush(stdout);
+  // The handler itself may be what Ctrl-C stopped: then there is no message of ours.
+  const bool stopped = text.find("interrupted") != std::string::npos || status == LUA_ERRERR;
+  if (interrupted && stopped) {
+    std::fputs("interrupted\n", stderr);
+    return kInterrupted;
+  }
+  std::fprintf(stderr, "perilune: %s\n", text.c_str());
+  return kFailed;
 }
 
 }  // namespace perilune::repl

@@ -28,8 +28,12 @@ class Interruptible {
   struct sigaction previous_ {};
 };
 
-/// Calls the function below `arguments` values, with a traceback. On an error prints
-/// "perilune: message" and the script's frames to stderr and returns false (nothing is pushed).
-bool report_call(lua_State* L, int arguments, int results = 0);
+/// Exit statuses of the program.
+inline constexpr int kDone = 0, kFailed = 1, kWrongUsage = 2, kInterrupted = 130;
+
+/// Calls the function below `arguments` values, with a traceback. kDone; or, with nothing pushed,
+/// kFailed after "perilune: message" and the script's frames on stderr, kInterrupted after
+/// "interrupted". `was_interrupted`: whether Ctrl-C came, whatever became of the call.
+int report_call(lua_State* L, int arguments, int results = 0, bool* was_interrupted = nullptr);
 
 }  // namespace perilune::repl

@@ -13,9 +13,6 @@
 namespace perilune::repl {
 namespace {
 
-constexpr int kFailed = 1;
-constexpr int kWrongUsage = 2;
-
 // Warnings of the engine and the library go to stderr, until a script says otherwise.
 constexpr const char* kPrepare = R"lua(
 local core = require "perilune.core"
@@ -23,6 +20,7 @@ core.on_warning(function(text, where)
   io.stdout:flush()
   io.stderr:write("perilune: warning: ", text, where ~= "" and " (" .. where .. ")" or "", "\n")
 end)
+require("perilune.base.progress").on_terminal()
 local exit = os.exit  -- closes the state, so that memory and threads are given back first
 os.exit = function(status, close) return exit(status, close ~= false) end
 )lua";
@@ -43,7 +41,7 @@ bool run_text(lua_State* L, const char* text, std::initializer_list<const char*>
     return false;
   }
   for (const char* argument : arguments) lua_pushstring(L, argument);
-  return report_call(L, static_cast<int>(arguments.size()));
+  return report_call(L, static_cast<int>(arguments.size())) == kDone;
 }
 
 // Pushes every argument after `script`, and sets the global table `arg` as `lua` does.
@@ -65,13 +63,13 @@ int run_chunk(lua_State* L, int load_status, int argc, char** argv, int script) 
     return kFailed;
   }
   const int arguments = push_arguments(L, argc, argv, script);
-  return report_call(L, arguments) ? 0 : kFailed;
+  return report_call(L, arguments);
 }
 
 int run_verb(lua_State* L, const char* name, int argc, char** argv) {
   lua_getglobal(L, "require");
   lua_pushstring(L, "perilune.commands");
-  if (!report_call(L, 1, 1)) return kFailed;
+  if (const int status = report_call(L, 1, 1)) return status;
   lua_getfield(L, -1, "run");
   lua_pushstring(L, name);
   lua_newtable(L);
@@ -79,9 +77,11 @@ int run_verb(lua_State* L, const char* name, int argc, char** argv) {
     lua_pushstring(L, argv[i]);
     lua_rawseti(L, -2, i + 1);
   }
-  if (!report_call(L, 2, 1)) return kFailed;
+  bool interrupted = false;
+  if (const int status = report_call(L, 2, 1, &interrupted)) return status;
   if (lua_istable(L, -1)) return run_lines(L, lua_gettop(L));  // a conversation
-  return static_cast<int>(lua_tointeger(L, -1));
+  const auto status = static_cast<int>(lua_tointeger(L, -1));
+  return interrupted && status != kDone ? kInterrupted : status;
 }
 
 // A file by its ending, by a folder before it, or because it is there.

@@ -111,7 +111,7 @@ int read_line(lua_State* L) {
 bool push_session(lua_State* L, LineEditor& editor, bool interactive, const char* version) {
   lua_getglobal(L, "require");
   lua_pushstring(L, "perilune.session.repl");
-  if (!report_call(L, 1, 1)) return false;
+  if (report_call(L, 1, 1) != kDone) return false;
   lua_getfield(L, -1, "new");
   lua_createtable(L, 0, 3);
   lua_pushstring(L, version);
@@ -121,7 +121,7 @@ bool push_session(lua_State* L, LineEditor& editor, bool interactive, const char
   lua_pushlightuserdata(L, &editor);
   lua_pushcclosure(L, read_line, 1);
   lua_setfield(L, -2, "read");
-  return report_call(L, 1, 1);
+  return report_call(L, 1, 1) == kDone;
 }
 
 // Between two lines Ctrl-C has nothing to stop, and must not end the session.

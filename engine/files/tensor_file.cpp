@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/base/error.h"
+#include "engine/files/axis_names.h"
 
 namespace perilune {
 
@@ -29,9 +30,12 @@ Tensor read_tensor(const std::shared_ptr<Context>& context, const TensorFile& fi
                     std::to_string(axes.size()) + " names are given")
         .where(file.path());
   }
+  const std::vector<std::string> names =
+      axes.empty() ? noted_axis_names(file.metadata(), tensor.name, rank) : axes;
   std::vector<Axis> named;
   for (std::size_t i = 0; i < rank; ++i) {
-    named.push_back({axes.empty() ? "axis" + std::to_string(i + 1) : axes[i], tensor.sizes[i], 0});
+    named.push_back(
+        {names.empty() ? "axis" + std::to_string(i + 1) : names[i], tensor.sizes[i], 0});
   }
   Tensor out = Tensor::make(context, tensor.dtype, Shape(std::move(named)));
   file.read(tensor, 0, out.bytes(), out.data());

@@ -38,9 +38,10 @@ function pl.try(f, ...)
 end
 
 --- Opens a safetensors or GGUF file: its names, and each tensor when it is asked for.
----@param path string
+---@param path string or the name of a known model that is one file
 ---@return table file file[name] → Tensor; { names=, tensors=, tensor=function(name), info=function(name), has=function(name), metadata= }
 function pl.open(path)
+  if type(path) == "string" then path = require("perilune.loaded.catalogue").path(path, "open") end
   local file = core.open_tensors(path)
   -- As functions of the name: file.tensor "x"; called as methods they do the same.
   local function reader(method)
@@ -82,6 +83,7 @@ end
 ---@param ... any its arguments
 ---@return any what f returns
 function pl.scope(f, ...)
+  if type(f) ~= "function" then raise("argument", "scope", "expected a function, got " .. options.show(f)) end
   core.scope_begin()
   local function leave(fine, ...)
     if fine then
@@ -141,7 +143,7 @@ return setmetatable(pl, {
       if name == nil then return nil end
       local near = type(name) == "string" and core.nearest(name, names())
       return raise("argument", "perilune", ("there is no pl.%s"):format(tostring(name)),
-        near and ("did you mean pl." .. near .. "?") or nil)
+        near and ("did you mean pl." .. near .. "?") or options.unknown(name, names(), "names", "pl"))
     end
     local value = module == "core" and core[name] or module ~= "core" and require(module)[name]
     rawset(t, name, value)

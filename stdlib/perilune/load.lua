@@ -13,6 +13,7 @@ local catalogue = require "perilune.loaded.catalogue"
 local gguf = require "perilune.loaded.gguf_folder"
 local Model = require "perilune.model"
 local byte_count = require "perilune.base.byte_count"
+local progress = require "perilune.base.progress"
 
 local load = {}
 
@@ -59,14 +60,15 @@ end
 local function read_configs(path, op)
   if type(path) ~= "string" or path == "" then raise("argument", op, "expected the path of a model folder, got " .. options.show(path)) end
   path = #path > 1 and path:gsub("/+$", "") or path
-  if not path:find "/" and not core.folder_exists(path) then path = catalogue.path(path, op) or path end
+  path = catalogue.path(path, op)
   path = gguf_inside(path) or path
   if core.file_exists(path) then
     local record = gguf.read(path)
     return path, record.json, record.json, path:match "[^/]*$", record
   end
   if not core.file_exists(path .. "/config.json") then
-    raise("file", op, "no config.json in " .. path, "a model is a folder with config.json and model.safetensors")
+    raise("file", op, core.folder_exists(path) and "no config.json in " .. path or path .. " is not there",
+      "a model is a folder with config.json and model.safetensors, a GGUF file, or one of " .. table.concat(catalogue.names(), ", "))
   end
   local json = read_object(path .. "/config.json")
   local generation, file = json, "config.json"
@@ -146,7 +148,7 @@ end
 local function read_tokenizer(s, wanted)
   if kind.of(wanted) == "Tokenizer" then return wanted end
   if wanted == false then return nil, "it was loaded with tokenizer=false" end
-  local from = type(wanted) == "string" and wanted or s.path
+  local from = type(wanted) == "string" and catalogue.path(wanted, "load") or s.path
   local tokenizer, reason = core.tokenizer(from)
   if not tokenizer and type(wanted) == "string" then raise("unsupported", "load", "option tokenizer: " .. tostring(reason)) end
   return tokenizer, reason
@@ -192,7 +194,7 @@ end
 
 --- Loads a model folder: config.json, safetensors weights, a tokenizer where there is one. Checks
 --- that everything fits together before a weight is used.
----@param path string a folder
+---@param path string a folder, a file, or the name of a known model (perilune get --list)
 ---@param opts LoadOptions|nil
 ---@return Model
 function load.load(path, opts)
@@ -206,7 +208,9 @@ function load.load(path, opts)
   end
   s.reachable = s.reachable or s.vocab_rows
   if not o.allow_oversize then expect_fit(s) end
-  for _, plan in ipairs(pass_runner.plans(s)) do plan:pack(o.on_progress) end
+  progress.during("load", o.on_progress, function(tick)
+    for _, plan in ipairs(pass_runner.plans(s)) do plan:pack(tick) end
+  end)
   for _, text in ipairs(s.warnings) do core.warn(text, "load " .. s.path) end
   return setmetatable({
     state_ = s, tokenizer = tokenizer, tokenizer_reason = not tokenizer and reason or nil, config = s.config,
@@ -246,13 +250,13 @@ function load.health()
   return { ok = ok, devices = list }
 end
 
---- Opens a tokenizer by itself: a model folder or a tokenizer's file.
+--- Opens a tokenizer by itself: a model folder, a tokenizer's file, or the name of a known model.
 ---@param path string
 ---@param opts table|nil { pattern= (what tiktoken ranks are cut by, where the number of ranks does not tell) }
 ---@return Tokenizer
 function load.tokenizer(path, opts)
   if type(path) ~= "string" then raise("argument", "tokenizer", "expected a path, got " .. options.show(path)) end
-  local tokenizer, reason = core.tokenizer(path, opts)
+  local tokenizer, reason = core.tokenizer(catalogue.path(path, "tokenizer"), opts)
   if not tokenizer then raise("unsupported", "tokenizer", tostring(reason)) end
   return tokenizer
 end

@@ -1,5 +1,4 @@
 -- A loaded model: what it says about itself, and the calls that other files implement.
-local core = require "perilune.core"
 local kind = require "perilune.base.kind"
 local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
@@ -14,6 +13,7 @@ local caches = require "perilune.loaded.cache"
 local inspect = require "perilune.show.inspect"
 local folders = require "perilune.loaded.save"
 local fingerprint = require "perilune.loaded.fingerprint"
+local unknown_path = require "perilune.loaded.unknown_path"
 
 ---@class Model
 ---@field tokenizer Tokenizer|nil its tokenizer, where the folder has one that can be read
@@ -41,9 +41,8 @@ function Model.__index(m, key)
   if optional[key] then return nil end
   local names = names_of(Model, "^__")
   for _, name in ipairs(names_of(m, "_$")) do names[#names + 1] = name end
-  local near = type(key) == "string" and core.nearest(key, names)
   return raise("argument", "model", ('a Model has no field or method %s'):format(options.show(key)),
-    near and ('did you mean "' .. near .. '"?') or nil)
+    options.unknown(key, names, "names", "Model"))
 end
 
 --- One pass over an input. `rows` says for which tokens logits are computed: "last" (default of a
@@ -76,17 +75,21 @@ function Model:stream(input, opts) return generate.stream(self, input, opts) end
 
 --- Log-probabilities that a causal model gives texts.
 ---@param texts any a text, a row of ids, or a list of either
----@param opts table|nil { top=n }
+---@param opts table|nil { top=n, on_progress=function(done, total) }
 ---@return table|table[] { logprob=, perplexity=, token_logprobs=, ids=, top= }
 function Model:score(texts, opts) return generate.score(self, texts, opts) end
 
 --- One vector a text, from the last hidden states (an encoder-decoder's: of its encoder), as the files of
---- sentence-transformers say (pooling, normalize, prompts, max_seq_length), else the mean. A text with more
---- tokens than count raises; truncate="model" cuts it as published. `prompt` names what stands before
---- every text (false: nothing). `pooling`: mean, cls, last, max, mean_sqrt, weighted_mean, pooled.
+--- sentence-transformers say (pooling, normalize, prompts, max_seq_length), else the mean. A text gives
+--- [hidden], a list [batch, hidden]. A text with more tokens than count raises; truncate="model" cuts it as
+--- published, and the second result says how many tokens were lost; stride=n reads all of it in windows
+--- that share n tokens, whose vectors become their mean or their largest numbers (join="mean"|"max")
+--- before they are normalized. `prompt` names what stands before every text (false: nothing).
+--- `pooling`: mean, cls, last, max, mean_sqrt, weighted_mean, pooled.
 ---@param texts any as forward takes it
----@param opts table|nil { pooling=, normalize=, truncate=n|"model", prompt=name|false }
----@return Tensor [batch, hidden]
+---@param opts table|nil { pooling=, normalize=, truncate=n|"model", stride=, join="mean"|"max", prompt=name|false, on_progress=function(done, total) }
+---@return Tensor [batch, hidden]; [hidden] of one text
+---@return integer|integer[]|nil lost tokens that truncate= cut off, by text
 function Model:embed(texts, opts) return embed.embed(self, texts, opts) end
 
 --- A stage of pl.pipeline{ … }: row.batch → row.logits, row.pooled, … or, with generate=, row.result.
@@ -121,8 +124,7 @@ function Model:hook(path, f)
   if type(f) ~= "function" then raise("argument", "hook", "expected a function, got " .. options.show(f)) end
   local all, entry_of = pass_runner.paths(s)
   if not entry_of[path] then
-    local near = type(path) == "string" and core.nearest(path, all)
-    raise("argument", "hook", ("no tensor is called %s"):format(options.show(path)), near and ('did you mean "' .. near .. '"?') or nil)
+    raise("argument", "hook", ("no tensor is called %s"):format(options.show(path)), unknown_path(path, all))
   end
   local hook = { path = path, call = f }
   s.hooks[#s.hooks + 1] = hook
@@ -206,7 +208,9 @@ function Model:label(id)
     return names
   end
   local name = self.labels[id]
-  if name == nil then raise("argument", "label", ("no class has id %s"):format(tostring(id))) end
+  if name == nil then
+    raise("argument", "label", "no class has the id " .. options.show(id), ("ids of classes go from 0 to %d"):format(#self.labels))
+  end
   return name
 end
 

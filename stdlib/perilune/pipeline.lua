@@ -8,6 +8,7 @@ local kind = require "perilune.base.kind"
 local names_of = require "perilune.base.names_of"
 local submit = require "perilune.serve.submit"
 local stage = require "perilune.pipelines.stage"
+local progress = require "perilune.base.progress"
 
 local pipeline = {}
 
@@ -63,7 +64,7 @@ end
 
 -- Runs every row of the jobs in one engine: rows of `forward` tasks through the head, of `generate`
 -- tasks as prompts.
-local function run(p, jobs, policy)
+local function run(p, jobs, policy, tick)
   local engine, lines = submit.engine(policy), {}
   for _, job in ipairs(jobs) do
     for i, row in ipairs(job.error and {} or job.rows) do
@@ -78,7 +79,7 @@ local function run(p, jobs, policy)
       if ok then lines[#lines + 1] = { job = job, at = i, request = line } else job.error = job.error or line end
     end
   end
-  local fine, err = pcall(engine.drain, engine)
+  local fine, err = pcall(submit.drain, engine, tick)
   for _, line in ipairs(lines) do
     local result = fine and line.request:result()
     if result and result.finish_reason == "error" then line.job.error = line.job.error or result.error end
@@ -88,31 +89,58 @@ local function run(p, jobs, policy)
   if not fine then error(err, 0) end
 end
 
--- Says once a run that inputs were cut; `told` is the run's own table.
-local function tell_lost(p, jobs, told)
-  local cut, lost = 0, 0
+-- What cutting took from the inputs of a run, which is said once.
+local function note_lost(p, jobs, told)
   for _, job in ipairs(jobs) do
-    if job.lost > 0 then cut, lost = cut + 1, lost + job.lost end
+    if job.lost > 0 then told.cut, told.lost = (told.cut or 0) + 1, (told.lost or 0) + job.lost end
   end
-  if cut == 0 or told.lost then return end
-  told.lost = true
-  core.warn(("%d of %d inputs were cut: %d tokens do not count in the answers (each says how many as `lost`)"):format(cut, #jobs, lost), p.name_)
+  told.inputs = (told.inputs or 0) + #jobs
+  if not told.cut or told.said or told.waits then return end
+  told.said = true
+  core.warn(("%d of %d inputs were cut: %d tokens do not count in the answers (each says how many as `lost`)")
+    :format(told.cut, told.inputs, told.lost), p.name_)
 end
 
--- Answers of several inputs, each a value or nil and an error.
-local function answer(p, inputs_, policy, told)
-  local jobs = {}
-  for i, input in ipairs(inputs_) do jobs[i] = begin(p, input) end
-  if not p.task_.direct then run(p, jobs, policy) end
-  tell_lost(p, jobs, told or {})
+-- Answers of several inputs, each a value or nil and an error; tick is told the inputs done, of these.
+local function answer(p, inputs_, policy, told, tick)
+  local jobs, rows = {}, 0
+  for i, input in ipairs(inputs_) do
+    jobs[i] = begin(p, input)
+    rows = rows + #(jobs[i].rows or {})
+  end
+  if not p.task_.direct then
+    run(p, jobs, policy, tick and function(stats) tick(math.floor(stats.finished / math.max(1, rows) * #jobs)) end)
+  end
   local values, errors = {}, {}
   for i, job in ipairs(jobs) do
     local ok, value = not job.error, job.error
     if ok then ok, value = pcall(p.task_.finish, p, inputs_[i], job) end
     if ok and job.lost > 0 and type(value) == "table" then value.lost = job.lost end
     if ok then values[i] = value else errors[i] = value end
+    if tick and p.task_.direct then tick(i) end
   end
+  note_lost(p, jobs, told)
   return values, errors
+end
+
+local window_size = 256   -- inputs whose rows and outputs are held at once
+
+-- A list, a window at a time: memory stays bounded. Generating shares its steps among all.
+local function answer_list(p, list, tick)
+  local width = p.task_.whole_list and math.max(1, #list) or window_size
+  local values, told = {}, { waits = true }
+  local cut_up = progress.wanted(p.options.on_progress)
+  for first = 1, #list, width do
+    local window = { unpack(list, first, math.min(#list, first + width - 1)) }
+    told.waits = first + width <= #list
+    local found, errors = answer(p, window, p.policy_, told, cut_up and function(done) tick(first - 1 + done, #list) end)
+    for i = 1, #window do
+      values[first - 1 + i] = found[i]
+      if errors[i] ~= nil then values[first - 1 + i] = { error = tostring(errors[i]) } end
+    end
+    tick(first - 1 + #window, #list)
+  end
+  return values
 end
 
 --- One input, one answer; a list, a list in the same order, in which an input that failed is
@@ -120,39 +148,42 @@ end
 ---@param input any what the task takes, or a list of them
 ---@return any
 function Pipeline:__call(input)
+  if input == nil then raise("argument", self.name_, "expected an input or a list of them, got nil") end
   if kind.is_list(input) and not (self.task_.takes_list and self.task_.takes_list(input)) then
-    local values, errors = answer(self, input, self.policy_)
-    for i, err in pairs(errors) do values[i] = { error = tostring(err) } end
-    return values
+    return progress.during(self.name_, self.options.on_progress, function(tick) return answer_list(self, input, tick) end)
   end
-  local values, errors = answer(self, { input }, self.policy_)
+  local values, errors = progress.during(self.name_, self.options.on_progress, function(tick)
+    local wanted = progress.wanted(self.options.on_progress)
+    return answer(self, { input }, self.policy_, {}, wanted and function(done) tick(done, 1) end)
+  end)
   if errors[1] ~= nil then error(errors[1], 0) end
   return values[1]
 end
 
-local function progress_line(p)
-  if not core.is_tty(2) then return function() end end
-  local started = core.clock()
-  return function(done, final)
-    local rate = done / math.max(1e-9, core.clock() - started)
-    io.stderr:write(("\r\27[K%s: %d done, %.0f/s%s"):format(p.name_, done, rate, final and "\n" or ""))
-    io.stderr:flush()
+-- A list as an iterator; an iterator as it is.
+local function iterator_of(values)
+  if type(values) == "function" then return values end
+  if not kind.is_list(values) then
+    raise("argument", "each", "expected an iterator or a list, got " .. options.show(values), "for instance io.lines(file)")
+  end
+  local at = 0
+  return function()
+    at = at + 1
+    return values[at]
   end
 end
 
---- Answers for every value of an iterator, in its order, a window at a time: memory stays bounded.
+--- Answers for every value of an iterator or a list, in its order, a window at a time: memory stays bounded.
 --- `for input, answer, err in p:each(io.lines(file)) do`; err is what that input alone failed with.
----@param iterator fun(): any
----@param opts table|nil { policy=, window=256, progress=true }
+---@param values fun(): any|table an iterator, such as io.lines(file), or a list
+---@param opts table|nil { policy=, window=256, progress=true (a line on the program's terminal), on_progress=function(done) }
 ---@return fun(): any, any, any
-function Pipeline:each(iterator, opts)
-  local o = options.check(opts, { policy = "table|function", window = "positive", progress = "boolean" }, "each")
-  if type(iterator) ~= "function" then
-    raise("argument", "each", "expected an iterator, got " .. options.show(iterator), "for a list, call the pipeline itself")
-  end
-  local width, policy, told = o.window or 256, o.policy or self.policy_, {}
-  local window, values, errors, at, done, ended = {}, {}, {}, 0, 0, false
-  local tell = o.progress == false and function() end or progress_line(self)
+function Pipeline:each(values, opts)
+  local o = options.check(opts, { policy = "table|function", window = "positive", progress = "boolean", on_progress = "function" }, "each")
+  local iterator = iterator_of(values)
+  local width, policy, told = o.window or window_size, o.policy or self.policy_, {}
+  local window, found, errors, at, done, ended = {}, {}, {}, 0, 0, false
+  local tell = o.on_progress or self.options.on_progress or o.progress ~= false and progress.counter(self.name_, 0) or function() end
   return function()
     if at == #window and not ended then
       window, at = {}, 0
@@ -164,28 +195,32 @@ function Pipeline:each(iterator, opts)
         end
         window[#window + 1] = value
       end
-      values, errors = answer(self, window, policy, told)
+      found, errors = answer(self, window, policy, told)
       done = done + #window
-      tell(done, ended)
+      tell(done)
+      if ended and tell ~= o.on_progress and tell ~= self.options.on_progress then tell(nil) end
     end
     if at == #window then return nil end
     at = at + 1
-    return window[at], values[at], errors[at]
+    return window[at], found[at], errors[at]
   end
 end
 
 function Pipeline.__tostring(p) return ("Pipeline %s, %s"):format(p.name_, tostring(p.model)) end
 
-local common = { policy = "table|function", device = "string", compute = "string", threads = "positive" }
+local common = { policy = "table|function", device = "string", compute = "string", threads = "positive", on_progress = "function" }
 
 --- A task over a model: `p(x)` → answer, `p(list)` → list, `p:each(iterator)`. Or, given a list, stages
 --- one after the other (see tok:stage and m:stage).
 ---@param task string|table "text-classification", "fill-mask", …; or { stage, stage, … }
 ---@param model string|Model|nil a model or what pl.load takes
----@param opts table|nil the task's options, policy= and those of pl.load: device=, compute=, threads=
+---@param opts table|nil the task's options, policy=, on_progress= and those of pl.load: device=, compute=, threads=
 ---@return Pipeline
 function pipeline.pipeline(task, model, opts)
-  if kind.is_list(task) then return stage.chain(task, model) end
+  if kind.is_list(task) then
+    if #task == 0 then raise("argument", "pipeline", "a pipeline without stages", "name a task, or list stages: { tok:stage{}, m:stage{} }") end
+    return stage.chain(task, model)
+  end
   local module, name = task_of(task)
   local spec = {}
   for key, wanted in pairs(module.spec or {}) do spec[key] = wanted end

@@ -315,7 +315,8 @@ t.test("score and embed: one in, one out", function()
   t.raises_table(function() m:score() end, "score")
   local vectors = m:embed { "Once upon a time", "The" }
   t.equal(tostring(vectors.shape), "[batch=2, hidden=256]")
-  t.equal(tostring(m:embed("The").shape), "[batch=1, hidden=256]")
+  t.equal(tostring(m:embed("The").shape), "[hidden=256]")
+  t.equal(tostring(m:embed({ "The" }).shape), "[batch=1, hidden=256]")
   t.raises_table(function() m:embed("x", { poling = "mean" }) end, "pooling")
 end)
 

@@ -168,10 +168,16 @@ end)
 t.test("what is no item's fault ends the loop: a broken policy, an iterator's own error", function()
   t.raises_text(function() for _ in clf:each(source(5, text_of), { policy = function() error("no plan", 0) end }) do end end, "no plan")
   t.raises_text(function() for _ in clf:each(function() error("the file is gone", 0) end) do end end, "the file is gone")
-  t.raises_text(function() clf:each { "a", "b" } end, "expected an iterator", "call the pipeline itself")
+  t.raises_text(function() clf:each "a" end, "expected an iterator or a list", "io.lines")
   t.raises_text(function() clf:each(source(1, text_of), { windw = 2 }) end, "window")
   for _ in clf:each(function() return nil end) do error "an empty iterator gave something" end
   t.equal((clf "fine")[1].label, (clf "fine")[1].label)   -- and the pipeline still works
+end)
+
+t.test("a list goes through each as an iterator does", function()
+  local seen = {}
+  for text, answer, err in clf:each({ "fine", 7, "bad" }, { window = 2 }) do seen[#seen + 1] = { text, answer and answer[1].label, err ~= nil } end
+  t.equal(seen, { { "fine", (clf "fine")[1].label, false }, { 7, nil, true }, { "bad", (clf "bad")[1].label, false } })
 end)
 
 t.test("progress: on a terminal, on the side of errors, and not when it is not wanted", function()

@@ -114,7 +114,7 @@ t.test("prompts, small letters, a shorter vector", function()
   local m = model('{"pooling_mode": "mean"}', { ["config_sentence_transformers.json"] = whole }, normalize)
   local function first20(list) return { unpack(list, 1, 20) } end
   local function unit(x)
-    return plain:embed(x, { normalize = true }):tolist()[1]
+    return plain:embed(x, { normalize = true }):tolist()
   end
   close(m:embed "harbour", first20(unit "the sea: harbour"), "the default prompt")
   close(m:embed("harbour", { prompt = "none" }), first20(unit "harbour"), "a prompt by name")

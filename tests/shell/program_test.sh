@@ -134,7 +134,7 @@ name="the library is found from any folder"
 (cd "$work" && "$program" -e 'print(require("perilune").clock() > 0)') >"$work/out" 2>"$work/err"
 out "true"
 
-# Ctrl-C ends a script that loops, with a status of failure.
+# Ctrl-C ends a script that loops, with the status that shells give it.
 name="Ctrl-C in a script"
 "$program" -e 'jit.off() io.write("started\n") io.flush() while true do end' >"$work/out" 2>"$work/err" &
 child=$!
@@ -146,8 +146,39 @@ kill -INT $child
 wait $child
 status=$?
 # A shell without job control starts background programs with SIGINT ignored; the program listens all the same.
-[ $status -eq 1 ] || fail "$name: exit status $status, expected 1"
-err "interrupted"
+[ $status -eq 130 ] || fail "$name: exit status $status, expected 130"
+[ "$(cat "$work/err")" = interrupted ] || fail "$name: it says more than that"
+
+# interrupted NAME ARGS...: Ctrl-C while the program works, which takes long enough to be met at it.
+interrupted() {
+  name=$1
+  shift
+  "$program" "$@" >"$work/out" 2>"$work/err" &
+  child=$!
+  sleep 1
+  kill -INT $child
+  wait $child
+  status=$?
+  [ $status -eq 130 ] || fail "$name: exit status $status, expected 130"
+  [ "$(tail -n 1 "$work/err")" = interrupted ] || fail "$name: it says something else"
+  grep -q "stdlib/\|error in error" "$work/err" && fail "$name: it shows what is inside"
+}
+interrupted "Ctrl-C in bench" bench scripts/models/tales --repeats 100000 --threads 1
+interrupted "Ctrl-C in lengths" -e '
+  local lengths = require "perilune.commands.lengths"
+  local file = os.tmpname()
+  local out = io.open(file, "w")
+  for _ = 1, 3e5 do out:write(("a long line of words "):rep(30), "\n") end
+  out:close()
+  os.exit(require("perilune.commands").run("lengths", { file, "--tokenizer", "scripts/models/tales" }))'
+interrupted "Ctrl-C in forward" -e '
+  jit.off()
+  local m = require("perilune").load("scripts/models/tales", { threads = 1 })
+  while true do m:forward(("a word and more "):rep(40)) end'
+interrupted "Ctrl-C in a stream" -e '
+  jit.off()
+  local m = require("perilune").load("scripts/models/tales", { threads = 1 })
+  while true do for _ in m:stream("Once", { max_new_tokens = 200 }) do end end'
 
 # A session through a pipe: no prompts, results printed, an error keeps it and is told by the status.
 given='1 + 1

@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "engine/base/near_names.h"
+
 namespace perilune::lua {
 
 namespace {
@@ -131,7 +133,7 @@ DType dtype_by_name(const std::string& name, const std::string& op) {
     names.emplace_back(dtype_name(dtype));
   }
   throw Error(ErrorCode::dtype, op, "unknown dtype \"" + name + "\"")
-      .hint("dtypes are f32, f16, bf16, i32, i64, u8, i8, bool");
+      .hint(unknown_name_hint(name, names, "dtypes", op));
 }
 
 DType to_dtype(lua_State* L, int index, const std::string& op, const std::string& name) {
@@ -290,7 +292,8 @@ std::optional<std::string> Options::choice(const char* key,
     if (known == *value) return value;
     list += (list.empty() ? "\"" : ", \"") + known + "\"";
   }
-  throw Error(ErrorCode::option, op_, label(key) + ": \"" + *value + "\" is not one of " + list);
+  throw Error(ErrorCode::option, op_, label(key) + ": \"" + *value + "\" is not one of " + list)
+      .hint(did_you_mean(*value, values));
 }
 
 void Options::done() {
@@ -303,7 +306,7 @@ void Options::done() {
     const std::string key = lua_tostring(L_, -2);
     if (known_.count(key) != 0) continue;
     throw Error(ErrorCode::option, op_, "unknown option \"" + key + "\"")
-        .hint(did_you_mean(key, {known_.begin(), known_.end()}));
+        .hint(unknown_name_hint(key, {known_.begin(), known_.end()}, "options", op_));
   }
 }
 

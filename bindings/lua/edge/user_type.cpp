@@ -4,6 +4,8 @@
 #include <cstdio>
 #include <vector>
 
+#include "engine/base/near_names.h"
+
 namespace perilune::lua {
 
 namespace {
@@ -41,7 +43,7 @@ int unknown_member(lua_State* L) {
   add_keys(L, lua_upvalueindex(2), names);
   std::sort(names.begin(), names.end());
   throw Error(ErrorCode::argument, type, "has no field or method \"" + name + "\"")
-      .hint(did_you_mean(name, names));
+      .hint(unknown_name_hint(name, names, "names", type));
 }
 
 int index_member(lua_State* L) {
@@ -70,6 +72,20 @@ int length(lua_State* L) {
   throw Error(ErrorCode::argument, lua_tostring(L, lua_upvalueindex(1)),
               "# and ipairs do not work on it")
       .hint("use t:size(axis), b.size or b:rows()");
+}
+
+/// What people mean who call an object as if it were a function.
+int call_object(lua_State* L) {
+  const std::string type = lua_tostring(L, lua_upvalueindex(1));
+  const std::pair<const char*, const char*> kMeant[] = {
+      {"Tokenizer", "tok:encode(text) gives a batch, tok:ids(text) the ids"},
+      {"Tensor", "t:at{ axis=position } gives a part of it"},
+      {"Batch", "b:row(i) gives a row"}};
+  Error error(ErrorCode::argument, type, "cannot be called");
+  for (const auto& [name, hint] : kMeant) {
+    if (type == name) error.hint(hint);
+  }
+  throw error;
 }
 
 int concat(lua_State* L) {
@@ -108,6 +124,7 @@ void make_type(lua_State* L, const void* tag, const char* name, lua_CFunction co
   set_named_closure(L, "__newindex", name, guarded<set_member>);
   set_named_closure(L, "__len", name, guarded<length>);
   set_named_closure(L, "__concat", name, guarded<concat>);
+  set_named_closure(L, "__call", name, guarded<call_object>);
   set_members(L, metamethods);
 
   lua_newtable(L);

@@ -13,6 +13,7 @@
 #include "bindings/lua/host/functions.h"
 #include "engine/base/file.h"
 #include "engine/base/json.h"
+#include "engine/base/sha256.h"
 
 namespace perilune::lua {
 
@@ -99,6 +100,12 @@ int make_directory(lua_State* L) {
   throw Error(ErrorCode::file, op, path + ": " + problem.message());
 }
 
+/// sha256(path, op) -> 64 hexadecimal digits
+int sha256(lua_State* L) {
+  push_text(L, sha256_of_file(to_text(L, 1, "sha256", "path"), to_text(L, 2, "sha256", "op")));
+  return 1;
+}
+
 int list_directory(lua_State* L) {
   const std::string path = to_text(L, 1, "list_directory", "path");
   DIR* handle = opendir(path.c_str());
@@ -127,6 +134,7 @@ void add_file_functions(lua_State* L) {
       {"file_exists", guarded<exists>},
       {"folder_exists", guarded<folder>},
       {"list_directory", guarded<list_directory>},
+      {"sha256", guarded<sha256>},
       {"make_directory", guarded<make_directory>},
   };
   set_functions(L, kFunctions);

@@ -4,6 +4,7 @@
 #include "bindings/lua/edge/arguments.h"
 #include "bindings/lua/host/functions.h"
 #include "bindings/lua/tensors/tensor_value.h"
+#include "engine/base/near_names.h"
 #include "engine/device/tiers.h"
 #include "engine/program/net.h"
 
@@ -173,6 +174,24 @@ int nearest_word(lua_State* L) {
   return 1;
 }
 
+/// core.did_you_mean(word, list) -> "did you mean \"x\"?", what to do instead, or nil
+int did_you_mean_word(lua_State* L) {
+  const std::string said =
+      did_you_mean(to_text(L, 1, "did_you_mean", "word"), to_texts(L, 2, "did_you_mean", "list"));
+  if (said.empty()) return 0;
+  push_text(L, said);
+  return 1;
+}
+
+/// core.unknown_name_hint(word, list, what, op) -> text
+int unknown_name(lua_State* L) {
+  push_text(L, unknown_name_hint(to_text(L, 1, "unknown_name_hint", "word"),
+                                 to_texts(L, 2, "unknown_name_hint", "list"),
+                                 to_text(L, 3, "unknown_name_hint", "what"),
+                                 to_text(L, 4, "unknown_name_hint", "op")));
+  return 1;
+}
+
 int script_line(lua_State* L) {
   const std::string place = script_place(L);
   if (place.empty()) return 0;
@@ -285,6 +304,8 @@ void add_state_functions(lua_State* L) {
       {"warn", guarded_once<warn>},
       {"error", guarded_once<raise>},
       {"nearest", guarded<nearest_word>},
+      {"did_you_mean", guarded<did_you_mean_word>},
+      {"unknown_name_hint", guarded<unknown_name>},
       {"script_line", guarded<script_line>},
       {"memory", guarded<memory>},
       {"is_tty", guarded<is_tty>},
@@ -300,6 +321,7 @@ void add_state_functions(lua_State* L) {
   set_functions(L, kFunctions);
   push_error_metatable(L);
   lua_setfield(L, -2, "error_metatable");
+  set_field(L, "version", PERILUNE_VERSION);
 }
 
 }  // namespace perilune::lua

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "bindings/lua/tensors/tensor_value.h"
+#include "engine/files/axis_names.h"
 #include "engine/files/safetensors.h"
 #include "engine/sampling/sampler.h"
 #include "engine/weights/open_tensor_file.h"
@@ -279,7 +280,9 @@ int save_tensors(lua_State* L) {
       metadata[key] = to_text(L, -1, "save", key);
     }
   }
-  write_safetensors(path, {sorted.begin(), sorted.end()}, metadata);
+  const std::vector<std::pair<std::string, Tensor>> tensors(sorted.begin(), sorted.end());
+  note_axis_names(tensors, metadata);
+  write_safetensors(path, tensors, metadata);
   return 0;
 }
 

@@ -46,6 +46,17 @@ local function wanted_text(wanted)
   return table.concat(words, " or ")
 end
 
+--- What to say of a name that is not known: the nearest by letters or by meaning, or what there is.
+---@param name any
+---@param known string[]
+---@param what string "options", "heads", …
+---@param op string
+---@return string|nil
+function options.unknown(name, known, what, op)
+  if type(name) == "string" then return core.unknown_name_hint(name, known, what, op) end
+  return #known > 0 and #known <= 12 and what .. " are " .. table.concat(known, ", ") or nil
+end
+
 --- Checks an options table against a specification and gives it back ({} for nil).
 --- A specification maps names to kinds ("string", "count", "boolean|table", "Tokenizer", …) or to
 --- a list of allowed strings.
@@ -61,17 +72,13 @@ function options.check(given, spec, op)
   for key, value in pairs(given) do
     local wanted = spec[key]
     if wanted == nil then
-      local known = names_of(spec)
-      local near = type(key) == "string" and core.nearest(key, known)
-      raise("option", op, "unknown option " .. show(key),
-        near and ('did you mean "' .. near .. '"?') or ("options are " .. table.concat(known, ", ")))
+      raise("option", op, "unknown option " .. show(key), options.unknown(key, names_of(spec), "options", op))
     elseif type(wanted) == "table" then
       local found = false
       for _, allowed in ipairs(wanted) do found = found or allowed == value end
       if not found then
-        local near = type(value) == "string" and core.nearest(value, wanted)
         raise("option", op, ("option %s: %s is not one of %s"):format(key, show(value), table.concat(wanted, ", ")),
-          near and ('did you mean "' .. near .. '"?') or nil)
+          type(value) == "string" and core.did_you_mean(value, wanted) or nil)
       end
     elseif not fits(value, wanted) then
       raise("option", op, ("option %s: expected %s, got %s"):format(key, wanted_text(wanted), show(value)))

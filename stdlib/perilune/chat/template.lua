@@ -240,9 +240,9 @@ function template.choose(sources, wanted, has_tools, op)
   if wanted then
     if sources[wanted] then return sources[wanted] end
     if wanted:find "{[{%%#]" then return wanted end
-    local near = core.nearest(wanted, names_of(sources))
+    local near = core.did_you_mean(wanted, names_of(sources))
     raise("option", op, ("option template: %s is neither a template of this tokenizer nor a Jinja source"):format(options.show(wanted)),
-      near and ('did you mean "' .. near .. '"?') or next(sources) and "it has " .. table.concat(names_of(sources), ", ") or "it has none")
+      near or next(sources) and "it has " .. table.concat(names_of(sources), ", ") or "it has none")
   end
   if has_tools and sources.tool_use then return sources.tool_use end
   if sources.default then return sources.default end

@@ -22,6 +22,7 @@ local bench = {
     .. "and can exceed it).",
 }
 
+-- Nothing of an empty list.
 local function median(list)
   table.sort(list)
   return list[math.floor((#list + 1) / 2)]
@@ -56,19 +57,28 @@ local function measure(m, threads, prompt, new, repeats)
     local result = m:generate({ ids = prompt, max_new_tokens = new, min_new_tokens = new, do_sample = false })
     if r > 1 then
       prefill[#prefill + 1] = #prompt / (result.timings.prefill_ms / 1000)
-      decode[#decode + 1] = (#result.ids - 1) / (result.timings.decode_ms / 1000)
+      if #result.ids > 1 then decode[#decode + 1] = (#result.ids - 1) / (result.timings.decode_ms / 1000) end   -- prefill gives the first
     end
   end
   local bytes = m:bytes_per_token()
   local rate = median(decode)
   return { threads = threads, prefill_tokens_per_s = median(prefill), decode_tokens_per_s = rate,
-    bytes_per_token = bytes, memory_bytes_per_s = bandwidth, bandwidth_share = rate * bytes / bandwidth }
+    bytes_per_token = bytes, memory_bytes_per_s = bandwidth, bandwidth_share = rate and rate * bytes / bandwidth }
 end
+
+-- One new token is prefill's: there is no rate of decoding then.
+local function rate_text(format, value) return value and format:format(value) or "-" end
 
 function bench.run(options, arguments)
   local path = arguments[1]
   if not path or #arguments > 1 then
     return command_line.misused(bench, "name one model folder")
+  end
+  for _, name in ipairs { "prompt", "new", "repeats" } do
+    local value = options[name]
+    if value and (value < 1 or value % 1 ~= 0) then
+      return command_line.misused(bench, ("--%s needs a whole number from 1, got %s"):format(name, tostring(value)))
+    end
   end
   local counts = thread_counts(options.threads)
   local m = pl.load(path, { compute = options.compute, device = options.device })
@@ -92,8 +102,8 @@ function bench.run(options, arguments)
   print(("%s: %s, compute %s, %s %s; prompt %d tokens, %d new"):format(path, m.family, m.compute, m.device, device.tier, #prompt, new))
   local rows = { { "threads", "prefill tokens/s", "decode tokens/s", "read per token", "of bandwidth" } }
   for _, run in ipairs(report.runs) do
-    rows[#rows + 1] = { run.threads, ("%.0f"):format(run.prefill_tokens_per_s), ("%.0f"):format(run.decode_tokens_per_s),
-      byte_count.text(run.bytes_per_token), ("%.0f %%"):format(100 * run.bandwidth_share) }
+    rows[#rows + 1] = { run.threads, ("%.0f"):format(run.prefill_tokens_per_s), rate_text("%.0f", run.decode_tokens_per_s),
+      byte_count.text(run.bytes_per_token), rate_text("%.0f %%", run.bandwidth_share and 100 * run.bandwidth_share) }
   end
   print(command_line.columns(rows))
   if report.launches > 0 then print(("%d kernels launched on %s"):format(report.launches, m.device)) end

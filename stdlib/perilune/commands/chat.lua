@@ -31,6 +31,10 @@ function chat.run(options, arguments)
     return command_line.misused(chat, "name one model folder")
   end
   local m = run.load(arguments[1], options)
+  if m.head ~= "causal" then
+    io.stderr:write(("perilune chat: %s writes no text: its head is %s (family %s)\n"):format(arguments[1], m.head, m.family))
+    return command_line.failed
+  end
   if not m.tokenizer then
     io.stderr:write("perilune chat: this model has no tokenizer: ", tostring(m.tokenizer_reason), "\n")
     return command_line.failed

@@ -4,6 +4,7 @@ local core = require "perilune.core"
 local lock = require "perilune.program.lock"
 local command_line = require "perilune.program.command_line"
 local byte_count = require "perilune.base.byte_count"
+local progress = require "perilune.base.progress"
 
 local check = {
   summary = "check a model folder: files, shapes, that tokenizer and model belong together, the lock",
@@ -36,7 +37,9 @@ local function compare_lock(m, options, report)
     table.insert(report.errors, tostring(err))
     return
   end
+  progress.note "comparing with the lock"
   report.changed = core.array(lock.compare(before, m))
+  for _, text in ipairs(lock.engine_notes(before, m)) do table.insert(report.notes, text) end
   for _, text in ipairs(report.changed) do table.insert(report.errors, "changed since the lock: " .. text) end
 end
 
@@ -50,6 +53,7 @@ local function look(path, options)
     return report
   end
   facts(m, report)
+  if options.probe then progress.note("probing " .. path) end
   local verdict, seen = pl.check(m, nil, { probe = options.probe or nil }), {}
   for _, list in ipairs { m.warnings, verdict.warnings } do
     for _, text in ipairs(list) do
@@ -62,6 +66,7 @@ local function look(path, options)
   for _, text in ipairs(verdict.notes) do table.insert(report.notes, text) end
   for _, text in ipairs(verdict.errors) do table.insert(report.errors, text) end
   compare_lock(m, options, report)
+  progress.note(nil)
   m:close()
   report.ok = #report.errors == 0
   return report

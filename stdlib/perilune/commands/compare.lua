@@ -296,7 +296,8 @@ local function compare_path(path, settings, report)
   elseif pl.try(core.read_file, path) then   -- `compare models/*` meets a README now and then
     print "  passed over: neither a model folder nor a reference file"
   else
-    core.error { code = "file", op = "compare", message = "no reference values in " .. path,
+    local there = core.folder_exists(path) or core.file_exists(path)
+    core.error { code = "file", op = "compare", message = there and "no reference values in " .. path or path .. " is not there",
       hint = "a model folder needs expected.json and expected.safetensors" }
   end
 end

@@ -5,7 +5,7 @@ local command_line = require "perilune.program.command_line"
 local examinations = require "perilune.program.doctor"
 
 local doctor = {
-  summary = "look at a model symptom by symptom: same answers, repetition, cut texts, padding, slow, memory",
+  summary = "look at a model symptom by symptom: NaN, same answers, repetition, cut texts, padding, slow, memory",
   usage = "perilune doctor MODEL [options]",
   options = {
     tokenizer = { value = "PATH", help = "with this tokenizer instead of the model's own" },
@@ -24,14 +24,16 @@ function doctor.run(options, paths)
   end
   local m, err = pl.try(pl.load, paths[1], { tokenizer = options.tokenizer, threads = options.threads, device = options.device })
   if not m then
+    local status = type(err) == "table" and err.code == "option" and command_line.wrong_usage or command_line.failed
+    if status == command_line.wrong_usage or core.interrupted() then return command_line.report(err) end
     print("!!   it does not load: " .. tostring(err))
-    return command_line.failed
+    return status
   end
   local list, problems = examinations.examine(m), 0
   for _, finding in ipairs(list) do
     if finding.level == "problem" then problems = problems + 1 end
     if not options.json then
-      print(("%s %s"):format(marks[finding.level], finding.symptom))
+      print(("%s %s"):format(marks[finding.level], finding.title))
       print(("       looked at %s: %s"):format(finding.looked, finding.means))
       if finding.todo then print("       what to do: " .. finding.todo) end
     end

@@ -40,7 +40,17 @@ function commands.run(name, arguments)
     io.stdout:write(command_line.help_text(name, verb))
     return command_line.ok
   end
-  return verb.run(options, rest, commands) or command_line.ok
+  -- A value that an option may not have is the command line's mistake, wherever it is noticed.
+  local done, status = xpcall(verb.run, function(raised)
+    if type(raised) == "table" then return raised end
+    return core.interrupted() and raised or debug.traceback(tostring(raised), 2)
+  end, options, rest, commands)
+  if done then return status or command_line.ok end
+  if type(status) == "table" and status.code == "option" then
+    io.stderr:write("perilune ", name, ": ", tostring(status), "\n")
+    return command_line.wrong_usage
+  end
+  return error(status, 0)
 end
 
 return commands

@@ -95,14 +95,12 @@ local function report(r, limit)
   end
 end
 
-local function progress()
-  if not core.is_tty(2) then return nil end
-  return function(done)
-    if done % 1000 == 0 then
-      io.stderr:write(("\r\27[K%d texts"):format(done))
-      io.stderr:flush()
-    end
-  end
+-- The positions of the model that a path or name stands for; nil for a tokenizer by itself.
+local function positions(path)
+  local fine, s = pcall(require("perilune.load").prepare, path, {}, "lengths")
+  if not fine then return nil end
+  s.checkpoint:close()
+  return s.c.max_tokens
 end
 
 function lengths.run(options, paths)
@@ -110,17 +108,18 @@ function lengths.run(options, paths)
     return command_line.misused(lengths, #paths == 0 and "name a FILE" or "say whose tokenizer: --tokenizer PATH")
   end
   local tokenizer = pl.tokenizer(options.tokenizer)
-  local tell = progress()
-  local r, err = pl.try(pl.lengths, texts_of(paths, options.field), tokenizer, { buckets = options.buckets, on_progress = tell })
-  if tell then io.stderr:write "\r\27[K" end
-  if not r then
-    io.stderr:write("perilune ", tostring(err), "\n")
-    return command_line.failed
-  end
+  local most = positions(options.tokenizer)
+  local r, err = pl.try(pl.lengths, texts_of(paths, options.field), tokenizer, { buckets = options.buckets, max_tokens = most })
+  if not r then return command_line.report(err) end
   if options.json then
     local padded, bucketed = r.waste(), r.waste(r.buckets)
-    r.waste, r.histogram = nil, nil
+    r.waste = nil
     r.waste_padded, r.waste_buckets = padded, bucketed
+    if options.max then
+      local texts, tokens = cut_by(r, options.max)
+      r.cut = { max = options.max, texts = texts, tokens = tokens }
+    end
+    r.histogram = nil
     print(core.write_json(r))
   else
     report(r, options.max)

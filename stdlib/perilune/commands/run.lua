@@ -15,6 +15,7 @@ local run = {
     ["repetition-penalty"] = { value = "R", number = true, help = "above 1: repeat less" },
     ["greedy"] = { help = "always the most likely token" },
     ["seed"] = { value = "N", number = true, help = "the same seed gives the same text" },
+    ["context"] = { value = "HOW", help = "a prompt beyond the model's positions: error or truncate_left" },
     ["stop"] = { value = "TEXT", help = "end where TEXT would begin" },
     ["threads"] = { value = "N", number = true, help = "processor threads (default: all this process may use)" },
     ["device"] = { value = "NAME", help = "auto, cpu, cuda, emulator" },
@@ -30,7 +31,7 @@ local run = {
 ---@return table
 function run.generation_options(options)
   local chosen = {}
-  for _, name in ipairs { "max_new_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed", "stop" } do
+  for _, name in ipairs { "max_new_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed", "stop", "context" } do
     chosen[name] = options[name]
   end
   if options.greedy then

@@ -131,6 +131,9 @@ end
 ---@param share number|nil the part of a head that turns where the file does not say; default 1
 ---@return table { theta=, dims=, style=, scaling= }
 function rope.rope_options(json, head_dim, share)
+  if type(json) ~= "table" then raise("argument", "rope_options", "json: expected config.json as a table, got " .. options.show(json)) end
+  if type(head_dim) ~= "number" then raise("argument", "rope_options", "head_dim: expected a number, got " .. options.show(head_dim)) end
+  if share ~= nil and type(share) ~= "number" then raise("argument", "rope_options", "share: expected a number, got " .. options.show(share)) end
   local parameters = rope.parameters(json)
   local name = type_of(parameters)
   check_keys(parameters, name)

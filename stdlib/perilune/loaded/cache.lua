@@ -21,9 +21,8 @@ function Cache.__index(c, key)
     end
     return key == "lengths" and lengths or longest
   end
-  local near = type(key) == "string" and core.nearest(key, { "length", "lengths", "fork", "crop", "bytes", "save" })
   return raise("argument", "cache", "a Cache has no field or method " .. options.show(key),
-    near and ('did you mean "' .. near .. '"?') or nil)
+    options.unknown(key, { "length", "lengths", "fork", "crop", "bytes", "save" }, "names", "Cache"))
 end
 
 --- An empty cache for `m:forward(ids, { cache = c })`, which continues where it ends.

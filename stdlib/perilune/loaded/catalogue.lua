@@ -49,18 +49,59 @@ function catalogue.entry(name, op)
     (near and ("did you mean %q? "):format(near) or "") .. "known: " .. table.concat(names, ", "))
 end
 
---- Where a fetched model lies; nil for what is no known name. Raises for a name that was not fetched.
+--- The file inside a fetched model's folder that says what was fetched: path → { bytes=, sha256= }.
+catalogue.record = ".fetched.json"
+
+--- What of a fetched model is not as it was fetched, a sentence each; nil where nothing was written down.
 ---@param name string
 ---@param op string
----@return string|nil path
-function catalogue.path(name, op)
-  local entry = catalogue.entries[name]
-  if not entry then return nil end
-  local path = catalogue.folder() .. "/" .. name
+---@return string[]|nil
+function catalogue.changes(name, op)
+  local folder, changes = catalogue.folder() .. "/" .. name, {}
+  if not core.file_exists(folder .. "/" .. catalogue.record) then return nil end
+  local files = core.read_json(folder .. "/" .. catalogue.record)
+  for _, path in ipairs(names_of(files)) do
+    local there = folder .. "/" .. path
+    if not core.file_exists(there) then
+      changes[#changes + 1] = path .. " is gone"
+    elseif core.sha256(there, op) ~= files[path].sha256 then
+      changes[#changes + 1] = path .. " has other contents"
+    end
+  end
+  return changes
+end
+
+local looked_at = {}   -- names whose files were looked at in this process
+
+-- Where a fetched model lies; its files are looked at when it is first used.
+local function fetched(name, op)
+  local entry, path = catalogue.entries[name], catalogue.folder() .. "/" .. name
   if not core.folder_exists(path) then
     raise("file", op, ("the model %s is not on this machine"):format(name), "fetch it: perilune get " .. name)
   end
+  if not looked_at[path] then
+    local changes = catalogue.changes(name, op)
+    if changes and changes[1] then
+      raise("file", op, ("the model %s is not what was fetched: %s"):format(name, table.concat(changes, ", ")),
+        "fetch it again: perilune get --force " .. name)
+    end
+    looked_at[path] = true
+  end
   return entry.file and path .. "/" .. entry.file or path
+end
+
+--- What a path or the name of a known model stands for: a name where nothing lies at that path. A word that is
+--- neither, and near a name, raises; so does a name that was not fetched.
+---@param path string
+---@param op string
+---@return string path
+function catalogue.path(path, op)
+  if path:find "/" or core.folder_exists(path) or core.file_exists(path) then return path end
+  if catalogue.entries[path] then return fetched(path, op) end
+  local near = core.nearest(path, catalogue.names())
+  if near and not path:find "%." then raise("file", op, "nothing is called " .. path, ('did you mean "%s", a known model? '):format(near)
+    .. "Known models: " .. table.concat(catalogue.names(), ", ")) end
+  return path
 end
 
 return catalogue

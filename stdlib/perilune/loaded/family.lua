@@ -223,9 +223,7 @@ function family.choose(json, head)
   if head then
     if not chosen.heads[head] then
       local list = names_of(chosen.heads)
-      local near = core.nearest(head, list)
-      raise("option", "load", ('option head: family %s has no head "%s"'):format(chosen.name, head),
-        (near and ('did you mean "' .. near .. '"? ') or "") .. "heads: " .. table.concat(list, ", "))
+      raise("option", "load", ('option head: family %s has no head "%s"'):format(chosen.name, head), options.unknown(head, list, "heads", "load"))
     end
     return chosen, head
   end

@@ -1,12 +1,13 @@
 -- fill-mask: the likeliest tokens where a text has the tokenizer's mask. One mask: a list of
--- { id, piece, score, text }; several: a list of such lists.
+-- { id, piece, score, text }; several: a list of such lists. A long text is read in windows (stride=); a mask in
+-- several of them has their probabilities' mean, or the largest (join=).
 local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 local rows = require "perilune.pipelines.rows"
 
 local task = {
   heads = { "masked" }, head = "masked",
-  spec = { truncate = rows.spec.truncate, top_k = "positive", targets = "string|table" },
+  spec = rows.with { top_k = "positive", targets = "string|table", join = { "mean", "max" } },
 }
 
 function task.prepare(p)
@@ -32,19 +33,36 @@ local function target_ids(p)
   return ids
 end
 
-function task.begin(p, input)
-  local batch = rows.encode(p, rows.text(input, p.task))
-  local ids, places = batch:row(1).ids, {}
-  for i, id in ipairs(ids) do if id == p.mask_ then places[#places + 1] = i end end
-  if #places == 0 then
-    raise("argument", p.task, "the text has no mask: " .. options.show(input), ("put %s where a word is missing"):format(p.tokenizer:piece(p.mask_)))
+-- Where a token of a text stands, whatever window it is in.
+local function key_of(token) return (token.pair and "pair " or "") .. tostring(token.first) end
+
+-- The masks of a list of tokens: key → position.
+local function masks_of(p, tokens)
+  local places, order = {}, {}
+  for i, token in ipairs(tokens) do
+    if token.id == p.mask_ and token.first then
+      order[#order + 1] = key_of(token)
+      places[order[#order]] = i
+    end
   end
-  return { rows = { { input = batch } }, ids = ids, places = places }
+  return places, order
 end
 
--- The best ids at one place.
-local function fill(p, job, logits, place)
-  local scores, list = rows.softmax(logits), {}
+function task.begin(p, input)
+  local batch = rows.encode(p, rows.text(input, p.task))
+  local job = rows.windows(batch)
+  local whole = batch.size == 1 and batch or p.tokenizer:encode(input)
+  job.ids = whole:row(1).ids
+  job.places, job.order = masks_of(p, whole:row(1).tokens())
+  if #job.order == 0 then
+    raise("argument", p.task, "the text has no mask: " .. options.show(input), ("put %s where a word is missing"):format(p.tokenizer:piece(p.mask_)))
+  end
+  return job
+end
+
+-- The best ids at one place, by their probabilities.
+local function fill(p, job, scores, place)
+  local list = {}
   local targets, order = target_ids(p), {}
   if targets then
     for i, id in ipairs(targets) do order[i] = id + 1 end
@@ -58,16 +76,21 @@ local function fill(p, job, logits, place)
     local id = order[i] - 1
     text[place] = id
     list[i] = { id = id, piece = p.tokenizer:decode({ id }, { special = true }), score = scores[order[i]],
-      text = p.tokenizer:decode(text, { special = #job.places > 1 }) }
+      text = p.tokenizer:decode(text, { special = #job.order > 1 }) }
   end
   return list
 end
 
 function task.finish(p, _, job)
-  local logits, lists = job.results[1].outputs.logits, {}
-  for i, place in ipairs(job.places) do
-    lists[i] = fill(p, job, logits:at { token = place }:tolist(), place)
+  local scores, lists = {}, {}
+  for w, result in ipairs(job.results) do
+    local places, order = masks_of(p, job.tokens[w])
+    for _, key in ipairs(order) do
+      scores[key] = scores[key] or {}
+      table.insert(scores[key], rows.softmax(result.outputs.logits:at { token = places[key] }:tolist()))
+    end
   end
+  for i, key in ipairs(job.order) do lists[i] = fill(p, job, rows.join(p.options.join, scores[key]), job.places[key]) end
   return #lists == 1 and lists[1] or lists
 end
 

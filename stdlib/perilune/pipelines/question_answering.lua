@@ -6,20 +6,15 @@ local options = require "perilune.base.options"
 local rows = require "perilune.pipelines.rows"
 
 local task = {
-  heads = { "question" }, head = "question", stride = true,
-  spec = { truncate = rows.spec.truncate, stride = "count", top_k = "positive", max_answer_len = "positive",
-    handle_impossible_answer = "boolean", align_to_words = "boolean" },
+  heads = { "question" }, head = "question",
+  spec = rows.with { top_k = "positive", max_answer_len = "positive", handle_impossible_answer = "boolean", align_to_words = "boolean" },
 }
 
 function task.begin(p, input)
   local good = type(input) == "table" and type(input.question) == "string" and type(input.context) == "string"
   if not good then raise("argument", p.task, "expected { question=, context= }, got " .. options.show(input)) end
   if input.context == "" then raise("argument", p.task, "the context is empty") end
-  local stride = p.options.stride
-  local how = { strategy = "only_second" }
-  if stride then how.stride, how.windows, how.to = stride, true, p.model.max_tokens end
-  local batch = rows.encode(p, { text = input.question, pair = input.context }, how)
-  return rows.windows(batch)
+  return rows.windows(rows.encode(p, { text = input.question, pair = input.context }, "only_second"))
 end
 
 -- Probabilities over the context's tokens (and the first token, for "no answer").

@@ -31,41 +31,50 @@ local function note_lost(p, input, batch)
   if lost > 0 then p.lost_[text] = math.max(p.lost_[text] or 0, lost) end
 end
 
--- { to= } of the option truncate, with the model's own length for "model".
-local function cut(p)
-  local truncate = p.options.truncate
-  if truncate == nil or truncate == false then return nil end
+-- What the options truncate and stride ask of tok:encode, or nil: { to=, windows=, stride=, … }. A stride
+-- means windows: overlap without them would be nothing.
+local function cutting(p)
+  local truncate, stride = p.options.truncate, p.options.stride
+  if (truncate == nil or truncate == false) and not stride then return nil end
   local how = {}
   if type(truncate) == "table" then
     for key, value in pairs(truncate) do how[key] = value end
   else
-    how.to = truncate
+    how.to = truncate or nil
   end
-  if how.to == "model" then how.to = rows.limit(p) end
+  if stride then how.stride, how.windows = stride, true end
+  if how.to == nil or how.to == "model" then how.to = rows.limit(p) end
+  if how.windows and how.to == nil then
+    raise("option", p.task, "windows: this model has no limit of its own", "say how long they are: truncate = { windows = true, to = n }")
+  end
   return how
 end
 
---- The batch of one input; raises where it is longer than the model and nobody said to cut it.
+--- Whether the options ask for windows over all of an input.
+---@param p Pipeline
+---@return boolean
+function rows.windowed(p)
+  local truncate = p.options.truncate
+  return p.options.stride ~= nil or type(truncate) == "table" and truncate.windows == true
+end
+
+--- The batch of one input, a row a window; raises where it is longer than the model and nobody said to cut it.
 ---@param p Pipeline
 ---@param input string|table
----@param how table|nil more of the truncation: strategy, stride, windows
+---@param strategy string|nil which part of a pair is cut
 ---@return Batch
-function rows.encode(p, input, how)
-  local truncate = cut(p)
-  if how and (truncate or how.stride) then
-    truncate = truncate or { to = rows.limit(p) }
-    for key, value in pairs(how) do truncate[key] = value end
-  end
+function rows.encode(p, input, strategy)
+  local truncate = cutting(p)
+  if truncate and strategy then truncate.strategy = truncate.strategy or strategy end
   local batch = p.tokenizer:encode(input, { truncate = truncate and truncate.to and truncate or nil })
   note_lost(p, input, batch)
   local limit = rows.limit(p)
-  for i, length in ipairs(batch.lengths) do
+  for _, length in ipairs(batch.lengths) do
     if limit and length > limit then
       raise("length", p.task, (p.limit_source_ and "the input has %d tokens, of which %d count (" .. p.limit_source_ .. ")"
         or "the input has %d tokens, the model has %d positions"):format(length, limit),
-        'say truncate="model"' .. (p.task_.stride and ", or stride=n for windows over all of it" or ""))
+        'say truncate="model", or stride=n for windows over all of it')
     end
-    if i > 1 and not (how and how.windows) then break end
   end
   return batch
 end
@@ -82,8 +91,64 @@ function rows.windows(batch)
   return job
 end
 
---- Kinds of the options that these pipelines share.
-rows.spec = { truncate = "count|string|table" }
+--- Kinds of the options that these pipelines share: how long inputs are read.
+rows.spec = { truncate = "count|string|table", stride = "count" }
+
+--- Those and others.
+---@param own table<string, any>
+---@return table
+function rows.with(own)
+  local spec = {}
+  for _, part in ipairs { rows.spec, own } do
+    for key, wanted in pairs(part) do spec[key] = wanted end
+  end
+  return spec
+end
+
+-- ---------------------------------------------------------------- what windows say, as one
+
+local joins = {}
+
+function joins.mean(lists)
+  local out = {}
+  for k = 1, #lists[1] do
+    local sum = 0
+    for _, list in ipairs(lists) do sum = sum + list[k] end
+    out[k] = sum / #lists
+  end
+  return out
+end
+
+function joins.max(lists)
+  local out = {}
+  for k = 1, #lists[1] do
+    local most = -math.huge
+    for _, list in ipairs(lists) do most = math.max(most, list[k]) end
+    out[k] = most
+  end
+  return out
+end
+
+-- The share of the lists in which each is the best.
+function joins.vote(lists)
+  local out = {}
+  for k = 1, #lists[1] do out[k] = 0 end
+  for _, list in ipairs(lists) do
+    local at = rows.order(list)[1]
+    out[at] = out[at] + 1 / #lists
+  end
+  return out
+end
+
+--- Scores of several windows as one list: "mean" of each, "max" of each, or "vote" (the share of windows in
+--- which it is the best).
+---@param how string|nil default "mean"
+---@param lists number[][]
+---@return number[]
+function rows.join(how, lists)
+  if #lists == 1 then return lists[1] end
+  return joins[how or "mean"](lists)
+end
 
 --- A row of numbers as probabilities.
 ---@param scores number[]

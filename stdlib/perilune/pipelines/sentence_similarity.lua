@@ -6,7 +6,7 @@ local rows = require "perilune.pipelines.rows"
 
 local task = {
   heads = { "base" }, head = "base", direct = true,
-  spec = { truncate = rows.spec.truncate, pooling = { "mean", "cls", "last", "max", "mean_sqrt", "weighted_mean", "pooled" } },
+  spec = rows.with { pooling = { "mean", "cls", "last", "max", "mean_sqrt", "weighted_mean", "pooled" }, join = { "mean", "max" } },
 }
 
 function task.prepare(p) p.limit_, p.limit_source_ = embed.limit(p.model) end
@@ -21,7 +21,7 @@ end
 
 function task.finish(p, _, job)
   local function vector(batch)
-    return embed.embed(p.model, batch, { pooling = p.options.pooling, normalize = true }):at { batch = 1 }
+    return embed.joined(p.model, batch, { pooling = p.options.pooling, normalize = true, join = p.options.join }):at { batch = 1 }
   end
   local source, cosines = vector(job.batches[1]), {}
   for i = 2, #job.batches do cosines[i - 1] = (source * vector(job.batches[i])):sum() end

@@ -31,6 +31,7 @@ local function through(chain, value)
 end
 
 function Chain:__call(input)
+  if input == nil then raise("argument", "pipeline", "expected a row or a list of rows, got nil") end
   if not kind.is_list(input) then return through(self, input) end
   local out = {}
   for i, value in ipairs(input) do
@@ -44,6 +45,9 @@ end
 ---@param iterator fun(): any
 ---@return fun(): any, any, any
 function Chain:each(iterator)
+  if type(iterator) ~= "function" then
+    raise("argument", "each", "expected an iterator, got " .. options.show(iterator), "for a list, call the pipeline itself")
+  end
   return function()
     local value = iterator()
     if value == nil then return nil end
@@ -57,8 +61,10 @@ function Chain.__tostring(chain) return ("Pipeline of %d stages"):format(#chain.
 
 --- A pipeline of stages.
 ---@param list function[]
+---@param opts any none: stages have options of their own
 ---@return Chain
-function stage.chain(list)
+function stage.chain(list, opts)
+  options.check(opts, {}, "pipeline")
   for i, step in ipairs(list) do
     if type(step) ~= "function" then
       raise("argument", "pipeline", ("stage %d: expected a function of a row, got %s"):format(i, options.show(step)),

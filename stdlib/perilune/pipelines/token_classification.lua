@@ -1,24 +1,22 @@
 -- token-classification: a label for every token, or for the words and groups that tokens make
 -- (aggregation_strategy, as published). → list of { label, score, word, text, first, last }: `word` as
--- the tokenizer decodes it, `text` = input:sub(first, last).
+-- the tokenizer decodes it, `text` = input:sub(first, last). A long text is read in windows that share
+-- `stride` tokens. As published, each window is read by itself and of entities that overlap the longer
+-- stays; with join= (and for single tokens) every token has the mean of its windows' probabilities, the
+-- largest, or their vote.
 local raise = require "perilune.base.raise"
 local rows = require "perilune.pipelines.rows"
 
 local task = {
-  heads = { "token" }, head = "token", stride = true,
-  spec = { truncate = rows.spec.truncate, stride = "count", ignore_labels = "table",
-    aggregation_strategy = { "none", "simple", "first", "average", "max" } },
+  heads = { "token" }, head = "token",
+  spec = rows.with { ignore_labels = "table", aggregation_strategy = { "none", "simple", "first", "average", "max" },
+    join = { "mean", "max", "vote" } },
 }
 
 function task.begin(p, input)
   local text = rows.text(input, p.task)
   if type(text) ~= "string" then raise("argument", p.task, "a pair of texts has no single place for a label") end
-  local stride = p.options.stride
-  if stride and (p.options.aggregation_strategy or "none") == "none" then
-    raise("option", p.task, "option stride: windows overlap, so tokens would be labelled twice", "choose an aggregation_strategy")
-  end
-  local batch = rows.encode(p, text, stride and { stride = stride, windows = true, to = p.model.max_tokens } or nil)
-  return rows.windows(batch)
+  return rows.windows(rows.encode(p, text))
 end
 
 local function best(scores)
@@ -36,7 +34,7 @@ end
 
 -- Tokens of the text with their scores; `inside`: it goes on with the word before it. A tokenizer that
 -- marks inner pieces says so by their length; for the others a blank before the token is what counts.
-local function entities(p, text, tokens, logits)
+local function entities(p, text, tokens, scores)
   local list = {}
   for i, token in ipairs(tokens) do
     if token.first then
@@ -49,7 +47,7 @@ local function entities(p, text, tokens, logits)
       end
       local word = token.piece
       if token.id == p.tokenizer.specials.unk then word, inside = surface, false end
-      list[#list + 1] = { scores = rows.softmax(logits[i]), first = token.first, last = token.last, word = word, inside = inside }
+      list[#list + 1] = { scores = scores[i], first = token.first, last = token.last, word = word, inside = inside }
     end
   end
   return list
@@ -146,8 +144,35 @@ local function without_overlap(list)
   return out
 end
 
-local function of_window(p, text, tokens, logits)
-  local strategy, list = p.options.aggregation_strategy or "none", entities(p, text, tokens, logits)
+-- The probabilities of a window's tokens.
+local function window_scores(result)
+  local out = {}
+  for i, logits in ipairs(result.outputs.logits:tolist()) do out[i] = rows.softmax(logits) end
+  return out
+end
+
+-- The tokens of the whole text, each with what its windows say of it, joined.
+local function joined(p, job)
+  local tokens, lists, at = {}, {}, {}
+  for w, result in ipairs(job.results) do
+    local scores = window_scores(result)
+    for i, token in ipairs(job.tokens[w]) do
+      if token.first then
+        local key = token.first .. " " .. token.last .. " " .. token.id
+        if not at[key] then
+          at[key] = #tokens + 1
+          tokens[at[key]], lists[at[key]] = token, {}
+        end
+        table.insert(lists[at[key]], scores[i])
+      end
+    end
+  end
+  for i, list in ipairs(lists) do lists[i] = rows.join(p.options.join, list) end
+  return tokens, lists
+end
+
+local function labelled(p, text, tokens, scores)
+  local strategy, list = p.options.aggregation_strategy or "none", entities(p, text, tokens, scores)
   if strategy == "none" or strategy == "simple" then
     for _, entity in ipairs(list) do
       local at, score = best(entity.scores)
@@ -161,15 +186,21 @@ end
 function task.finish(p, input, job)
   local text, all, ignored = type(input) == "table" and input.text or input, {}, {}
   for _, label in ipairs(p.options.ignore_labels or { "O" }) do ignored[label] = true end
-  for i, result in ipairs(job.results) do
-    for _, entity in ipairs(of_window(p, text, job.tokens[i], result.outputs.logits:tolist())) do
+  local function keep(list)
+    for _, entity in ipairs(list) do
       if not ignored[entity.label] then
         all[#all + 1] = { label = entity.label, score = entity.score, word = entity.word, text = text:sub(entity.first, entity.last),
           first = entity.first, last = entity.last }
       end
     end
   end
-  return #job.results > 1 and without_overlap(all) or all
+  local single = #job.results == 1
+  if not single and (p.options.join or (p.options.aggregation_strategy or "none") == "none") then
+    keep(labelled(p, text, joined(p, job)))
+    return all
+  end
+  for i, result in ipairs(job.results) do keep(labelled(p, text, job.tokens[i], window_scores(result))) end
+  return single and all or without_overlap(all)
 end
 
 return task

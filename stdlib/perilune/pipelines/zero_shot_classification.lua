@@ -1,12 +1,13 @@
 -- zero-shot-classification: a model of entailment asked, label by label, whether a hypothesis follows
--- from the text. → { labels=, scores= }, best first.
+-- from the text. → { labels=, scores= }, best first. Of a long text's windows (stride=) each label has the mean
+-- or the largest entailment (join=).
 local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 local rows = require "perilune.pipelines.rows"
 
 local task = {
   heads = { "sequence" },
-  spec = { truncate = rows.spec.truncate, candidate_labels = "table", hypothesis_template = "string", multi_label = "boolean" },
+  spec = rows.with { candidate_labels = "table", hypothesis_template = "string", multi_label = "boolean", join = { "mean", "max" } },
 }
 
 function task.prepare(p)
@@ -34,21 +35,27 @@ function task.begin(p, input)
   if not template:find("{}", 1, true) then
     raise("option", p.task, "option hypothesis_template: no {} in " .. options.show(template))
   end
-  local job = { rows = {}, labels = labels_of(p, input) }
+  local job = { rows = {}, label_of = {}, labels = labels_of(p, input) }
   for i, label in ipairs(job.labels) do
     local hypothesis = template:gsub("{}", (tostring(label):gsub("%%", "%%%%")))
-    job.rows[i] = { input = rows.encode(p, { text = text, pair = hypothesis }, { strategy = "only_first" }) }
+    local batch = rows.encode(p, { text = text, pair = hypothesis }, "only_first")
+    for w = 1, batch.size do
+      local r = #job.rows + 1
+      job.rows[r], job.label_of[r] = { input = batch:select { w } }, i
+    end
   end
   return job
 end
 
 function task.finish(p, _, job)
-  local entailed, scores = {}, {}
-  for i, result in ipairs(job.results) do
-    local logits = result.outputs.logits:tolist()[1]
-    entailed[i] = logits[p.entailment_ + 1]
-    scores[i] = rows.softmax { logits[p.contradiction_ + 1], entailed[i] }[2]
+  local windows, entailed, scores = {}, {}, {}
+  for r, result in ipairs(job.results) do
+    local logits, i = result.outputs.logits:tolist()[1], job.label_of[r]
+    local yes, no = logits[p.entailment_ + 1], logits[p.contradiction_ + 1]
+    windows[i] = windows[i] or {}
+    table.insert(windows[i], { yes, rows.softmax({ no, yes })[2] })
   end
+  for i, lists in ipairs(windows) do entailed[i], scores[i] = unpack(rows.join(p.options.join, lists)) end
   if not (p.options.multi_label or #job.labels == 1) then scores = rows.softmax(entailed) end
   local out = { labels = {}, scores = {} }
   for i, at in ipairs(rows.order(scores)) do out.labels[i], out.scores[i] = job.labels[at], scores[at] end

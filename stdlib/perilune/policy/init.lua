@@ -7,13 +7,21 @@ local options = require "perilune.base.options"
 local policy = {}
 
 --- First in, first out: answers under way go on, then prompts in order of arrival, as much as fits.
+---@param opts table|nil none
 ---@return table policy
-function policy.fifo() return core.policy "fifo" end
+function policy.fifo(opts)
+  options.check(opts, {}, "fifo")
+  return core.policy "fifo"
+end
 
 --- As fifo, but what does not fit into a step is passed over: steps are fuller, and a long prompt may
 --- be overtaken.
+---@param opts table|nil none
 ---@return table policy
-function policy.fill() return core.policy "fill" end
+function policy.fill(opts)
+  options.check(opts, {}, "fill")
+  return core.policy "fill"
+end
 
 local function check_bounds(bounds)
   if type(bounds) ~= "table" or #bounds == 0 then
@@ -49,5 +57,5 @@ return setmetatable(policy, { __index = function(t, name)
   for known in pairs(t) do names[#names + 1] = known end
   local near = type(name) == "string" and core.nearest(name, names)
   return raise("argument", "policy", ("there is no pl.policy.%s"):format(tostring(name)),
-    near and ("did you mean pl.policy." .. near .. "?") or ("there are " .. table.concat(names, ", ")))
+    near and ("did you mean pl.policy." .. near .. "?") or options.unknown(name, names, "policies", "pl.policy"))
 end })

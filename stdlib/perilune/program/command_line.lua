@@ -5,6 +5,7 @@
 --     help = more text or nil, run = function(options, arguments) → exit status }
 local core = require "perilune.core"
 local names_of = require "perilune.base.names_of"
+local progress = require "perilune.base.progress"
 
 local command_line = {}
 
@@ -33,6 +34,7 @@ function command_line.parse(verb, arguments)
   local options, rest, at = {}, {}, 1
   local known = { "help" }
   for name in pairs(verb.options or {}) do known[#known + 1] = name end
+  table.sort(known)
   while at <= #arguments do
     local word = arguments[at]
     local name, value = word:match "^%-%-([^=]+)=(.*)$"
@@ -48,7 +50,8 @@ function command_line.parse(verb, arguments)
       local spec = (verb.options or {})[name]
       if not spec then
         local near = core.nearest(name, known)
-        usage_error("unknown option --" .. name .. (near and "; did you mean --" .. near .. "?" or ""))
+        usage_error("unknown option --" .. name .. (near and "; did you mean --" .. near .. "?"
+          or #known <= 12 and "; options are --" .. table.concat(known, ", --") or ""))
       end
       if spec.value then
         if not value then
@@ -112,21 +115,16 @@ end
 --- A progress line on a terminal; silent in a pipe. `progress(done, total)`, `progress(nil)` clears it.
 ---@param label string
 ---@return fun(done: number|nil, total: number|nil)
-function command_line.progress(label)
-  if not core.is_tty(2) then return function() end end
-  local last = -1
-  return function(done, total)
-    if not done then
-      io.stderr:write("\r\27[K")
-      return
-    end
-    local percent = total > 0 and math.floor(100 * done / total) or 100
-    if percent ~= last then
-      last = percent
-      io.stderr:write(("\r\27[K%s %d%%"):format(label, percent))
-      io.stderr:flush()
-    end
-  end
+function command_line.progress(label) return progress.counter(label, 0) end
+
+--- Says what failed; an interrupt is raised again, for the program to tell.
+---@param err any what was raised
+---@return integer status
+function command_line.report(err)
+  if tostring(err):find("interrupted", 1, true) and core.interrupted() then error(err, 0) end
+  io.stdout:flush()
+  io.stderr:write("perilune ", tostring(err), "\n")
+  return type(err) == "table" and rawget(err, "code") == "option" and command_line.wrong_usage or command_line.failed
 end
 
 return command_line

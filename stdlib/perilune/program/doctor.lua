@@ -3,14 +3,64 @@
 local core = require "perilune.core"
 local pl = require "perilune"
 local byte_count = require "perilune.base.byte_count"
+local progress = require "perilune.base.progress"
 
 local doctor = {}
 
 local prompt = "Once upon a time there was an old man who lived in a little house near the forest."
 
--- level: "ok", "note" or "problem".
+-- What is said of a symptom that is not there: nobody should read "ok   out of memory".
+local well = {
+  ["answers are not numbers"] = "weights are numbers",
+  ["the same answer for every input, or senseless text"] = "the tokenizer fits",
+  ["text that goes in circles"] = "text does not go in circles",
+  ["text that is cut off"] = "no text is cut off unasked",
+  ["asking for padding fails, or padding changes answers"] = "padding works",
+  slow = "as fast as this machine allows",
+  ["out of memory"] = "memory suffices",
+}
+
+-- level: "ok", "note" or "problem"; title: what to print above the finding.
 local function add(list, level, symptom, looked, means, todo)
-  list[#list + 1] = { level = level, symptom = symptom, looked = looked, means = means, todo = todo }
+  list[#list + 1] = { level = level, symptom = symptom, title = level == "ok" and well[symptom] or symptom, looked = looked, means = means,
+    todo = todo }
+end
+
+-- The files of a model's weights.
+local function weight_files(m)
+  if not core.folder_exists(m.path) then return { m.path } end
+  local files = {}
+  for _, name in ipairs(core.list_directory(m.path)) do
+    if name:find "%.safetensors$" or name:find "%.gguf$" then files[#files + 1] = m.path .. "/" .. name end
+  end
+  return files
+end
+
+--- Weights that are no numbers: whatever is computed with them is none either.
+---@param m Model
+---@param list table[]
+---@return boolean fine
+function doctor.weights(m, list)
+  local bad, count = {}, 0
+  for _, path in ipairs(weight_files(m)) do
+    local file = core.open_tensors(path)
+    for _, name in ipairs(file.names) do
+      local fine, stats = pcall(function() return file:tensor(name):stats() end)
+      count = count + 1
+      if fine and (stats.nan or 0) + (stats.inf or 0) > 0 then
+        bad[#bad + 1] = ("%s (%d NaN, %d infinite)"):format(name, stats.nan or 0, stats.inf or 0)
+      end
+    end
+    file:close()
+  end
+  local symptom = "answers are not numbers"
+  if #bad == 0 then
+    add(list, "ok", symptom, count .. " stored tensors", "none holds NaN or infinity")
+    return true
+  end
+  local shown = table.concat(bad, ", ", 1, math.min(#bad, 4)) .. (#bad > 4 and (", … %d in all"):format(#bad) or "")
+  add(list, "problem", symptom, count .. " stored tensors", shown, "fetch or convert the weights again: they were damaged where they were written")
+  return false
 end
 
 --- The same answer for every input, senseless text: does this tokenizer belong to this model?
@@ -110,9 +160,14 @@ function doctor.speed(m, list)
         'device="' .. device.name .. '", or unset PERILUNE_DEVICE')
     end
   end
+  if m.device == "emulator" then
+    found = true
+    add(list, "problem", symptom, "devices", "the emulator runs a GPU's kernels one thread at a time: it is for tests",
+      'device="cpu", or unset PERILUNE_DEVICE')
+  end
   local tiers = core.tiers()
   local best = tiers[#tiers]
-  if here and here.tier and here.tier ~= best then
+  if here and here.kind == "cpu" and here.tier and here.tier ~= best then
     found = true
     add(list, "problem", symptom, "instruction sets", ("%s runs, this processor has %s"):format(here.tier, best), "unset PERILUNE_CPU")
   end
@@ -137,15 +192,25 @@ function doctor.memory(m, list)
   add(list, "ok", "out of memory", "sizes", text)
 end
 
+-- In this order: what is broken first spoils what comes later.
+local examinations = { "weights", "tokenizer", "repetition", "truncation", "padding", "speed", "memory" }
+local of_answers = { tokenizer = true, repetition = true }   -- tell nothing of weights that are no numbers
+
 --- All examinations of a model.
 ---@param m Model
----@return table[] findings { level="ok"|"note"|"problem", symptom=, looked=, means=, todo= }
+---@return table[] findings { level="ok"|"note"|"problem", symptom=, title=, looked=, means=, todo= }
 function doctor.examine(m)
-  local list = {}
-  for _, name in ipairs { "tokenizer", "repetition", "truncation", "padding", "speed", "memory" } do
-    local ok, err = pcall(doctor[name], m, list)
-    if not ok then add(list, "problem", name, "this examination", "it failed: " .. tostring(err), "that is worth a report") end
+  local list, numbers = {}, true
+  for i, name in ipairs(examinations) do
+    progress.note(("doctor: %s, %d of %d"):format(name, i, #examinations))
+    if numbers or not of_answers[name] then
+      local ok, result = pcall(doctor[name], m, list)
+      if not ok and core.interrupted() then error(result, 0) end
+      if not ok then add(list, "problem", name, "this examination", "it failed: " .. tostring(result), "that is worth a report") end
+      if name == "weights" and ok then numbers = result end
+    end
   end
+  progress.note(nil)
   return list
 end
 

@@ -34,6 +34,12 @@ local function settings_of(json)
   return out
 end
 
+-- What computed the answers. The lock of another build or processor is compared all the same, and said.
+local function engine_of(m)
+  local device = pass_runner.device(m.device)
+  return { version = core.version, compute = m.compute, device = m.device, tier = device and device.tier }
+end
+
 --- What a lock holds of a loaded model.
 ---@param m Model loaded in f32, so that machines agree
 ---@return table
@@ -41,7 +47,7 @@ function lock.of(m)
   local s = pass_runner.open(m, "lock")
   local parts = fingerprint.parts(s, m.tokenizer)
   local own_generation = s.generation_file == "generation_config.json"
-  return { perilune_lock = version, config = settings_of(s.config), generation = own_generation and settings_of(s.generation) or nil,
+  return { perilune_lock = version, engine = engine_of(m), config = settings_of(s.config), generation = own_generation and settings_of(s.generation) or nil,
     family = m.family, head = m.head, embedding_rows = m.vocab_size, parts = parts,
     fingerprint = fingerprint.text(s, parts), tokenizer = tokenizer_facts(m.tokenizer), probe = probe.answer(m, m.tokenizer) }
 end
@@ -68,6 +74,7 @@ end
 ---@param path string
 ---@return table
 function lock.read(path)
+  if not core.file_exists(path) then raise("file", "lock", path .. " is not there", "perilune lock MODEL writes one") end
   local value = core.read_json(path)
   if type(value) ~= "table" or type(value.parts) ~= "table" or type(value.perilune_lock) ~= "number" then
     raise("format", "lock", path .. " is not a lock", "perilune lock MODEL writes one")
@@ -162,6 +169,21 @@ local function settings_change(file, before, now)
 end
 
 local said = { weights = "weights: other values, names or shapes are stored", template = "chat template: its source changed" }
+
+--- What of the engine is other than when the lock was written, a sentence each. The answers are held against
+--- each other with room for it.
+---@param before table a lock
+---@param m Model
+---@return string[] notes
+function lock.engine_notes(before, m)
+  local old, now, notes = before.engine or {}, engine_of(m), {}
+  for _, key in ipairs { "version", "compute", "device", "tier" } do
+    if old[key] ~= now[key] then
+      notes[#notes + 1] = ("the lock was written with %s %s, this is %s"):format(key, tostring(old[key] or "unknown"), tostring(now[key]))
+    end
+  end
+  return notes
+end
 
 --- What differs between a lock and a model, a sentence each; none when nothing does.
 ---@param before table a lock

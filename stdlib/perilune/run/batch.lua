@@ -32,9 +32,9 @@ local function gather(records, name)
     local value = record[name]
     if value == nil then
       local known = names_of(record)
-      local near = core.nearest(name, known)
+      local near = core.did_you_mean(name, known)
       raise("argument", op, ("record %d has no %s"):format(i, name),
-        near and ('did you mean "' .. near .. '"?') or #known > 0 and "it has " .. table.concat(known, ", ") or nil)
+        near or #known > 0 and "it has " .. table.concat(known, ", ") or nil)
     end
     values[i] = value
   end

@@ -10,6 +10,7 @@ local inputs = require "perilune.run.inputs"
 local recipes = require "perilune.run.embedding_recipe"
 local kind = require "perilune.base.kind"
 local names_of = require "perilune.base.names_of"
+local progress = require "perilune.base.progress"
 
 local embed = {}
 
@@ -121,24 +122,47 @@ local function skipped_tokens(m, prompt)
   return #ids - (m.tokenizer:is_special(ids[#ids]) and 1 or 0)
 end
 
--- Texts with their prompt as a batch; anything else as it is. Nothing is cut unless asked.
+local function is_text(value) return type(value) == "string" or type(value) == "table" and type(value.text) == "string" end
+
+-- Whether an input stands for one vector: a text, a pair or a row of ids, not a list of them.
+local function is_single(input)
+  return is_text(input) or kind.of(input) == "Tensor" or kind.is_list(input) and type(input[1]) == "number"
+end
+
+-- What tok:encode is to cut by, or nil: nothing is cut unless asked.
+local function cutting(o, limit)
+  local truncate = type(o.truncate) == "table" and o.truncate or {}
+  local how = { to = truncate.to or type(o.truncate) ~= "table" and o.truncate or nil, stride = o.stride or truncate.stride,
+    windows = o.stride ~= nil or truncate.windows, side = truncate.side, strategy = truncate.strategy }
+  if not o.truncate and not o.stride then return nil end
+  if how.to == nil or how.to == "model" then how.to = limit end
+  if not how.to and how.windows then
+    raise("option", "embed", "windows: this model has no limit of its own", "say how long they are: truncate = { windows = true, to = n }")
+  end
+  return how.to and how or nil
+end
+
+-- Texts with their prompt as a batch; anything else as it is.
 local function read_texts(m, texts, o, prompt, limit)
-  if type(texts) == "string" then texts = { texts } end
-  if not kind.is_list(texts) or type(texts[1]) ~= "string" then
+  if is_text(texts) then texts = { texts } end
+  if not kind.is_list(texts) or not is_text(texts[1]) then
     if o.prompt then raise("option", "embed", "option prompt: it stands before texts, and these are none") end
-    if o.truncate then raise("option", "embed", "option truncate: it cuts texts, and these are none", "cut them where they are encoded") end
+    if o.truncate or o.stride then
+      raise("option", "embed", "option truncate: it cuts texts, and these are none", "cut them where they are encoded")
+    end
     return texts
   end
   local prepared = {}
   for i, text in ipairs(texts) do prepared[i] = type(text) == "string" and embed.prepared(m, text, prompt) or text end
-  local to = o.truncate == "model" and limit or o.truncate
-  if not to then return prepared end
-  return inputs.tokenizer(m, "embed"):encode(prepared, { truncate = { to = to } })
+  local how = cutting(o, limit)
+  if not how then return prepared end
+  return inputs.tokenizer(m, "embed"):encode(prepared, { truncate = how })
 end
 
 local pooling_names = { "mean", "cls", "first", "last", "max", "mean_sqrt", "weighted_mean", "pooled" }
 
-local spec = { pooling = pooling_names, normalize = "boolean", truncate = "count|string", prompt = "string|boolean" }
+local spec = { pooling = pooling_names, normalize = "boolean", truncate = "count|string|table", prompt = "string|boolean", stride = "count",
+  join = { "mean", "max" }, on_progress = "function" }
 
 -- The options, with the recipe where they say nothing.
 local function settled(m, opts)
@@ -151,27 +175,53 @@ local function settled(m, opts)
   return o, o.pooling and { o.pooling } or recipe.pooling or { "mean" }, recipe
 end
 
---- One vector a text, from the last hidden states (an encoder-decoder's: of its encoder).
----@param m Model
----@param texts any as forward takes it
----@param opts table|nil { pooling=, normalize=, truncate=n|"model", prompt=name|false } (default: what its files say, else the mean)
----@return Tensor [batch, hidden]
-function embed.embed(m, texts, opts)
-  local s = pass_runner.open(m, "embed")
-  local o, wanted, recipe = settled(m, opts)
-  local both = family.two_part(s.family)
-  local is_head = wanted[1] == "pooled"
-  local output = is_head and "pooled" or both and "encoder_last" or "last_hidden_state"
-  local limit, source = embed.limit(m)
-  local prompt = embed.prompt(m, o.prompt, "embed")
-  local is_text = type(texts) == "string" or kind.is_list(texts) and type(texts[1]) == "string"
-  local batch = inputs.read(m, read_texts(m, texts, o, prompt, limit), "embed", not source and limit or nil)   -- ragged now
-  if source then embed.check_lengths(batch.lengths, limit, source, "embed") end
-  local out = forward.forward(m, batch, { outputs = { output }, decoder = both and { s.c.decoder_start or 0 } or nil })
-  local x = out[output]
-  if not is_head then
-    x = pooled(batch, x, wanted, skipped_tokens(m, is_text and prompt or ""))
+local most_tokens = 8192   -- of one pass: what bounds its memory
+
+-- The last row of the pass that begins with `first`.
+local function last_of_pass(lengths, first)
+  local tokens, last = lengths[first], first
+  while lengths[last + 1] and tokens + lengths[last + 1] <= most_tokens do
+    last = last + 1
+    tokens = tokens + lengths[last]
   end
+  return last
+end
+
+-- Pooled vectors of a batch's rows, pass by pass; tick is told the rows.
+local function vectors(m, batch, wanted, skipped, tick)
+  local s, lengths, parts, first = pass_runner.open(m, "embed"), batch.lengths, {}, 1
+  local both, is_head = family.two_part(s.family), wanted[1] == "pooled"
+  local output = is_head and "pooled" or both and "encoder_last" or "last_hidden_state"
+  while first <= #lengths do
+    local last, part = last_of_pass(lengths, first), batch
+    if first > 1 or last < #lengths then
+      local list = {}
+      for r = first, last do list[#list + 1] = r end
+      part = batch:select(list)
+    end
+    local x = forward.forward(m, part, { outputs = { output }, decoder = both and { s.c.decoder_start or 0 } or nil })[output]
+    parts[#parts + 1] = is_head and x or pooled(part, x, wanted, skipped)
+    tick(last, #lengths)
+    first = last + 1
+  end
+  return #parts == 1 and parts[1] or core.cat(parts, "batch")
+end
+
+-- The vectors of each input's windows as one.
+local function join_windows(x, sources, how)
+  local joined, first = {}, 1
+  for r = 1, #sources do
+    if sources[r + 1] ~= sources[r] then
+      local rows = x:at { batch = { first, r } }
+      joined[#joined + 1] = how == "max" and rows:max "batch" or rows:mean "batch"
+      first = r + 1
+    end
+  end
+  return #joined == #sources and x or core.stack(joined, "batch")
+end
+
+-- What the recipe and the caller want of a finished vector.
+local function finished(x, o, recipe)
   local normalize = o.normalize
   if normalize == nil then normalize = recipe.normalize end
   if normalize then x = x / x:norm "hidden" end
@@ -180,6 +230,57 @@ function embed.embed(m, texts, opts)
     if o.normalize then x = x / x:norm "hidden" end
   end
   return x
+end
+
+-- What an empty list gives.
+local function no_vectors(s, wanted, recipe)
+  local size = s.c.axes.hidden * #wanted
+  return core.zeros({ 0, math.min(size, recipe.truncate_dim or size) }, { axes = { "batch", "hidden" } })
+end
+
+-- Tokens that cutting took, by input; nothing where nothing was to be cut.
+local function lost_of(batch, o, single)
+  if not o.truncate or o.stride then return nil end
+  local lost, cut, sum = batch.lost, 0, 0
+  for _, n in ipairs(lost) do cut, sum = cut + (n > 0 and 1 or 0), sum + n end
+  if cut > 0 then core.warn(("%d of %d texts were cut: %d tokens do not count (the second result says how many)"):format(cut, #lost, sum), "embed") end
+  return single and lost[1] or lost
+end
+
+--- One vector a text, from the last hidden states (an encoder-decoder's: of its encoder).
+---@param m Model
+---@param texts any as forward takes it
+---@param opts table|nil { pooling=, normalize=, truncate=n|"model", stride=, join="mean"|"max", prompt=name|false, on_progress= }
+---@return Tensor [batch, hidden]; [hidden] of one text
+---@return integer|integer[]|nil lost tokens that truncate= cut off
+function embed.embed(m, texts, opts)
+  local s = pass_runner.open(m, "embed")
+  local o, wanted, recipe = settled(m, opts)
+  if kind.is_list(texts) and texts[1] == nil then return no_vectors(s, wanted, recipe) end
+  local limit, source = embed.limit(m)
+  local prompt = embed.prompt(m, o.prompt, "embed")
+  local single = is_single(texts)
+  local of_text = is_text(texts) or kind.is_list(texts) and is_text(texts[1])
+  local batch = inputs.read(m, read_texts(m, texts, o, prompt, limit), "embed", not source and limit or nil)   -- ragged now
+  if source then embed.check_lengths(batch.lengths, limit, source, "embed") end
+  local skipped = skipped_tokens(m, of_text and prompt or "")
+  local x = progress.during("embed", o.on_progress, function(tick) return vectors(m, batch, wanted, skipped, tick) end)
+  local truncate = type(o.truncate) == "table" and o.truncate or {}
+  if o.stride or truncate.windows then x = join_windows(x, batch.windows, o.join) end
+  x = finished(x, o, recipe)
+  if single then x = x:at { batch = 1 } end
+  return x, lost_of(batch, o, single)
+end
+
+--- Vectors of the inputs whose windows are a batch's rows.
+---@param m Model
+---@param batch Batch
+---@param opts table|nil { pooling=, normalize=, join= }
+---@return Tensor [batch, hidden]
+function embed.joined(m, batch, opts)
+  local o, wanted, recipe = settled(m, opts)
+  local x = vectors(m, batch, wanted, 0, function() end)
+  return finished(join_windows(x, batch.windows, o.join), o, recipe)
 end
 
 --- Raises for a text with more tokens than count in its vector.
@@ -191,7 +292,7 @@ function embed.check_lengths(lengths, limit, source, op)
   for r, length in ipairs(lengths) do
     if length > limit then
       raise("length", op, ("row %d has %d tokens, of which %d count (%s)"):format(r, length, limit, source),
-        'truncate = "model" cuts it as published; or split it into windows')
+        'truncate = "model" cuts it as published; stride = n reads all of it in windows')
     end
   end
 end

@@ -127,9 +127,7 @@ local function wanted_outputs(s, list, op)
     local found = false
     for _, k in ipairs(known) do found = found or k == name end
     if not found then
-      local near = type(name) == "string" and core.nearest(name, known)
-      raise("option", op, "option outputs: " .. options.show(name) .. " is not known",
-        (near and ('did you mean "' .. near .. '"? ') or "") .. "outputs: " .. table.concat(known, ", "))
+      raise("option", op, "option outputs: " .. options.show(name) .. " is not known", options.unknown(name, known, "outputs", op))
     end
     set[name] = true
   end

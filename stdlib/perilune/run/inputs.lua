@@ -3,6 +3,7 @@
 local core = require "perilune.core"
 local kind = require "perilune.base.kind"
 local raise = require "perilune.base.raise"
+local options = require "perilune.base.options"
 local layout = require "perilune.run.layout"
 local padding = require "perilune.loaded.padding"
 
@@ -39,8 +40,10 @@ function inputs.check_ids(m, rows, op)
     for p = 1, #row do
       local id = row[p]
       if type(id) ~= "number" or id % 1 ~= 0 or id < 0 or id >= m.vocab_size then
-        raise("argument", op, ("row %d, position %d: id %s has no embedding row (ids go from 0 to %d)")
-          :format(r, p, tostring(id), m.vocab_size - 1))
+        local whole = type(id) == "number" and id % 1 == 0
+        raise("argument", op, (whole and "row %d, position %d: id %s has no embedding row (ids go from 0 to %d)"
+          or "row %d, position %d: expected an id, a whole number, got %s (ids go from 0 to %d)")
+          :format(r, p, options.show(id), m.vocab_size - 1))
       end
     end
   end
@@ -83,7 +86,7 @@ local function rows_of(m, list, op)
     elseif kind.of(item) == "Tensor" then
       rows[i] = item:tolist()
     else
-      raise("argument", op, ("entry %d of the list: expected a text or a row of ids, got %s"):format(i, type(item)))
+      raise("argument", op, ("entry %d of the list: expected a text or a row of ids, got %s"):format(i, options.show(item)))
     end
     if #rows[i] == 0 then raise("argument", op, ("row %d has no tokens"):format(i), "leave it out, or give it a token") end
   end
@@ -93,7 +96,11 @@ end
 local function from_table(m, input, op)
   if input.text ~= nil then return inputs.tokenizer(m, op):encode(input) end
   if input.ids ~= nil or input.mask ~= nil then return layout.pack(input, op) end
-  if #input == 0 then raise("argument", op, "the input has no rows", "give a text, ids, a list of either, or a batch") end
+  if #input == 0 then
+    local key = next(input)
+    raise("argument", op, key == nil and "the input has no rows" or "unknown key " .. options.show(key),
+      key ~= nil and options.unknown(key, { "text", "pair", "ids", "mask" }, "keys", op) or "give a text, ids, a list of either, or a batch")
+  end
   local first = input[1]
   if type(first) == "number" then
     inputs.check_ids(m, { input }, op)
@@ -128,7 +135,8 @@ function inputs.read(m, input, op, limit)
   elseif type(input) == "table" then
     batch, view = from_table(m, input, op)
   else
-    raise("argument", op, "expected a text, ids, a list of either, a batch or { ids=, mask= }, got " .. (name or type(input)))
+    raise("argument", op, "expected a text, ids, a list of either, a batch or { ids=, mask= }, got "
+      .. (type(input) == "number" and "the number " or "") .. options.show(input))
   end
   if batch.has_ids then
     inputs.check_lengths(m, batch.lengths, limit, op)

@@ -2,6 +2,7 @@
 local core = require "perilune.core"
 local kind = require "perilune.base.kind"
 local raise = require "perilune.base.raise"
+local options = require "perilune.base.options"
 
 local layout = {}
 layout.__index = layout
@@ -30,12 +31,16 @@ local function own_positions(padded, view)
   return nil
 end
 
+-- What a padded view holds: pl.collate's and batch:padded's.
+local keys = { ids = "any", mask = "any", type_ids = "any", positions = "any", waste = "number", labels = "any" }
+
 --- Packs `{ ids=, mask=, type_ids=, positions= }`; a mask with a hole raises with its row.
 ---@param padded table
 ---@param op string
 ---@return userdata batch
 ---@return table layout
 function layout.pack(padded, op)
+  options.check(padded, keys, op)
   if padded.ids == nil then raise("argument", op, "ids are missing: a padded pair is { ids=, mask= }") end
   if padded.mask == nil then
     raise("argument", op, "padded ids need their mask: the pad id may be a real token",

@@ -5,8 +5,13 @@ local options = require "perilune.base.options"
 local family = require "perilune.loaded.family"
 local pass_runner = require "perilune.loaded.pass_runner"
 local forward = require "perilune.run.forward"
+local unknown_path = require "perilune.loaded.unknown_path"
 
 local trace = {}
+
+local function short_list(paths)
+  return #paths <= 12 and table.concat(paths, ", ") or ("%s, … (%d; tr:each() goes through them)"):format(table.concat(paths, ", ", 1, 6), #paths)
+end
 
 local Trace = { __name = "Trace" }
 
@@ -26,9 +31,7 @@ local function expand(s, asked, op)
       if known == path or known:find(pattern) then wanted[known], found = true, true end
     end
     if not found then
-      local near = core.nearest(path, all)
-      raise("argument", op, ("no tensor is called %q"):format(path),
-        (near and ('did you mean "' .. near .. '"? ') or "") .. "m:paths() lists them all")
+      raise("argument", op, ("no tensor is called %q"):format(path), unknown_path(path, all))
     end
   end
   local list = {}
@@ -39,6 +42,7 @@ end
 --- The traced tensors in the order they were computed.
 ---@return fun(): string, Tensor
 function Trace:each()
+  pass_runner.expect(self, "Trace", "each")
   local order, values, i = rawget(self, "order_"), rawget(self, "values_"), 0
   return function()
     i = i + 1
@@ -51,9 +55,8 @@ function Trace.__index(t, key)
   local value = rawget(t, "values_")[key]
   if value ~= nil then return value end
   local order = rawget(t, "order_")
-  local near = type(key) == "string" and core.nearest(key, order)
-  return raise("argument", "trace", ("%s was not traced"):format(options.show(key)),
-    near and ('did you mean "' .. near .. '"?') or ("traced: " .. table.concat(order, ", ")))
+  local near = type(key) == "string" and core.did_you_mean(key, order)
+  return raise("argument", "trace", ("%s was not traced"):format(options.show(key)), near or ("traced: " .. short_list(order)))
 end
 
 function Trace.__tostring(t)

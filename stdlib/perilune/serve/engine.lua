@@ -1,5 +1,4 @@
 -- pl.engine: requests of many clients, served step by step under a policy.
-local core = require "perilune.core"
 local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 local kind = require "perilune.base.kind"
@@ -15,9 +14,7 @@ local Engine = { __name = "Engine" }
 function Engine.__index(_, key)
   if Engine[key] then return Engine[key] end
   local names = names_of(Engine, "^__")
-  local near = core.nearest(tostring(key), names)
-  return raise("argument", "engine", ('an Engine has no method "%s"'):format(tostring(key)),
-    near and ('did you mean "' .. near .. '"?') or ("methods: " .. table.concat(names, ", ")))
+  return raise("argument", "engine", ('an Engine has no method "%s"'):format(tostring(key)), options.unknown(key, names, "methods", "Engine"))
 end
 
 local spec = { policy = "table|function", memory = "positive", worker = "boolean", max_tokens = "positive", max_rows = "positive" }

@@ -5,10 +5,11 @@ local pass_runner = require "perilune.loaded.pass_runner"
 local options = require "perilune.base.options"
 local submit = require "perilune.serve.submit"
 local generation = require "perilune.serve.generation"
+local progress = require "perilune.base.progress"
 
 local generate = {}
 
-local spec = { policy = "table|function", truncate = "any" }
+local spec = { policy = "table|function", truncate = "any", on_progress = "function" }
 for key, wanted in pairs(generation.spec) do spec[key] = wanted end
 
 -- Takes out what belongs to the call and not to a request.
@@ -19,8 +20,17 @@ local function split_options(opts, op)
   end
   local common = {}
   for key, value in pairs(o) do common[key] = value end
-  common.policy = nil
-  return common, o.policy
+  common.policy, common.on_progress = nil, nil
+  return common, o.policy, o.on_progress
+end
+
+-- What an engine's counts say of prompts: how many are done, or of a single one its tokens.
+local function ticker(prompts, tick, on_progress)
+  if not progress.wanted(on_progress) then return nil end
+  if #prompts > 1 then return function(stats) tick(stats.finished, #prompts) end end
+  local own = prompts[1].options
+  local total = #prompts[1].ids + (own.max_new_tokens or generation.default_new_tokens)
+  return function(stats) tick(math.min(stats.tokens, total), total) end
 end
 
 local function finish(request, lost)
@@ -46,14 +56,14 @@ end
 ---@return table|table[] Result { text=, ids=, finish_reason=, seed=, … }
 function generate.generate(m, input, opts)
   submit.check_causal(m, "generate")
-  local common, policy = split_options(opts, "generate")
+  local common, policy, on_progress = split_options(opts, "generate")
   local prompts, single = submit.read(m, input, common, "generate")
   if #prompts == 0 then return {} end
   local engine = submit.engine(policy)
   local lines, lost = {}, {}
   local fine, err = pcall(function()
     for i, prompt in ipairs(prompts) do lines[i], lost[i] = submit.submit(m, engine, prompt, "generate") end
-    engine:drain()
+    progress.during("generate", on_progress, function(tick) submit.drain(engine, ticker(prompts, tick, on_progress)) end)
   end)
   if not fine then pcall(abandon, engine) end
   local results = {}
@@ -70,13 +80,13 @@ end
 ---@class Stream
 local Stream = { __name = "Stream" }
 -- Fields that come and go.
-local held = { engine_ = true, request_ = true, lost_ = true, events_ = true, model_ = true, guard_ = true, result_ = true }
+local held = { engine_ = true, request_ = true, lost_ = true, events_ = true, model_ = true, guard_ = true, result_ = true, prompt_ = true }
 
 function Stream.__index(_, key)
   if Stream[key] or held[key] then return Stream[key] end
-  local near = type(key) == "string" and core.nearest(key, { "cancel", "result" })
+  local near = type(key) == "string" and core.did_you_mean(key, { "cancel", "result" })
   return raise("argument", "stream", "a Stream has no method " .. options.show(key),
-    near and ('did you mean "' .. near .. '"?') or "its methods are cancel and result; it is made for `for`")
+    near or "its methods are cancel and result; it is made for `for`")
 end
 
 -- Userdata, because only userdata have finalizers here: a stream that is dropped ends at once, even
@@ -88,7 +98,7 @@ local function guard(engine)
 end
 
 -- Takes the next event that carries a token, stepping as needed; nil at the end.
-local function next_piece(stream)
+local function next_event(stream)
   while true do
     local event = stream.events_()
     while event do
@@ -97,8 +107,19 @@ local function next_piece(stream)
     end
     if stream.engine_:idle() then return nil end
     stream.engine_:advance()
+    if stream.prompt_ then stream.prompt_(math.min(stream.engine_:stats().tokens, stream.request_.prompt_tokens), stream.request_.prompt_tokens) end
     stream.events_ = stream.request_:events()
   end
+end
+
+-- The next piece; a long prompt before the first one is told of.
+local function next_piece(stream)
+  local piece, event = next_event(stream)
+  if stream.prompt_ then
+    stream.prompt_(nil)
+    stream.prompt_ = nil
+  end
+  return piece, event
 end
 
 function Stream.__call(stream)
@@ -152,7 +173,7 @@ function generate.stream(m, input, opts)
   local engine = submit.engine(policy)
   local request, lost = submit.submit(m, engine, prompts[1], "stream")
   return setmetatable({ engine_ = engine, request_ = request, lost_ = lost, events_ = request:events(), model_ = m,
-    guard_ = guard(engine) }, Stream)
+    guard_ = guard(engine), prompt_ = progress.counter "prompt" }, Stream)
 end
 
 local most_scores = 2 ^ 24   -- floats of one pass' logits
@@ -202,29 +223,37 @@ local function scored(m, ids, own, own_at, values, best, token_at)
   return row
 end
 
---- What a model makes of texts: log-probabilities of every token after the first, which has none (`false`).
---- Texts are read together, as many as their logits leave room for.
----@param m Model
----@param texts any a text, a row of ids, or a list of either
----@param opts table|nil { top=n: also the n most likely tokens at every place }
----@return table|table[] { logprob=, perplexity=, tokens={ { id=, piece=, logprob= }, … }, token_logprobs= (from the second token on), ids=, top= }
-function generate.score(m, texts, opts)
-  submit.check_causal(m, "score")
-  local o = options.check(opts, { top = "count" }, "score")
-  local prompts, single = submit.read(m, texts, {}, "score")
-  local rows, list, first = {}, {}, 1
-  for i, prompt in ipairs(prompts) do rows[i] = prompt.ids end
+-- The scores of rows, pass by pass; tick is told the rows done.
+local function score_all(m, rows, top, tick)
+  local list, first = {}, 1
   while first <= #rows do
     local count = rows_of_pass(rows, first, m.vocab_size)
     local pass = { unpack(rows, first, first + count - 1) }
-    local own, values, best = score_rows(m, pass, o.top)
+    local own, values, best = score_rows(m, pass, top)
     local own_at, token_at = 0, 0
     for _, ids in ipairs(pass) do
       list[#list + 1] = scored(m, ids, own, own_at, values, best, token_at)
       own_at, token_at = own_at + #ids - 1, token_at + #ids
     end
     first = first + count
+    tick(#list, #rows)
   end
+  return list
+end
+
+--- What a model makes of texts: log-probabilities of every token after the first, which has none (`false`).
+--- Texts are read together, as many as their logits leave room for.
+---@param m Model
+---@param texts any a text, a row of ids, or a list of either
+---@param opts table|nil { top=n: also the n most likely tokens at every place, on_progress=function(done, total) }
+---@return table|table[] { logprob=, perplexity=, tokens={ { id=, piece=, logprob= }, … }, token_logprobs= (from the second token on), ids=, top= }
+function generate.score(m, texts, opts)
+  submit.check_causal(m, "score")
+  local o = options.check(opts, { top = "count", on_progress = "function" }, "score")
+  local prompts, single = submit.read(m, texts, {}, "score")
+  local rows = {}
+  for i, prompt in ipairs(prompts) do rows[i] = prompt.ids end
+  local list = progress.during("score", o.on_progress, function(tick) return score_all(m, rows, o.top, tick) end)
   if single then return list[1] end
   return list
 end

@@ -3,6 +3,7 @@
 local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 local kind = require "perilune.base.kind"
+local progress = require "perilune.base.progress"
 
 local lengths = {}
 
@@ -91,10 +92,20 @@ local function best_buckets(list, count)
   return buckets
 end
 
--- The 99th percentile, rounded up to a multiple of 8; no more than the longest or the tokenizer's own limit.
-local function suggested_length(list, count, tokenizer)
+-- The 99th percentile, rounded up to a multiple of 8; no more than the longest or the limit.
+local function suggested_length(list, count, limit)
   local length = math.ceil(percentile(list, count, 0.99) / 8) * 8
-  return math.max(1, math.min(length, list[#list].length, tokenizer.model_max_length or math.huge))
+  return math.max(1, math.min(length, list[#list].length, limit))
+end
+
+-- The same texts cut to a limit: no bucket need be wider.
+local function cut_to(histogram, limit)
+  local cut = {}
+  for length, count in pairs(histogram) do
+    local kept = math.min(length, limit)
+    cut[kept] = (cut[kept] or 0) + count
+  end
+  return sorted(cut)
 end
 
 local function each(texts)
@@ -113,27 +124,30 @@ end
 --- are padded to the longest; texts longer than the last width are cut to it.
 ---@param texts string[]|fun(): string a list or an iterator, such as io.lines(file)
 ---@param tokenizer Tokenizer
----@param opts table|nil { special=true, buckets=4, on_progress=function(done) }
+---@param opts table|nil { special=true, buckets=4, max_tokens= (positions of the model: nothing wider is suggested), on_progress=function(done) }
 ---@return table { count=, total=, mean=, p50=, p90=, p99=, max=, suggested=, buckets=, histogram=, waste=function(width | list of widths) → 0..1 }
 function lengths.lengths(texts, tokenizer, opts)
-  local o = options.check(opts, { special = "boolean", buckets = "positive", on_progress = "function" }, "lengths")
+  local o = options.check(opts, { special = "boolean", buckets = "positive", max_tokens = "positive", on_progress = "function" }, "lengths")
   if kind.of(tokenizer) ~= "Tokenizer" then raise("argument", "lengths", "expected a tokenizer, got " .. options.show(tokenizer)) end
   local histogram, count, total = {}, 0, 0
-  for text in each(texts) do
-    if type(text) ~= "string" then raise("argument", "lengths", ("text %d: expected a text, got %s"):format(count + 1, options.show(text))) end
-    local length = #tokenizer:ids(text, { special = o.special ~= false })
-    histogram[length] = (histogram[length] or 0) + 1
-    count, total = count + 1, total + length
-    if o.on_progress then o.on_progress(count) end
-  end
+  progress.during("lengths", o.on_progress, function(tick)
+    for text in each(texts) do
+      if type(text) ~= "string" then raise("argument", "lengths", ("text %d: expected a text, got %s"):format(count + 1, options.show(text))) end
+      local length = #tokenizer:ids(text, { special = o.special ~= false })
+      histogram[length] = (histogram[length] or 0) + 1
+      count, total = count + 1, total + length
+      tick(count)
+    end
+  end)
   if count == 0 then raise("argument", "lengths", "no texts") end
   local list = sorted(histogram)
   local longest = list[#list].length
+  local limit = math.min(o.max_tokens or math.huge, tokenizer.model_max_length or math.huge)
   return {
     count = count, total = total, mean = total / count, max = longest, histogram = histogram,
     p50 = percentile(list, count, 0.5), p90 = percentile(list, count, 0.9), p99 = percentile(list, count, 0.99),
-    buckets = best_buckets(list, o.buckets or 4),
-    suggested = suggested_length(list, count, tokenizer),
+    buckets = best_buckets(cut_to(histogram, limit), o.buckets or 4),
+    suggested = suggested_length(list, count, limit),
     waste = function(widths) return padding_share(list, widths_of(widths, longest)) end,
   }
 end

@@ -27,6 +27,10 @@ function submit.prompt_ids(m, value, op)
     inputs.check_ids(m, { value }, op)
     return value
   end
+  local key = type(value) == "table" and not kind.of(value) and next(value)
+  if type(key) == "string" then
+    raise("argument", op, "a prompt's table has no " .. options.show(key), options.unknown(key, { "prompt", "messages", "ids" }, "keys", op))
+  end
   return raise("argument", op, "expected a text or a row of ids, got " .. options.show(value))
 end
 
@@ -166,6 +170,22 @@ function submit.submit_forward(m, engine, input, o, pool)
   end
   request.plan = pass_runner.plan(s, pass_runner.entry_for(s, request.batch))
   return engine:submit(request)
+end
+
+--- Steps until nothing is left; tick, where there is one, is told the engine's counts after every step.
+---@param engine userdata
+---@param tick fun(stats: table)|nil
+function submit.drain(engine, tick)
+  if not tick then
+    engine:drain()
+    return
+  end
+  engine:set_more(false)
+  while not engine:idle() do
+    engine:advance()
+    if core.interrupted() then core.error { code = "cancelled", op = "drain", message = "interrupted", level = 1 } end
+    tick(engine:stats())
+  end
 end
 
 --- Core's engine with a policy, fifo without one.

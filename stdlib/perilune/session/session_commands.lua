@@ -89,7 +89,11 @@ local function run_command(session, text)
   local known = names_of(commands)
   for _, verb in ipairs(verbs.names) do
     if verb == name then
-      if type(verbs.run(name, words_of(rest))) == "table" then print("A conversation has its own lines: run it as `perilune " .. name .. " MODEL`.") end
+      if name == "chat" then
+        print("A conversation has its own lines: run it as `perilune chat " .. (rest ~= "" and rest or "MODEL") .. "`.")
+      else
+        verbs.run(name, words_of(rest))
+      end
       return
     end
     known[#known + 1] = verb

@@ -16,6 +16,7 @@ local function range(arguments, named)
   local a = bind.names("range", { "start", "stop", "step" }, 1, arguments, named)
   local first, last, step = bind.integer("range", a.start), bind.integer("range", a.stop), bind.integer("range", a.step) or 1
   if last == nil then first, last = 0, first end
+  if first == nil or last == nil then fail "'NoneType' object cannot be interpreted as an integer" end
   if step == 0 then fail "range() arg 3 must not be zero" end
   local count = math.max(0, math.ceil((last - first) / step))
   if count > max_range then fail(("a range of more than %d numbers"):format(max_range)) end
