@@ -11,6 +11,7 @@ local check = require "perilune.loaded.tokenizer_check"
 local padding = require "perilune.loaded.padding"
 local catalogue = require "perilune.loaded.catalogue"
 local gguf = require "perilune.loaded.gguf_folder"
+local generation_rules = require "perilune.serve.generation_rules"
 local Model = require "perilune.model"
 local byte_count = require "perilune.base.byte_count"
 local progress = require "perilune.base.progress"
@@ -132,6 +133,8 @@ function load.prepare(path, o, op)
   s.family, s.head = family.choose(json, o.head)
   s.c = family.configure(s.family, json)
   s.warnings = family.unknown_keys(s.family, json)
+  s.generation_defaults, s.generation_wrong = generation_rules.read(generation, file)
+  for _, text in ipairs(generation_rules.warnings(generation, file, s.generation_wrong)) do s.warnings[#s.warnings + 1] = text end
   local stored = record and gguf.checkpoint_options(record, s.c) or { prefixes = s.family.prefixes,
     views = s.family.weights and s.family.weights(s.c) or nil, unused = s.family.unused, axes = s.c.axes }
   stored.mmap = o.mmap

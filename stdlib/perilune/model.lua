@@ -49,7 +49,8 @@ end
 --- causal head), "all" (of the others), or a list of positions for every row. Ragged answers are
 --- [token, …], or [batch, …] for rows="last"; a padded input is answered in its own layout.
 ---@param input any text, ids, a list of either, a Batch, or { ids=, mask= }
----@param opts table|nil { rows=, outputs={ "logits", "hidden_states", … }, decoder=, cache= }
+---@param opts table|nil { rows=, outputs={ "logits", "hidden_states", … }, decoder=, cache=, allow_foreign=true (a batch that
+--- another tokenizer made is meant; else it is refused) }
 ---@return table { logits=, hidden_states=, pooled=, start_logits=, …, batch= }
 function Model:forward(input, opts) return forward.forward(self, input, opts) end
 
@@ -57,7 +58,7 @@ function Model:forward(input, opts) return forward.forward(self, input, opts) en
 --- weights are [batch, head, query, key] for a padded input, [token, head, key] for a ragged one.
 ---@param input any as forward takes it
 ---@param paths string|string[] for instance { "layers.*.attention", "layers.3.attention.weights" }
----@param opts table|nil { rows=, decoder= }
+---@param opts table|nil { rows=, decoder=, allow_foreign= }
 ---@return Trace tr tr[path] → Tensor, tr:each() in computed order
 function Model:trace(input, paths, opts) return trace.trace(self, input, paths, opts) end
 
@@ -75,7 +76,7 @@ function Model:stream(input, opts) return generate.stream(self, input, opts) end
 
 --- Log-probabilities that a causal model gives texts.
 ---@param texts any a text, a row of ids, or a list of either
----@param opts table|nil { top=n, on_progress=function(done, total) }
+---@param opts table|nil { top=n, on_progress=function(done, total), allow_foreign= }
 ---@return table|table[] { logprob=, perplexity=, token_logprobs=, ids=, top= }
 function Model:score(texts, opts) return generate.score(self, texts, opts) end
 
@@ -87,13 +88,13 @@ function Model:score(texts, opts) return generate.score(self, texts, opts) end
 --- before they are normalized. `prompt` names what stands before every text (false: nothing).
 --- `pooling`: mean, cls, last, max, mean_sqrt, weighted_mean, pooled.
 ---@param texts any as forward takes it
----@param opts table|nil { pooling=, normalize=, truncate=n|"model", stride=, join="mean"|"max", prompt=name|false, on_progress=function(done, total) }
+---@param opts table|nil { pooling=, normalize=, truncate=n|"model", stride=, join="mean"|"max", prompt=name|false, on_progress=function(done, total), allow_foreign= }
 ---@return Tensor [batch, hidden]; [hidden] of one text
 ---@return integer|integer[]|nil lost tokens that truncate= cut off, by text
 function Model:embed(texts, opts) return embed.embed(self, texts, opts) end
 
 --- A stage of pl.pipeline{ … }: row.batch → row.logits, row.pooled, … or, with generate=, row.result.
----@param opts table|nil { from="batch", rows=, outputs=, generate={ options of m:generate } }
+---@param opts table|nil { from="batch", rows=, outputs=, allow_foreign=, generate={ options of m:generate } }
 ---@return fun(row: table): table
 function Model:stage(opts) return require("perilune.pipelines.stage").model(self, opts) end
 

@@ -225,17 +225,21 @@ int select(lua_State* L) {
   return push_batch(L, object.batch->select(list), object.tokenizer, std::move(places));
 }
 
+/// b:concat(other): of two tokenizers that differ (the caller asked whether that is meant) the rows
+/// belong to none; rows of ids go with the tokenizer of the others.
 int concat(lua_State* L) {
   const auto& object = self<BatchObject>(L, "concat");
   const auto& other = check_object<BatchObject>(L, 2, "concat", "other");
+  auto tokenizer = object.tokenizer != nullptr ? object.tokenizer : other.tokenizer;
+  if (other.tokenizer != nullptr && !same_vocabulary(*tokenizer, *other.tokenizer)) {
+    tokenizer = nullptr;
+  }
   std::shared_ptr<std::vector<RowPlace>> places;
-  const bool same = object.tokenizer == other.tokenizer;
-  if (same && object.places != nullptr && other.places != nullptr) {
+  if (tokenizer != nullptr && object.places != nullptr && other.places != nullptr) {
     places = std::make_shared<std::vector<RowPlace>>(*object.places);
     places->insert(places->end(), other.places->begin(), other.places->end());
   }
-  return push_batch(L, object.batch->concat(*other.batch), same ? object.tokenizer : nullptr,
-                    std::move(places));
+  return push_batch(L, object.batch->concat(*other.batch), std::move(tokenizer), std::move(places));
 }
 
 // ---------------------------------------------------------------- padding

@@ -154,7 +154,16 @@ int add(lua_State* L) {
   }
   const auto pieces = to_texts(L, lua_gettop(L), "add", "pieces");
   if (pieces.empty()) throw Error(ErrorCode::argument, "add", "no pieces were given");
+  (void)tokenizer.vocabulary_digest();  // of what its files say
   push_list(L, tokenizer.add(pieces, special));
+  return 1;
+}
+
+/// tok:same_vocabulary(other) -> boolean
+int same_vocabulary(lua_State* L) {
+  const auto& tokenizer = *self<TokenizerPointer>(L, "same_vocabulary");
+  const auto& other = check_object<TokenizerPointer>(L, 2, "same_vocabulary", "other");
+  lua_pushboolean(L, perilune::same_vocabulary(tokenizer, *other) ? 1 : 0);
   return 1;
 }
 
@@ -271,7 +280,7 @@ void add_tokenizer(lua_State* L) {
       {"decoder", guarded<decoder>}, {"tokens", guarded<tokens>},
       {"id", guarded<id>},           {"piece", guarded<piece>},
       {"join", guarded<join>},       {"is_special", guarded<is_special>},
-      {"add", guarded_once<add>},
+      {"add", guarded_once<add>},    {"same_vocabulary", guarded<same_vocabulary>},
   };
   constexpr Member kGetters[] = {
       {"kind", guarded<kind>},

@@ -1,6 +1,7 @@
 // Text to ids and back. One class for every kind of tokenizer file.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -95,6 +96,10 @@ class Tokenizer : public std::enable_shared_from_this<Tokenizer> {
   /// while another thread uses the tokenizer.
   virtual std::vector<std::int32_t> add(std::span<const std::string> pieces, bool special) = 0;
 
+  /// A digest of every piece with its id, as they are when it is first asked for: what ids mean.
+  /// Never 0.
+  std::uint64_t vocabulary_digest() const;
+
   /// Contradictions found while loading, for Model::warnings.
   const std::vector<std::string>& warnings() const { return warnings_; }
   /// The file it was read from.
@@ -110,6 +115,13 @@ class Tokenizer : public std::enable_shared_from_this<Tokenizer> {
   std::string padding_side_, truncation_side_;
   std::vector<std::string> warnings_;
   std::string path_;
+
+ private:
+  mutable std::atomic<std::uint64_t> digest_{0};
 };
+
+/// Whether ids of one mean the same in the other. Tokens that were added since the digests were
+/// taken count where both have one of that id.
+bool same_vocabulary(const Tokenizer& a, const Tokenizer& b);
 
 }  // namespace perilune

@@ -57,6 +57,14 @@ function options.unknown(name, known, what, op)
   return #known > 0 and #known <= 12 and what .. " are " .. table.concat(known, ", ") or nil
 end
 
+--- What a value should have been, for people; nil where it is of the wanted kind.
+---@param value any
+---@param wanted string such as "count|table"
+---@return string|nil
+function options.expected(value, wanted)
+  if not fits(value, wanted) then return wanted_text(wanted) end
+end
+
 --- Checks an options table against a specification and gives it back ({} for nil).
 --- A specification maps names to kinds ("string", "count", "boolean|table", "Tokenizer", …) or to
 --- a list of allowed strings.

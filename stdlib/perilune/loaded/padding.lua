@@ -1,6 +1,8 @@
 -- The side that padded views go to when a caller does not say: the family's, for batches that came
 -- from a model's tokenizer or calls; right otherwise.
 local core = require "perilune.core"
+local options = require "perilune.base.options"
+local origin = require "perilune.loaded.origin"
 
 local padding = {}
 local sides = setmetatable({}, { __mode = "k" })
@@ -16,9 +18,11 @@ local function padded_view(batch, opts)
   if side and (opts == nil or (type(opts) == "table" and opts.side == nil)) then
     local with = { side = side }
     for key, value in pairs(opts or {}) do with[key] = value end
-    return padded(batch, with)
+    opts = with
   end
-  return padded(batch, opts)
+  local view = padded(batch, opts)
+  origin.remember(view, batch)
+  return view
 end
 
 local function derived(make)
@@ -29,7 +33,16 @@ local function derived(make)
   end
 end
 
-core.extend("Batch", { padded = padded_view, select = derived(select_rows), concat = derived(concat) })
+--- The rows of both. Batches that two tokenizers made are refused.
+---@param other Batch
+---@param opts table|nil { allow_foreign=true }
+---@return Batch
+local function joined(batch, other, opts)
+  origin.check_concat(batch, other, options.check(opts, { allow_foreign = "boolean" }, "concat"))
+  return concat(batch, other)
+end
+
+core.extend("Batch", { padded = padded_view, select = derived(select_rows), concat = derived(joined) })
 
 local encode
 --- Notes the family's side for a model's tokenizer, or for a batch that a call read.

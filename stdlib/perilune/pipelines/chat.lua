@@ -7,7 +7,7 @@ local function is_message(value) return type(value) == "table" and value.role ~=
 
 return generating.task {
   heads = { "causal" }, head = "causal", spec = { system = "string", tools = "table", continue_final_message = "boolean" },
-  stops = function(p) return turn_end.stops(p.model, rawget(p.model, "state_").generation, { tools = p.options.tools }) end,
+  add_stops = function(p, own) turn_end.add(own, p.model, { tools = p.options.tools }) end,
   takes_list = function(input) return kind.is_list(input) and is_message(input[1]) end,
   prompt = function(p, input)
     local messages = input

@@ -1,14 +1,15 @@
 -- What the pipelines that write text share: options of generation beside their own, one prompt an
 -- input, the Result of m:generate as the answer.
 local generation = require "perilune.serve.generation"
+local rules = require "perilune.serve.generation_rules"
 local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 
 local generating = {}
 
 --- A task that generates. `prompt(p, input)` gives what m:generate takes for one input;
---- `stops(p)` the ids that end an answer, where they are others than the model's.
----@param t table { heads=, head=, spec=, prompt=, stops= }
+--- `add_stops(p, options)` says what ends an answer beside the model's own ids.
+---@param t table { heads=, head=, spec=, prompt=, add_stops= }
 ---@return table task
 function generating.task(t)
   local task = { heads = t.heads, head = t.head, prepare = t.prepare, takes_list = t.takes_list, spec = {}, whole_list = true }
@@ -20,6 +21,9 @@ function generating.task(t)
     local own = {}
     for key in pairs(generation.spec) do own[key] = p.options[key] end
     for key, value in pairs(p.defaults_ or {}) do if own[key] == nil then own[key] = value end end
+    for key, fault in pairs(p.wrong_ or {}) do
+      if own[key] == nil then raise("option", p.task, fault.text, ("give %s yourself, or mend the file"):format(key)) end
+    end
     local truncate = p.options.truncate
     if truncate == "model" or truncate == true then own.context = "truncate_left" end
     if type(truncate) == "string" and truncate ~= "model" then
@@ -30,7 +34,7 @@ function generating.task(t)
 
   function task.begin(p, input)
     local ids, own = t.prompt(p, input), own_options(p)
-    if t.stops and own.eos_token_id == nil then own.eos_token_id = t.stops(p) end
+    if t.add_stops then t.add_stops(p, own) end
     return { rows = { { generate = { ids = ids, options = own } } } }
   end
 
@@ -55,10 +59,8 @@ function generating.task_parameters(p, matches)
   if type(all) ~= "table" then return end
   for name, parameters in pairs(all) do
     if matches(name) and type(parameters) == "table" then
-      p.prefix_, p.defaults_ = parameters.prefix, {}
-      for key, value in pairs(parameters) do
-        if generation.spec[key] then p.defaults_[key] = value end
-      end
+      p.prefix_ = parameters.prefix
+      p.defaults_, p.wrong_ = rules.read(parameters, "config.json: task_specific_params: " .. name)
     end
   end
 end

@@ -80,7 +80,7 @@ end
 --- Room for the answer; less than asked for where the model has few positions.
 function Session:new_tokens()
   local s = rawget(self.model, "state_")
-  local wanted = self.options.max_new_tokens or s.generation.max_new_tokens or default_new_tokens
+  local wanted = self.options.max_new_tokens or s.generation_defaults.max_new_tokens or default_new_tokens
   local limit = self.model.max_tokens
   return limit and math.min(wanted, math.max(1, math.floor(limit / 2))) or wanted
 end
@@ -114,9 +114,7 @@ function Session:stream_answer(ids)
   local options = {}
   for key, value in pairs(self.options) do options[key] = value end
   options.max_new_tokens = self:new_tokens()
-  if not self.raw and options.eos_token_id == nil then
-    options.eos_token_id = turn_end.stops(self.model, rawget(self.model, "state_").generation)
-  end
+  if not self.raw then turn_end.add(options, self.model) end
   local stream = self.model:stream({ ids = ids }, options)
   for piece in stream do
     self.answering[#self.answering + 1] = piece

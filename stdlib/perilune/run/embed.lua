@@ -162,7 +162,7 @@ end
 local pooling_names = { "mean", "cls", "first", "last", "max", "mean_sqrt", "weighted_mean", "pooled" }
 
 local spec = { pooling = pooling_names, normalize = "boolean", truncate = "count|string|table", prompt = "string|boolean", stride = "count",
-  join = { "mean", "max" }, on_progress = "function" }
+  join = { "mean", "max" }, on_progress = "function", allow_foreign = "boolean" }
 
 -- The options, with the recipe where they say nothing.
 local function settled(m, opts)
@@ -199,7 +199,8 @@ local function vectors(m, batch, wanted, skipped, tick)
       for r = first, last do list[#list + 1] = r end
       part = batch:select(list)
     end
-    local x = forward.forward(m, part, { outputs = { output }, decoder = both and { s.c.decoder_start or 0 } or nil })[output]
+    local x = forward.forward(m, part, { outputs = { output }, decoder = both and { s.c.decoder_start or 0 } or nil,
+      allow_foreign = true })[output]   -- asked when the batch was read
     parts[#parts + 1] = is_head and x or pooled(part, x, wanted, skipped)
     tick(last, #lengths)
     first = last + 1
@@ -250,7 +251,8 @@ end
 --- One vector a text, from the last hidden states (an encoder-decoder's: of its encoder).
 ---@param m Model
 ---@param texts any as forward takes it
----@param opts table|nil { pooling=, normalize=, truncate=n|"model", stride=, join="mean"|"max", prompt=name|false, on_progress= }
+---@param opts table|nil { pooling=, normalize=, truncate=n|"model", stride=, join="mean"|"max", prompt=name|false, on_progress=,
+--- allow_foreign= }
 ---@return Tensor [batch, hidden]; [hidden] of one text
 ---@return integer|integer[]|nil lost tokens that truncate= cut off
 function embed.embed(m, texts, opts)
@@ -261,7 +263,7 @@ function embed.embed(m, texts, opts)
   local prompt = embed.prompt(m, o.prompt, "embed")
   local single = is_single(texts)
   local of_text = is_text(texts) or kind.is_list(texts) and is_text(texts[1])
-  local batch = inputs.read(m, read_texts(m, texts, o, prompt, limit), "embed", not source and limit or nil)   -- ragged now
+  local batch = inputs.read(m, read_texts(m, texts, o, prompt, limit), "embed", not source and limit or nil, o.allow_foreign)   -- ragged now
   if source then embed.check_lengths(batch.lengths, limit, source, "embed") end
   local skipped = skipped_tokens(m, of_text and prompt or "")
   local x = progress.during("embed", o.on_progress, function(tick) return vectors(m, batch, wanted, skipped, tick) end)

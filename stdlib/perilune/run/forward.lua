@@ -53,14 +53,15 @@ end
 ---@param given any the option decoder
 ---@param source Batch
 ---@param op string
+---@param foreign boolean|nil the option allow_foreign
 ---@return Batch
 ---@return table|nil layout the caller's, when they were padded
-function forward.decoder_batch(m, given, source, op)
+function forward.decoder_batch(m, given, source, op, foreign)
   local s, count = rawget(m, "state_"), source.size
   if given == nil then given = default_rows(s, source, op) end
   local view
   if kind.of(given) == "Batch" or (type(given) == "table" and given.ids ~= nil) then
-    given, view = inputs.read(m, given, op, s.c.max_tokens)
+    given, view = inputs.read(m, given, op, s.c.max_tokens, foreign)
     if given.size ~= count then
       raise("argument", op, ("option decoder has %d rows, the source has %d"):format(given.size, count))
     end
@@ -86,7 +87,7 @@ end
 --- Runs a model's passes over an input.
 ---@param m table
 ---@param input any
----@param o table checked options: rows, decoder
+---@param o table checked options: rows, decoder, cache, allow_foreign
 ---@param op string
 ---@param paths table { encode = string[], main = string[] } canonical paths wanted from each
 ---@return table results of the main pass by name and path
@@ -96,15 +97,15 @@ function forward.compute(m, input, o, op, paths)
   local s = pass_runner.open(m, op)
   local work = { rows = read_rows(s, o.rows, op), paths = paths }
   if not family.two_part(s.family) then
-    local batch, view = inputs.read(m, input, op, s.c.max_tokens)
+    local batch, view = inputs.read(m, input, op, s.c.max_tokens, o.allow_foreign)
     if o.decoder ~= nil then raise("option", op, "option decoder: this model has no encoder") end
     if o.cache ~= nil then work.caches = caches.sequences(o.cache, s, batch) end
     work.batch = batch
     return pass_runner.run(m, work), {}, { batch = batch, view = view }
   end
   if o.cache ~= nil then raise("unsupported", op, "option cache: not for an encoder-decoder yet") end
-  local source, source_view = inputs.read(m, input, op, s.c.max_source)
-  local batch, view = forward.decoder_batch(m, o.decoder, source, op)
+  local source, source_view = inputs.read(m, input, op, s.c.max_source, o.allow_foreign)
+  local batch, view = forward.decoder_batch(m, o.decoder, source, op, o.allow_foreign)
   work.batch, work.source = batch, source
   local results, encoded = pass_runner.run(m, work)
   return results, encoded, { batch = batch, view = view, source = source, source_view = source_view }
@@ -156,11 +157,12 @@ end
 --- input is answered in its own layout.
 ---@param m Model
 ---@param input any text, ids, a list of either, a Batch, or { ids=, mask= }
----@param opts table|nil { rows="last"|"all"|lists, outputs=, decoder=, cache= }
+---@param opts table|nil { rows="last"|"all"|lists, outputs=, decoder=, cache=, allow_foreign= }
 ---@return table { logits=, hidden_states=, pooled=, …, batch= }
 function forward.forward(m, input, opts)
   local s = pass_runner.open(m, "forward")
-  local o = options.check(opts, { rows = "string|table", outputs = "table", decoder = "table|Batch", cache = "any", adapter = "any" }, "forward")
+  local o = options.check(opts, { rows = "string|table", outputs = "table", decoder = "table|Batch", cache = "any", adapter = "any",
+    allow_foreign = "boolean" }, "forward")
   if o.adapter ~= nil then raise("unsupported", "forward", "option adapter is not supported yet") end
   local set = o.outputs and wanted_outputs(s, o.outputs, "forward") or nil
   local entry = kind.of(input) == "Batch" and pass_runner.entry_for(s, input) or family.main_entry(s.family)

@@ -6,6 +6,7 @@ local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 local layout = require "perilune.run.layout"
 local padding = require "perilune.loaded.padding"
+local origin = require "perilune.loaded.origin"
 
 local inputs = {}
 
@@ -121,10 +122,12 @@ end
 ---@param input any
 ---@param op string
 ---@param limit integer|nil positions of the model
+---@param foreign boolean|nil the option allow_foreign: another tokenizer's batch is meant
 ---@return userdata batch
 ---@return table|nil layout the caller's, when the input was padded
-function inputs.read(m, input, op, limit)
+function inputs.read(m, input, op, limit, foreign)
   local batch, view
+  origin.check(m, input, op, foreign)
   local name = kind.of(input)
   if type(input) == "string" then
     batch = inputs.tokenizer(m, op):encode(input)

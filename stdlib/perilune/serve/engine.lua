@@ -64,7 +64,8 @@ local function choose_model(e, wanted, op)
   return raise("option", op, "option model: the engine does not serve this model", "list it in pl.engine{ … }")
 end
 
-local forward_spec = { decoder = "table|Batch", priority = "integer", deadline_ms = "number", client = "string", tag = "any" }
+local forward_spec = { decoder = "table|Batch", priority = "integer", deadline_ms = "number", client = "string", tag = "any",
+  allow_foreign = "boolean" }
 
 --- Takes a prompt (for a model that writes text) or an input to run once through another head.
 ---@param input any as m:generate or m:forward take it; one row

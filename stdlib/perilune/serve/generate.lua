@@ -245,12 +245,12 @@ end
 --- Texts are read together, as many as their logits leave room for.
 ---@param m Model
 ---@param texts any a text, a row of ids, or a list of either
----@param opts table|nil { top=n: also the n most likely tokens at every place, on_progress=function(done, total) }
+---@param opts table|nil { top=n: also the n most likely tokens at every place, on_progress=function(done, total), allow_foreign= }
 ---@return table|table[] { logprob=, perplexity=, tokens={ { id=, piece=, logprob= }, … }, token_logprobs= (from the second token on), ids=, top= }
 function generate.score(m, texts, opts)
   submit.check_causal(m, "score")
-  local o = options.check(opts, { top = "count", on_progress = "function" }, "score")
-  local prompts, single = submit.read(m, texts, {}, "score")
+  local o = options.check(opts, { top = "count", on_progress = "function", allow_foreign = "boolean" }, "score")
+  local prompts, single = submit.read(m, texts, { allow_foreign = o.allow_foreign }, "score")
   local rows = {}
   for i, prompt in ipairs(prompts) do rows[i] = prompt.ids end
   local list = progress.during("score", o.on_progress, function(tick) return score_all(m, rows, o.top, tick) end)

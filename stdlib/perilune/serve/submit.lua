@@ -7,6 +7,7 @@ local kind = require "perilune.base.kind"
 local family = require "perilune.loaded.family"
 local pass_runner = require "perilune.loaded.pass_runner"
 local inputs = require "perilune.run.inputs"
+local origin = require "perilune.loaded.origin"
 local generation = require "perilune.serve.generation"
 local turn_end = require "perilune.chat.turn_end"
 local policies = require "perilune.policy"
@@ -53,7 +54,7 @@ local function own_prompt(m, item, common, op)
   for key, value in pairs(mine) do own[key] = value end
   if item.messages ~= nil then
     local tokenizer = inputs.tokenizer(m, op)
-    if own.eos_token_id == nil then own.eos_token_id = turn_end.stops(m, rawget(m, "state_").generation, chat) end
+    turn_end.add(own, m, chat)
     local ids = tokenizer:ids(tokenizer:chat(item.messages, chat), { special = false })   -- the template wrote them
     return { ids = submit.prompt_ids(m, ids, op), options = own }
   end
@@ -85,6 +86,7 @@ end
 ---@return table[] prompts { ids=, options= }
 ---@return boolean single
 function submit.read(m, input, common, op)
+  origin.check(m, input, op, common.allow_foreign)
   if kind.of(input) == "Batch" then
     local list = batch_prompts(input, common)
     for _, prompt in ipairs(list) do inputs.check_ids(m, { prompt.ids }, op) end
@@ -115,6 +117,18 @@ function submit.check_causal(m, op)
   return s
 end
 
+-- A stop text that is one special token never comes out as text: its id ends the answer.
+local function stop_at_tokens(m, request)
+  local ids = {}
+  for _, text in ipairs(m.tokenizer and request.stop_strings or {}) do
+    local id = m.tokenizer:id(text)
+    if id and m.tokenizer:is_special(id) then ids[#ids + 1] = id end
+  end
+  if #ids == 0 then return end
+  for _, id in ipairs(request.stop_ids) do ids[#ids + 1] = id end
+  request.stop_ids = ids
+end
+
 --- Hands one prompt to core's engine.
 ---@param m table
 ---@param engine userdata
@@ -128,6 +142,7 @@ function submit.submit(m, engine, prompt, op, pool)
   local request = generation.request(s, prompt.ids, prompt.options, op)
   local lost = request.lost
   request.lost = nil
+  stop_at_tokens(m, request)
   request.plan = pass_runner.plan(s, "decode")
   if request.source then
     request.source = core.batch { request.source }
@@ -152,7 +167,7 @@ end
 ---@param m table
 ---@param engine userdata
 ---@param input any as m:forward takes it; one row
----@param o table { decoder=, priority=, deadline_ms=, client=, tag= }
+---@param o table { decoder=, priority=, deadline_ms=, client=, tag=, allow_foreign= }
 ---@param pool userdata|nil
 ---@return userdata request
 function submit.submit_forward(m, engine, input, o, pool)
@@ -160,9 +175,9 @@ function submit.submit_forward(m, engine, input, o, pool)
   local request = { kind = "forward", cache = pool or pass_runner.pool(s), priority = o.priority, deadline_ms = o.deadline_ms,
     client = o.client, tag = o.tag }
   local two = family.two_part(s.family)
-  local batch = one_row(inputs.read(m, input, "submit", two and s.c.max_source or not two and s.c.max_tokens or nil))
+  local batch = one_row(inputs.read(m, input, "submit", two and s.c.max_source or not two and s.c.max_tokens or nil, o.allow_foreign))
   if two then
-    request.source, request.batch = batch, one_row((forward.decoder_batch(m, o.decoder, batch, "submit")))
+    request.source, request.batch = batch, one_row((forward.decoder_batch(m, o.decoder, batch, "submit", o.allow_foreign)))
     request.encode_plan, request.cross_plan = pass_runner.plan(s, "encode"), pass_runner.plan(s, "cross")
   else
     if o.decoder ~= nil then raise("option", "submit", "option decoder: this model has no encoder") end

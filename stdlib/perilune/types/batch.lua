@@ -15,7 +15,7 @@
 ---@field windows integer[] which input every row came from; concat counts the other batch's inputs on
 ---@field labels integer[][]|nil the labels it was made with
 ---@field wanted string|integer[][]|nil which tokens it asks answers for: what option rows of pl.batch said
----@field tokenizer Tokenizer|nil what encoded it
+---@field tokenizer Tokenizer|nil what encoded it; a model with another one refuses it
 local Batch = {}
 
 --- One row. tokens() lists its tokens with their bytes of the source text; first_token is the row's first
@@ -34,10 +34,11 @@ function Batch:rows() end
 ---@return Batch
 function Batch:select(list) end
 
---- The rows of both.
+--- The rows of both. Batches that two tokenizers made are refused unless that is meant.
 ---@param other Batch
+---@param opts table|nil { allow_foreign=true }
 ---@return Batch
-function Batch:concat(other) end
+function Batch:concat(other, opts) end
 
 --- The padded view: ids and mask [batch, seq], and the share of cells that is padding. The pad id is the
 --- tokenizer's pad token, or 0 where it has none: any is safe, since the mask says which cells are tokens

@@ -32,6 +32,7 @@
 ---@field repetition_penalty number above 1 makes tokens of the text so far less likely
 ---@field seed integer the same seed gives the same text; default: a fresh one, named in the result
 ---@field stop string|string[] end where such a text would begin
+---@field stop_strings string|string[] the published name of stop
 ---@field eos_token_id integer|integer[] ids that end the text
 ---@field pad_token_id integer read from published files, without effect: rows are never padded
 ---@field bos_token_id integer read from published files, without effect: the tokenizer adds it
@@ -50,6 +51,7 @@
 ---@field client string for policies that look at it
 ---@field tag any for policies that look at it; they get it as it was given
 ---@field decoder integer[] what an encoder-decoder's answer begins with; default: its start token
+---@field allow_foreign boolean true takes a batch that another tokenizer made; by default that is an error
 ---@field num_beams integer beam search over so many continuations; 1 (default): none
 ---@field num_beam_groups integer only 1 yet
 ---@field no_repeat_ngram_size integer no run of so many tokens occurs twice; 0: off

@@ -1,0 +1,219 @@
+-- What the options of generation may be: one set of rules for what a caller gives and for what a model's
+-- files say, so that a wrong value is told with its place, whoever wrote it.
+local core = require "perilune.core"
+local raise = require "perilune.base.raise"
+local options = require "perilune.base.options"
+local kind = require "perilune.base.kind"
+local names_of = require "perilune.base.names_of"
+
+local rules = {}
+
+--- Options with the names of the published files → their kinds.
+rules.published = {
+  max_new_tokens = "count", min_new_tokens = "count", max_length = "positive", min_length = "count",
+  do_sample = "boolean", temperature = "number", top_k = "count", top_p = "number", min_p = "number",
+  typical_p = "number", epsilon_cutoff = "number", eta_cutoff = "number", repetition_penalty = "number",
+  eos_token_id = "integer|table", pad_token_id = "integer", bos_token_id = "integer", stop_strings = "string|table",
+  num_return_sequences = "positive", num_beams = "positive", num_beam_groups = "positive", no_repeat_ngram_size = "count",
+  length_penalty = "number", early_stopping = "boolean|string", diversity_penalty = "number", penalty_alpha = "number",
+  guidance_scale = "number", encoder_no_repeat_ngram_size = "count", encoder_repetition_penalty = "number",
+  bad_words_ids = "table", force_words_ids = "table", suppress_tokens = "table", begin_suppress_tokens = "table",
+  forced_bos_token_id = "integer", forced_eos_token_id = "integer|table", exponential_decay_length_penalty = "table",
+  sequence_bias = "table",
+}
+
+-- Options that only callers have.
+local own = {
+  seed = "integer", stop = "string|table", logprobs = "count|boolean", prompt_logprobs = "boolean|count", n = "positive",
+  processors = "table|function", stop_when = "function", on_token = "function", context = { "error", "truncate_left", "slide" },
+  priority = "integer", deadline_ms = "number", client = "string", tag = "any", decoder = "table", allow_foreign = "boolean",
+}
+
+--- What a caller may give for one request.
+rules.spec = {}
+for _, part in ipairs { rules.published, own } do
+  for key, wanted in pairs(part) do rules.spec[key] = wanted end
+end
+
+--- Options that matter only where tokens are drawn.
+rules.sampling_keys = { "temperature", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff" }
+
+-- Keys of generation_config.json that change no answer: what a call gives back, how it is computed, who wrote it.
+local harmless = {}
+for key in ([[transformers_version _from_model_config use_cache cache_implementation cache_config max_cache_len output_attentions
+  output_hidden_states output_scores output_logits return_dict_in_generate return_dict is_assistant num_assistant_tokens
+  num_assistant_tokens_schedule assistant_confidence_threshold prompt_lookup_num_tokens max_matching_ngram_size assistant_early_exit
+  assistant_lookbehind target_lookbehind assistant_ensemble_weight speculation_type compile_config disable_compile
+  continuous_batching_config low_memory prefill_chunk_size use_mtp remove_invalid_values decoder_start_token_id]]):gmatch "%S+" do
+  harmless[key] = true
+end
+
+-- ---------------------------------------------------------------- values
+
+local function is_empty(value) return value == nil or (type(value) == "table" and next(value) == nil) end
+rules.is_empty = is_empty
+
+--- A number or a list as a list.
+---@param value any
+---@return any[]
+function rules.list(value)
+  if value == nil then return {} end
+  return type(value) == "table" and value or { value }
+end
+
+local function above_zero(v) return v > 0 and v < math.huge end
+local function share(v) return v > 0 and v <= 1 end
+local function is_id(v) return type(v) == "number" and v % 1 == 0 and v >= 0 and v < 2 ^ 31 end
+
+-- The first entry that is no id: "ids" and the entry; nil for a list of ids.
+local function ids_fault(value)
+  if type(value) == "table" and not kind.is_list(value) then return "ids", value end
+  for _, id in ipairs(rules.list(value)) do
+    if not is_id(id) then return "ids", id end
+  end
+end
+
+local function sequences_fault(value)
+  if not kind.is_list(value) then return "lists of ids", value end
+  for _, one in ipairs(value) do
+    if type(one) ~= "table" or is_empty(one) then return "lists of ids, none of them empty", one end
+    local what, wrong = ids_fault(one)
+    if what then return "lists of " .. what, wrong end
+  end
+end
+
+local function biases_fault(value)
+  local what = "{ { ids, bias }, … }"
+  if not kind.is_list(value) then return what, value end
+  for _, pair in ipairs(value) do
+    if type(pair) ~= "table" or type(pair[1]) ~= "table" or is_empty(pair[1]) or ids_fault(pair[1]) or type(pair[2]) ~= "number"
+      or pair[2] ~= pair[2] then
+      return what, pair
+    end
+  end
+end
+
+local function decay_fault(value)
+  local start, factor = value[1], value[2]
+  if is_empty(value) then return nil end
+  if not (kind.is_list(value) and #value >= 2 and is_id(start) and type(factor) == "number" and above_zero(factor)) then
+    return "{ tokens, factor }", value
+  end
+end
+
+local function texts_fault(value)
+  if type(value) == "table" and not kind.is_list(value) then return "a text or a list of texts", value end
+  for _, text in ipairs(rules.list(value)) do
+    if type(text) ~= "string" or text == "" then return "texts that are not empty", text end
+  end
+end
+
+local function finite_fault(v)
+  if math.abs(v) == math.huge then return "a finite number", v end
+end
+
+local function early_fault(v)
+  if type(v) == "string" and v ~= "never" then return 'true, false or "never"', v end
+end
+
+-- A fault function from a test of numbers.
+local function number(fits, what, hint)
+  return function(v)
+    if not fits(v) then return what, v, hint and hint(v) end
+  end
+end
+
+local penalty = number(above_zero, "a number above 0")
+local cutoff = number(function(v) return v >= 0 and v < 1 end, "a number from 0, below 1")
+
+-- Key → function(value) → what was expected, what was found, a hint; nothing where the value is right.
+local faults = {
+  temperature = number(above_zero, "a number above 0", function(v)
+    return v == 0 and "for the most likely token every time, use do_sample = false" or nil
+  end),
+  top_p = number(share, "a number above 0, at most 1"), typical_p = number(share, "a number above 0, at most 1"),
+  min_p = number(function(v) return v >= 0 and v <= 1 end, "a number from 0 to 1"),
+  epsilon_cutoff = cutoff, eta_cutoff = cutoff, repetition_penalty = penalty, encoder_repetition_penalty = penalty,
+  length_penalty = finite_fault, early_stopping = early_fault,
+  eos_token_id = ids_fault, suppress_tokens = ids_fault, begin_suppress_tokens = ids_fault, forced_bos_token_id = ids_fault,
+  forced_eos_token_id = ids_fault, bad_words_ids = sequences_fault, sequence_bias = biases_fault,
+  exponential_decay_length_penalty = decay_fault, stop = texts_fault, stop_strings = texts_fault,
+}
+
+--- Raises for a caller's value that no rule allows; kinds were checked with the other options.
+---@param given table
+---@param op string
+function rules.check(given, op)
+  for key, value in pairs(given) do
+    if faults[key] then
+      local what, wrong, hint = faults[key](value)
+      if what then raise("option", op, ("option %s: expected %s, got %s"):format(key, what, options.show(wrong)), hint) end
+    end
+  end
+end
+
+-- ---------------------------------------------------------------- files
+
+-- -1 stands for "none" in files of older models.
+local function without_none(key, value)
+  if not key:find "_token_id$" then return value end
+  if type(value) == "number" and value < 0 then return nil end
+  if not kind.is_list(value) then return value end
+  local ids = {}
+  for _, id in ipairs(value) do
+    if type(id) ~= "number" or id >= 0 then ids[#ids + 1] = id end
+  end
+  return ids
+end
+
+--- What a file says of generation, and what is wrong with it. A wrong value is an error of the call that
+--- would use it, so that a caller can give another.
+---@param json table generation_config.json, or config.json where that is absent
+---@param file string its name
+---@return table values the keys that calls read, where they are right
+---@return table<string, table> wrong key → { text=, always= } always: not even its kind is right
+function rules.read(json, file)
+  local values, wrong = {}, {}
+  for key, wanted in pairs(rules.published) do
+    local value = json[key]
+    if value ~= nil then value = without_none(key, value) end
+    if value ~= nil then
+      local what, found = options.expected(value, wanted), value
+      local always = what ~= nil
+      if not what and faults[key] then what, found = faults[key](value) end
+      if not what then
+        values[key] = value
+      else
+        wrong[key] = { always = always, text = ("%s: %s: expected %s, got %s"):format(file, key, what, options.show(found)) }
+      end
+    end
+  end
+  return values, wrong
+end
+
+-- Why a published key that was given is without effect, where that is worth a word.
+local reasons = {
+  renormalize_logits = "it changes the scores of beams alone", watermarking_config = "texts carry no watermark",
+  max_time = "answers end by their tokens alone", token_healing = "a prompt's last token stays",
+}
+
+--- Warnings for a generation_config.json: wrong values, and keys that nothing here reads.
+---@param json table
+---@param file string
+---@param wrong table what rules.read found
+---@return string[]
+function rules.warnings(json, file, wrong)
+  local list = {}
+  for _, key in ipairs(names_of(wrong)) do list[#list + 1] = wrong[key].text .. "; calls that would use it raise" end
+  if file ~= "generation_config.json" then return list end
+  for _, key in ipairs(names_of(json)) do
+    if not rules.published[key] and not harmless[key] and not (reasons[key] and json[key] == false) then
+      local near = core.nearest(key, names_of(rules.published))
+      list[#list + 1] = ("%s: %s is not applied%s"):format(file, key, reasons[key] and ": " .. reasons[key]
+        or near and (': no option has this name; did you mean "%s"?'):format(near) or ": no option has this name")
+    end
+  end
+  return list
+end
+
+return rules
