@@ -88,7 +88,8 @@ function Model:score(texts, opts) return generate.score(self, texts, opts) end
 --- before they are normalized. `prompt` names what stands before every text (false: nothing).
 --- `pooling`: mean, cls, last, max, mean_sqrt, weighted_mean, pooled.
 ---@param texts any as forward takes it
----@param opts table|nil { pooling=, normalize=, truncate=n|"model", stride=, join="mean"|"max", prompt=name|false, on_progress=function(done, total), allow_foreign= }
+---@param opts table|nil { pooling=, normalize=, truncate=n|"model", stride=, join="mean"|"max", prompt=name|false, on_progress=function(done, total),
+--- allow_foreign= }
 ---@return Tensor [batch, hidden]; [hidden] of one text
 ---@return integer|integer[]|nil lost tokens that truncate= cut off, by text
 function Model:embed(texts, opts) return embed.embed(self, texts, opts) end

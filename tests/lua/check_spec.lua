@@ -195,40 +195,58 @@ end)
 
 -- ---------------------------------------------------------------- probe
 
+local function probe(m, tokenizer) return pl.check(m, tokenizer, { probe = true }) end
+
 t.test("probe: a language model with its own tokenizer, and with a stranger's of the same size", function()
   local tales = needs "scripts/models/tales/config.json":match "^(.*)/"
-  local verdict = pl.check(pl.load(tales), nil, { probe = true })
-  t.equal({ verdict.ok, verdict.warnings, verdict.probe.embedding }, { true, {}, "fits" })
-  t.ok(verdict.probe.rank < 0.15)
+  local verdict = probe(pl.load(tales))
+  t.equal({ verdict.ok, verdict.warnings, verdict.probe.verdict }, { true, {}, "own" })
+  t.ok(verdict.probe.everyday.z > 7 and verdict.probe.scores.auc > 0.6)
   local stranger = folder_of.copy(tales, { ["tokenizer.model"] = folder_of.shuffled_pieces(core.read_file(tales .. "/tokenizer.model")) })
   local m = pl.load(stranger)
   t.equal(m.warnings, {}, "only the probe sees it")
-  verdict = pl.check(m, nil, { probe = true })
-  t.equal({ verdict.ok, verdict.probe.embedding }, { false, "stranger" })
-  expect_says(verdict.warnings, "ranks the true piece behind", "chance: 50 %")
-  expect_says(verdict.warnings, "the embedding does not fit the pieces", "chance 0.50")
+  verdict = probe(m)
+  t.equal({ verdict.ok, verdict.probe.verdict }, { false, "stranger" })
+  t.ok(math.abs(verdict.probe.related.z) < 3 and math.abs(verdict.probe.everyday.z) < 3, "no better than chance")
+  expect_says(verdict.warnings, "rows of", "related pieces", "chance: 0.50")
   expect_says(verdict.errors, "signs agree", "belongs to another model", "trained with it")
 end)
 
 t.test("probe: a classifier with its own tokenizer, and with a stranger's of the same size", function()
   local reviews = needs "scripts/models/reviews/config.json":match "^(.*)/"
-  local verdict = pl.check(pl.load(reviews), nil, { probe = true })
-  t.equal({ verdict.ok, verdict.warnings, verdict.probe.embedding }, { true, {}, "fits" })
+  local verdict = probe(pl.load(reviews))
+  t.equal({ verdict.ok, verdict.warnings, verdict.probe.verdict }, { true, {}, "own" })
   t.ok(verdict.probe.answers.right >= 13, "right: " .. tostring(verdict.probe.answers.right))
   local words = folder_of.shuffled_lines(core.read_file(reviews .. "/vocab.txt"), 5)
   local stranger = folder_of.copy(reviews, { ["vocab.txt"] = words, ["tokenizer.json"] = false })
   local m = pl.load(stranger)
   t.equal({ m.tokenizer.vocab_size, m.warnings }, { m.vocab_size, {} }, "only the probe sees it")
-  verdict = pl.check(m, nil, { probe = true })
-  t.equal({ verdict.ok, verdict.probe.embedding }, { false, "stranger" })
+  verdict = probe(m)
+  t.equal({ verdict.ok, verdict.probe.verdict }, { false, "stranger" })
   expect_says(verdict.errors, "signs agree", "belongs to another model")
 end)
 
-t.test("probe: untrained weights get no verdict of their embedding", function()
-  local m = pl.load(t.golden "llama-gqa")
-  local verdict = pl.check(m, nil, { probe = true })
-  t.equal({ verdict.ok, verdict.probe.embedding }, { true, "untrained" })
-  expect_says(verdict.notes, "cannot tell", "untrained")
+t.test("probe: untrained weights get no verdict", function()
+  for _, name in ipairs { "llama-gqa", "bert-base", "bert-masked", "gpt2-plain", "t5-relu-tied", "bart-plain", "roberta-masked", "qwen3-qknorm" } do
+    local verdict = probe(pl.load(t.golden(name)))
+    t.equal({ verdict.ok, verdict.probe.verdict }, { true, "untrained" }, name)
+    expect_says(verdict.notes, "cannot tell", "untrained")
+  end
+end)
+
+t.test("another tokenizer than the model's own is an error, unless the probe finds that it fits better", function()
+  local tales = needs "scripts/models/tales/config.json":match "^(.*)/"
+  local shuffled = folder_of.copy(tales, { ["tokenizer.model"] = folder_of.shuffled_pieces(core.read_file(tales .. "/tokenizer.model")) })
+  local m = pl.load(tales)
+  for _, opts in ipairs { {}, { probe = true } } do
+    local verdict = pl.check(m, pl.tokenizer(shuffled), opts)
+    t.equal(verdict.ok, false)
+    expect_says(verdict.errors, shuffled, "is not the model's own tokenizer", tales)
+  end
+  t.equal(pl.check(m, pl.tokenizer(tales)).ok, true)
+  local verdict = probe(pl.load(shuffled), m.tokenizer)
+  t.equal({ verdict.ok, verdict.probe.verdict }, { true, "own" })
+  expect_says(verdict.warnings, "is not the model's own tokenizer", "the probe says that it fits the weights")
 end)
 
 t.test("remove the folders", folder_of.remove_all)

@@ -18,7 +18,8 @@ end
 function folder_of.copy(from, files)
   local path = fresh()
   for _, name in ipairs(core.list_directory(from)) do
-    if not name:find "^expected" and not name:find "%.lock$" and (files or {})[name] == nil then
+    local left_out = name:find "^expected" or name:find "%.lock$" or core.folder_exists(from .. "/" .. name)
+    if not left_out and (files or {})[name] == nil then
       core.write_file(path .. "/" .. name, core.read_file(from .. "/" .. name))
     end
   end

@@ -11,18 +11,25 @@ local check = {
   usage = "perilune check MODEL… [--probe] [--tokenizer PATH] [--lock FILE] [--json]",
   options = {
     probe = { help = "also look at answers and embedding, which a stranger's tokenizer betrays" },
-    tokenizer = { value = "PATH", help = "a folder or file to use in place of the model's own tokenizer" },
+    tokenizer = { value = "PATH", help = "is this its tokenizer? (held against the model's own and, as with --probe, its weights)" },
     lock = { value = "FILE", help = "the lock to compare with (default: MODEL/" .. lock.name .. " where it is there)" },
     json = { help = "machine-readable" },
   },
-  help = "Exit status 1 when anything is wrong or differs from the lock; warnings alone leave it 0.",
+  help = "Exit status 1 when anything is wrong, the tokenizer is a stranger's or something differs from the lock; warnings alone leave it 0.",
 }
 
-local function facts(m, report)
+-- The model with its own tokenizer; where that one does not fit and another is asked about, with none.
+local function load_model(path, other)
+  local m, err = pl.try(pl.load, path, { compute = "f32" })
+  if not m and other and err.code == "pairing" then return pl.try(pl.load, path, { compute = "f32", tokenizer = false }) end
+  return m, err
+end
+
+local function facts(m, tokenizer, report)
   report.family, report.head, report.positions, report.embedding_rows = m.family, m.head, m.max_tokens, m.vocab_size
   report.weights_bytes = m:memory().weights
-  if m.tokenizer then
-    report.tokenizer = { kind = m.tokenizer.kind, pieces = m.tokenizer.vocab_size, highest_id = m.tokenizer.max_id }
+  if tokenizer then
+    report.tokenizer = { kind = tokenizer.kind, pieces = tokenizer.vocab_size, highest_id = tokenizer.max_id, path = tokenizer.path }
   else
     report.no_tokenizer = tostring(m.tokenizer_reason)
   end
@@ -46,15 +53,17 @@ end
 -- { path=, ok=, errors=, warnings=, notes=, … }
 local function look(path, options)
   local report = { path = path, errors = core.array {}, warnings = core.array {}, notes = core.array {} }
-  local m, err = pl.try(pl.load, path, { compute = "f32", tokenizer = options.tokenizer })
+  local other, m, err
+  if options.tokenizer then other, err = pl.try(pl.tokenizer, options.tokenizer) end
+  if not err then m, err = load_model(path, other) end
   if not m then
     report.errors[1] = tostring(err)
     report.ok = false
     return report
   end
-  facts(m, report)
-  if options.probe then progress.note("probing " .. path) end
-  local verdict, seen = pl.check(m, nil, { probe = options.probe or nil }), {}
+  facts(m, other or m.tokenizer, report)
+  local verdict, seen = pl.check(m, other, { probe = (options.probe or other ~= nil) or nil }), {}
+  report.probe = verdict.probe and verdict.probe.verdict
   for _, list in ipairs { m.warnings, verdict.warnings } do
     for _, text in ipairs(list) do
       if not seen[text] then
@@ -93,6 +102,7 @@ function check.run(options, paths)
   if #paths == 0 then
     return command_line.misused(check, "name a model folder")
   end
+  pl.on_warning(function() end)   -- the reports have them
   local fine, reports = true, core.array {}
   for i, path in ipairs(paths) do
     reports[i] = look(path, options)

@@ -22,6 +22,7 @@ function doctor.run(options, paths)
   if #paths ~= 1 then
     return command_line.misused(doctor, "name one model")
   end
+  pl.on_warning(function() end)   -- the findings have them
   local m, err = pl.try(pl.load, paths[1], { tokenizer = options.tokenizer, threads = options.threads, device = options.device })
   if not m then
     local status = type(err) == "table" and err.code == "option" and command_line.wrong_usage or command_line.failed

@@ -1,307 +1,140 @@
--- What a stranger's tokenizer betrays, although every id has a row: scores against chance, words that
--- the vocabulary does not know, embeddings that do not fit their pieces, answers that do not change.
---
--- Two statistics need only the embedding and therefore work for every head. In trained weights the rows
--- of related pieces (the, The, " the"; week, weeks) are nearer to each other than those of any two, and
--- the rows of everyday words have moved further than those that training rarely met. Both are AUC: 0.5
--- by chance. Rows that all have the length of random ones were never trained, and tell nothing.
+-- Whether a tokenizer whose ids all have a row is a stranger's all the same. Each sign is held against what
+-- chance shows with ids of the same frequency; docs/preflight.md has the reasons and the numbers.
 local core = require "perilune.core"
+local progress = require "perilune.base.progress"
+local probe_words = require "perilune.loaded.probe_words"
+local probe_embedding = require "perilune.loaded.probe_embedding"
+local probe_answers = require "perilune.loaded.probe_answers"
 
 local probe = {}
 
-local sentence = "Once upon a time there was an old man who lived in a little house near the forest."
+local function of(share) return ("%.2f"):format(share) end
 
-local everyday = [[the of and to in is was it for that on with as this but be are have from at not by one all were
-  they we would there what about which when out so up if no my more some could time very will like do other who good
-  did than then its can first only two just over also after our me much how well been most way year week day people
-  work find every never last again new back little great place bad too made]]
-
-local praise = { "This was absolutely wonderful, I loved it.", "A great place with a very good and helpful staff.",
-  "The food was very good and the staff was helpful.", "I am so happy with it, an excellent product.",
-  "The food was delicious and the service was fantastic.", "A beautiful film, I enjoyed every minute.",
-  "It works great and I would recommend it to anyone.", "What a lovely and pleasant surprise." }
-local complaint = { "I really hated this place, it was awful.", "A horrible place with a very rude and bad staff.",
-  "The worst thing I bought this year, it is useless.", "The food was awful and the staff was rude.",
-  "The food was disgusting and the service was dreadful.", "A boring film, a waste of time and money.",
-  "The room was horrible and the price was too high.", "What an annoying and ugly mess." }
-
-local various = { "Water boils at one hundred degrees.", "Please close the window before you leave!", "12 + 30 = 42", "Why?",
-  "The council met on Tuesday to talk about the price of bread and the state of the roads.", "def f(x): return x * 2" }
-
--- ---------------------------------------------------------------- what the text layer says
-
-local function unknown_share(tokenizer)
-  local unknown = tokenizer.specials.unk
-  if not unknown then return 0 end
-  local ids, count = tokenizer:ids(sentence, { special = false }), 0
-  for _, id in ipairs(ids) do if id == unknown then count = count + 1 end end
-  return #ids > 0 and count / #ids or 0
+local function embedding_words(e)
+  return ("rows of %d related pieces are nearer than chance in %s of the cases, rows of %d everyday words longer in %s (chance: 0.50)")
+    :format(e.related.count, of(e.related.auc), e.everyday.count, of(e.everyday.auc))
 end
 
--- Ids of everyday words that are one piece, in the middle of a text.
-local function everyday_ids(tokenizer, rows)
-  local before, seen, list, words = tokenizer:ids("a", { special = false }), {}, {}, 0
-  for word in everyday:gmatch "%S+" do
-    local ids = tokenizer:ids("a " .. word, { special = false })
-    local id = ids[#ids]
-    words = words + 1
-    if #ids == #before + 1 and id ~= tokenizer.specials.unk and id < rows and not seen[id] then
-      seen[id], list[#list + 1] = true, id
+local function score_words(a)
+  return ("of %d pieces of %s text the model finds each likelier than %s of those of its frequency (chance: 0.50)"):format(a.count, a.text, of(a.auc))
+end
+
+-- "fits", "nothing" (no better than chance) or "unclear". The best of several languages must be further from
+-- chance; and where many rows say "stranger", so must English.
+local function judge_scores(a, embedding)
+  if not a then return "unclear" end
+  local least = embedding == "stranger" and 0.8 or a.text == "English" and 0.65 or 0.75
+  if a.auc >= least and a.z >= (a.text == "English" and 5 or 6) then return "fits" end
+  return a.all >= 30 and a.z < 5 and "nothing" or "unclear"
+end
+
+-- What a model writes in its own pieces comes back whole. Some strangers' do too: it casts a doubt on other signs,
+-- for models of subjects and languages that the probe has no text of, and proves nothing.
+local function judge_written(w)
+  if not w or w.chance > 0.85 then return "unclear" end
+  if w.own >= 0.95 and w.own - w.chance >= 0.15 then return "whole" end
+  return w.own - w.chance < 0.1 and "nothing" or "unclear"
+end
+
+local function judge_classes(a)
+  if not a then return "unclear" end
+  if a.right and a.right >= 0.85 * a.judged then return "fits" end
+  return (a.answers == 1 or (a.right and a.right < 0.7 * a.judged)) and "nothing" or "unclear"
+end
+
+local function class_words(a)
+  if a.right then
+    return ("of %d plain sentences that praise or complain it takes %d for what they are (chance: %d)"):format(a.judged, a.right, a.judged / 2)
+  end
+  return ("%d very different texts get %d different answers"):format(a.texts, a.answers)
+end
+
+-- Everything that was looked at: signs against the pair, what fits, and what is certain by itself.
+local function look(found, m, s, tokenizer, step)
+  local seen = { signs = {}, fits = {} }
+  local function take(verdict, words)
+    if verdict == "fits" then seen.fits[#seen.fits + 1] = words elseif verdict ~= "unclear" then seen.signs[#seen.signs + 1] = words end
+  end
+  found.unknown = probe_words.unknown_share(tokenizer)
+  if found.unknown > 0.3 then take("nothing", ("%.0f %% of a plain English sentence are unknown tokens"):format(100 * found.unknown)) end
+  local without = 1 - (tokenizer.max_id + 1) / s.vocab_rows
+  if without > 0.3 then take("nothing", ("%.0f %% of the embedding's rows have no token"):format(100 * without)) end
+  local e = probe_embedding.evidence(s, tokenizer)
+  step()
+  found.embedding = probe_embedding.judge(e)
+  if e then
+    found.trained, found.related, found.everyday, found.part = e.trained, e.related, e.everyday, e.part
+    take(found.embedding, embedding_words(e))
+  end
+  found.scores = probe_answers.scores(m, tokenizer, step)
+  if found.scores then take(judge_scores(found.scores, found.embedding), score_words(found.scores)) end
+  found.answers = probe_answers.classes(m, tokenizer)
+  if found.answers then take(judge_classes(found.answers), class_words(found.answers)) end
+  if #seen.fits == 0 and found.embedding ~= "stranger" and e and e.trained.is then
+    found.written = probe_answers.written(m, tokenizer, step)
+    seen.whole = judge_written(found.written)
+    if seen.whole == "nothing" then
+      take("nothing", ("of what the model writes by itself %.0f %% come back when it is encoded again (chance: %.0f %%)")
+        :format(100 * found.written.own, 100 * found.written.chance))
     end
   end
-  return list, words
+  return seen
 end
 
-local marks = { "^##(.+)$", "^\226\150\129(.+)$", "^\196\160(.+)$", "^ (.+)$", "^(.+)</w>$" }
-
-local function bare(piece)
-  for _, mark in ipairs(marks) do
-    local inner = piece:match(mark)
-    if inner then return inner end
-  end
-  return piece
+-- "own", "stranger", "doubtful" (one sign), "untrained" or "unclear".
+local function verdict_of(found, seen)
+  if found.part then return "stranger" end
+  if #seen.fits > 0 then return "own" end
+  if not found.trained then return #seen.signs > 1 and "doubtful" or "unclear" end
+  if not found.trained.is then return "untrained" end
+  if found.embedding == "stranger" or (#seen.signs > 1 and seen.whole ~= "whole") then return "stranger" end
+  return #seen.signs > 0 and "doubtful" or "unclear"
 end
 
-local endings = { "s", "ed", "d", "ing", "ly", "er" }
+local remedy = "this tokenizer belongs to another model; give the one that was trained with it"
 
--- Pairs of ids whose pieces write the same word, or a word and a form of it.
-local function related_pairs(tokenizer, rows)
-  local by_word, order = {}, {}
-  for id = 0, math.min(rows, tokenizer.max_id + 1) - 1 do
-    local fine, piece = pcall(tokenizer.piece, tokenizer, id)
-    local word = fine and bare(piece):lower()
-    if word and #word > 1 and word:match "^%l+$" then
-      if not by_word[word] then by_word[word], order[#order + 1] = {}, word end
-      table.insert(by_word[word], id)
+local sayings = {
+  own = function(_, seen, out) out.notes[#out.notes + 1] = "probe: the tokenizer fits: " .. table.concat(seen.fits, "; ") end,
+  untrained = function(_, _, out)
+    out.notes[#out.notes + 1] = "probe: cannot tell, the model looks untrained: the rows of its embedding are like random ones"
+  end,
+  unclear = function(_, _, out)
+    out.notes[#out.notes + 1] = "probe: cannot tell: too few words that it knows are single pieces of this vocabulary, or the embedding cannot be read"
+  end,
+  doubtful = function(_, seen, out)
+    for _, text in ipairs(seen.signs) do
+      out.warnings[#out.warnings + 1] = "probe: " .. text .. ": the tokenizer belongs to another model, or the model was hardly trained"
     end
-  end
-  local first, second = {}, {}
-  local function add(a, b) first[#first + 1], second[#second + 1] = a, b end
-  for _, word in ipairs(order) do
-    local ids = by_word[word]
-    for i = 2, #ids do add(ids[1], ids[i]) end
-    if #word > 2 then
-      for _, ending in ipairs(endings) do
-        local form = by_word[word .. ending]
-        if form then add(ids[1], form[1]) end
-      end
+  end,
+  stranger = function(found, seen, out)
+    for _, text in ipairs(seen.signs) do out.warnings[#out.warnings + 1] = "probe: " .. text end
+    if found.part then
+      out.errors[#out.errors + 1] = ("probe: from about id %d on the ids mean something else (related pieces %s; chance 0.50), those before fit: %s")
+        :format(found.part.from, of(found.part.fit.auc), remedy)
+      return
     end
-  end
-  return first, second
-end
+    out.errors[#out.errors + 1] = ("probe: the ids fit, what they mean does not (%s): %s"):format(
+      #seen.signs == 1 and "1 sign" or #seen.signs .. " signs agree", remedy)
+  end,
+}
 
--- ---------------------------------------------------------------- what the embedding says
-
--- At most `count` entries, evenly spread, of a list.
-local function thinned(list, count)
-  if #list <= count then return list end
-  local out = {}
-  for i = 1, count do out[i] = list[math.floor((i - 1) * #list / count) + 1] end
-  return out
-end
-
--- How often a number of `a` is above one of `b`, and by how many standard errors that differs from chance.
-local function above(a, b)
-  table.sort(b)
-  local sum = 0
-  for _, x in ipairs(a) do
-    local low, high = 1, #b + 1
-    while low < high do
-      local middle = math.floor((low + high) / 2)
-      if b[middle] < x then low = middle + 1 else high = middle end
-    end
-    sum = sum + (low - 1) / #b
-  end
-  local auc = sum / #a
-  return auc, (auc - 0.5) * math.sqrt(12 / (1 / #a + 1 / #b))
-end
-
-local function spread_over_mean(list)
-  local sum, squares = 0, 0
-  for _, x in ipairs(list) do sum, squares = sum + x, squares + x * x end
-  local mean = sum / #list
-  return math.sqrt(math.max(0, squares / #list - mean * mean)) / math.max(mean, 1e-30)
-end
-
-local function cosines(a, b)
-  local dots, lengths_a, lengths_b = (a * b):sum("hidden"):tolist(), a:norm("hidden"):tolist(), b:norm("hidden"):tolist()
-  for i = 1, #dots do dots[i] = dots[i] / math.max(lengths_a[i] * lengths_b[i], 1e-30) end
-  return dots
-end
-
--- { trained=, related={ pairs, auc, z }, everyday={ words, auc, z } }, or nil where the embedding cannot be read.
-local function embedding_evidence(s, tokenizer)
-  local path = s.family.embedding
-  local fine, stored = pcall(function() return path and s.checkpoint:tensor(path .. ".weight", { "vocab", "hidden" }) end)
-  if not fine or not stored then return nil end
-  local function rows_of(ids) return stored:gather("vocab", ids):to "f32" end
-  local all = {}
-  for id = 0, math.min(s.vocab_rows, tokenizer.max_id + 1) - 1 do all[id + 1] = id end
-  local sample = rows_of(thinned(all, 4096))
-  local mean = sample:mean "vocab"
-  local lengths = (sample - mean):norm("hidden"):tolist()
-  local out = { trained = spread_over_mean(lengths) * math.sqrt(2 * sample.shape.hidden) }
-  local words = everyday_ids(tokenizer, s.vocab_rows)
-  out.everyday = { count = #words, auc = 0.5, z = 0 }
-  if #words > 0 then out.everyday.auc, out.everyday.z = above((rows_of(words) - mean):norm("hidden"):tolist(), lengths) end
-  local first, second = related_pairs(tokenizer, s.vocab_rows)
-  first, second = thinned(first, 1500), thinned(second, 1500)
-  out.related = { count = #first, auc = 0.5, z = 0 }
-  if #first > 1 then
-    local others = {}
-    for i = 1, #second do others[i] = second[(i + math.floor(#second / 2) - 1) % #second + 1] end
-    local a = rows_of(first) - mean
-    out.related.auc, out.related.z = above(cosines(a, rows_of(second) - mean), cosines(a, rows_of(others) - mean))
-  end
-  return out
-end
-
--- "fits", "stranger", "untrained" (rows of random length) or "unclear" (too few English words to tell).
-local function judge(e)
-  if not e then return "unclear" end
-  if e.trained < 2 then return "untrained" end
-  if (e.related.auc >= 0.6 and e.related.z >= 4) or (e.everyday.auc >= 0.7 and e.everyday.z >= 4) then return "fits" end
-  return (e.related.count >= 50 or e.everyday.count >= 20) and "stranger" or "unclear"
-end
-
--- ---------------------------------------------------------------- what the answers say
-
-local function share_above(row, truth)
-  local limit, count = row[truth + 1], 0
-  for i = 1, #row do if row[i] > limit then count = count + 1 end end
-  return count / #row
-end
-
--- How many pieces the model finds likelier than the true one, on average, as a share of the vocabulary:
--- 0 for a perfect guess, 0.5 by chance. (Not the score itself: a model of a narrow subject is sure of
--- itself and scores plain sentences below chance.)
-local function mean_rank(m, tokenizer)
-  local ids = tokenizer:ids(sentence)
-  for i = #ids, (m.max_tokens or #ids) + 1, -1 do ids[i] = nil end
-  local sum, count = 0, 0
-  if m.head == "causal" then
-    local rows = m:forward({ ids }, { rows = "all", outputs = { "logits" } }).logits:tolist()
-    for j = 1, #ids - 1 do sum, count = sum + share_above(rows[j], ids[j + 1]), count + 1 end
-  else   -- each piece hidden in turn
-    local hidden = tokenizer.specials.mask
-    if not hidden then return nil end
-    for j = 1, #ids do
-      if not tokenizer:is_special(ids[j]) then
-        local row = {}
-        for k = 1, #ids do row[k] = k == j and hidden or ids[k] end
-        sum = sum + share_above(m:forward({ row }, { outputs = { "logits" } }).logits:tolist()[j], ids[j])
-        count = count + 1
-      end
-    end
-  end
-  return count > 0 and sum / count or nil
-end
-
-local function best(row)
-  local at = 1
-  for i = 2, #row do if row[i] > row[at] then at = i end end
-  return at - 1
-end
-
--- The classes that mean good and bad, where labels say so.
-local function opinion_classes(labels)
-  local good, bad
-  for id, name in pairs(labels or {}) do
-    if tostring(name):lower():match "^pos" then good = id elseif tostring(name):lower():match "^neg" then bad = id end
-  end
-  if good and bad then return good, bad end
-end
-
--- { texts=, answers= (different ones), right=, judged= }
-local function classifier_answers(m, tokenizer)
-  local texts = {}
-  for _, list in ipairs { praise, complaint, various } do for _, text in ipairs(list) do texts[#texts + 1] = text end end
-  local rows = {}
-  for i, text in ipairs(texts) do
-    local ids = tokenizer:ids(text)
-    for k = #ids, (m.max_tokens or #ids) + 1, -1 do ids[k] = nil end
-    rows[i] = #ids > 0 and ids or { 0 }
-  end
-  local logits = m:forward(rows).logits:tolist()
-  local seen, out = {}, { texts = #texts, answers = 0 }
-  for _, row in ipairs(logits) do
-    local answer = best(row)
-    if not seen[answer] then seen[answer], out.answers = true, out.answers + 1 end
-  end
-  local good, bad = opinion_classes(m.labels)
-  if good then
-    out.judged, out.right = #praise + #complaint, 0
-    for i = 1, out.judged do
-      local says_good = logits[i][good + 1] > logits[i][bad + 1]
-      if says_good == (i <= #praise) then out.right = out.right + 1 end
-    end
-  end
-  return out
-end
-
--- ---------------------------------------------------------------- together
-
-local function embedding_sign(found, e)
-  local verdict = judge(e)
-  found.embedding = verdict
-  if verdict == "stranger" then
-    return ("the embedding does not fit the pieces: rows of %d related pieces are as near as any two (%.2f; chance 0.50), rows of %d everyday "
-      .. "words are like any others (%.2f; chance 0.50)"):format(e.related.count, e.related.auc, e.everyday.count, e.everyday.auc)
-  end
-end
-
-local function answer_signs(found, m, tokenizer, add)
-  if m.head == "causal" or m.head == "masked" then
-    found.rank = mean_rank(m, tokenizer)
-    if found.rank and found.rank > 0.3 then
-      add(("on a plain sentence the model ranks the true piece behind %.0f %% of the others (chance: 50 %%)"):format(100 * found.rank))
-    end
-  elseif m.head == "sequence" then
-    local a = classifier_answers(m, tokenizer)
-    found.answers = a
-    if a.answers == 1 then add(("%d very different texts all get the same answer"):format(a.texts)) end
-    if a.right and a.right < 0.75 * a.judged then
-      add(("of %d plain sentences that praise or complain it takes %d for what they are (chance: %d)"):format(a.judged, a.right, a.judged / 2))
-    end
-  end
-end
-
---- Looks at a model and a tokenizer whose ids fit. A sign is a warning; with two, or an embedding
---- that is trained and large enough to be sure, the pair is an error.
+--- Looks at a model and a tokenizer whose ids fit.
 ---@param m Model
 ---@param s table its state
 ---@param tokenizer Tokenizer
----@param errors string[] extended
----@param warnings string[] extended
----@param notes string[] extended
----@return table found { unknown=, rank=, embedding=, related=, everyday=, answers= }
-function probe.run(m, s, tokenizer, errors, warnings, notes)
-  local found, signs = { unknown = unknown_share(tokenizer) }, {}
-  local function add(text) signs[#signs + 1] = text end
-  if found.unknown > 0.3 then add(("%.0f %% of a plain English sentence are unknown tokens"):format(100 * found.unknown)) end
-  local evidence = embedding_evidence(s, tokenizer)
-  if evidence then found.trained, found.related, found.everyday = evidence.trained, evidence.related, evidence.everyday end
-  answer_signs(found, m, tokenizer, add)
-  local sign = embedding_sign(found, evidence)
-  -- A model that guesses well is not refuted by its embedding.
-  if sign and not (found.rank and found.rank < 0.1) then add(sign) end
-  if found.embedding == "untrained" then
-    notes[#notes + 1] = "probe: cannot tell, the weights look untrained: all rows of the embedding are as long as random ones"
-  elseif found.embedding == "unclear" then
-    notes[#notes + 1] = "probe: the embedding tells nothing: too few English words in the vocabulary, or it cannot be read"
-  elseif found.embedding == "fits" then
-    notes[#notes + 1] = ("probe: the embedding fits the pieces (related pieces %.2f, everyday words %.2f; chance 0.50)")
-      :format(evidence.related.auc, evidence.everyday.auc)
-  end
-  local blame = found.embedding == "untrained" and "the model is untrained, or the tokenizer belongs to another model"
-    or "the tokenizer belongs to another model, or the model is untrained"
-  for _, text in ipairs(signs) do warnings[#warnings + 1] = "probe: " .. text .. ": " .. blame end
-  local many = evidence and evidence.related.count >= 500   -- enough to need no second sign
-  local doubted = found.embedding == "stranger" or (found.embedding == "unclear" and evidence)
-  if doubted and (#signs > 1 or (many and #signs > 0)) then
-    errors[#errors + 1] = ("probe: the ids fit, what they mean does not (%s): this tokenizer belongs to another model; "
-      .. "give the tokenizer that was trained with it"):format(#signs == 1 and "1 sign" or #signs .. " signs agree")
-  end
+---@param out table { errors=, warnings=, notes= } lists of texts, extended
+---@param on_progress fun(done: integer)|nil called between passes; without one a terminal is told
+---@return table found { verdict=, embedding=, trained=, related=, everyday=, part=, scores=, written=, answers=, unknown= }
+function probe.run(m, s, tokenizer, out, on_progress)
+  local found, done = {}, 0
+  local seen = progress.during("probe", on_progress, function(tick)
+    return look(found, m, s, tokenizer, function()
+      done = done + 1
+      tick(done)
+    end)
+  end)
+  found.verdict = verdict_of(found, seen)
+  sayings[found.verdict](found, seen, out)
   return found
 end
 
@@ -311,7 +144,7 @@ end
 ---@param tokenizer Tokenizer|nil
 ---@return table { values={ name → numbers }, ids=, margins= }
 function probe.answer(m, tokenizer)
-  local ids = tokenizer and tokenizer:ids(sentence) or {}
+  local ids = tokenizer and tokenizer:ids(probe_words.sentence) or {}
   if #ids == 0 then for i = 1, 8 do ids[i] = i % m.vocab_size end end
   for k = #ids, math.min(m.max_tokens or #ids, 64) + 1, -1 do ids[k] = nil end
   local out = m:forward { ids }

@@ -6,6 +6,7 @@ local options = require "perilune.base.options"
 local kind = require "perilune.base.kind"
 local pass_runner = require "perilune.loaded.pass_runner"
 local fingerprint = require "perilune.loaded.fingerprint"
+local origin = require "perilune.loaded.origin"
 local turn_end = require "perilune.chat.turn_end"
 
 local tokenizer_check = {}
@@ -134,6 +135,12 @@ local function check_length(s, tokenizer, warnings)
   end
 end
 
+local function template_sources(tokenizer)
+  local list = {}
+  for _, source in pairs(fingerprint.templates(tokenizer)) do list[#list + 1] = source end
+  return list
+end
+
 -- What a template writes must be tokens; and when it writes bos itself, its text must not get another.
 local function check_template(s, tokenizer, errors, warnings, notes)
   local bos = tokenizer.specials.bos
@@ -160,10 +167,51 @@ end
 
 -- A model whose eos is not what its template puts behind an answer goes on as the user.
 local function check_turn_end(s, tokenizer, warnings)
-  local id, eos = turn_end.id(tokenizer), s.generation.eos_token_id
-  if not id or eos == nil or turn_end.among(id, eos) then return end
-  warnings[#warnings + 1] = ("the chat template ends a turn with %s (id %d), which is not among eos_token_id: answers to messages stop "
-    .. "there too, other text does not"):format(tokenizer:piece(id), id)
+  local id, text, eos = turn_end.id(tokenizer), turn_end.text(tokenizer), s.generation_defaults.eos_token_id
+  local only = ": answers to messages stop there too, other text does not"
+  if id and not turn_end.among(id, eos) then
+    warnings[#warnings + 1] = ("the chat template ends a turn with %s (id %d), which is not among eos_token_id%s"):format(tokenizer:piece(id), id, only)
+  elseif text then
+    warnings[#warnings + 1] = ("the chat template ends a turn with %q, which is no special token of this tokenizer%s"):format(text, only)
+  end
+  local templates = table.concat(template_sources(tokenizer), "\n")
+  for _, other in ipairs(turn_end.vocabulary(tokenizer)) do
+    local piece = tokenizer:piece(other)
+    if other ~= id and not turn_end.among(other, eos) and templates:find(piece, 1, true) then
+      warnings[#warnings + 1] = ("the chat template writes %s (id %d), which ends turns in other models and is not among eos_token_id%s")
+        :format(piece, other, only)
+    end
+  end
+end
+
+-- Ids that a generation file names and the vocabulary has not, ends that can never come, room that there is not.
+local function check_generation(s, tokenizer, warnings)
+  local file, g = s.generation_file, s.generation_defaults
+  local suppressed = {}
+  for _, id in ipairs(type(g.suppress_tokens) == "table" and g.suppress_tokens or {}) do suppressed[id] = true end
+  local eos = type(g.eos_token_id) == "table" and g.eos_token_id or { g.eos_token_id }
+  for _, id in ipairs(eos) do
+    if suppressed[id] then
+      warnings[#warnings + 1] = ("%s: suppress_tokens holds %d, which is in eos_token_id too: no text can end with it"):format(file, id)
+    end
+  end
+  for _, key in ipairs { "suppress_tokens", "begin_suppress_tokens", "forced_bos_token_id", "forced_eos_token_id" } do
+    for _, id in ipairs(type(g[key]) == "table" and g[key] or { g[key] }) do
+      if id >= s.vocab_rows then
+        warnings[#warnings + 1] = ("%s: %s names id %d, which has no embedding row (the model has %d)"):format(file, key, id, s.vocab_rows)
+      end
+    end
+  end
+  local stops = type(g.stop_strings) == "table" and g.stop_strings or { g.stop_strings }
+  for _, text in ipairs(stops) do
+    if text:find "^<|[%w_]+|>$" and not tokenizer:id(text) then
+      warnings[#warnings + 1] = ("%s: stop_strings has %s, which is no token of this tokenizer"):format(file, text)
+    end
+  end
+  local new = g.max_new_tokens or 0
+  if s.c.max_tokens and new > s.c.max_tokens then
+    warnings[#warnings + 1] = ("%s: max_new_tokens %d is beyond the model's %d positions"):format(file, new, s.c.max_tokens)
+  end
 end
 
 local function note_pad(tokenizer, notes)
@@ -183,6 +231,7 @@ function tokenizer_check.pairing(s, tokenizer)
   check_ids(s, tokenizer, errors)
   compare_specials(s, tokenizer, warnings)
   check_turn_end(s, tokenizer, warnings)
+  check_generation(s, tokenizer, warnings)
   check_kind(s, tokenizer, warnings)
   check_length(s, tokenizer, warnings)
   note_padding_rows(s, tokenizer, warnings, notes)
@@ -240,16 +289,30 @@ end
 
 -- ---------------------------------------------------------------- pl.check
 
+-- Another tokenizer than the model's own is a stranger's unless the probe says that it fits better.
+local function compare_with_own(model, tokenizer, probed, out)
+  local own = model.tokenizer
+  if own == nil or own:same_vocabulary(tokenizer) then return end
+  local text = ("%s is not the model's own tokenizer, %s: %s"):format(origin.name(tokenizer), origin.name(own),
+    origin.difference(tokenizer, own))
+  if probed and probed.verdict == "own" then
+    out.warnings[#out.warnings + 1] = text .. "; the probe says that it fits the weights"
+  else
+    out.errors[#out.errors + 1] = text
+  end
+end
+
 --- Whether a model and a tokenizer belong together: embedding rows, special tokens, kind, lengths, template.
---- With `probe`, also how fixed texts fare, which is what a stranger's tokenizer of the same size betrays.
+--- Another tokenizer than the model's own is an error. With `probe`, also how fixed texts fare and what the
+--- embedding says, which betrays a stranger's tokenizer of the same size.
 ---@param model Model
 ---@param tokenizer Tokenizer|nil default: the model's own
----@param opts table|nil { probe=true }
+---@param opts table|nil { probe=true, on_progress=function(done) }
 ---@return table { ok=, errors=, warnings=, notes=, probe= } notes: what is odd and harmless
 function tokenizer_check.check(model, tokenizer, opts)
   if kind.of(model) ~= "Model" then raise("argument", "check", "expected a model, got " .. options.show(model)) end
   local s = pass_runner.open(model, "check")
-  local o = options.check(opts, { probe = "boolean" }, "check")
+  local o = options.check(opts, { probe = "boolean", on_progress = "function" }, "check")
   tokenizer = tokenizer or model.tokenizer
   if tokenizer == nil then
     return { ok = true, errors = {}, warnings = { "no tokenizer: " .. (model.tokenizer_reason or "none was loaded") }, notes = {} }
@@ -258,12 +321,14 @@ function tokenizer_check.check(model, tokenizer, opts)
     raise("argument", "check", "expected a tokenizer, got " .. options.show(tokenizer))
   end
   local found, warnings, notes = tokenizer_check.pairing(s, tokenizer)
-  local errors, probed = {}, nil
-  for i, one in ipairs(found) do errors[i] = one.text .. "; " .. one.hint end
-  if o.probe and #errors == 0 then
-    probed = require("perilune.loaded.probe").run(model, s, tokenizer, errors, warnings, notes)
+  local out, probed = { errors = {}, warnings = warnings, notes = notes }, nil
+  for i, one in ipairs(found) do out.errors[i] = one.text .. "; " .. one.hint end
+  if o.probe and #out.errors == 0 then
+    probed = require("perilune.loaded.probe").run(model, s, tokenizer, out, o.on_progress)
   end
-  return { ok = #errors == 0, errors = errors, warnings = warnings, notes = notes, probe = probed }
+  compare_with_own(model, tokenizer, probed, out)
+  out.ok, out.probe = #out.errors == 0, probed
+  return out
 end
 
 return tokenizer_check

@@ -63,6 +63,14 @@ function doctor.weights(m, list)
   return false
 end
 
+-- The texts of a list that another has not.
+local function without(list, others)
+  local known, out = {}, {}
+  for _, text in ipairs(others) do known[text] = true end
+  for _, text in ipairs(list) do if not known[text] then out[#out + 1] = text end end
+  return out
+end
+
 --- The same answer for every input, senseless text: does this tokenizer belong to this model?
 ---@param m Model
 ---@param list table[]
@@ -78,8 +86,11 @@ function doctor.tokenizer(m, list)
   for _, text in ipairs(verdict.warnings) do
     add(list, "problem", symptom, "the tokenizer against the model", text, "compare the files with their source; perilune check --tokenizer PATH tries another")
   end
+  local others = without(m.warnings, verdict.warnings)
+  if #others > 0 then add(list, "note", "answers unlike those of other programs", "the model's files", table.concat(others, "; ")) end
   if #verdict.errors + #verdict.warnings == 0 then
-    add(list, "ok", symptom, "ids, special tokens, the probe", "the tokenizer fits")
+    add(list, "ok", symptom, "ids, special tokens, the probe", verdict.probe and verdict.probe.verdict == "own" and "the tokenizer fits"
+      or table.concat(verdict.notes, "; "))
   end
 end
 
@@ -128,7 +139,7 @@ function doctor.truncation(m, list)
     found = true
     add(list, "note", symptom, "lengths", ("the model has %d positions only"):format(longest), "cut long texts into windows: truncate={ windows=true }")
   end
-  local new = s.generation.max_new_tokens or s.generation.max_length
+  local new = s.generation_defaults.max_new_tokens or s.generation_defaults.max_length
   if (m.head == "causal" or m.head == "seq2seq") and new and new < 64 then
     found = true
     add(list, "problem", symptom, s.generation_file, ("answers end after %d tokens unless told otherwise"):format(new), "give max_new_tokens")

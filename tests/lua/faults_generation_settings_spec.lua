@@ -1,0 +1,152 @@
+-- What generation_config.json says: honoured or named, wrong values told with file and key, ends of turns.
+local pl = require "perilune"
+local core = require "perilune.core"
+local folder_of = require "folder_of"
+local t = require "spec"
+
+local tales = "scripts/models/tales"
+local file = "generation_config.json"
+
+local function with(settings, files)
+  files = files or {}
+  files[file] = type(settings) == "table" and core.write_json(settings) or settings
+  return folder_of.copy(tales, files)
+end
+
+local function says(list, ...)
+  local all = table.concat(list, "\n")
+  for i = 1, select("#", ...) do
+    if not all:find(select(i, ...), 1, true) then return false end
+  end
+  return true
+end
+
+local function expect_says(list, ...)
+  t.ok(says(list, ...), ("no text says %s in:\n%s"):format(table.concat({ ... }, " … "), table.concat(list, "\n")))
+end
+
+t.test("stop_strings end a text, as a caller's stop does", function()
+  local m = pl.load(with { eos_token_id = 2, do_sample = false, max_new_tokens = 40, stop_strings = { "." } }, { compute = "f32" })
+  t.equal(m.warnings, {})
+  local plain = m:generate("Once upon a time", { stop = "." })
+  local r = m:generate "Once upon a time"
+  t.equal({ r.finish_reason, r.text, r.stop }, { "stop", plain.text, "." })
+  t.ok(#m:generate("Once upon a time", { stop = "no such text" }).text > #r.text, "a caller's stop replaces the file's")
+  t.equal(m:generate("Once upon a time", { stop_strings = "," }).text, m:generate("Once upon a time", { stop = "," }).text)
+  t.raises_text(function() m:generate("x", { stop = ".", stop_strings = "," }) end, "contradict", "stop_strings")
+  t.equal(pl.load(with { stop_strings = ".", do_sample = false }, { compute = "f32" }):generate("Once upon a time").text, plain.text)
+end)
+
+t.test("a stop text that is one special token ends a text", function()
+  local m = pl.load(with { do_sample = false, max_new_tokens = 8, eos_token_id = {}, stop_strings = { "</s>" } }, { compute = "f32" })
+  local function force(row) row:set(1e4, { vocab = 2 }) end
+  local r = m:generate("Once upon a time", { processors = force })
+  t.equal({ r.finish_reason, #r.ids }, { "stop", 1 })
+end)
+
+t.test("keys that nothing applies are named once; those that change no answer are not", function()
+  local m = pl.load(with { eos_token_id = 2, renormalize_logits = true, watermarking_config = { bias = 2.5 }, no_such_key = 3, max_time = 2.5,
+    stop_string = { "." }, token_healing = false, use_cache = true, transformers_version = "5.24.0", output_scores = true, cache_implementation = "static",
+    _from_model_config = true, return_dict_in_generate = true, pad_token_id = -1 })
+  expect_says(m.warnings, file .. ": renormalize_logits is not applied", "watermarking_config is not applied", "no_such_key is not applied",
+    "max_time is not applied", 'stop_string is not applied: no option has this name; did you mean "stop_strings"?')
+  t.equal(#m.warnings, 5, table.concat(m.warnings, "\n"))
+end)
+
+-- Wrong values: key, JSON, what is expected; `sampled`: told only where tokens are drawn.
+local wrong = {
+  { "max_new_tokens", '"2"', "a whole number" }, { "max_new_tokens", "2.5", "a whole number" }, { "max_new_tokens", "-1", "a whole number" },
+  { "max_length", "0", "above 0" }, { "do_sample", '"yes"', "true or false" }, { "do_sample", "1", "true or false" },
+  { "temperature", "true", "a number" }, { "temperature", "-1", "above 0", sampled = true }, { "top_k", "[2]", "a whole number" },
+  { "top_p", "2.5", "at most 1", sampled = true }, { "min_p", "-1", "0 to 1", sampled = true }, { "typical_p", "0", "above 0", sampled = true },
+  { "epsilon_cutoff", "2", "below 1", sampled = true }, { "eta_cutoff", "false", "a number" }, { "repetition_penalty", "0", "above 0" },
+  { "repetition_penalty", '"1.1"', "a number" }, { "encoder_repetition_penalty", "-1", "above 0" }, { "num_beams", "0", "above 0" },
+  { "num_beams", "true", "a whole number" }, { "num_return_sequences", "1.5", "above 0" }, { "no_repeat_ngram_size", "false", "0 or more" },
+  { "eos_token_id", '"2"', "a whole number" }, { "eos_token_id", "[2.5]", "ids" }, { "eos_token_id", '["a"]', "ids" }, { "eos_token_id", "true", "a whole number" },
+  { "bad_words_ids", '[["a"]]', "lists of ids" }, { "bad_words_ids", "[2, 3]", "lists of ids" }, { "bad_words_ids", "[[]]", "none of them empty" },
+  { "bad_words_ids", "5", "a table" }, { "suppress_tokens", '{"a": 1}', "ids" }, { "suppress_tokens", "[-1]", "ids" },
+  { "begin_suppress_tokens", '"x"', "a table" }, { "forced_eos_token_id", "2.5", "a whole number" }, { "sequence_bias", '[[2], 3]', "ids, bias" },
+  { "sequence_bias", '{"(2,)": 3.0}', "ids, bias" }, { "sequence_bias", '[[[2], "x"]]', "ids, bias" },
+  { "exponential_decay_length_penalty", "[2]", "{ tokens, factor }" }, { "exponential_decay_length_penalty", '["a", 2]', "{ tokens, factor }" },
+  { "stop_strings", "[2]", "texts that are not empty" }, { "stop_strings", '""', "texts that are not empty" }, { "stop_strings", "true", "a string" },
+  { "min_new_tokens", "true", "0 or more" }, { "min_length", "-1", "0 or more" },
+}
+
+pl.on_warning(nil)
+
+t.test("a wrong value is told when the model is loaded, and by the call that would use it, with file and key", function()
+  for _, case in ipairs(wrong) do
+    local key, json, expected = case[1], case[2], case[3]
+    local what = key .. " = " .. json
+    local m = pl.load(with(('{ "%s": %s }'):format(key, json)), { compute = "f32", threads = 1 })
+    t.ok(says(m.warnings, file .. ": " .. key, expected), what .. ": " .. table.concat(m.warnings, "\n"))
+    local own = { do_sample = case.sampled or nil }
+    if key ~= "max_new_tokens" and key ~= "max_length" then own.max_new_tokens = 2 end
+    local fine, err = pcall(m.generate, m, "Once", own)
+    t.equal(fine, false, what .. " was used")
+    t.equal(err.code, "option", what .. ": " .. tostring(err))
+    t.ok(tostring(err):find(file .. ": " .. key .. ": expected", 1, true), what .. ": " .. tostring(err))
+    if case.sampled then t.ok(m:generate("Once", { max_new_tokens = 2, do_sample = false }).text, what .. " matters to draws alone") end
+    m:close()
+  end
+end)
+
+t.test("a caller's value stands in for a wrong one of the file", function()
+  local m = pl.load(with '{ "max_new_tokens": "2", "repetition_penalty": true, "eos_token_id": [2.5] }', { compute = "f32" })
+  t.equal(#m:generate("Once", { max_new_tokens = 2, repetition_penalty = 1.1, eos_token_id = 2, do_sample = false }).ids, 2)
+end)
+
+t.test("a caller's wrong value gets the same words", function()
+  local m = pl.load(tales, { compute = "f32" })
+  for _, case in ipairs { { "bad_words_ids", { "word" } }, { "sequence_bias", { { 2 } } }, { "suppress_tokens", { -1 } }, { "top_p", 2 }, { "min_p", -1 },
+    { "temperature", 0 }, { "eos_token_id", -1 }, { "exponential_decay_length_penalty", { 1 } }, { "stop", { "" } }, { "early_stopping", "soon" },
+    { "length_penalty", math.huge }, { "begin_suppress_tokens", { "x" } }, { "forced_eos_token_id", { {} } } } do
+    local raised = t.raises_text(function() m:generate("Once", { max_new_tokens = 1, [case[1]] = case[2] }) end, "option " .. case[1] .. ": expected")
+    t.equal(raised.code, "option")
+  end
+end)
+
+-- ---------------------------------------------------------------- ends of turns
+
+local chatml = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+local plain = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+
+t.test("what a template ends turns with stops an answer, a token or not; check warns", function()
+  local turn_end = require "perilune.chat.turn_end"
+  local m = pl.load(folder_of.copy(tales, { ["chat_template.jinja"] = chatml }), { compute = "f32" })
+  t.equal({ turn_end.id(m.tokenizer), turn_end.text(m.tokenizer) }, { nil, "<|im_end|>" })
+  expect_says(m.warnings, 'ends a turn with "<|im_end|>", which is no special token')
+  expect_says(pl.check(m).warnings, "which is no special token")
+  local own = {}
+  turn_end.add(own, m)
+  t.equal(own.stop, { "<|im_end|>" })
+  own = { stop = "a" }
+  turn_end.add(own, m)
+  t.equal(own.stop, { "<|im_end|>", "a" })
+  own = { eos_token_id = 5 }
+  turn_end.add(own, m)
+  t.equal(own, { eos_token_id = 5 }, "who says where a text ends is believed")
+  m = pl.load(folder_of.copy(tales, { ["chat_template.jinja"] = plain }), { compute = "f32" })
+  t.equal(turn_end.text(m.tokenizer), "\nuser:")
+end)
+
+t.test("the vocabulary's tokens that end turns stop an answer to messages", function()
+  local turn_end = require "perilune.chat.turn_end"
+  local m = pl.load(folder_of.copy(t.golden "llama-gqa"), { tokenizer = false })
+  local tok = pl.tokenizer(t.golden "llama-gqa")
+  local ids = tok:add { "<|im_end|>", "<|eot_id|>", "<|end|>", special = true }
+  local holder = { tokenizer = tok }
+  t.equal(turn_end.stops(holder, { eos_token_id = 2 }), { ids[1], ids[2], ids[3], 2 })
+  t.equal(turn_end.stops(holder, { eos_token_id = { 2, ids[1], ids[2], ids[3] } }), nil)
+  tok:add { "<|return|>", special = true }
+  t.equal(turn_end.among(ids[3], turn_end.vocabulary(tok)), false, "<|end|> ends a thought where there is <|return|>")
+  m:close()
+end)
+
+t.test("settings that cannot come true are warned of", function()
+  local m = pl.load(with { eos_token_id = 2, suppress_tokens = { 2 }, forced_bos_token_id = 99999, max_new_tokens = 100000, stop_strings = { "<|im_end|>" } })
+  expect_says(pl.check(m).warnings, "suppress_tokens holds 2, which is in eos_token_id", "forced_bos_token_id names id 99999", "beyond the model's",
+    "stop_strings has <|im_end|>, which is no token")
+end)
+
+t.test("remove the folders", folder_of.remove_all)
