@@ -85,7 +85,8 @@ const Rooms kRooms = {
      {"stdlib/perilune/pipelines", "stdlib/perilune/show", "stdlib/perilune/chat"}},
     {"stdlib/perilune/program", {"stdlib/perilune"}},
     {"stdlib/perilune/compare", {"stdlib/perilune"}},
-    {"stdlib/perilune/help", {"stdlib/perilune/program"}},
+    {"stdlib/perilune/help/topics", {}},
+    {"stdlib/perilune/help", {"stdlib/perilune/program", "stdlib/perilune/help/topics"}},
     {"stdlib/perilune/commands", {"stdlib/perilune/help", "stdlib/perilune/compare"}},
     {"stdlib/perilune/session", {"stdlib/perilune/commands"}},
 };

@@ -11,7 +11,8 @@ local pl = {}
 -- Public name → the module that defines it, or "core" for the engine's own functions.
 local where = {
   load = "perilune.load", estimate = "perilune.load", devices = "perilune.load", health = "perilune.load",
-  tokenizer = "perilune.load", check = "perilune.loaded.tokenizer_check", rope_options = "perilune.families.rope", engine = "perilune.serve.engine",
+  tokenizer = "perilune.load", check = "perilune.loaded.tokenizer_check", families = "perilune.loaded.family",
+  rope_options = "perilune.families.rope", engine = "perilune.serve.engine",
   cache_load = "perilune.loaded.cache_file", pipeline = "perilune.pipeline", lengths = "perilune.serve.lengths", collate = "perilune.run.batch",
   clock = "core", on_warning = "core", batch = "core", batch_from_padded = "core",
   tensor = "core", zeros = "core", ones = "core", arange = "core", random = "core", cat = "core", stack = "core",
@@ -25,6 +26,9 @@ local where = {
 function pl.family(t) return family.register(t) end
 
 --- Calls a function and gives back what it returns, or nil and the error.
+---
+---     local value, err = pl.try(pl.load, "no/such/folder")
+---     print(value, err.code)                                                --> nil	file
 ---@param f function
 ---@param ... any its arguments
 ---@return any
@@ -38,6 +42,9 @@ function pl.try(f, ...)
 end
 
 --- Opens a safetensors or GGUF file: its names, and each tensor when it is asked for.
+---
+---     local file = pl.open "tests/golden/gpt2-plain/model.safetensors"
+---     print(file.has(file.names[1]), file.tensor(file.names[1]).dtype)      --> true	f32
 ---@param path string or the name of a known model that is one file
 ---@return table file file[name] → Tensor; { names=, tensors=, tensor=function(name), info=function(name), has=function(name), metadata= }
 function pl.open(path)
@@ -63,6 +70,11 @@ function pl.open(path)
 end
 
 --- Writes tensors to a safetensors file, through a temporary one: a failure leaves the old file.
+---
+---     local path = os.tmpname()
+---     pl.save(path, { a = pl.ones({ 2, 3 }, { axes = { "batch", "hidden" } }) })
+---     print(pl.open(path).a.shape)                                          --> [batch=2, hidden=3]
+---     os.remove(path)
 ---@param path string
 ---@param tensors table<string, Tensor>
 function pl.save(path, tensors) return core.save_tensors(path, tensors) end
@@ -79,6 +91,9 @@ end
 
 --- Frees every tensor made inside `f`, except those it returns (in tables as well) and those given to
 --- pl.keep.
+---
+---     local sum = pl.scope(function() return pl.ones({ 1000 }, { axes = { "n" } }):sum "n" end)   -- the ones are freed
+---     print(sum:item())                                                     --> 1000
 ---@param f function
 ---@param ... any its arguments
 ---@return any what f returns
@@ -98,6 +113,9 @@ function pl.scope(f, ...)
 end
 
 --- Elements of `a` where the mask is true, of `b` elsewhere.
+---
+---     local t = pl.tensor({ 1, -2, 3 }, { axes = { "n" } })
+---     print(table.concat(pl.where(t:gt(0), t, 0):tolist(), " "))            --> 1 0 3
 ---@param mask Tensor bool
 ---@param a Tensor|number
 ---@param b Tensor|number

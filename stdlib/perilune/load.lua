@@ -6,6 +6,7 @@ local kind = require "perilune.base.kind"
 local config = require "perilune.families.config"
 local family = require "perilune.loaded.family"
 local passes = require "perilune.loaded.passes"
+local stored_heads = require "perilune.loaded.stored_heads"
 local pass_runner = require "perilune.loaded.pass_runner"
 local check = require "perilune.loaded.tokenizer_check"
 local padding = require "perilune.loaded.padding"
@@ -87,7 +88,7 @@ end
 -- Traces every entry, so that a wrong shape is an error before a weight is read; then nothing stored
 -- may be left over.
 local function trace_all(s)
-  for _, entry in ipairs(s.family.entries) do pass_runner.program(s, entry) end
+  stored_heads.trace(s)
   passes.touch_other_heads(s.checkpoint, s.family, s.c, s.head)
   local unread = s.checkpoint:unread()
   if #unread > 0 then
@@ -130,7 +131,7 @@ function load.prepare(path, o, op)
   local s = { path = folder, config = json, generation = generation, generation_file = file, programs = {}, plans = {}, hooks = {}, warnings = {},
     embedding_recipe = record and record.recipe }
   s.device = core.device(o.device or os.getenv "PERILUNE_DEVICE" or "auto")
-  s.family, s.head = family.choose(json, o.head)
+  s.family, s.head, s.named_head = family.choose(json, o.head)
   s.c = family.configure(s.family, json)
   s.warnings = family.unknown_keys(s.family, json)
   s.generation_defaults, s.generation_wrong = generation_rules.read(generation, file)
@@ -197,6 +198,9 @@ end
 
 --- Loads a model folder: config.json, safetensors weights, a tokenizer where there is one. Checks
 --- that everything fits together before a weight is used.
+---
+---     local m = pl.load("scripts/models/tales", { device = "cpu", compute = "f32" })
+---     print(m.family, m.head, m.max_tokens)                               --> llama	causal	512
 ---@param path string a folder, a file, or the name of a known model (perilune get --list)
 ---@param opts LoadOptions|nil
 ---@return Model
@@ -223,6 +227,9 @@ function load.load(path, opts)
 end
 
 --- What a model would take, from the headers of its files alone.
+---
+---     local needs = pl.estimate "scripts/models/tales"
+---     print(needs.weights > 0, needs.fits.cpu)                             --> true	true
 ---@param path string
 ---@param opts LoadOptions|nil
 ---@return table { weights=, cache_per_token=, workspace=, fits={ device → boolean } }
@@ -240,10 +247,14 @@ end
 
 --- Where a weight or an op lives: devices that can be used now. A GPU that nothing has asked for yet is `idle`:
 --- all of its memory counts as free, since what others hold is not known.
+---
+---     print(pl.devices()[1].name)                                           --> cpu
 ---@return table[] list of { name=, kind=, memory=, free=, tier=, idle= }
 function load.devices() return core.devices() end
 
 --- Whether the devices are well.
+---
+---     print(pl.health().ok)                                                 --> true
 ---@return table { ok=, devices={ … } }
 function load.health()
   local list, ok = core.devices(), true
@@ -254,6 +265,9 @@ function load.health()
 end
 
 --- Opens a tokenizer by itself: a model folder, a tokenizer's file, or the name of a known model.
+---
+---     local tok = pl.tokenizer "scripts/models/reviews"
+---     print(tok.kind, tok:piece(tok:ids("good", { special = false })[1]))   --> wordpiece	good
 ---@param path string
 ---@param opts table|nil { pattern= (what tiktoken ranks are cut by, where the number of ranks does not tell) }
 ---@return Tokenizer

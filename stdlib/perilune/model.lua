@@ -47,37 +47,61 @@ end
 
 --- One pass over an input. `rows` says for which tokens logits are computed: "last" (default of a
 --- causal head), "all" (of the others), or a list of positions for every row. Ragged answers are
---- [token, …], or [batch, …] for rows="last"; a padded input is answered in its own layout.
+--- [token, …], or [batch, …] for rows="last"; a padded input is answered in its own layout. A batch that another
+--- tokenizer made is refused unless it is meant: allow_foreign=true.
+---
+---     local m = pl.load "scripts/models/tales"
+---     print(m:forward("Once upon a time").logits.shape)                     --> [batch=1, vocab=2048]
+---     print(m:forward({ "Once", "The" }, { rows = "all" }).logits.shape)    --> [token=4, vocab=2048]
 ---@param input any text, ids, a list of either, a Batch, or { ids=, mask= }
----@param opts table|nil { rows=, outputs={ "logits", "hidden_states", … }, decoder=, cache=, allow_foreign=true (a batch that
---- another tokenizer made is meant; else it is refused) }
+---@param opts table|nil { rows=, outputs={ "logits", "hidden_states", … }, decoder=, cache=, allow_foreign= }
 ---@return table { logits=, hidden_states=, pooled=, start_logits=, …, batch= }
 function Model:forward(input, opts) return forward.forward(self, input, opts) end
 
 --- Runs a pass and gives back tensors on the way, by canonical path; `*` is one component. Attention
 --- weights are [batch, head, query, key] for a padded input, [token, head, key] for a ragged one.
+---
+---     local m = pl.load "scripts/models/tales"
+---     local tr = m:trace("Once upon a time", { "layers.*.attention", "norm" })
+---     print(tr["layers.3.attention"].shape)                                 --> [token=5, hidden=256]
 ---@param input any as forward takes it
 ---@param paths string|string[] for instance { "layers.*.attention", "layers.3.attention.weights" }
 ---@param opts table|nil { rows=, decoder=, allow_foreign= }
 ---@return Trace tr tr[path] → Tensor, tr:each() in computed order
 function Model:trace(input, paths, opts) return trace.trace(self, input, paths, opts) end
 
---- Continues prompts: one in, one Result out; a list in, a list out.
----@param input any text | ids | Batch | { prompt=|ids=, any option } | list of these
+--- Continues prompts: one in, one Result out; a list in, a list out. A prompt is a text, a row of ids, or a table
+--- { prompt= | ids= | messages=, any option for this one }; messages are written by the model's chat template and
+--- bring tok:chat's options with them (tools=, template=, continue_final_message=, …).
+---
+---     local m = pl.load "scripts/models/tales"
+---     local one = m:generate("Once upon a time", { max_new_tokens = 8, do_sample = false })
+---     local many = m:generate({ "Once", { prompt = "The", max_new_tokens = 2 } }, { max_new_tokens = 4, do_sample = false })
+---     print(#one.ids, #many[1].ids, #many[2].ids)                           --> 8	4	2
+---@param input any text | ids | Batch | { prompt=|ids=|messages=, any option } | list of these
 ---@param opts GenerateOptions|nil
----@return table|table[] Result { text=, ids=, finish_reason=, seed=, … }
+---@return Result|Result[]
 function Model:generate(input, opts) return generate.generate(self, input, opts) end
 
 --- Continues one prompt piece by piece: `for piece, event in m:stream(prompt) do … end`.
+---
+---     local m = pl.load "scripts/models/tales"
+---     local pieces = {}
+---     for piece in m:stream("Once upon a time", { max_new_tokens = 8, seed = 7 }) do pieces[#pieces + 1] = piece end
+---     print(#table.concat(pieces) > 0)                                      --> true
 ---@param input any one prompt, as generate takes it
 ---@param opts GenerateOptions|nil
----@return Stream s s:cancel(), s:result()
+---@return Stream s s:cancel(), s:result(); the loop's second value is an Event
 function Model:stream(input, opts) return generate.stream(self, input, opts) end
 
 --- Log-probabilities that a causal model gives texts.
+---
+---     local m = pl.load "scripts/models/tales"
+---     local tale, noise = m:score "Once upon a time", m:score "time a upon Once"
+---     print(tale.perplexity < noise.perplexity)                             --> true
 ---@param texts any a text, a row of ids, or a list of either
 ---@param opts table|nil { top=n, on_progress=function(done, total), allow_foreign= }
----@return table|table[] { logprob=, perplexity=, token_logprobs=, ids=, top= }
+---@return Score|Score[]
 function Model:score(texts, opts) return generate.score(self, texts, opts) end
 
 --- One vector a text, from the last hidden states (an encoder-decoder's: of its encoder), as the files of
@@ -87,6 +111,10 @@ function Model:score(texts, opts) return generate.score(self, texts, opts) end
 --- that share n tokens, whose vectors become their mean or their largest numbers (join="mean"|"max")
 --- before they are normalized. `prompt` names what stands before every text (false: nothing).
 --- `pooling`: mean, cls, last, max, mean_sqrt, weighted_mean, pooled.
+---
+---     local m = pl.load "tests/golden/bert-base"
+---     print(m:embed("the harbour").shape.hidden == m:embed({ "a", "b" }):size "hidden")   --> true
+---     print(m:embed({ "a", "b" }):size "batch")                             --> 2
 ---@param texts any as forward takes it
 ---@param opts table|nil { pooling=, normalize=, truncate=n|"model", stride=, join="mean"|"max", prompt=name|false, on_progress=function(done, total),
 --- allow_foreign= }
@@ -95,17 +123,31 @@ function Model:score(texts, opts) return generate.score(self, texts, opts) end
 function Model:embed(texts, opts) return embed.embed(self, texts, opts) end
 
 --- A stage of pl.pipeline{ … }: row.batch → row.logits, row.pooled, … or, with generate=, row.result.
+---
+---     local m = pl.load "scripts/models/tales"
+---     local p = pl.pipeline { m.tokenizer:stage {}, m:stage { rows = "last" } }
+---     print(p("Once upon a time").logits.shape)                             --> [batch=1, vocab=2048]
 ---@param opts table|nil { from="batch", rows=, outputs=, allow_foreign=, generate={ options of m:generate } }
 ---@return fun(row: table): table
 function Model:stage(opts) return require("perilune.pipelines.stage").model(self, opts) end
 
 --- Keys and values that calls of forward share: `m:forward(ids, { cache = c })` continues where c ends.
+---
+---     local m = pl.load "scripts/models/tales"
+---     local cache = m:cache()
+---     m:forward({ 1, 5, 6 }, { cache = cache })
+---     local other = cache:fork()                                            -- shares what is there
+---     m:forward({ 7 }, { cache = other })
+---     print(cache.length, other.length, cache:crop(2).length)               --> 3	4	2
 ---@param opts table|nil { rows=1 }
 ---@return Cache c c.length, c:fork(), c:crop(n), c:bytes()
 function Model:cache(opts) return caches.new(self, opts) end
 
 --- The same model, run line by line: forward and trace call the family's Lua for every op, so that a
 --- script can stop in it. Same bits as the compiled run in f32.
+---
+---     local m = pl.load "scripts/models/tales"
+---     print(m:eager():forward("The").logits:equal(m:forward("The").logits))   --> true
 ---@return Model
 function Model:eager()
   pass_runner.open(self, "eager")
@@ -118,6 +160,13 @@ end
 --- Calls `f` with the tensor of a canonical path whenever forward or trace computes it; what it
 --- returns (same shape and dtype), if anything, takes the tensor's place. The model runs eagerly
 --- while it has hooks.
+---
+---     local m = pl.load "scripts/models/tales"
+---     local before = m:forward("The").logits
+---     local handle = m:hook("layers.2", function(t) return t * 0 end)
+---     print(m:forward("The").logits:equal(before))                          --> false
+---     handle:remove()
+---     print(m:forward("The").logits:equal(before))                          --> true
 ---@param path string
 ---@param f fun(t: Tensor): Tensor|nil
 ---@return table handle handle:remove()
@@ -147,6 +196,9 @@ function Model:debug(input, opts)
 end
 
 --- Canonical paths that trace and hook take, in computed order.
+---
+---     local m = pl.load "scripts/models/tales"
+---     print(m:paths()[1])                                                   --> embeddings
 ---@return string[]
 function Model:paths() return (pass_runner.paths(pass_runner.open(self, "paths"))) end
 
@@ -175,6 +227,10 @@ function Model:program(entry)
 end
 
 --- Bytes a model takes: weights, keys and values in use, workspace of one step.
+---
+---     local m = pl.load "scripts/models/tales"
+---     local memory = m:memory()
+---     print(memory.weights > 0, memory.cache_per_token > 0)                 --> true	true
 ---@return table { weights=, cache=, cache_per_token=, workspace=, by_device= }
 function Model:memory()
   local s = pass_runner.open(self, "memory")
@@ -194,6 +250,10 @@ function Model:bytes_per_token()
 end
 
 --- The name of a class: of an id, or of the ids in a tensor (one: a name; several: a list of names).
+---
+---     local m = pl.load "scripts/models/reviews"
+---     local best = m:forward({ "A great place.", "An awful place." }).logits:argmax "class"
+---     print(m:label(0), table.concat(m:label(best), " "))                   --> NEGATIVE	POSITIVE NEGATIVE
 ---@param id integer|Tensor from 0
 ---@return string|string[]
 function Model:label(id)
@@ -211,13 +271,16 @@ function Model:label(id)
   end
   local name = self.labels[id]
   if name == nil then
-    raise("argument", "label", "no class has the id " .. options.show(id), ("ids of classes go from 0 to %d"):format(#self.labels))
+    raise("argument", "label", "no class has id " .. options.show(id), ("ids of classes go from 0 to %d"):format(#self.labels))
   end
   return name
 end
 
 --- What the model is, as a short text: equal where weights, configuration, defaults of generation, what
 --- the tokenizer does and chat templates are equal, on every machine. Reads every weight.
+---
+---     local m = pl.load "scripts/models/tales"
+---     print(m:fingerprint():match "^llama%-causal%-" ~= nil)                --> true
 ---@param opts table|nil { parts=false } with true, a table with a text for each part
 ---@return string|table "family-head-digest", or { weights=, config=, generation=, tokenizer=, template= }
 function Model:fingerprint(opts)

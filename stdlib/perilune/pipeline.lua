@@ -175,6 +175,10 @@ end
 
 --- Answers for every value of an iterator or a list, in its order, a window at a time: memory stays bounded.
 --- `for input, answer, err in p:each(io.lines(file)) do`; err is what that input alone failed with.
+---
+---     local classify, labels = pl.pipeline("text-classification", "scripts/models/reviews"), {}
+---     for text, answer, err in classify:each { "A great place.", "An awful place." } do labels[#labels + 1] = answer.label end
+---     print(table.concat(labels, " "))                                      --> POSITIVE NEGATIVE
 ---@param values fun(): any|table an iterator, such as io.lines(file), or a list
 ---@param opts table|nil { policy=, window=256, progress=true (a line on the program's terminal), on_progress=function(done) }
 ---@return fun(): any, any, any
@@ -210,8 +214,28 @@ function Pipeline.__tostring(p) return ("Pipeline %s, %s"):format(p.name_, tostr
 
 local common = { policy = "table|function", device = "string", compute = "string", threads = "positive", on_progress = "function" }
 
+-- What a task's options may be. Tasks that write text take all of m:generate's; `own` leaves those out.
+local function spec_of(module, own)
+  local spec = {}
+  for key, wanted in pairs(own and module.own_spec or module.spec or {}) do spec[key] = wanted end
+  for key, wanted in pairs(common) do spec[key] = wanted end
+  return spec
+end
+
+--- Every task and every other name of one, with its own options by name.
+---@return table<string, table>
+function pipeline.tasks()
+  local out = {}
+  for name in pairs(files) do out[name] = spec_of(task_of(name), true) end
+  for alias, name in pairs(aliases) do out[alias] = out[name] end
+  return out
+end
+
 --- A task over a model: `p(x)` → answer, `p(list)` → list, `p:each(iterator)`. Or, given a list, stages
 --- one after the other (see tok:stage and m:stage).
+---
+---     local classify = pl.pipeline("text-classification", "scripts/models/reviews", { truncate = "model" })
+---     print(classify("A great place.").label, #classify { "good", "bad" })  --> POSITIVE	2
 ---@param task string|table "text-classification", "fill-mask", …; or { stage, stage, … }
 ---@param model string|Model|nil a model or what pl.load takes
 ---@param opts table|nil the task's options, policy=, on_progress= and those of pl.load: device=, compute=, threads=
@@ -222,10 +246,7 @@ function pipeline.pipeline(task, model, opts)
     return stage.chain(task, model)
   end
   local module, name = task_of(task)
-  local spec = {}
-  for key, wanted in pairs(module.spec or {}) do spec[key] = wanted end
-  for key, wanted in pairs(common) do spec[key] = wanted end
-  local o = options.check(opts, spec, "pipeline")
+  local o = options.check(opts, spec_of(module), "pipeline")
   if type(model) == "string" then
     local load = options.pick(o, { "device", "compute", "threads" })
     load.head = module.head

@@ -67,7 +67,7 @@ t.test("Model: methods described and there", function()
 end)
 
 t.test("GenerateOptions lists exactly the options of generation", function()
-  local wanted, described = { policy = true, truncate = true }, {}
+  local wanted, described = { policy = true, truncate = true, on_progress = true }, {}
   for name in pairs(generation.spec) do wanted[name] = true end
   for _, field in ipairs(documentation.of "GenerateOptions") do described[field.member] = true end
   t.equal(described, wanted)

@@ -38,12 +38,12 @@ end
 local function compare_lock(m, options, report)
   local from = options.lock or lock.path_of(m)
   if not options.lock and not core.file_exists(from) then return end
-  report.lock = from
   local before, err = pl.try(lock.read, from)
   if not before then
     table.insert(report.errors, tostring(err))
     return
   end
+  report.lock = from
   progress.note "comparing with the lock"
   report.changed = core.array(lock.compare(before, m))
   for _, text in ipairs(lock.engine_notes(before, m)) do table.insert(report.notes, text) end

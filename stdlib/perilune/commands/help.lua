@@ -1,10 +1,12 @@
 -- perilune help: the verbs, or one of them.
+local core = require "perilune.core"
 local command_line = require "perilune.program.command_line"
 local named = require "perilune.help.help"
+local topics = require "perilune.help.topics"
 
 local help = {
   summary = "what the program can do",
-  usage = "perilune help [VERB | NAME]",
+  usage = "perilune help [VERB | NAME | TOPIC | TASK]",
 }
 
 local function overview(verbs)
@@ -17,7 +19,9 @@ local function overview(verbs)
       { "  perilune -e CODE", "run a line of Lua" },
       { "  perilune --version", "what this build is" },
     } .. "\n\n" .. command_line.columns(rows)
-    .. "\n\nperilune help VERB, or perilune VERB --help, says more about one; perilune help pl.load,\nor any other name of the library, what that does.\n"
+    .. "\n\nperilune help VERB, or perilune VERB --help, says more about one;"
+    .. " perilune help pl.load,\nor any other name of the library, what that does. Topics: "
+    .. table.concat(topics.names, ", ") .. "\n"
 end
 
 function help.run(_, arguments, verbs)
@@ -26,12 +30,15 @@ function help.run(_, arguments, verbs)
     return command_line.ok
   end
   local fine, verb = pcall(verbs.get, arguments[1])
-  if not fine and #named.find(arguments[1]) > 0 then   -- a function, a method or a type
+  if not fine and (topics.text(arguments[1]) or #named.find(arguments[1]) > 0) then   -- a topic, or a name
     print(named.text(arguments[1]))
     return command_line.ok
   end
   if not fine then
-    io.stderr:write("perilune help: ", (tostring(verb):gsub("^perilune: ", "")), "\n")
+    local known = { unpack(verbs.names) }
+    for _, name in ipairs(topics.names) do known[#known + 1] = name end
+    io.stderr:write("perilune help: nothing is called \"", arguments[1], "\"; ", core.did_you_mean(arguments[1], known) or "perilune help lists what there is",
+      "\n")
     return command_line.wrong_usage
   end
   io.write(command_line.help_text(arguments[1], verb))

@@ -126,6 +126,8 @@ end
 
 --- Rotary options of a config, for `net:rope`: from rope_parameters, or rope_theta, rope_scaling,
 --- rotary_pct, partial_rotary_factor, original_max_position_embeddings. An unknown type raises.
+---
+---     print(pl.rope_options({ rope_theta = 500000 }, 64).theta)             --> 500000
 ---@param json table config.json
 ---@param head_dim integer
 ---@param share number|nil the part of a head that turns where the file does not say; default 1

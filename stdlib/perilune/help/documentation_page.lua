@@ -1,6 +1,8 @@
 -- docs/reference.md: every public name, from the library's own comments.
 local documentation = require "perilune.help.documentation"
 local command_line = require "perilune.program.command_line"
+local tasks = require "perilune.help.tasks"
+local topics = require "perilune.help.topics"
 
 local documentation_page = {}
 
@@ -11,12 +13,12 @@ Written by `perilune scripts/make_reference.lua` from the comments in `stdlib/pe
 to them. In a session, `?NAME` prints the same text.
 
 A `table` of options may be left out; an unknown key raises with the nearest known one. Positions are
-counted from 1, ids from 0.
+counted from 1, ids from 0. Indented lines are Lua that a test runs; what stands behind `-->` is printed.
 ]]
 
 -- Order of the sections that are not alphabetical: what scripts hold most, first.
-local sections = { "Model", "Stream", "Trace", "Cache", "Engine", "Request", "Tokenizer", "Decoder", "Batch", "Tensor",
-  "LoadOptions", "GenerateOptions", "Net" }
+local sections = { "Model", "Result", "Score", "Stream", "Trace", "Cache", "Engine", "Request", "Event", "QueueEntry", "Room", "Plan", "State", "Error",
+  "Pipeline", "Tokenizer", "Decoder", "Batch", "Tensor", "LoadOptions", "GenerateOptions", "Net" }
 
 local function anchor(title) return (title:lower():gsub("[^%w%- ]", ""):gsub(" ", "-")) end
 
@@ -68,10 +70,40 @@ local function class_order()
   return order
 end
 
+-- What pl.pipeline's tasks take and give.
+local function task_lines(lines)
+  lines[#lines + 1] = "## Tasks\n"
+  lines[#lines + 1] = "What `pl.pipeline(task, model, options)` takes and gives; `perilune help TASK` says the same. Every task takes these"
+  lines[#lines + 1] = "options, too:\n"
+  for _, option in ipairs(tasks.common) do lines[#lines + 1] = ("- `%s`: %s"):format(option[1], option[2]) end
+  for _, task in ipairs(tasks.list) do
+    lines[#lines + 1] = ("\n### %s\n"):format(task.name)
+    local other = task.aliases and (" Also called %s."):format(table.concat(task.aliases, ", ")) or ""
+    lines[#lines + 1] = ("%s, with the head %s.%s\n"):format(task.what:gsub("^%l", string.upper), task.heads, other)
+    lines[#lines + 1] = "- input: " .. task.input
+    lines[#lines + 1] = "- answer: " .. task.answer
+    for _, option in ipairs(task.options) do lines[#lines + 1] = ("- `%s`: %s"):format(option[1], option[2]) end
+    if task.more then lines[#lines + 1] = "- " .. task.more end
+    lines[#lines + 1] = "\n" .. tasks.code(task)
+  end
+  lines[#lines + 1] = ""
+end
+
+-- What `perilune help TOPIC` says.
+local function topic_lines(lines)
+  lines[#lines + 1] = "## Topics\n"
+  for _, name in ipairs(topics.names) do
+    if name ~= "tasks" and name ~= "pipelines" then
+      local title, rest = topics.text(name):match "^([^\n]*)\n(.*)$"
+      lines[#lines + 1] = ("### %s\n%s\n"):format(title, rest)
+    end
+  end
+end
+
 local function verb_lines(lines, verbs)
   lines[#lines + 1] = "## Verbs\n"
   lines[#lines + 1] = "`perilune` alone is a session, `perilune FILE.lua ARGS…` runs a script, `perilune -e CODE ARGS…` a line of Lua,"
-  lines[#lines + 1] = "`perilune -` what standard input holds. Exit status 0, 1 (it failed), 2 (wrong usage).\n"
+  lines[#lines + 1] = "`perilune -` what standard input holds. Exit status 0, 1 (it failed), 2 (wrong usage), 130 (interrupted).\n"
   for _, name in ipairs(verbs.names) do
     lines[#lines + 1] = "```\n" .. command_line.help_text(name, verbs.get(name)) .. "```\n"
   end
@@ -84,7 +116,7 @@ function documentation_page.text(verbs)
   local lines, order = { head }, class_order()
   local contents = { "[pl](#pl)", "[pl.policy](#plpolicy)" }
   for _, name in ipairs(order) do contents[#contents + 1] = ("[%s](#%s)"):format(name, anchor(name)) end
-  contents[#contents + 1] = "[Verbs](#verbs)"
+  for _, title in ipairs { "Tasks", "Topics", "Verbs" } do contents[#contents + 1] = ("[%s](#%s)"):format(title, anchor(title)) end
   lines[#lines + 1] = table.concat(contents, " · ") .. "\n"
   for _, owner in ipairs { "pl", "pl.policy" } do
     lines[#lines + 1] = "## " .. owner .. "\n"
@@ -97,6 +129,8 @@ function documentation_page.text(verbs)
     if class.text ~= "" then lines[#lines + 1] = class.text .. "\n" end
     owner_lines(lines, name)
   end
+  task_lines(lines)
+  topic_lines(lines)
   verb_lines(lines, verbs)
   return (table.concat(lines, "\n"):gsub("\n\n\n+", "\n\n"):gsub("%s+$", "") .. "\n")
 end

@@ -1,6 +1,7 @@
 -- What a name does, as text: for `?name` in a session and `perilune help NAME`.
 local core = require "perilune.core"
 local documentation = require "perilune.help.documentation"
+local topics = require "perilune.help.topics"
 local kind = require "perilune.base.kind"
 
 local help = {}
@@ -96,7 +97,7 @@ local function mentions(words)
 end
 
 local function nothing(name)
-  local names = { "pl", "pl.policy" }
+  local names = { "pl", "pl.policy", unpack(topics.names) }
   for _, entry in ipairs(documentation.all().list) do
     names[#names + 1] = entry.name
     if entry.member then names[#names + 1] = entry.member end
@@ -124,7 +125,10 @@ end
 function help.text(name, session)
   if name == "" then
     return "?NAME explains a name: ?pl, ?pl.load, ?generate, ?Tensor. Types: " .. table.concat(documentation.classes(), ", ")
+      .. "\nTopics: " .. table.concat(topics.names, ", ")
   end
+  local topic = not (session and rawget(_G, name) ~= nil) and topics.text(name)
+  if topic then return topic end
   if name == "pl" or name == "pl.policy" then return overview(name) end
   local found = help.find(name, session)
   if #found == 0 then

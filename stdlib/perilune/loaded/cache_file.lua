@@ -9,6 +9,13 @@ local caches = require "perilune.loaded.cache"
 local cache_file = {}
 
 --- Reads what c:save wrote. Only the model that made it, loaded in the same way, can go on from it.
+---
+---     local m = pl.load "scripts/models/tales"
+---     local path, cache = os.tmpname(), m:cache()
+---     m:forward({ 1, 5, 6 }, { cache = cache })
+---     cache:save(path)
+---     print(pl.cache_load(path, m).length)                                  --> 3
+---     os.remove(path)
 ---@param path string
 ---@param m Model
 ---@return Cache

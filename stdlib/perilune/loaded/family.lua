@@ -147,6 +147,27 @@ function family.main_entry(t)
   for _, entry in ipairs(t.entries) do if family.has_head(t, entry) then return entry end end
 end
 
+--- What a script may know of all families, sorted by name; prints as a table.
+---
+---     local first = pl.families()[1]
+---     print(first.name, first.heads[1])                                     --> bart	base
+---@return table[] list of { name=, model_types=, architectures=, heads= }
+function family.families()
+  local list = {}
+  for _, t in ipairs(family.list()) do
+    list[#list + 1] = { name = t.name, model_types = { unpack(t.model_types or {}) }, architectures = names_of(t.architectures),
+      heads = names_of(t.heads) }
+  end
+  table.sort(list, function(a, b) return a.name < b.name end)
+  return setmetatable(list, { __tostring = function()
+    local lines = {}
+    for i, one in ipairs(list) do
+      lines[i] = ("%-12s %-28s %s"):format(one.name, table.concat(one.model_types, ", "), table.concat(one.heads, ", "))
+    end
+    return table.concat(lines, "\n")
+  end })
+end
+
 --- Names of all families, in order of registration.
 ---@return string[]
 function family.names()
@@ -207,6 +228,7 @@ end
 ---@param head string|nil
 ---@return table family
 ---@return string head
+---@return string|nil named the head that the file's architecture names, where the caller chose
 function family.choose(json, head)
   load_shipped()
   local typed = by_model_type(json.model_type)
@@ -225,7 +247,7 @@ function family.choose(json, head)
       local list = names_of(chosen.heads)
       raise("option", "load", ('option head: family %s has no head "%s"'):format(chosen.name, head), options.unknown(head, list, "heads", "load"))
     end
-    return chosen, head
+    return chosen, head, named_head
   end
   if named_head then return chosen, named_head end
   if architecture then

@@ -69,11 +69,20 @@ function fingerprint.settings(json)
   return out
 end
 
+--- The ids that have a role, as a plain table.
+---@param tokenizer Tokenizer
+---@return table<string, integer>
+function fingerprint.specials(tokenizer)
+  local out, all = {}, tokenizer.specials
+  for _, role in ipairs { "bos", "eos", "pad", "unk", "cls", "sep", "mask" } do out[role] = all[role] end
+  return out
+end
+
 --- What a tokenizer does with fixed texts.
 ---@param tokenizer Tokenizer
 ---@return table
 function fingerprint.behaviour(tokenizer)
-  local out = { specials = tokenizer.specials, max_id = tokenizer.max_id, model_max_length = tokenizer.model_max_length, rows = {} }
+  local out = { specials = fingerprint.specials(tokenizer), max_id = tokenizer.max_id, model_max_length = tokenizer.model_max_length, rows = {} }
   local spelled = { "a" }
   for _, role in ipairs { "bos", "eos", "unk", "cls", "sep", "mask", "pad" } do
     local id = tokenizer.specials[role]

@@ -12,7 +12,7 @@ local generating = {}
 ---@param t table { heads=, head=, spec=, prompt=, add_stops= }
 ---@return table task
 function generating.task(t)
-  local task = { heads = t.heads, head = t.head, prepare = t.prepare, takes_list = t.takes_list, spec = {}, whole_list = true }
+  local task = { heads = t.heads, head = t.head, prepare = t.prepare, takes_list = t.takes_list, spec = {}, own_spec = t.spec or {}, whole_list = true }
   for key, wanted in pairs(generation.spec) do task.spec[key] = wanted end
   for key, wanted in pairs(t.spec or {}) do task.spec[key] = wanted end
   task.spec.truncate = "string|boolean"

@@ -45,6 +45,9 @@ end
 --- waited longest says whose turn it is, so none waits forever. Answers under way always go on. Padded
 --- in a model that pads, prompts of like length waste little; here, where nothing is padded, they take
 --- steps of even size, so that a short prompt does not wait for a long one to be read beside it.
+---
+---     local m = pl.load "scripts/models/tales"
+---     print(#m:generate({ "Once", "The" }, { policy = pl.policy.buckets { 16, 64 }, max_new_tokens = 1 }))   --> 2
 ---@param bounds integer[] the most tokens of each bucket, ascending
 ---@return table policy
 function policy.buckets(bounds)

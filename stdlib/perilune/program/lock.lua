@@ -22,7 +22,7 @@ local sample = "Hello world, it's a test!"
 
 local function tokenizer_facts(tokenizer)
   if not tokenizer then return nil end
-  return { kind = tokenizer.kind, vocab_size = tokenizer.vocab_size, max_id = tokenizer.max_id, specials = tokenizer.specials,
+  return { kind = tokenizer.kind, vocab_size = tokenizer.vocab_size, max_id = tokenizer.max_id, specials = fingerprint.specials(tokenizer),
     model_max_length = tokenizer.model_max_length, sample = sample, ids = core.array(tokenizer:ids(sample)),
     plain_ids = core.array(tokenizer:ids(sample, { special = false })) }
 end

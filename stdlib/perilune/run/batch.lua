@@ -161,6 +161,10 @@ end
 --- number, "stack" takes one number, equal lists or equal tensors a record. What "pad" pads with the
 --- pad id gets a mask beside it: `mask` for `ids`, `NAME_mask` for others; so any pad id is safe.
 --- Fields that no column names are left out.
+---
+---     local records = { { ids = { 5, 6, 7 }, score = 0.5 }, { ids = { 8 }, score = 1 } }
+---     local b = pl.collate(records, { ids = "pad", score = "stack" })
+---     print(b.ids.shape, b.mask.shape, b.score.shape)                       --> [batch=2, seq=3]	[batch=2, seq=3]	[batch=2]
 ---@param records table[]
 ---@param columns table<string, any>
 ---@param opts table|nil { side="left"|"right" (default: the tokenizer's family's, else right), to="longest"|n, multiple_of=, pad_id=, tokenizer= }

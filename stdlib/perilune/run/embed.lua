@@ -175,7 +175,7 @@ local function settled(m, opts)
   return o, o.pooling and { o.pooling } or recipe.pooling or { "mean" }, recipe
 end
 
-local most_tokens = 8192   -- of one pass: what bounds its memory
+local most_tokens = 2048   -- of one pass: what bounds its memory, and how often progress is told
 
 -- The last row of the pass that begins with `first`.
 local function last_of_pass(lengths, first)

@@ -34,6 +34,12 @@ end
 --- An engine that serves requests of many clients, step by step, in the order its policy says. With
 --- worker = true a thread of its own steps; its policy is one of pl.policy then, and requests bring no
 --- functions.
+---
+---     local m = pl.load "scripts/models/tales"
+---     local engine = pl.engine(m, { policy = pl.policy.buckets { 16, 64 } })
+---     local line = engine:submit("Once upon a time", { max_new_tokens = 4 })
+---     while not engine:idle() do engine:step { budget_ms = 3 } end
+---     print(line:result().finish_reason)                                    --> length
 ---@param models Model|Model[]
 ---@param opts table|nil { policy=, memory= (bytes of keys and values), max_tokens=, max_rows= (of one step), worker=true (a thread of its own steps) }
 ---@return Engine
@@ -99,6 +105,13 @@ function Engine:step(opts)
 end
 
 --- Events of all requests that nobody took yet: `for request, event in e:events() do`.
+---
+---     local m = pl.load "scripts/models/tales"
+---     local engine, done = pl.engine(m), 0
+---     for _, prompt in ipairs { "Once", "The" } do engine:submit(prompt, { max_new_tokens = 2 }) end
+---     engine:drain()
+---     for request, event in engine:events() do if event.kind == "done" then done = done + 1 end end
+---     print(done)                                                           --> 2
 ---@return fun(): Request, table
 function Engine:events() return open(self, "events"):events() end
 
@@ -110,6 +123,11 @@ function Engine:drain()
 end
 
 --- Counts since the engine was made.
+---
+---     local m = pl.load "scripts/models/tales"
+---     local engine = pl.engine(m)
+---     engine:submit("Once", { max_new_tokens = 2 })
+---     print(engine:drain():stats().finished)                                --> 1
 ---@return table { steps=, tokens=, positions=, rows=, finished=, waiting=, running=, starved=, busy_ms=, cache_bytes= } starved: requests
 --- that did not run for 200 steps while others did; each has a warning among its events
 function Engine:stats() return open(self, "stats"):stats() end

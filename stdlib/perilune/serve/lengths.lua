@@ -122,6 +122,9 @@ end
 --- widths, multiples of 8 or the longest, that pad least. waste(w) is the share of padding where texts
 --- are padded to w, waste(list) where each is padded to the first width that holds it, waste() where all
 --- are padded to the longest; texts longer than the last width are cut to it.
+---
+---     local r = pl.lengths({ "a short text", "a text that is longer than that" }, pl.tokenizer "scripts/models/reviews")
+---     print(r.count, r.max >= r.p50, r.waste() > 0)                         --> 2	true	true
 ---@param texts string[]|fun(): string a list or an iterator, such as io.lines(file)
 ---@param tokenizer Tokenizer
 ---@param opts table|nil { special=true, buckets=4, max_tokens= (positions of the model: nothing wider is suggested), on_progress=function(done) }

@@ -21,20 +21,31 @@ local Batch = {}
 --- One row. tokens() lists its tokens with their bytes of the source text; first_token is the row's first
 --- token of its text, from 1 and without put-in ones (pair_first_token: of the pair), so that windows lead
 --- back to where they began; rows that were given as ids have none.
+---
+---     local b = pl.batch { { 5, 6, 7 }, { 8 } }
+---     print(b:row(1).length, b:row(2).ids[1])                               --> 3	8
 ---@param i integer
 ---@return table { ids=, length=, lost=, tokens=function, first_token=, pair_first_token= }
 function Batch:row(i) end
 
 --- Iterates over rows: `for i, row in b:rows() do`.
+---
+---     local b = pl.batch { { 5, 6, 7 }, { 8 } }
+---     for i, row in b:rows() do if i == 1 then print(row.length) end end    --> 3
 ---@return fun(): integer, table
 function Batch:rows() end
 
 --- Rows in another order, or fewer.
+---
+---     local b = pl.batch { { 5, 6, 7 }, { 8 } }
+---     print(b:select({ 2 }).tokens)                                         --> 1
 ---@param list integer[] positions of rows
 ---@return Batch
 function Batch:select(list) end
 
 --- The rows of both. Batches that two tokenizers made are refused unless that is meant.
+---
+---     print(pl.batch({ { 5 } }):concat(pl.batch { { 6, 7 } }).tokens)       --> 3
 ---@param other Batch
 ---@param opts table|nil { allow_foreign=true }
 ---@return Batch
@@ -43,6 +54,9 @@ function Batch:concat(other, opts) end
 --- The padded view: ids and mask [batch, seq], and the share of cells that is padding. The pad id is the
 --- tokenizer's pad token, or 0 where it has none: any is safe, since the mask says which cells are tokens
 --- and a padded pair without its mask is refused.
+---
+---     local view = pl.batch({ { 5, 6, 7 }, { 8 } }):padded { side = "left" }
+---     print(view.ids.shape, view.mask:at { batch = 2, seq = 1 }:item())     --> [batch=2, seq=3]	0
 ---@param opts table|nil { side="left"|"right" (default: the family's), to="longest"|n, multiple_of=, pad_id= }
 ---@return table { ids=, mask=, positions=, type_ids=, waste= }
 function Batch:padded(opts) end

@@ -44,6 +44,7 @@
 ---@field stop_when fun(state: table): boolean|string ends the text when it answers true or a reason
 ---@field on_token function called with every new token
 ---@field context string a prompt beyond the model's positions: "error" (default) or "truncate_left"
+---@field on_progress fun(done: integer, total: integer) of m:generate: prompts that are done, or of a single one tokens
 ---@field policy table|function of a call with several prompts: the order of work, such as pl.policy.fifo()
 ---@field truncate any not for prompts: raises and names context
 ---@field priority integer for policies that look at it

@@ -8,6 +8,13 @@
 local Request = {}
 
 --- Its events that nobody took yet; yields what is there and never steps: `for event in line:events() do`.
+---
+---     local m = pl.load "scripts/models/tales"
+---     local engine, text = pl.engine(m), {}
+---     local line = engine:submit("Once", { max_new_tokens = 3, do_sample = false })
+---     engine:drain()
+---     for event in line:events() do text[#text + 1] = event.text end
+---     print(table.concat(text) == line:result().text)                       --> true
 ---@return fun(): table event { kind="token"|"done"|"error"|"warning", text= ("" of done), id=, output= (of several), finish_reason= (of done) }
 function Request:events() end
 

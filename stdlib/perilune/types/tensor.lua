@@ -16,11 +16,18 @@ local Tensor = {}
 function Tensor:size(axis) end
 
 --- A view at positions (from 1, negative from the end; ids on the axes vocab and class) or ranges { first, last }.
+---
+---     local t = pl.tensor({ { 1, 2, 3 }, { 4, 5, 6 } }, { axes = { "batch", "hidden" } })
+---     print(t:at { batch = 2 }.shape, t:at { hidden = { 2, 3 } }.shape)     --> [hidden=3]	[batch=2, hidden=2]
 ---@param where table<string, integer|integer[]>
 ---@return Tensor
 function Tensor:at(where) end
 
 --- Writes a value or a tensor into the tensor, or into the part that `where` names. Weights and caches are read-only.
+---
+---     local t = pl.zeros({ 2, 3 }, { axes = { "batch", "hidden" } })
+---     t:set(5, { batch = 1 })
+---     print(t:sum())                                                        --> 15
 ---@param value number|boolean|Tensor
 ---@param where table<string, integer|integer[]>|nil
 ---@return Tensor self
@@ -47,16 +54,24 @@ function Tensor:copy() end
 function Tensor:free() end
 
 --- Axes in another order.
+---
+---     local t = pl.zeros({ 2, 3 }, { axes = { "batch", "hidden" } })
+---     print(t:order("hidden", "batch").shape)                               --> [hidden=3, batch=2]
 ---@param ... string every axis once
 ---@return Tensor
 function Tensor:order(...) end
 
 --- Other names for axes.
+---
+---     print(pl.zeros({ 2 }, { axes = { "batch" } }):rename({ batch = "text" }).shape)   --> [text=2]
 ---@param names table<string, string> old → new
 ---@return Tensor
 function Tensor:rename(names) end
 
 --- One axis as several.
+---
+---     local t = pl.zeros({ 2, 6 }, { axes = { "token", "hidden" } })
+---     print(t:split_axis("hidden", { "head", "head_dim" }, { head = 2 }).shape)   --> [token=2, head=2, head_dim=3]
 ---@param axis string
 ---@param names string[]
 ---@param sizes table<string, integer> all but one may be left out
@@ -64,6 +79,9 @@ function Tensor:rename(names) end
 function Tensor:split_axis(axis, names, sizes) end
 
 --- Neighbouring axes as one.
+---
+---     local t = pl.zeros({ 2, 2, 3 }, { axes = { "token", "head", "head_dim" } })
+---     print(t:merge({ "head", "head_dim" }, "hidden").shape)                --> [token=2, hidden=6]
 ---@param names string[]
 ---@param name string
 ---@return Tensor
@@ -80,12 +98,18 @@ function Tensor:expand(sizes) end
 function Tensor:squeeze(...) end
 
 --- Product of two tensors summed over an axis; axes both have and that are not summed go together.
+---
+---     local a = pl.ones({ 2, 3 }, { axes = { "batch", "hidden" } })
+---     local w = pl.ones({ 4, 3 }, { axes = { "out", "hidden" } })
+---     print(a:matmul(w, { over = "hidden" }).shape)                         --> [batch=2, out=4]
 ---@param other Tensor
 ---@param opts table { over= }
 ---@return Tensor
 function Tensor:matmul(other, opts) end
 
 --- Exponentials that sum to 1 over an axis.
+---
+---     print(pl.zeros({ 4 }, { axes = { "class" } }):softmax("class"):at({ class = 0 }):item())   --> 0.25
 ---@param axis string
 ---@return Tensor
 function Tensor:softmax(axis) end
@@ -148,6 +172,9 @@ function Tensor:silu() end
 function Tensor:clamp(least, most) end
 
 --- Sum over axes; over all → number.
+---
+---     local t = pl.ones({ 2, 3 }, { axes = { "batch", "hidden" } })
+---     print(t:sum("hidden").shape, t:sum())                                 --> [batch=2]	6
 ---@param ... string
 ---@return Tensor|number
 function Tensor:sum(...) end
@@ -176,6 +203,9 @@ function Tensor:argmax(axis) end
 ---@return Tensor|integer
 function Tensor:argmin(axis) end
 --- The n largest over an axis, best first, and where they were (ids on vocab and class).
+---
+---     local values, at = pl.tensor({ 3, 9, 5 }, { axes = { "n" } }):topk(2, "n")
+---     print(values:tolist()[1], at:tolist()[1])                             --> 9	2
 ---@param n integer
 ---@param axis string
 ---@return Tensor values
@@ -265,6 +295,9 @@ function Tensor:is_inf() end
 ---@return boolean
 function Tensor:equal(other) end
 --- Whether all elements differ by at most `tolerance`.
+---
+---     local a = pl.ones({ 2 }, { axes = { "n" } })
+---     print(a:close(a + 1e-6, 1e-5), a:equal(a + 1e-6))                     --> true	false
 ---@param other Tensor
 ---@param tolerance number
 ---@return boolean

@@ -18,24 +18,39 @@ local Tokenizer = {}
 
 --- Texts as a batch of ids. With `special=false` nothing is put in; with `recognize=false` special
 --- tokens that are written in the text are plain text.
+---
+---     local tok = pl.tokenizer "scripts/models/reviews"
+---     local b = tok:encode { "not bad", { text = "a question", pair = "an answer" } }
+---     print(b.size, b:row(1).length)                                        --> 2	4
 ---@param input string|table a text, { text=, pair= }, or a list of either
 ---@param opts table|nil { special=true, recognize=true, truncate={ to=n|"model", side=, strategy=, stride=, windows= } }
 ---@return Batch
 function Tokenizer:encode(input, opts) end
 
 --- One text as a list of ids.
+---
+---     local tok = pl.tokenizer "scripts/models/reviews"
+---     print(#tok:ids "not bad", #tok:ids("not bad", { special = false }))   --> 4	2
 ---@param text string
 ---@param opts table|nil as encode takes them
 ---@return integer[]
 function Tokenizer:ids(text, opts) end
 
 --- Ids as text.
+---
+---     local tok = pl.tokenizer "scripts/models/reviews"
+---     print(tok:decode(tok:ids "not bad"))                                  --> not bad
 ---@param ids integer[]|integer[][]
 ---@param opts table|nil { special=false }
 ---@return string|string[]
 function Tokenizer:decode(ids, opts) end
 
 --- A decoder that takes ids one by one and never cuts a character.
+---
+---     local tok = pl.tokenizer "scripts/models/tales"
+---     local decoder, out = tok:decoder(), {}
+---     for _, id in ipairs(tok:ids "café") do out[#out + 1] = decoder:push(id) end
+---     print(table.concat(out) .. decoder:flush())                           --> café
 ---@param opts table|nil { special=false, continues=false (true: the text follows other text) }
 ---@return Decoder
 function Tokenizer:decoder(opts) end
@@ -44,6 +59,10 @@ function Tokenizer:decoder(opts) end
 --- what it came from. Tokens that were put in have no place; `word` counts the pieces that the text was
 --- cut into before the vocabulary was asked, from 1 (nil where a tokenizer cuts none); `pair` is true
 --- for tokens of the second text.
+---
+---     local tok, text = pl.tokenizer "scripts/models/reviews", "not bad"
+---     local token = tok:tokens(text)[3]
+---     print(token.piece, text:sub(token.first, token.last))                 --> bad	bad
 ---@param input string|table a text, or { text=, pair= }
 ---@param opts table|nil { special=true, recognize=true }
 ---@return table[] { id=, piece=, first=, last=, special=, word=, pair= }
@@ -59,12 +78,19 @@ function Tokenizer:tokens(input, opts) end
 --- the last message, whose text the model goes on with ("reasoning_content": inside its thought). Keys of a
 --- message whose value is null count as absent. Warns when tools or documents are given and the template
 --- never reads them.
+---
+---     local tok = pl.tokenizer "scripts/models/tales"
+---     local source = "{% for m in messages %}[{{ m.role }}] {{ m.content }}{% endfor %}"
+---     print(tok:chat({ { role = "user", content = "Hello" } }, { template = source }))   --> [user] Hello
 ---@param messages table[]|string list of { role=, content=, tool_calls=, … }, or the same as JSON text
 ---@param opts table|nil { tools=, documents=, add_generation_prompt=true, continue_final_message=, template=, date=, variables={ enable_thinking=false } }
 ---@return string
 function Tokenizer:chat(messages, opts) end
 
 --- The id of exactly this piece; nil without one.
+---
+---     local tok = pl.tokenizer "scripts/models/reviews"
+---     print(tok:piece(tok:id "good"), (tok:id "no such piece"))             --> good	nil
 ---@param piece string
 ---@return integer|nil
 function Tokenizer:id(piece) end

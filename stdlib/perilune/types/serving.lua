@@ -1,0 +1,161 @@
+---@meta
+-- What requests, policies and errors give: declarations for the reference, for ?name and for editors. Never run.
+
+--- What became of a prompt: m:generate's answer, s:result(), line:result(). A field that says nothing here is
+--- absent (nil). A request of kind "forward" has `outputs` in place of text and ids.
+---
+---     local m = pl.load "scripts/models/tales"
+---     local r = m:generate("Once upon a time", { max_new_tokens = 3, do_sample = false, logprobs = 2 })
+---     print(r.finish_reason, #r.ids, r.prompt_tokens)                     --> length	3	5
+---     print(#r.logprobs, #r.top_logprobs[1])                              --> 3	2
+---     print(r.text == m.tokenizer:decode(r.ids))                          --> true
+---@class Result
+---@field text string what was written, without the prompt
+---@field ids integer[] the new tokens
+---@field prompt_tokens integer tokens of the prompt
+---@field reused_tokens integer of those, how many were not computed again
+---@field finish_reason string "stop", "length", "context", "cancelled" or "error"
+---@field error string|nil what failed, where finish_reason is "error"
+---@field error_code string|nil its code, as of an error that is raised
+---@field stop string|nil the stop text that ended it, or what stop_when answered
+---@field seed integer what it was drawn with
+---@field lost integer|nil tokens of the prompt that context="truncate_left" or truncate= dropped
+---@field score number|nil of a beam, or of the first of several answers
+---@field sequences table[]|nil of n > 1 or beams: { text=, ids=, score=, finish_reason= } each, best first
+---@field logprobs number[]|nil with logprobs=n: logprobs[i] is that of ids[i], before processors
+---@field top_logprobs table[]|nil with logprobs=n: for each new token its n best, { id=, logprob= }
+---@field prompt_logprobs number[]|nil with prompt_logprobs: entry i is that of the prompt's token i + 1; the first has none
+---@field timings table { queued_ms=, prefill_ms=, decode_ms=, tokens_per_s= }
+---@field outputs table|nil of kind "forward": tensors by name, as m:forward gives them
+
+--- What m:score says of a text.
+---
+---     local m = pl.load "scripts/models/tales"
+---     local s = m:score "Once upon a time"
+---     print(#s.ids, #s.tokens, #s.token_logprobs)                         --> 5	5	4
+---     print(s.tokens[1].logprob, s.tokens[2].logprob == s.token_logprobs[1])   --> false	true
+---@class Score
+---@field logprob number the sum over all tokens but the first
+---@field perplexity number|nil exp(-logprob / (tokens - 1)); nil for a single token
+---@field ids integer[] the text's tokens
+---@field tokens table[] { id=, piece=, logprob= } for each token; the first has the logprob false
+---@field token_logprobs number[] entry i is that of token i + 1
+---@field top table[]|nil with top=n: entry i holds the n likeliest tokens in the place of token i + 1
+
+--- Something that happened to a request: what e:events(), line:events() and a stream's second value give.
+---
+---     local m = pl.load "scripts/models/tales"
+---     local engine = pl.engine(m)
+---     local line = engine:submit("Once upon a time", { max_new_tokens = 2, do_sample = false })
+---     engine:drain()
+---     local kinds = {}
+---     for event in line:events() do kinds[#kinds + 1] = event.kind end
+---     print(table.concat(kinds, " "))                                     --> token token done
+---@class Event
+---@field kind string "token", "done", "error" or "warning"
+---@field text string of a token what it released, maybe ""; of an error or a warning the message; "" of done
+---@field id integer|nil of a token; -1 for text that was held back until a request ended
+---@field output integer|nil of several answers: which
+---@field finish_reason string|nil of done
+
+--- What a policy sees of a request. Entries persist between steps; a policy may keep and sort them, and gives
+--- those that run. perilune help policies
+---
+---     local m = pl.load "scripts/models/tales"
+---     local fields
+---     local function look(queue)
+---       fields = fields or { queue[1].kind, queue[1].state, queue[1].prompt_tokens, queue[1].new_tokens }
+---       return queue
+---     end
+---     m:generate("Once upon a time", { policy = look, max_new_tokens = 1 })
+---     print(unpack(fields))                                               --> generate	waiting	5	0
+---@class QueueEntry
+---@field id integer the request's number, from 1 in order of arrival
+---@field kind string "generate" or "forward"
+---@field state string "waiting", "prefill" or "decode"
+---@field prompt_tokens integer tokens of its prompt
+---@field cached_tokens integer of these and the new ones, how many have keys and values
+---@field pending_tokens integer how many a step would compute next
+---@field new_tokens integer written so far
+---@field max_new_tokens integer the most that it may write
+---@field waited_steps integer steps since it last ran
+---@field waited_ms number milliseconds since it last ran
+---@field deadline_ms number|nil as it was submitted with
+---@field priority integer as it was submitted with; 0
+---@field client string|nil as it was submitted with
+---@field tag any as it was submitted with
+---@field rows integer sequences that it has (n, beams)
+---@field pages_needed integer pages that its pending tokens need
+---@field pool integer which of room.pages they come from
+
+--- What a step has room for.
+---
+---     local m = pl.load "scripts/models/tales"
+---     local room_
+---     m:generate("Once", { max_new_tokens = 1, policy = function(queue, room) room_ = room return queue end })
+---     print(room_.tokens > 0, room_.page_tokens > 0, room_.more)          --> true	true	false
+---@class Room
+---@field tokens integer tokens of this step; never less than the largest request that cannot be read in parts
+---@field rows integer rows of this step
+---@field pages table<integer, integer> free pages by pool: room.pages[entry.pool]
+---@field page_tokens integer positions of a page
+---@field bytes integer memory for this step's values
+---@field budget_ms number|nil what e:step was given
+---@field now_ms number the clock, in milliseconds
+---@field step integer the number of this step
+---@field more boolean further requests may come, so that waiting for them can pay
+
+--- What a policy gives: a list of entries, or of { entry, tokens = n } for a part of a prompt, first come first.
+---
+---     local m = pl.load "scripts/models/tales"
+---     local parts = 0
+---     local function in_parts(queue)
+---       local plan = {}
+---       for i, entry in ipairs(queue) do plan[i] = { entry, tokens = math.min(2, entry.pending_tokens) } end
+---       parts = parts + 1
+---       return plan
+---     end
+---     m:generate("Once upon a time", { policy = in_parts, max_new_tokens = 1, do_sample = false })
+---     print(parts)                                                        --> 3
+---@class Plan
+---@field layout string|nil "ragged" (default) or "padded": how the step is laid out; the answers are the same
+---@field drop table|nil ids of requests to end
+---@field preempt table|nil ids of requests whose pages may be taken first
+---@field wait_ms number|nil nothing runs, and the engine sleeps so long
+
+--- What processors and stop_when are told: function(row, state), function(state).
+---
+---     local m = pl.load "scripts/models/tales"
+---     local steps = {}
+---     m:generate("Once", { max_new_tokens = 2, do_sample = false, stop_when = function(state)
+---       steps[#steps + 1] = state.step
+---       return false
+---     end })
+---     print(#steps)                                                       --> 2
+---     local r = m:generate("Once", { max_new_tokens = 1, do_sample = false, processors = function(row)
+---       row:set(100, { vocab = 20 })                                      -- 20 is a token's id
+---     end })
+---     print(r.ids[1])                                                     --> 20
+---@class State
+---@field ids integer[] prompt and new tokens so far
+---@field prompt_tokens integer how many of these are the prompt's
+---@field text string what was written so far
+---@field step integer how many tokens were written
+---@field request Request whose they are
+
+--- What a failed call raises. It prints, and concatenates, as its message. perilune help errors
+---
+---     local t = pl.zeros({ 2 }, { axes = { "batch" } })
+---     local _, err = pl.try(t.softmax, t, "btch")
+---     print(err.code, err.op, err.hint)                                   --> shape	softmax	did you mean "batch"?
+---     print(tostring(err) == err.message)                                 --> true
+---@class Error
+---@field message string operation: what is wrong: the operands; where; what to do
+---@field code string "argument", "option", "shape", "length", …: perilune help errors lists them
+---@field op string the operation, as scripts call it
+---@field shapes string[] the operands, described
+---@field hint string|nil what to do
+---@field where string|nil the script's line
+---@field traceback string the way there
+
+return {}
