@@ -49,13 +49,32 @@ local function byte_level(pieces, ordinary, merges, map)
   return { ["vocab.json"] = core.write_json(vocab), ["merges.txt"] = "#version: 0.2\n" .. table.concat(merges, "\n") .. "\n" }
 end
 
-local function from_gguf(path, make)
-  local values, pieces, ordinary = core.gguf_head(path).values, {}, {}
-  for i, piece in ipairs(values["tokenizer.ggml.tokens"]) do
-    pieces[i - 1] = piece
-    if values["tokenizer.ggml.token_type"][i] == 1 then ordinary[#ordinary + 1] = i - 1 end
+-- The strings of an array in a GGUF file's metadata: after the key its type (4 bytes), the entries' type (4) and
+-- their number (8), then each with its length (8).
+local function gguf_strings(bytes, key)
+  local at = assert(select(2, bytes:find(key, 1, true)), key) + 1
+  local function number(from)
+    local a, b, c, d = bytes:byte(from, from + 3)
+    return a + 256 * (b + 256 * (c + 256 * d))
   end
-  return byte_level(pieces, ordinary, values["tokenizer.ggml.merges"], make(#ordinary))
+  local list, from = {}, at + 16
+  for i = 1, number(at + 8) do
+    local length = number(from)
+    list[i], from = bytes:sub(from + 8, from + 7 + length), from + 8 + length
+  end
+  return list
+end
+
+local function from_gguf(tokenizer, make)
+  local file = assert(io.open(tokenizer.path, "rb"))
+  local bytes = file:read(8 * 2 ^ 20)   -- metadata comes first
+  file:close()
+  local pieces, ordinary = {}, {}
+  for i, piece in ipairs(gguf_strings(bytes, "tokenizer.ggml.tokens")) do
+    pieces[i - 1] = piece
+    if not tokenizer:is_special(i - 1) then ordinary[#ordinary + 1] = i - 1 end
+  end
+  return byte_level(pieces, ordinary, gguf_strings(bytes, "tokenizer.ggml.merges"), make(#ordinary))
 end
 
 -- A tokenizer.json with its ordinary ids by a map.
@@ -83,7 +102,7 @@ end
 -- Files of the same tokenizer with other ids, where its own can be rewritten.
 local function changed(tokenizer, make)
   local path = tokenizer.path
-  if path:find "%.gguf$" then return from_gguf(path, make) end
+  if path:find "%.gguf$" then return from_gguf(tokenizer, make) end
   if path:find "%.json$" then return from_json(path, make) end
   if path:find "vocab%.txt$" and make == permuted then return { ["vocab.txt"] = folder_of.shuffled_lines(core.read_file(path), 5) } end
   if path:find "%.model$" and make == permuted then return { ["tokenizer.model"] = folder_of.shuffled_pieces(core.read_file(path)) } end
@@ -113,8 +132,8 @@ local function fit(f) return f and f.count > 0 and ("%.2f (%d, z %.0f)"):format(
 
 local function row(model, name, verdict)
   local p = verdict.probe
-  if not p then return { model, name, "", "", "", "", "refused: ids without a row" } end
-  return { model, name, fit(p.related), fit(p.everyday), fit(p.scores), p.answers and p.answers.right and ("%d of %d"):format(p.answers.right,
+  if not p then return { model, name, "", "", "", "", "", "refused: ids without a row" } end
+  return { model, name, fit(p.related), fit(p.alike), fit(p.everyday), fit(p.scores), p.answers and p.answers.right and ("%d of %d"):format(p.answers.right,
     p.answers.judged) or p.written and ("%.0f %% / %.0f %%"):format(100 * p.written.own, 100 * p.written.chance) or "", p.verdict }
 end
 
@@ -132,7 +151,8 @@ local function main()
     end
   end
   for _, path in ipairs(extra) do others[#others + 1] = { name = name_of(path), tokenizer = pl.tokenizer(path) } end
-  local lines = { "| model | tokenizer | related pieces | everyday words | scores | praise / written | verdict |", "|---|---|---|---|---|---|---|" }
+  local lines = { "| model | tokenizer | related pieces | words of one kind | everyday words | scores | praise / written | verdict |",
+    "|---|---|---|---|---|---|---|---|" }
   for _, one in ipairs(models) do
     for _, candidate in ipairs(candidates(one.model, others)) do
       local start = pl.clock()

@@ -69,6 +69,7 @@ local wrong = {
   { "sequence_bias", '{"(2,)": 3.0}', "ids, bias" }, { "sequence_bias", '[[[2], "x"]]', "ids, bias" },
   { "exponential_decay_length_penalty", "[2]", "{ tokens, factor }" }, { "exponential_decay_length_penalty", '["a", 2]', "{ tokens, factor }" },
   { "stop_strings", "[2]", "texts that are not empty" }, { "stop_strings", '""', "texts that are not empty" }, { "stop_strings", "true", "a string" },
+  { "early_stopping", '"soon"', 'true, false or "never"' }, { "early_stopping", "1", "true or false" },
   { "min_new_tokens", "true", "0 or more" }, { "min_length", "-1", "0 or more" },
 }
 

@@ -11,20 +11,22 @@ local probe = {}
 local function of(share) return ("%.2f"):format(share) end
 
 local function embedding_words(e)
-  return ("rows of %d related pieces are nearer than chance in %s of the cases, rows of %d everyday words longer in %s (chance: 0.50)")
-    :format(e.related.count, of(e.related.auc), e.everyday.count, of(e.everyday.auc))
+  return ("rows of %d pairs of related pieces are nearer than chance's in %s of the cases, of %d words that stand in the same places in %s, "
+    .. "those of %d everyday words longer in %s (chance: 0.50)"):format(e.related.count, of(e.related.auc), e.alike.count, of(e.alike.auc),
+    e.everyday.count, of(e.everyday.auc))
 end
 
 local function score_words(a)
-  return ("of %d pieces of %s text the model finds each likelier than %s of those of its frequency (chance: 0.50)"):format(a.count, a.text, of(a.auc))
+  return ("of %d pieces of %s text the model finds each likelier than %s of those of its frequency (chance: 0.50%s)"):format(a.count, a.text,
+    of(a.auc), a.all > a.count and ("; the best of several texts, %d pieces"):format(a.all) or "")
 end
 
--- "fits", "nothing" (no better than chance) or "unclear". The best of several languages must be further from
--- chance; and where many rows say "stranger", so must English.
+-- "fits", "nothing" (no better than chance) or "unclear". Must be further from chance for the best of several
+-- languages, and where many rows say "stranger".
 local function judge_scores(a, embedding)
   if not a then return "unclear" end
-  local least = embedding == "stranger" and 0.8 or a.text == "English" and 0.65 or 0.75
-  if a.auc >= least and a.z >= (a.text == "English" and 5 or 6) then return "fits" end
+  local least = a.text ~= "English" and 0.75 or embedding == "stranger" and 0.7 or 0.65
+  if a.auc >= least and a.z >= 5 then return "fits" end
   return a.all >= 30 and a.z < 5 and "nothing" or "unclear"
 end
 
@@ -58,12 +60,12 @@ local function look(found, m, s, tokenizer, step)
   found.unknown = probe_words.unknown_share(tokenizer)
   if found.unknown > 0.3 then take("nothing", ("%.0f %% of a plain English sentence are unknown tokens"):format(100 * found.unknown)) end
   local without = 1 - (tokenizer.max_id + 1) / s.vocab_rows
-  if without > 0.3 then take("nothing", ("%.0f %% of the embedding's rows have no token"):format(100 * without)) end
+  if without > 0.3 then take("nothing", false) end   -- said by the pairing check
   local e = probe_embedding.evidence(s, tokenizer)
   step()
   found.embedding = probe_embedding.judge(e)
   if e then
-    found.trained, found.related, found.everyday, found.part = e.trained, e.related, e.everyday, e.part
+    found.trained, found.related, found.alike, found.everyday, found.part = e.trained, e.related, e.alike, e.everyday, e.part
     take(found.embedding, embedding_words(e))
   end
   found.scores = probe_answers.scores(m, tokenizer, step)
@@ -103,11 +105,14 @@ local sayings = {
   end,
   doubtful = function(_, seen, out)
     for _, text in ipairs(seen.signs) do
-      out.warnings[#out.warnings + 1] = "probe: " .. text .. ": the tokenizer belongs to another model, or the model was hardly trained"
+      out.warnings[#out.warnings + 1] = ("probe: %s: the tokenizer belongs to another model, or the model was hardly trained"):format(
+        text or "many rows of the embedding have no token")
     end
   end,
   stranger = function(found, seen, out)
-    for _, text in ipairs(seen.signs) do out.warnings[#out.warnings + 1] = "probe: " .. text end
+    for _, text in ipairs(seen.signs) do
+      if text then out.warnings[#out.warnings + 1] = "probe: " .. text end
+    end
     if found.part then
       out.errors[#out.errors + 1] = ("probe: from about id %d on the ids mean something else (related pieces %s; chance 0.50), those before fit: %s")
         :format(found.part.from, of(found.part.fit.auc), remedy)
@@ -124,7 +129,7 @@ local sayings = {
 ---@param tokenizer Tokenizer
 ---@param out table { errors=, warnings=, notes= } lists of texts, extended
 ---@param on_progress fun(done: integer)|nil called between passes; without one a terminal is told
----@return table found { verdict=, embedding=, trained=, related=, everyday=, part=, scores=, written=, answers=, unknown= }
+---@return table found { verdict=, embedding=, trained=, related=, alike=, everyday=, part=, scores=, written=, answers=, unknown= }
 function probe.run(m, s, tokenizer, out, on_progress)
   local found, done = {}, 0
   local seen = progress.during("probe", on_progress, function(tick)

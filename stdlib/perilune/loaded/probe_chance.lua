@@ -14,13 +14,13 @@ function probe_chance.numbers(seed)
   end
 end
 
---- Another id within 30 % of an id (8 at least).
+--- Another id within 5 % of an id (8 at least).
 ---@param id integer
 ---@param rows integer ids are below
 ---@param number fun(): number
 ---@return integer
 function probe_chance.near(id, rows, number)
-  local width = math.max(8, math.floor(0.3 * id))
+  local width = math.max(8, math.floor(0.05 * id))
   local low, high = math.max(0, id - width), math.min(rows - 1, id + width)
   local other = low + math.floor(number() * (high - low))
   return other >= id and other + 1 or other

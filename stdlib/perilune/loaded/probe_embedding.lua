@@ -1,6 +1,7 @@
 -- What the rows of an embedding say of a vocabulary. It needs nothing else of a model, and therefore works for
--- every head. In trained weights the rows of related pieces (the, The, " the"; week, weeks) are nearer to each
--- other than to pieces of their frequency, and the rows of everyday words have moved further.
+-- every head. In trained weights the rows of related pieces (the, The, " the"; week, weeks) and those of words that
+-- stand in the same places (he, she; in, on) are nearer to each other than to pieces of their frequency, and the
+-- rows of everyday words are longer.
 local probe_chance = require "perilune.loaded.probe_chance"
 local probe_words = require "perilune.loaded.probe_words"
 
@@ -82,6 +83,21 @@ local function everyday(rows_of, words, rows)
   return probe_chance.above(rows_of(words):norm("hidden"):tolist(), rows_of(others):norm("hidden"):tolist())
 end
 
+-- Pairs of words that stand in the same places, against the first with ids near the second.
+local function alike(rows_of, pairs_, words, rows)
+  if #pairs_ < 8 then return { count = words, auc = 0.5, z = 0 } end
+  local first, second, others, number = {}, {}, {}, probe_chance.numbers(23)
+  for i, pair in ipairs(pairs_) do first[i], second[i] = pair[1], pair[2] end
+  local a = rows_of(first)
+  for _ = 1, 5 do
+    local near = {}
+    for i, id in ipairs(second) do near[i] = probe_chance.near(id, rows, number) end
+    for _, x in ipairs(cosines(a, rows_of(near))) do others[#others + 1] = x end
+  end
+  local found = probe_chance.above(cosines(a, rows_of(second)), others)
+  return { count = words, auc = found.auc, z = (found.auc - 0.5) * math.sqrt(12 * words) }   -- a word is in many pairs
+end
+
 -- Whether the ids of a late part of the vocabulary are another's, where those before are its own: the pairs by
 -- their higher id, in four parts. A part whose rows were never trained tells nothing.
 local function foreign_part(rows_of, pairs_)
@@ -105,7 +121,7 @@ end
 --- What the embedding says, or nil where it cannot be read.
 ---@param s table a model's state
 ---@param tokenizer Tokenizer
----@return table|nil { trained={ is=, lengths=, directions= }, related=, everyday={ count=, auc=, z= }, part= }
+---@return table|nil { trained={ is=, lengths=, directions= }, related=, alike=, everyday={ count=, auc=, z= }, part= }
 function probe_embedding.evidence(s, tokenizer)
   local path = s.family.embedding
   local fine, stored = pcall(function() return path and s.checkpoint:tensor(path .. ".weight", { "vocab", "hidden" }) end)
@@ -117,22 +133,21 @@ function probe_embedding.evidence(s, tokenizer)
   local mean = sample:mean "vocab"
   local function rows_of(ids) return stored:gather("vocab", ids):to "f32" - mean end
   local pairs_ = probe_words.related(tokenizer, s.vocab_rows)
-  return { trained = trained(sample - mean), related = related(rows_of, pairs_),
+  local alike_pairs, alike_words = probe_words.alike(tokenizer, s.vocab_rows)
+  return { trained = trained(sample - mean), related = related(rows_of, pairs_), alike = alike(rows_of, alike_pairs, alike_words, rows),
     everyday = everyday(rows_of, probe_words.everyday(tokenizer, s.vocab_rows), rows), part = foreign_part(rows_of, pairs_) }
 end
 
---- "fits", "stranger" (many pairs, none nearer than chance), "doubtful" (the same of few) or "unclear".
+--- "fits", "stranger" (many words, all of them like chance), "doubtful" (the same of few) or "unclear".
 ---@param e table|nil
 ---@return string
 function probe_embedding.judge(e)
   if not e then return "unclear" end
-  local r, w = e.related, e.everyday
-  if (r.auc >= 0.6 and r.z >= 5) or (w.auc >= 0.7 and w.z >= 5.5) then return "fits" end
-  if not e.trained.is then return "unclear" end
-  local nothing = r.z < 3.5 and (r.auc < 0.57 or r.count < 100)
-  if r.count >= 400 and nothing then return "stranger" end
-  if (r.count >= 50 or w.count >= 40) and nothing and w.auc < 0.62 then return "doubtful" end
-  return "unclear"
+  local r, a, w = e.related, e.alike, e.everyday
+  if (r.auc >= 0.6 and r.z >= 5) or (a.auc >= 0.6 and a.z >= 5) or (w.auc >= 0.7 and w.z >= 5.5) then return "fits" end
+  if not e.trained.is or r.z >= 3.5 or a.z >= 3.5 or w.z >= 3.5 then return "unclear" end
+  if a.count >= 80 and (w.count >= 40 or r.count >= 300) then return "stranger" end
+  return (r.count >= 50 or w.count >= 40) and "doubtful" or "unclear"
 end
 
 return probe_embedding

@@ -26,6 +26,18 @@ local everyday = [[the of and to in is was it for that on with as this but be ar
   did than then its can first only two just over also after our me much how well been most way year week day people
   work find every never last again new back little great place bad too made]]
 
+local alike = [[i you he she it we they|me him her us them|my your his its our their|who which what when where how why|
+  is was are were be been|has have had|do does did|can could will would shall should may might must|
+  in on at from to of by with for into upon over under|and but or nor yet so|the a an this that these those|
+  one two three four five six seven eight nine ten|not never always often ever sometimes|man woman boy girl child people|
+  father mother brother sister son daughter wife husband|day night morning evening hour week month year|
+  good bad great little small large old young new|very more most too less|here there now then|come go came went|
+  see saw seen look looked|say said says tell told speak|make made take took give gave get got|house room home door place|
+  first last next second third|hand head eye eyes heart face|before after since until while|some any all every each no many much few|
+  up down out off away back|himself herself themselves|king queen lord lady sir|love hate fear hope|water fire air earth sea|life death|
+  white black red green blue|think thought know knew believe|find found keep kept leave left|own same other another such|
+  well ill better best|world country city town|because if though although unless|about above below between among]]
+
 local marks = { "^##(.+)$", "^\226\150\129(.+)$", "^\196\160(.+)$", "^ (.+)$", "^(.+)</w>$" }
 
 --- A piece without what says that a word begins, goes on or ends there.
@@ -50,20 +62,44 @@ function probe_words.unknown_share(tokenizer)
   return #ids > 0 and count / #ids or 0
 end
 
+-- The id of a word that is one piece in the middle of a text, or nil.
+local function id_of(tokenizer, word, rows)
+  local ids = tokenizer:ids("a " .. word, { special = false })
+  local id = ids[#ids]
+  if #ids == #tokenizer:ids("a", { special = false }) + 1 and id ~= tokenizer.specials.unk and id < rows then return id end
+end
+
 --- Ids of everyday words that are one piece, in the middle of a text.
 ---@param tokenizer Tokenizer
 ---@param rows integer ids are below
 ---@return integer[]
 function probe_words.everyday(tokenizer, rows)
-  local before, seen, list = tokenizer:ids("a", { special = false }), {}, {}
+  local seen, list = {}, {}
   for word in everyday:gmatch "%S+" do
-    local ids = tokenizer:ids("a " .. word, { special = false })
-    local id = ids[#ids]
-    if #ids == #before + 1 and id ~= tokenizer.specials.unk and id < rows and not seen[id] then
-      seen[id], list[#list + 1] = true, id
-    end
+    local id = id_of(tokenizer, word, rows)
+    if id and not seen[id] then seen[id], list[#list + 1] = true, id end
   end
   return list
+end
+
+--- Pairs of ids of words that stand in the same places of sentences: he and she, in and on, two and three.
+---@param tokenizer Tokenizer
+---@param rows integer ids are below
+---@return integer[][] pairs { one, other }
+---@return integer words how many they hold
+function probe_words.alike(tokenizer, rows)
+  local list, words = {}, 0
+  for group in alike:gmatch "[^|]+" do
+    local ids = {}
+    for word in group:gmatch "%S+" do ids[#ids + 1] = id_of(tokenizer, word, rows) end
+    words = words + #ids
+    for _, a in ipairs(ids) do
+      for _, b in ipairs(ids) do
+        if a ~= b then list[#list + 1] = { a, b } end
+      end
+    end
+  end
+  return list, words
 end
 
 -- Letters that have a case: of the Latin, Greek and Cyrillic alphabets.

@@ -62,14 +62,13 @@ local function check_contradictions(given, op)
   if given.stop and given.stop_strings then contradict(op, "stop", "stop_strings", "both say where to end") end
 end
 
-local beam_keys = { length_penalty = true, early_stopping = true }
 local drawn = {}
 for _, key in ipairs(sampling_keys) do drawn[key] = true end
 
 -- What a file says and no rule allows, where this request would use it.
 local function check_file(s, given, do_sample, beams, op)
   for key, fault in pairs(s.generation_wrong or {}) do
-    local idle = not fault.always and (drawn[key] and not do_sample or beam_keys[key] and beams == 1)
+    local idle = not fault.always and (drawn[key] and not do_sample or key == "length_penalty" and beams == 1)
     if given[key] == nil and not idle then raise("option", op, fault.text, ("give %s yourself, or mend the file"):format(key)) end
   end
 end
