@@ -6,13 +6,17 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <system_error>
+#include <utility>
 
 #include "engine/base/error.h"
 
 namespace perilune {
 namespace {
+
+constexpr int kMostTries = 100;  // names of a pending file
 
 [[noreturn]] void fail(std::string_view op, const std::string& path, const std::string& problem) {
   throw Error(ErrorCode::file, std::string(op), path + ": " + problem);
@@ -27,6 +31,56 @@ Descriptor::~Descriptor() {
 std::string reason_of(int error) {
   return std::generic_category().message(error);
 }
+
+// ---------------------------------------------------------------- writing
+
+PendingFile::PendingFile(std::string path, std::string op)
+    : path_(std::move(path)), op_(std::move(op)) {
+  struct stat status {};
+  if (::lstat(path_.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {
+    const char* what = S_ISDIR(status.st_mode)   ? "a folder"
+                       : S_ISLNK(status.st_mode) ? "a link"
+                                                 : "a device or pipe";
+    throw Error(ErrorCode::file, op_, path_ + ": is " + what + ", which is not replaced by a file")
+        .hint("give the path of a file");
+  }
+  for (int i = 0; i < kMostTries && descriptor_ < 0; ++i) {
+    pending_ = path_ + ".part-" + std::to_string(::getpid()) + "-" + std::to_string(i);
+    descriptor_ = ::open(pending_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (descriptor_ < 0 && errno != EEXIST) break;
+  }
+  if (descriptor_ < 0) fail(errno);
+}
+
+PendingFile::~PendingFile() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+  if (!kept_ && !pending_.empty()) ::unlink(pending_.c_str());
+}
+
+void PendingFile::write(const void* data, std::size_t size) {
+  const char* from = static_cast<const char*>(data);
+  while (size > 0) {
+    const ssize_t written = ::write(descriptor_, from, size);
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) fail(errno);
+    from += written;
+    size -= static_cast<std::size_t>(written);
+  }
+}
+
+void PendingFile::keep() {
+  if (::fsync(descriptor_) != 0 && errno != EINVAL) fail(errno);
+  const int descriptor = std::exchange(descriptor_, -1);
+  if (::close(descriptor) != 0) fail(errno);
+  if (std::rename(pending_.c_str(), path_.c_str()) != 0) fail(errno);
+  kept_ = true;
+}
+
+void PendingFile::fail(int error) const {
+  throw Error(ErrorCode::file, op_, path_ + ": " + reason_of(error)).hint("nothing was changed");
+}
+
+// ---------------------------------------------------------------- reading
 
 std::string read_file(const std::string& path, std::uint64_t max_bytes, std::string_view op) {
   // A pipe or device that has no writer must not block the caller.

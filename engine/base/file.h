@@ -1,6 +1,7 @@
 // Whole files into memory, with one reason per failure.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -18,6 +19,26 @@ class Descriptor {
 
  private:
   int number_;
+};
+
+/// A new file beside `path` that becomes `path` when it is kept, and goes when it is not: a failure
+/// leaves what was there. Only a regular file is ever replaced.
+class PendingFile {
+ public:
+  /// Throws Error(file) naming `op` and the path, as write() and keep() do.
+  PendingFile(std::string path, std::string op);
+  ~PendingFile();
+  PendingFile(const PendingFile&) = delete;
+  PendingFile& operator=(const PendingFile&) = delete;
+  void write(const void* data, std::size_t size);
+  void keep();
+
+ private:
+  [[noreturn]] void fail(int error) const;
+
+  std::string path_, op_, pending_;
+  int descriptor_ = -1;
+  bool kept_ = false;
 };
 
 /// What an errno value means, in words.

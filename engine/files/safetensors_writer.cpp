@@ -1,14 +1,9 @@
 // Writing safetensors files: whole, or not at all.
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
 #include <set>
-#include <system_error>
 
 #include "engine/base/error.h"
+#include "engine/base/file.h"
 #include "engine/base/json.h"
 #include "engine/files/safetensors.h"
 
@@ -16,56 +11,6 @@ namespace perilune {
 namespace {
 
 using NamedTensor = std::pair<std::string, Tensor>;
-
-constexpr int kMostTries = 100;
-
-/// A new file beside `path` that becomes `path` when it is kept, and goes when it is not.
-class PendingFile {
- public:
-  explicit PendingFile(std::string path) : path_(std::move(path)) {
-    for (int i = 0; i < kMostTries && descriptor_ < 0; ++i) {
-      pending_ = path_ + ".part-" + std::to_string(::getpid()) + "-" + std::to_string(i);
-      descriptor_ = ::open(pending_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-      if (descriptor_ < 0 && errno != EEXIST) break;
-    }
-    if (descriptor_ < 0) fail(errno);
-  }
-  ~PendingFile() {
-    if (descriptor_ >= 0) ::close(descriptor_);
-    if (!kept_ && !pending_.empty()) ::unlink(pending_.c_str());
-  }
-  PendingFile(const PendingFile&) = delete;
-  PendingFile& operator=(const PendingFile&) = delete;
-
-  void write(const void* data, std::size_t size) {
-    const char* from = static_cast<const char*>(data);
-    while (size > 0) {
-      const ssize_t written = ::write(descriptor_, from, size);
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) fail(errno);
-      from += written;
-      size -= static_cast<std::size_t>(written);
-    }
-  }
-
-  void keep() {
-    if (::fsync(descriptor_) != 0 && errno != EINVAL) fail(errno);
-    const int descriptor = std::exchange(descriptor_, -1);
-    if (::close(descriptor) != 0) fail(errno);
-    if (std::rename(pending_.c_str(), path_.c_str()) != 0) fail(errno);
-    kept_ = true;
-  }
-
- private:
-  [[noreturn]] void fail(int error) const {
-    throw Error(ErrorCode::file, "save", path_ + ": " + std::generic_category().message(error))
-        .hint("nothing was changed");
-  }
-
-  std::string path_, pending_;
-  int descriptor_ = -1;
-  bool kept_ = false;
-};
 
 void check_names(const std::vector<NamedTensor>& tensors) {
   std::set<std::string_view> seen;
@@ -131,7 +76,7 @@ void write_safetensors(const std::string& path, const std::vector<NamedTensor>& 
   check_names(tensors);
   const std::vector<const NamedTensor*> order = file_order(tensors);
   const std::string header = header_text(order, metadata);
-  PendingFile file(path);
+  PendingFile file(path, "save");
   std::string length(8, '\0');
   for (std::size_t i = 0; i < 8; ++i) {
     length[i] = static_cast<char>(header.size() >> (8 * i) & 0xff);

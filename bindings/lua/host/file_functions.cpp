@@ -1,11 +1,8 @@
 // core: JSON and files.
 #include <dirent.h>
-#include <fcntl.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <filesystem>
 
@@ -58,23 +55,9 @@ int read_whole_file(lua_State* L) {
 int write_file(lua_State* L) {
   const std::string path = to_text(L, 1, "write_file", "path");
   const std::string text = to_text(L, 2, "write_file", "text");
-  const std::string temporary = path + ".tmp" + std::to_string(getpid());
-  const int file = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-  if (file < 0) file_error("write_file", temporary);
-  std::size_t written = 0;
-  while (written < text.size()) {
-    const ssize_t count = ::write(file, text.data() + written, text.size() - written);
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) break;
-    written += static_cast<std::size_t>(count);
-  }
-  const bool complete = written == text.size() && ::close(file) == 0;
-  if (!complete || std::rename(temporary.c_str(), path.c_str()) != 0) {
-    const int reason = errno;
-    ::unlink(temporary.c_str());
-    errno = reason;
-    file_error("write_file", path);
-  }
+  PendingFile file(path, "write_file");
+  file.write(text.data(), text.size());
+  file.keep();
   return 0;
 }
 
