@@ -312,8 +312,8 @@ struct CopyArguments {
   Strided out, x;
 };
 /// Reduces the last `reduced` of `rank` axes into out (strides of the kept axes; argmin and argmax
-/// give i64 offsets along the one reduced axis; ties go to the lowest). Ascending order, f32 or
-/// i64.
+/// give i64 offsets along the one reduced axis; ties go to the lowest). Ascending order; sums of
+/// floats in f64, of integers in i64.
 struct ReduceArguments {
   Reduce op;
   int rank, reduced;

@@ -1,4 +1,5 @@
-// Reductions, order statistics, gathers and the general product. Every sum runs ascending.
+// Reductions, order statistics, gathers and the general product. Every sum runs ascending; those of
+// reductions in f64, since f32 counts no further than 2^24.
 #include <algorithm>
 #include <cstring>
 #include <limits>
@@ -10,16 +11,18 @@
 namespace perilune::kernels::scalar {
 namespace {
 
-/// A running reduction of one output in f32 or i64.
+/// A running reduction of one output of f32 or i64.
 template <class Number>
 struct Reduction {
+  using Value = std::conditional_t<std::is_same_v<Number, float>, double, Number>;
   Reduce op;
-  Number value{};
+  Value value{};
   std::int64_t best = 0;  // argmin, argmax
   std::int64_t seen = 0;
   bool found = false;  // argmin, argmax: something that is not NaN
 
-  void add(Number x) {
+  void add(Number given) {
+    const Value x = given;
     const std::int64_t index = seen++;
     switch (op) {
       case Reduce::sum:
@@ -40,8 +43,8 @@ struct Reduction {
           found = true;
         }
         break;
-      case Reduce::any: value = value != 0 || x != 0 ? Number{1} : Number{0}; break;
-      case Reduce::all: value = (index == 0 || value != 0) && x != 0 ? Number{1} : Number{0}; break;
+      case Reduce::any: value = value != 0 || x != 0 ? Value{1} : Value{0}; break;
+      case Reduce::all: value = (index == 0 || value != 0) && x != 0 ? Value{1} : Value{0}; break;
     }
   }
   void add_run(const Number* x, std::int64_t count) {
@@ -55,10 +58,10 @@ struct Reduction {
   void finish(const Run& out) const {
     if (op == Reduce::argmin || op == Reduce::argmax) return store_run(out, 1, &best);
     if (op == Reduce::mean) {
-      const float mean = static_cast<float>(value) / static_cast<float>(seen);
+      const auto mean = static_cast<float>(static_cast<double>(value) / static_cast<double>(seen));
       return store_run(out, 1, &mean);
     }
-    const Number result = op == Reduce::all && seen == 0 ? Number{1} : value;
+    const auto result = static_cast<Number>(op == Reduce::all && seen == 0 ? Value{1} : value);
     store_run(out, 1, &result);
   }
 };

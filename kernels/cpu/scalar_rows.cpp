@@ -134,10 +134,10 @@ void softmax(const Launch& launch, const SoftmaxArguments& a) {
 
 void cumulative_sum(const Launch& launch, const CumulativeSumArguments& a) {
   each_row(launch, a.rows, a.width, [&](std::int64_t row) {
-    float sum = 0;
+    double sum = 0;  // f32 counts no further than 2^24
     for (std::int64_t i = 0; i < a.width; ++i) {
-      sum += a.x[row * a.x_stride + i];
-      a.out[row * a.out_stride + i] = sum;
+      sum += static_cast<double>(a.x[row * a.x_stride + i]);
+      a.out[row * a.out_stride + i] = static_cast<float>(sum);
     }
   });
 }
