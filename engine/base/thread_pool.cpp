@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -53,6 +54,10 @@ struct ThreadPool::Shared {
   kernels::Parallel host;
   int thread_count = 1;
   std::vector<std::thread> workers;
+  pid_t process = ::getpid();
+
+  /// In a child that fork() made: the workers are not there.
+  bool orphaned() const { return !workers.empty() && ::getpid() != process; }
 
   std::atomic<bool> busy{false};
   std::atomic<std::uint64_t> ticket{kClosed};
@@ -175,7 +180,8 @@ void ThreadPool::Shared::round(std::int64_t first, std::int64_t count, TaskFunct
 
 void ThreadPool::Shared::run(std::int64_t count, TaskFunction function, void* task_state) {
   // Nested runs, and runs of a second host thread, find the pool busy and do their tasks alone.
-  if (count <= 1 || workers.empty() || busy.exchange(true, std::memory_order_acquire)) {
+  if (count <= 1 || workers.empty() || orphaned() ||
+      busy.exchange(true, std::memory_order_acquire)) {
     for (std::int64_t i = 0; i < count; ++i) function(task_state, i);
     return;
   }
@@ -194,7 +200,10 @@ ThreadPool::ThreadPool(kernels::Parallel host) : shared_(std::make_unique<Shared
   shared_->thread_count = std::max(1, host.threads);
 }
 
-ThreadPool::~ThreadPool() = default;
+ThreadPool::~ThreadPool() {
+  // Nobody is there to join, and what the workers waited on never comes free.
+  if (shared_->orphaned()) (void)shared_.release();
+}
 
 int ThreadPool::threads() const {
   return shared_->thread_count;

@@ -1,5 +1,7 @@
 #include "engine/serving/worker.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
 #include <utility>
@@ -18,30 +20,47 @@ std::chrono::duration<double> seconds_of(double seconds) {
 
 }  // namespace
 
-Worker::Worker(Scheduler& scheduler) : scheduler_(scheduler), thread_([this] { run(); }) {}
+Worker::Worker(Scheduler& scheduler)
+    : scheduler_(scheduler), meeting_(std::make_unique<Meeting>()), process_(::getpid()) {
+  meeting_->thread = std::thread([this] { run(); });
+}
+
+bool Worker::orphaned() const {
+  return ::getpid() != process_;
+}
 
 Worker::~Worker() {
+  if (orphaned()) {
+    (void)meeting_.release();
+    return;
+  }
   scheduler_.cancel_all();
   {
-    const std::lock_guard lock(mutex_);
+    const std::lock_guard lock(meeting_->mutex);
     stop_ = true;
   }
-  for_worker_.notify_all();
-  thread_.join();
+  meeting_->for_worker.notify_all();
+  meeting_->thread.join();
 }
 
 void Worker::wake() {
+  if (orphaned()) return;
   {
-    const std::lock_guard lock(mutex_);
+    const std::lock_guard lock(meeting_->mutex);
     woken_ = true;
   }
-  for_worker_.notify_all();
+  meeting_->for_worker.notify_all();
 }
 
 bool Worker::wait(double seconds, bool any_step) {
-  std::unique_lock lock(mutex_);
+  if (orphaned()) {
+    throw Error(ErrorCode::state, "engine",
+                "this process is a copy, which the engine's thread is not in")
+        .hint("make the engine after fork()");
+  }
+  std::unique_lock lock(meeting_->mutex);
   const std::int64_t before = steps_;
-  for_others_.wait_for(lock, seconds_of(seconds), [&] {
+  meeting_->for_others.wait_for(lock, seconds_of(seconds), [&] {
     return failure_ || scheduler_.idle() || (any_step && steps_ != before);
   });
   if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
@@ -49,7 +68,7 @@ bool Worker::wait(double seconds, bool any_step) {
 }
 
 std::int64_t Worker::steps() const {
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(meeting_->mutex);
   return steps_;
 }
 
@@ -62,11 +81,11 @@ void Worker::step() {
   } catch (const Error& error) {
     pause_ = kInterruptedSeconds;
     if (error.code() == ErrorCode::cancelled) return;  // the host interrupts another thread's work
-    const std::lock_guard lock(mutex_);
+    const std::lock_guard lock(meeting_->mutex);
     failure_ = std::current_exception();
     scheduler_.cancel_all();
   } catch (...) {
-    const std::lock_guard lock(mutex_);
+    const std::lock_guard lock(meeting_->mutex);
     failure_ = std::current_exception();
     scheduler_.cancel_all();
   }
@@ -75,22 +94,22 @@ void Worker::step() {
 void Worker::run() {
   for (;;) {
     {
-      std::unique_lock lock(mutex_);
+      std::unique_lock lock(meeting_->mutex);
       const auto ready = [&] { return stop_ || woken_; };
       if (pause_ < 0 || (steps_ == 0 && scheduler_.idle())) {
-        for_worker_.wait(lock, ready);
+        meeting_->for_worker.wait(lock, ready);
       } else if (pause_ > 0) {
-        for_worker_.wait_for(lock, seconds_of(pause_), ready);
+        meeting_->for_worker.wait_for(lock, seconds_of(pause_), ready);
       }
       woken_ = false;
       if (stop_ && scheduler_.idle()) return;
     }
     step();
     {
-      const std::lock_guard lock(mutex_);
+      const std::lock_guard lock(meeting_->mutex);
       ++steps_;
     }
-    for_others_.notify_all();
+    meeting_->for_others.notify_all();
   }
 }
 

@@ -25,7 +25,7 @@ class Worker {
   /// Something came into the inbox.
   void wake();
   /// Waits until the scheduler is idle (true), or `seconds` have passed, or a step has ended and
-  /// `any_step` is set. Throws what stopped a step, once.
+  /// `any_step` is set. Throws what stopped a step, once, and Error(state) in a child of fork().
   bool wait(double seconds, bool any_step = false);
   /// How many steps have ended.
   std::int64_t steps() const;
@@ -35,13 +35,21 @@ class Worker {
   void step();
 
   Scheduler& scheduler_;
-  mutable std::mutex mutex_;
-  std::condition_variable for_worker_, for_others_;
+  /// What threads wait on, and the thread. Of its own, since a child that fork() made, where the
+  /// thread is not, can only let go of it.
+  struct Meeting {
+    std::mutex mutex;
+    std::condition_variable for_worker, for_others;
+    std::thread thread;
+  };
+  bool orphaned() const;
+
+  std::unique_ptr<Meeting> meeting_;
+  int process_;
   bool stop_ = false, woken_ = false;
   std::int64_t steps_ = 0;
   std::exception_ptr failure_;
   double pause_ = 0;  // seconds until the next step where nothing comes; below 0: no limit
-  std::thread thread_;
 };
 
 }  // namespace perilune
