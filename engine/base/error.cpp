@@ -23,29 +23,49 @@ const char* error_code_name(ErrorCode code) {
   return "?";
 }
 
+namespace {
+
+// What comes from outside (names, texts, lists of them) may be of any length; a message may not.
+constexpr std::size_t kMostName = 400, kMostText = 4000;
+constexpr std::size_t kMostOperands = 32;
+
+/// The beginning of a text that is too long, cut between two characters, and how much is missing.
+std::string bounded(std::string_view text, std::size_t most) {
+  if (text.size() <= most) return std::string(text);
+  std::size_t end = most;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
+  return std::string(text.substr(0, end)) + "... (" + std::to_string(text.size() - end) +
+         " more bytes)";
+}
+
+}  // namespace
+
 Error::Error(ErrorCode code, std::string op, std::string problem)
-    : std::runtime_error(""), code_(code), op_(std::move(op)), problem_(std::move(problem)) {
+    : std::runtime_error(""),
+      code_(code),
+      op_(bounded(op, kMostName)),
+      problem_(bounded(problem, kMostText)) {
   compose();
 }
 
 Error& Error::operand(std::string_view name, std::string_view description) {
   std::string text(name);
   if (!description.empty()) text.append(" ").append(description);
-  operands_.push_back(std::move(text));
+  if (operands_.size() < kMostOperands) operands_.push_back(bounded(text, kMostName));
   compose();
   return *this;
 }
 
 Error& Error::where(std::string_view place) {
-  if (place.empty()) return *this;
+  if (place.empty() || where_.size() > kMostText) return *this;
   if (!where_.empty()) where_ += ", ";
-  where_ += place;
+  where_ += bounded(place, kMostName);
   compose();
   return *this;
 }
 
 Error& Error::hint(std::string_view what_to_do) {
-  hint_ = what_to_do;
+  hint_ = bounded(what_to_do, kMostText);
   compose();
   return *this;
 }

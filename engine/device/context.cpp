@@ -205,7 +205,10 @@ void Context::warn(std::string_view text, std::string_view where) const {
     const std::lock_guard lock(sink_mutex_);
     sink = warning_sink_;
   }
-  if (sink) sink(text, where);
+  if (!sink) return;
+  constexpr std::size_t kMost = 4000;
+  if (text.size() <= kMost) return sink(text, where);
+  sink(std::string(text.substr(0, kMost)) + "...", where);
 }
 
 void Context::set_warning_sink(std::function<void(std::string_view, std::string_view)> sink) {

@@ -1,7 +1,8 @@
 #include "engine/ops/elementwise.h"
 
 #include <cmath>
-#include <cstdio>
+
+#include "engine/base/number_text.h"
 
 namespace perilune {
 
@@ -211,10 +212,7 @@ void ScalarOp::run(OpRun& run) const {
 }
 
 std::string ScalarOp::describe() const {
-  char text[64];
-  std::snprintf(text, sizeof text, "%s %s%.6g", binary_name(op_), reversed_ ? "from " : "",
-                number_);
-  return text;
+  return std::string(binary_name(op_)) + (reversed_ ? " from " : " ") + number_text(number_, 6);
 }
 
 // ---------------------------------------------------------------- unary, activations

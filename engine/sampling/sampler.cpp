@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "engine/base/error.h"
+#include "engine/base/number_text.h"
 #include "engine/sampling/cutoffs.h"
 #include "engine/sampling/logits.h"
 
@@ -12,10 +13,7 @@ namespace perilune {
 namespace {
 
 std::string number(double value) {
-  std::string text = std::to_string(value);
-  while (text.size() > 1 && text.back() == '0') text.pop_back();
-  if (text.back() == '.') text.pop_back();
-  return text;
+  return number_text(value, 6);
 }
 
 [[noreturn]] void bad_option(const std::string& name, const std::string& value,

@@ -1,10 +1,10 @@
 #include "bindings/lua/edge/user_type.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <vector>
 
 #include "engine/base/near_names.h"
+#include "engine/base/number_text.h"
 
 namespace perilune::lua {
 
@@ -193,11 +193,7 @@ std::string describe_value(lua_State* L, int index) {
     case LUA_TNONE: return "nothing";
     case LUA_TNIL: return "nil";
     case LUA_TBOOLEAN: return lua_toboolean(L, index) != 0 ? "true" : "false";
-    case LUA_TNUMBER: {
-      char text[32];
-      std::snprintf(text, sizeof text, "%.14g", lua_tonumber(L, index));
-      return text;
-    }
+    case LUA_TNUMBER: return number_text(lua_tonumber(L, index), 14);
     case LUA_TSTRING: {
       std::string text(lua_tostring(L, index));
       if (text.size() > 40) text = text.substr(0, 37) + "...";

@@ -2,9 +2,9 @@
 // shows; statistics only of tensors that are quickly read.
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 
 #include "bindings/lua/tensors/tensor_value.h"
+#include "engine/base/number_text.h"
 
 namespace perilune::lua {
 
@@ -15,15 +15,10 @@ constexpr std::int64_t kEdge = 3;   // shown at each end of an elided axis
 constexpr std::int64_t kWhole = 8;  // axes up to this size are shown whole
 constexpr int kMaxLines = 12;
 
-std::string number_text(double value) {
+std::string value_text(double value) {
   if (std::isnan(value)) return "nan";  // whatever its sign
-  char text[32];
-  if (value == std::floor(value) && std::abs(value) < 1e7) {
-    std::snprintf(text, sizeof text, "%.0f", value);
-  } else {
-    std::snprintf(text, sizeof text, "%.4g", value);
-  }
-  return text;
+  const bool whole = value == std::floor(value) && std::abs(value) < 1e7;
+  return whole ? fixed_text(value, 0) : number_text(value, 4);
 }
 
 bool shown(std::int64_t position, std::int64_t size) {
@@ -42,7 +37,7 @@ std::string line_text(const Tensor& line) {
     }
     if (i > 0) text += ", ";
     const double value = line.pick(0, i).item();
-    text += line.dtype() == DType::boolean ? (value != 0 ? "true" : "false") : number_text(value);
+    text += line.dtype() == DType::boolean ? (value != 0 ? "true" : "false") : value_text(value);
   }
   return text + "]";
 }
@@ -85,8 +80,8 @@ std::string statistics_text(const Tensor& tensor) {
     return "";
   }
   const auto statistics = tensor_ops::statistics(tensor);
-  std::string text = "  min " + number_text(statistics.minimum) + "  max " +
-                     number_text(statistics.maximum) + "  mean " + number_text(statistics.mean);
+  std::string text = "  min " + value_text(statistics.minimum) + "  max " +
+                     value_text(statistics.maximum) + "  mean " + value_text(statistics.mean);
   if (is_float(tensor.dtype())) text += "  nan " + std::to_string(statistics.nan);
   if (statistics.infinite > 0) text += "  inf " + std::to_string(statistics.infinite);
   return text;
@@ -99,9 +94,7 @@ std::string byte_text(std::size_t bytes) {
   double value = static_cast<double>(bytes);
   int unit = 0;
   for (; value >= 1024 && unit < 4; ++unit) value /= 1024;
-  char text[32];
-  std::snprintf(text, sizeof text, unit == 0 ? "%.0f %s" : "%.1f %s", value, kUnits[unit]);
-  return text;
+  return fixed_text(value, unit == 0 ? 0 : 1) + " " + kUnits[unit];
 }
 
 std::string tensor_text(const Value& value) {
@@ -114,7 +107,7 @@ std::string tensor_text(const Value& value) {
   if (tensor.shape().rank() == 0) {
     return text + "  " +
            (tensor.dtype() == DType::boolean ? (tensor.item() != 0 ? "true" : "false")
-                                             : number_text(tensor.item()));
+                                             : value_text(tensor.item()));
   }
   Printer printer;
   (void)printer.print(tensor, "");

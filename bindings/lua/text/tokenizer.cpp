@@ -252,8 +252,18 @@ int truncation_side(lua_State* L) {
   return push_side(L, self<TokenizerPointer>(L, "truncation_side")->truncation_side());
 }
 
+/// The first of them, each of a length that can be read: a damaged file has a million.
 int warnings(lua_State* L) {
-  push_list(L, self<TokenizerPointer>(L, "warnings")->warnings());
+  constexpr std::size_t kMost = 100, kLength = 1000;
+  std::vector<std::string> list;
+  const std::vector<std::string>& all = self<TokenizerPointer>(L, "warnings")->warnings();
+  for (std::size_t i = 0; i < std::min(all.size(), kMost); ++i) {
+    list.push_back(all[i].size() <= kLength ? all[i] : all[i].substr(0, kLength) + "...");
+  }
+  if (all.size() > kMost) {
+    list.push_back(std::to_string(all.size() - kMost) + " more warnings are left out");
+  }
+  push_list(L, list);
   return 1;
 }
 
