@@ -22,6 +22,16 @@ volatile std::sig_atomic_t g_interrupts = 0;
 
 constexpr int kEveryStep = LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT;
 
+void no_samples(void*, lua_State*, int, int) {}
+
+// Compiled code does not look at hooks. It does look, at every line, whether the profiler wants a
+// sample, and then goes back to the interpreter, which sees the hook.
+void leave_compiled_code() {
+  struct sigaction sampler {};
+  if (sigaction(SIGPROF, nullptr, &sampler) != 0) return;
+  if (sampler.sa_handler != SIG_DFL && sampler.sa_handler != SIG_IGN) raise(SIGPROF);
+}
+
 void stop_hook(lua_State* L, lua_Debug*) {
   if (g_interrupts < 2) lua_sethook(L, nullptr, 0, 0);
   luaL_error(L, "interrupted");
@@ -35,7 +45,9 @@ void on_interrupt(int signal) {
   g_interrupts = g_interrupts + 1;
   if (g_second == SecondInterrupt::ends_process) std::signal(signal, SIG_DFL);
   g_interrupter.interrupt();
-  if (g_running != nullptr) lua_sethook(g_running, stop_hook, kEveryStep, 1);
+  if (g_running == nullptr) return;
+  lua_sethook(g_running, stop_hook, kEveryStep, 1);
+  leave_compiled_code();
 }
 
 std::string text_field(lua_State* L, int index, const char* name) {
@@ -107,6 +119,10 @@ Interruptible::~Interruptible() {
   lua_sethook(L_, nullptr, 0, 0);
   g_interrupter.clear();
   g_interrupter = lua::Interrupter();
+}
+
+void make_interruptible(lua_State* L) {
+  luaJIT_profile_start(L, "li1000000", no_samples, nullptr);  // by lines; no sample in 1000 s
 }
 
 int report_call(lua_State* L, int arguments, int results, bool* was_interrupted) {

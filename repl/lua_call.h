@@ -14,6 +14,9 @@ enum class SecondInterrupt {
   insists,       // a session: raises at every step until nothing is left that catches it
 };
 
+/// Lets Ctrl-C stop loops that were compiled to machine code, too. Once, before anything runs.
+void make_interruptible(lua_State* L);
+
 /// While it lives, Ctrl-C stops the engine's passes and the Lua code that runs in `L`. One at a
 /// time: signals are the process's.
 class Interruptible {

@@ -4,6 +4,7 @@
 
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 
 #include "bindings/lua/host/perilune_lua.h"
@@ -106,8 +107,8 @@ int dispatch(lua_State* L, int argc, char** argv) {
       return kWrongUsage;
     }
     const std::string code = argv[2];
-    return run_chunk(L, luaL_loadbuffer(L, code.data(), code.size(), "=(command line)"), argc, argv,
-                     2);
+    return run_chunk(L, luaL_loadbufferx(L, code.data(), code.size(), "=(command line)", "t"), argc,
+                     argv, 2);
   }
   if (word == "-v" || word == "--version") {
     return run_text(L, kVersion, {PERILUNE_VERSION, PERILUNE_BUILD_TYPE, PERILUNE_SANITIZERS})
@@ -115,8 +116,21 @@ int dispatch(lua_State* L, int argc, char** argv) {
                : kFailed;
   }
   if (word == "-h" || word == "--help") return run_verb(L, "help", argc - 2, argv + 2);
+  if (word == "--bytecode") {
+    if (argc < 3) {
+      std::fprintf(stderr,
+                   "perilune: --bytecode needs a file; usage: perilune --bytecode FILE ARGS...\n");
+      return kWrongUsage;
+    }
+    return run_chunk(L, luaL_loadfilex(L, argv[2], "b"), argc, argv, 2);
+  }
   if (is_script(word)) {
-    return run_chunk(L, luaL_loadfile(L, word == "-" ? nullptr : argv[1]), argc, argv, 1);
+    // Damaged bytecode can do anything: it runs only where it is asked for.
+    const int status = luaL_loadfilex(L, word == "-" ? nullptr : argv[1], "t");
+    if (status != 0 && std::string(lua_tostring(L, -1)).find("wrong mode") != std::string::npos) {
+      lua_pushfstring(L, "%s is compiled; if you trust it: perilune --bytecode FILE", argv[1]);
+    }
+    return run_chunk(L, status, argc, argv, 1);
   }
   return run_verb(L, argv[1], argc - 2, argv + 2);
 }
@@ -130,7 +144,10 @@ int run_program(int argc, char** argv) {
     return kFailed;
   }
   luaL_openlibs(L);
-  lua::open(L);
+  lua::StateOptions options;
+  if (const char* folder = std::getenv("PERILUNE_STDLIB")) options.stdlib_folder = folder;
+  lua::open(L, options);
+  make_interruptible(L);
   const int status = run_text(L, kPrepare) ? dispatch(L, argc, argv) : kFailed;
   lua_close(L);
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {

@@ -11,6 +11,7 @@ struct StateOptions {
   int threads = 0;                // 0: what this process may use
   std::string cpu_tier;           // "": the best there is
   std::size_t memory_budget = 0;  // bytes of tensors; 0: no limit of ours
+  std::string stdlib_folder;      // looked at before the modules inside the library; "": nowhere
 };
 
 }  // namespace perilune::lua

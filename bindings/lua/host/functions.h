@@ -2,6 +2,8 @@
 // stack.
 #pragma once
 
+#include <string>
+
 #include "lua.hpp"
 
 namespace perilune::lua {
@@ -12,5 +14,8 @@ void add_state_functions(lua_State* L);
 void add_file_functions(lua_State* L);
 /// What this machine can do.
 void add_measure(lua_State* L);
+
+/// StateOptions::stdlib_folder of what the state was opened with.
+std::string stdlib_folder(lua_State* L);
 
 }  // namespace perilune::lua

@@ -1,13 +1,13 @@
 // core: what there is, for help, completion and the tests that hold the reference to it: types with
 // their members, and the text of the standard library.
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 
 #include "bindings/lua/edge/arguments.h"
 #include "bindings/lua/host/embedded_stdlib.h"
+#include "bindings/lua/host/functions.h"
 #include "bindings/lua/host/introspect.h"
 
 namespace perilune::lua {
@@ -69,9 +69,9 @@ struct Source {
 };
 
 // Files of the folder that stands in for the embedded library, or those inside.
-std::vector<Source> sources() {
+std::vector<Source> sources(lua_State* L) {
   std::vector<Source> list;
-  if (const char* folder = std::getenv("PERILUNE_STDLIB")) {
+  if (const std::string folder = stdlib_folder(L); !folder.empty()) {
     std::error_code fault;
     for (fs::recursive_directory_iterator at(folder, fault), end; at != end; at.increment(fault)) {
       if (fault || at->path().extension() != ".lua") continue;
@@ -97,7 +97,7 @@ std::vector<Source> sources() {
 int stdlib(lua_State* L) {
   lua_newtable(L);
   int position = 0;
-  for (const Source& source : sources()) {
+  for (const Source& source : sources(L)) {
     lua_createtable(L, 0, 2);
     set_field(L, "name", source.name);
     set_field(L, "file", source.file);
@@ -109,8 +109,8 @@ int stdlib(lua_State* L) {
 /// core.stdlib_source(file) -> text
 int stdlib_source(lua_State* L) {
   const std::string file = to_text(L, 1, "stdlib_source", "file");
-  if (const char* folder = std::getenv("PERILUNE_STDLIB")) {
-    std::ifstream input(std::string(folder) + file.substr(std::min<std::size_t>(6, file.size())),
+  if (const std::string folder = stdlib_folder(L); !folder.empty()) {
+    std::ifstream input(folder + file.substr(std::min<std::size_t>(6, file.size())),
                         std::ios::binary);
     if (input) {
       push_text(L, std::string(std::istreambuf_iterator<char>(input), {}));

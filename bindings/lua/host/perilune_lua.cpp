@@ -1,7 +1,5 @@
 #include "bindings/lua/host/perilune_lua.h"
 
-#include <cstdlib>
-#include <cstring>
 #include <fstream>
 #include <iterator>
 
@@ -26,6 +24,25 @@ namespace {
 
 constexpr char kOptionsKey = 0;  // its address: registry key of the host's StateOptions
 
+StateOptions host_options(lua_State* L) {
+  lua_pushlightuserdata(L, const_cast<char*>(&kOptionsKey));
+  lua_rawget(L, LUA_REGISTRYINDEX);
+  StateOptions options;
+  if (lua_istable(L, -1)) {
+    lua_rawgeti(L, -1, 1);
+    lua_rawgeti(L, -2, 2);
+    lua_rawgeti(L, -3, 3);
+    lua_rawgeti(L, -4, 4);
+    options.threads = static_cast<int>(lua_tointeger(L, -4));
+    options.cpu_tier = lua_tostring(L, -3);
+    options.memory_budget = static_cast<std::size_t>(lua_tonumber(L, -2));
+    options.stdlib_folder = lua_tostring(L, -1);
+    lua_pop(L, 4);
+  }
+  lua_pop(L, 1);
+  return options;
+}
+
 /// Where `name` would be in a folder that mirrors stdlib/: "perilune/models/llama.lua".
 std::string module_file(const std::string& name) {
   std::string path = name;
@@ -45,14 +62,14 @@ bool read_text(const std::string& path, std::string& text) {
 /// Pushes the loaded chunk of a standard library module, or nothing. Compile errors throw.
 bool push_module(lua_State* L, const std::string& name) {
   const auto load = [&](const char* source, std::size_t size, const std::string& file) {
-    if (luaL_loadbuffer(L, source, size, ("@" + file).c_str()) == 0) return;
+    if (luaL_loadbufferx(L, source, size, ("@" + file).c_str(), "t") == 0) return;
     throw Error(ErrorCode::internal, "require", lua_tostring(L, -1));
   };
-  if (const char* folder = std::getenv("PERILUNE_STDLIB")) {
+  if (const std::string folder = stdlib_folder(L); !folder.empty()) {
     const std::string path = module_file(name);
     for (const std::string& file : {path + ".lua", path + "/init.lua"}) {
       std::string text;
-      if (!read_text(std::string(folder) + "/" + file, text)) continue;
+      if (!read_text(folder + "/" + file, text)) continue;
       load(text.data(), text.size(), "stdlib/" + file);
       return true;
     }
@@ -105,24 +122,8 @@ void insert_searcher(lua_State* L) {
   lua_pop(L, 2);
 }
 
-StateOptions host_options(lua_State* L) {
-  lua_pushlightuserdata(L, const_cast<char*>(&kOptionsKey));
-  lua_rawget(L, LUA_REGISTRYINDEX);
-  StateOptions options;
-  if (lua_istable(L, -1)) {
-    lua_rawgeti(L, -1, 1);
-    lua_rawgeti(L, -2, 2);
-    lua_rawgeti(L, -3, 3);
-    options.threads = static_cast<int>(lua_tointeger(L, -3));
-    options.cpu_tier = lua_tostring(L, -2);
-    options.memory_budget = static_cast<std::size_t>(lua_tonumber(L, -1));
-    lua_pop(L, 3);
-  }
-  lua_pop(L, 1);
-  return options;
-}
-
 int open_core(lua_State* L) {
+  prepare_out_of_memory(L);
   make_state(L, host_options(L));
   lua_newtable(L);
   add_state_functions(L);
@@ -145,15 +146,21 @@ int open_core(lua_State* L) {
 
 }  // namespace
 
+std::string stdlib_folder(lua_State* L) {
+  return host_options(L).stdlib_folder;
+}
+
 void open(lua_State* L, const StateOptions& options) {
   lua_pushlightuserdata(L, const_cast<char*>(&kOptionsKey));
-  lua_createtable(L, 3, 0);
+  lua_createtable(L, 4, 0);
   lua_pushinteger(L, options.threads);
   lua_rawseti(L, -2, 1);
   push_text(L, options.cpu_tier);
   lua_rawseti(L, -2, 2);
   lua_pushnumber(L, static_cast<double>(options.memory_budget));
   lua_rawseti(L, -2, 3);
+  push_text(L, options.stdlib_folder);
+  lua_rawseti(L, -2, 4);
   lua_rawset(L, LUA_REGISTRYINDEX);
   insert_searcher(L);
 }

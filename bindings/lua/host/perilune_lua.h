@@ -17,8 +17,8 @@ extern "C" int luaopen_perilune_core(lua_State* L);
 namespace perilune::lua {
 
 /// Makes `require "perilune"` and all modules of the standard library work in `L`, whatever the
-/// current folder is. The engine itself is made when `perilune.core` is first required. The folder
-/// named by PERILUNE_STDLIB, where set, is looked at before the modules inside the library.
+/// current folder is. The engine itself is made when `perilune.core` is first required. No variable
+/// of the environment changes which code runs: what a program takes from one it hands over itself.
 /// Raises a Lua error only when memory runs out.
 void open(lua_State* L, const StateOptions& options = {});
 
