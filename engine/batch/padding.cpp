@@ -129,11 +129,15 @@ Batch::Padded Batch::padded(const Padding& options) const {
   const auto cells = checked_multiply(size(), width);
   if (!cells) throw Error(ErrorCode::option, "padded", "the padded view is too large");
   const Shape shape{Axis{"batch", size(), batch_identity_}, Axis{"seq", width, 0}};
-  result.ids = Tensor::make(context_, DType::i32, shape);
-  std::fill_n(result.ids.as<std::int32_t>(), *cells, options.pad_id);
-  result.mask = Tensor::zeros(context_, DType::i32, shape);
-  result.positions = Tensor::zeros(context_, DType::i32, shape);
-  result.type_ids = Tensor::zeros(context_, DType::i32, shape);
+  // All memory is there before any of it is written.
+  const std::pair<Tensor*, std::int32_t> views[] = {{&result.ids, options.pad_id},
+                                                    {&result.mask, 0},
+                                                    {&result.positions, 0},
+                                                    {&result.type_ids, 0}};
+  for (const auto& [view, filling] : views) *view = Tensor::make(context_, DType::i32, shape);
+  for (const auto& [view, filling] : views) {
+    std::fill_n(view->as<std::int32_t>(), *cells, filling);
+  }
   for (std::int64_t r = 0; r < size(); ++r) {
     const std::int64_t to = r * width + result.layout.first[static_cast<std::size_t>(r)];
     const std::int64_t from = rows_.starts[static_cast<std::size_t>(r)];

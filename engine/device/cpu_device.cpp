@@ -15,7 +15,8 @@ namespace perilune {
 namespace {
 
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
-constexpr std::size_t kHugeFrom = std::size_t{4} << 20;  // below, the slack is not worth it
+constexpr std::size_t kHugeFrom = std::size_t{4} << 20;    // below, the slack is not worth it
+constexpr std::size_t kLookFrom = std::size_t{256} << 20;  // asks the system how much it has left
 
 /// What an allocation of `bytes` is charged; 0 when it cannot be counted.
 std::size_t charged_bytes(std::size_t bytes) {
@@ -86,8 +87,11 @@ void CpuDevice::set_pool(std::shared_ptr<ThreadPool> pool) {
 
 void CpuDevice::charge(std::size_t bytes, std::size_t asked) {
   std::size_t used = used_.load(std::memory_order_relaxed);
+  // More than the machine holds would be granted by an overcommitting kernel and killed later.
+  std::size_t most = total_ == 0 ? std::numeric_limits<std::size_t>::max() : total_;
+  if (budget_ != 0) most = std::min(most, budget_);
   do {
-    if (budget_ != 0 && (bytes > budget_ || used > budget_ - bytes)) {
+    if (bytes > most || used > most - bytes) {
       throw_out_of_memory(asked, used, budget_);
     }
   } while (!used_.compare_exchange_weak(used, used + bytes, std::memory_order_relaxed));
@@ -99,8 +103,8 @@ void CpuDevice::charge(std::size_t bytes, std::size_t asked) {
 
 void* CpuDevice::allocate(std::size_t bytes) {
   const std::size_t charged = charged_bytes(bytes);
-  // More than the machine holds would be granted by an overcommitting kernel and killed later.
-  if (charged == 0 || (total_ != 0 && charged > total_)) {
+  const bool large = charged >= kLookFrom && total_ != 0;
+  if (charged == 0 || (large && charged > host_memory().free)) {
     throw_out_of_memory(bytes, used_.load(std::memory_order_relaxed), budget_);
   }
   charge(charged, bytes);

@@ -35,6 +35,16 @@ local function refuse_later_options(o, op)
   end
 end
 
+local most_warnings = 100
+
+-- A damaged file may be odd a million times over.
+local function bound(warnings)
+  local more = #warnings - most_warnings
+  if more <= 0 then return end
+  for i = #warnings, most_warnings + 1, -1 do warnings[i] = nil end
+  warnings[most_warnings + 1] = ("%d more warnings are left out"):format(more)
+end
+
 local function read_object(path)
   local text = core.read_file(path)
   local value = core.json(text, path)
@@ -218,6 +228,7 @@ function load.load(path, opts)
   progress.during("load", o.on_progress, function(tick)
     for _, plan in ipairs(pass_runner.plans(s)) do plan:pack(tick) end
   end)
+  bound(s.warnings)
   for _, text in ipairs(s.warnings) do core.warn(text, "load " .. s.path) end
   return setmetatable({
     state_ = s, tokenizer = tokenizer, tokenizer_reason = not tokenizer and reason or nil, config = s.config,

@@ -108,19 +108,19 @@ int arange(lua_State* L) {
   const Shape shape{Axis{axes[0], count, 0}};
   bool whole = limits[0] == std::floor(limits[0]) && limits[2] == std::floor(limits[2]);
   if (dtype) whole = !is_float(*dtype);
-  Tensor made;
-  if (whole) {
-    std::vector<std::int64_t> values;
-    for (std::int64_t i = 0; i < count; ++i) {
-      values.push_back(static_cast<std::int64_t>(limits[0] + static_cast<double>(i) * limits[2]));
+  if (whole && !(std::abs(limits[0]) <= kMaxWhole && std::abs(limits[1]) <= kMaxWhole)) {
+    throw Error(ErrorCode::argument, "arange", "whole numbers go to 2^53; give a dtype of floats");
+  }
+  const auto value_at = [&](std::int64_t i) {
+    return limits[0] + static_cast<double>(i) * limits[2];
+  };
+  Tensor made = Tensor::make(state(L).context, whole ? DType::i64 : DType::f32, shape);
+  for (std::int64_t i = 0; i < count; ++i) {
+    if (whole) {
+      made.as<std::int64_t>()[i] = static_cast<std::int64_t>(value_at(i));
+    } else {
+      made.as<float>()[i] = static_cast<float>(value_at(i));
     }
-    made = Tensor::from(state(L).context, std::span<const std::int64_t>(values), shape);
-  } else {
-    std::vector<float> values;
-    for (std::int64_t i = 0; i < count; ++i) {
-      values.push_back(static_cast<float>(limits[0] + static_cast<double>(i) * limits[2]));
-    }
-    made = Tensor::from(state(L).context, std::span<const float>(values), shape);
   }
   push_value(L, Value::of(dtype ? made.to(*dtype) : made));
   return 1;

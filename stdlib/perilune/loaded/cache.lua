@@ -36,7 +36,11 @@ function cache.new(m, opts)
   if not pool or s.family.encode then
     raise("unsupported", "cache", ("family %s keeps no keys and values of its own between calls"):format(m.family))
   end
-  local sequences = {}
+  local sequences, most = {}, math.floor(pool.budget / pool:bytes_for(1))
+  if o.rows and o.rows > most then
+    raise("memory", "cache", ("option rows: %d rows of keys and values take %.0f bytes and more, the cache has %.0f"):format(o.rows,
+      o.rows * pool:bytes_for(1), pool.budget), ("at most %d rows fit"):format(most))
+  end
   for i = 1, o.rows or 1 do sequences[i] = pool:sequence() end
   return setmetatable({ sequences_ = sequences, state_ = s }, Cache)
 end

@@ -73,17 +73,18 @@ local function padded_column(name, values, pad, dtype, o)
   check_cell(pad, dtype, "column " .. name .. ": pad")
   local rows, longest = rows_of(values, name, dtype)
   local width = width_of(rows, longest, name, o)
-  local cells, mask = {}, {}
+  local sizes, axes = { #rows, width }, { "batch", "seq" }
+  local cells, mask = core.zeros(sizes, { dtype = dtype, axes = axes }), core.zeros(sizes, { dtype = "i32", axes = axes })
+  if pad ~= 0 then cells:set(pad) end
   for i, row in ipairs(rows) do
-    local line, own, shift = {}, {}, o.side == "left" and width - #row or 0
-    for j = 1, width do
-      local value = row[j - shift]
-      line[j], own[j] = value or pad, value and 1 or 0
+    if #row > 0 then
+      local first = o.side == "left" and width - #row + 1 or 1
+      local part = { batch = i, seq = { first, first + #row - 1 } }
+      cells:at(part):set(core.tensor(row, { dtype = dtype, axes = { "seq" } }))
+      mask:at(part):set(1)
     end
-    cells[i], mask[i] = line, own
   end
-  local axes = { "batch", "seq" }
-  return core.tensor(cells, { dtype = dtype, axes = axes }), core.tensor(mask, { dtype = "i32", axes = axes })
+  return cells, mask
 end
 
 -- The sizes of a record's nested lists, which must be boxes: every list of a depth as long as the first.
