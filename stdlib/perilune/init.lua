@@ -36,7 +36,7 @@ function pl.family(t) return family.register(t) end
 function pl.try(f, ...)
   local function pack(fine, first, ...)
     if fine then return first, ... end
-    return nil, first
+    return nil, first == "not enough memory" and core.out_of_memory or first   -- what Lua itself raises
   end
   return pack(pcall(f, ...))
 end

@@ -148,6 +148,7 @@ end
 ---@param input any what the task takes, or a list of them
 ---@return any
 function Pipeline:__call(input)
+  kind.expect(self, "Pipeline", "pipeline")
   if input == nil then raise("argument", self.name_, "expected an input or a list of them, got nil") end
   if kind.is_list(input) and not (self.task_.takes_list and self.task_.takes_list(input)) then
     return progress.during(self.name_, self.options.on_progress, function(tick) return answer_list(self, input, tick) end)
@@ -183,6 +184,7 @@ end
 ---@param opts table|nil { policy=, window=256, progress=true (a line on the program's terminal), on_progress=function(done) }
 ---@return fun(): any, any, any
 function Pipeline:each(values, opts)
+  kind.expect(self, "Pipeline", "each")
   local o = options.check(opts, { policy = "table|function", window = "positive", progress = "boolean", on_progress = "function" }, "each")
   local iterator = iterator_of(values)
   local width, policy, told = o.window or window_size, o.policy or self.policy_, {}

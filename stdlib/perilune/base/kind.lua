@@ -1,4 +1,6 @@
 -- What a value is: the type names of userdata, and models and other tables that carry a class.
+local raise = require "perilune.base.raise"
+
 local kind = {}
 
 --- "Tensor", "Batch", "Tokenizer", "Request", "Model", … or nil for plain Lua values.
@@ -9,6 +11,17 @@ function kind.of(value)
   if t ~= "userdata" and t ~= "table" then return nil end
   local meta = getmetatable(value)
   return type(meta) == "table" and rawget(meta, "__name") or nil
+end
+
+--- Raises unless a method of a class was called on one of its objects: with a colon.
+---@param object any
+---@param class string
+---@param op string
+function kind.expect(object, class, op)
+  if kind.of(object) ~= class then
+    raise("argument", op, ("self: expected a %s, got %s"):format(class, kind.of(object) or type(object)),
+      ("call methods with a colon: object:%s(...)"):format(op))
+  end
 end
 
 --- Whether a value is a plain list (entries from 1, no class). {} is one.

@@ -2,6 +2,7 @@
 local core = require "perilune.core"
 local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
+local kinds = require "perilune.base.kind"
 local names_of = require "perilune.base.names_of"
 local jinja = require "perilune.chat.jinja"
 local import = require "perilune.chat.jinja.import"
@@ -268,6 +269,7 @@ end
 ---@param opts table|nil { tools=, documents=, add_generation_prompt=true, continue_final_message=, template=, date=, variables= }
 ---@return string
 function template.chat(tok, messages, opts)
+  kinds.expect(tok, "Tokenizer", "chat")
   local o = options.check(opts, spec, "chat")
   local source = template.choose(tok.chat_templates, o.template, o.tools ~= nil, "chat")
   warn_unread(source, o, "chat")

@@ -8,16 +8,7 @@ local family = require "perilune.loaded.family"
 
 local pass_runner = {}
 
---- Raises unless a method of a class was called on one of its objects: with a colon.
----@param object any
----@param class string
----@param op string
-function pass_runner.expect(object, class, op)
-  if kind.of(object) ~= class then
-    raise("argument", op, ("self: expected a %s, got %s"):format(class, kind.of(object) or type(object)),
-      ("call methods with a colon: object:%s(...)"):format(op))
-  end
-end
+pass_runner.expect = kind.expect
 
 --- A model's state, or an error when it was closed.
 ---@param m table

@@ -16,6 +16,7 @@ Chain.__index = Chain
 
 -- One value through all stages; errors name the stage.
 local function through(chain, value)
+  if value == nil then raise("argument", "pipeline", "expected a text or a row, got nil") end
   local row = type(value) == "table" and kind.of(value) == nil and value or { text = value }
   for i, step in ipairs(chain.stages_) do
     local ok, result = pcall(step, row)
@@ -31,6 +32,7 @@ local function through(chain, value)
 end
 
 function Chain:__call(input)
+  kind.expect(self, "Chain", "pipeline")
   if input == nil then raise("argument", "pipeline", "expected a row or a list of rows, got nil") end
   if not kind.is_list(input) then return through(self, input) end
   local out = {}
@@ -45,6 +47,7 @@ end
 ---@param iterator fun(): any
 ---@return fun(): any, any, any
 function Chain:each(iterator)
+  kind.expect(self, "Chain", "each")
   if type(iterator) ~= "function" then
     raise("argument", "each", "expected an iterator, got " .. options.show(iterator), "for a list, call the pipeline itself")
   end
@@ -74,6 +77,10 @@ function stage.chain(list, opts)
   return setmetatable({ stages_ = list }, Chain)
 end
 
+local function expect_row(row)
+  if type(row) ~= "table" or kind.of(row) then raise("argument", "stage", "expected a row, a table, got " .. options.show(row)) end
+end
+
 --- A stage that encodes: row[from] (a text or { text=, pair= }) → row[to], a batch of one row.
 ---@param tokenizer Tokenizer
 ---@param opts table|nil { from="text", to="batch", special=true, truncate= }
@@ -82,6 +89,7 @@ function stage.tokenizer(tokenizer, opts)
   local o = options.check(opts, { from = "string", to = "string", special = "boolean", truncate = "any" }, "stage")
   local from, to = o.from or "text", o.to or "batch"
   return function(row)
+    expect_row(row)
     if row[from] == nil then raise("argument", "stage", "the row has no key " .. from) end
     row[to] = tokenizer:encode(row[from], { special = o.special, truncate = o.truncate })
     return row
@@ -98,6 +106,7 @@ function stage.model(m, opts)
   local o = options.check(opts, { from = "string", rows = "any", outputs = "table", generate = "table", allow_foreign = "boolean" }, "stage")
   local from = o.from or "batch"
   return function(row)
+    expect_row(row)
     local input = row[from]
     if input == nil then raise("argument", "stage", "the row has no key " .. from, "put tok:stage{ } before m:stage{ }, or say from=") end
     if o.generate then

@@ -1,7 +1,11 @@
 -- Looking at tensors and models: t:show(), t:hist(), m:shapes().
 local core = require "perilune.core"
 local options = require "perilune.base.options"
+local kind = require "perilune.base.kind"
 local plot = require "perilune.show.plot"
+local raise = require "perilune.base.raise"
+
+local most_printed = 1000   -- bars, and the width of one
 
 local Tensor = {}
 
@@ -28,8 +32,12 @@ end
 ---@param opts table|nil { bins=10, width=40 }
 ---@return Tensor self
 function Tensor:hist(opts)
+  kind.expect(self, "Tensor", "hist")
   local o = options.check(opts, { bins = "positive", width = "positive" }, "hist")
   local bins, width, values, counts = o.bins or 10, o.width or 40, {}, {}
+  for name, n in pairs { bins = bins, width = width } do
+    if n > most_printed then raise("option", "hist", ("option %s is %d; at most %d are printed"):format(name, n, most_printed)) end
+  end
   flat(self:tolist(), values, 1e6)
   local least, most = math.huge, -math.huge
   for _, v in ipairs(values) do
@@ -59,6 +67,7 @@ end
 ---@param path string
 ---@return Tensor self
 function Tensor:plot(path)
+  kind.expect(self, "Tensor", "plot")
   plot.write(self, path)
   return self
 end
@@ -107,6 +116,7 @@ end
 ---@param opts table|nil as encode takes them
 ---@return Tokenizer self
 function Tokenizer:explain(input, opts)
+  kind.expect(self, "Tokenizer", "explain")
   local text, pair = texts_of(input)
   local rows = { { "id", "piece", "word", "bytes", "text" } }
   for i, token in ipairs(self:tokens(input, opts)) do rows[i + 1] = explained(token, text, pair) end
