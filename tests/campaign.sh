@@ -5,6 +5,7 @@
 #                the CUDA kernels in the emulator's three orders of threads
 #                every family of tests/golden on the emulator, in the three orders
 #                every device allocation refused in turn, of every model of the table
+#                every allocation failed in turn, of three models
 #                kernels and engine under ThreadSanitizer
 #   again and again until the time is up, with a new seed each round:
 #                the tests that draw random cases, optimised and under ASan and UBSan
@@ -14,7 +15,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-case ${1-} in -h | --help) sed -n '2,14s/^# //p' tests/campaign.sh; exit 0 ;; esac
+case ${1-} in -h | --help) sed -n '2,15s/^# //p' tests/campaign.sh; exit 0 ;; esac
 minutes=${1:-60}
 seed=${2:-1}
 case $minutes$seed in *[!0-9]*) echo "campaign: not a number: $minutes $seed (see --help)" >&2; exit 2 ;; esac
@@ -58,6 +59,14 @@ sh tests/shell/emulator_test.sh tests/golden/*/ || fail "the emulator found some
 
 part "device allocations refused"
 PERILUNE_REFUSALS=all tests release -R 'lua\.refusals' || fail "a refused allocation: PERILUNE_REFUSALS=all ctest -R lua.refusals"
+
+part "allocations that fail"
+for model in "gpt2-plain 1" "bert-base 1" "llama-gqa 1"; do
+  # shellcheck disable=SC2086  # two words
+  LD_PRELOAD=$PWD/build/release/libfailing_allocations.so "$PERILUNE" \
+    tests/faults/allocation_failures.lua tests/golden/$model >"$log" ||
+    { cat "$log"; fail "an allocation that fails: tests/faults/allocation_failures.lua tests/golden/$model"; }
+done
 
 part "threads"
 tests tsan -L 'kernels|engine' || fail "ThreadSanitizer found something; see ctest --preset tsan"

@@ -78,8 +78,9 @@ KvSlot CacheLayout::slot(const std::string& path, KvKind kind) const {
   for (std::size_t i = 0; i < specs.size(); ++i) {
     if (specs[i].kind == kind && specs[i].path == path) return data_->slots[i];
   }
-  throw Error(ErrorCode::internal, "cache",
-              "no " + std::string(kind_name(kind)) + " keys were declared for " + path);
+  throw Error(ErrorCode::state, "attention",
+              path + " keeps no " + kind_name(kind) + " keys and values in this model's cache")
+      .hint("each pass of a family declares what it keeps: net:cached(k, v)");
 }
 
 std::int64_t CacheLayout::bytes_per_token() const {
@@ -127,8 +128,14 @@ struct Cache::GroupPages {
   }
   void add_slab(std::shared_ptr<Storage> storage, std::int32_t count) {
     const auto first = static_cast<std::int32_t>(references.size());
+    // All memory first, also for the pages that come back: a failure changes nothing.
+    const std::size_t pages = references.size() + static_cast<std::size_t>(count);
+    slabs.reserve(slabs.size() + 1);
+    references.reserve(pages);
+    slab_of.reserve(pages);
+    free.reserve(pages);
     slabs.push_back(Slab{std::move(storage), first, count, 0});
-    references.resize(references.size() + static_cast<std::size_t>(count), 0);
+    references.resize(pages, 0);
     slab_of.resize(references.size(), static_cast<std::int32_t>(slabs.size()) - 1);
     for (std::int32_t i = count; i-- > 0;) free.push_back(first + i);
   }
@@ -215,8 +222,8 @@ std::optional<std::int32_t> Cache::take(int group) {
       add_slab(group);
     } catch (const Error& error) {
       if (error.code() != ErrorCode::memory) throw;
-      limit_ = used_bytes();
       refusal_ = error.what();
+      limit_ = used_bytes();
       return std::nullopt;
     }
   }

@@ -89,8 +89,14 @@ bool SequenceCache::grow(KvKind kind, std::int64_t from, std::int64_t to) {
   const auto wanted = static_cast<std::size_t>(layout.pages_for(to));
   const auto written = static_cast<std::size_t>(from / page_tokens);  // first page written to
 
-  // All or nothing: take every page first.
-  std::vector<std::pair<int, std::int32_t>> taken;
+  // All or nothing: take every page first, and the memory to note them.
+  struct Taken {
+    Cache& pool;
+    std::vector<std::pair<int, std::int32_t>> pages;
+    ~Taken() {
+      for (const auto& [group, page] : pages) pool.give(group, page);
+    }
+  } taken{*cache_, {}};
   bool enough = true;
   for (std::size_t g = 0; g < page_ids_.size() && enough; ++g) {
     if (layout.groups()[g].kind != kind) continue;
@@ -100,16 +106,18 @@ bool SequenceCache::grow(KvKind kind, std::int64_t from, std::int64_t to) {
     for (std::size_t p = std::max(written, held_from_[g]); p < std::min(held, wanted); ++p) {
       if (cache_->references(group, page_ids_[g][p]) > 1) ++needed;
     }
+    taken.pages.reserve(taken.pages.size() + needed);
     while (enough && needed-- > 0) {
       const auto page = cache_->take(group);
       enough = page.has_value();
-      if (enough) taken.emplace_back(group, *page);
+      if (enough) taken.pages.emplace_back(group, *page);
     }
+    page_ids_[g].reserve(wanted);
+    pointers_[g].reserve(wanted);
   }
-  if (!enough) {
-    for (const auto& [group, page] : taken) cache_->give(group, page);
-    return false;
-  }
+  if (!enough) return false;
+  std::vector<std::pair<int, std::int32_t>> pages;
+  pages.swap(taken.pages);
 
   std::size_t next = 0;
   for (std::size_t g = 0; g < page_ids_.size(); ++g) {
@@ -118,7 +126,7 @@ bool SequenceCache::grow(KvKind kind, std::int64_t from, std::int64_t to) {
     for (std::size_t p = std::max(written, held_from_[g]);
          p < std::min(page_ids_[g].size(), wanted); ++p) {
       if (cache_->references(group, page_ids_[g][p]) == 1) continue;
-      const std::int32_t page = taken[next++].second;
+      const std::int32_t page = pages[next++].second;
       void* to_pointer = cache_->pointer(group, page);
       cache_->device(group)->copy_inside(to_pointer, pointers_[g][p],
                                          static_cast<std::size_t>(layout.groups()[g].page_bytes));
@@ -127,7 +135,7 @@ bool SequenceCache::grow(KvKind kind, std::int64_t from, std::int64_t to) {
       pointers_[g][p] = to_pointer;
     }
     while (page_ids_[g].size() < wanted) {
-      const std::int32_t page = taken[next++].second;
+      const std::int32_t page = pages[next++].second;
       page_ids_[g].push_back(page);
       pointers_[g].push_back(cache_->pointer(group, page));
     }
@@ -196,6 +204,8 @@ std::unique_ptr<SequenceCache> SequenceCache::fork() const {
         layout.groups()[g].kind == KvKind::self ? length_ : cross_length_;
     const auto keep =
         std::min(page_ids_[g].size(), static_cast<std::size_t>(layout.pages_for(positions)));
+    copy->page_ids_[g].reserve(keep);
+    copy->pointers_[g].reserve(keep);
     for (std::size_t p = 0; p < keep; ++p) {
       if (page_ids_[g][p] != kNoPage) cache_->share(static_cast<int>(g), page_ids_[g][p]);
       copy->page_ids_[g].push_back(page_ids_[g][p]);

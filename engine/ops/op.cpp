@@ -14,7 +14,8 @@ const AxisRows::Entry* AxisRows::find(AxisIdentity identity) const {
 const RaggedRows& AxisRows::rows(AxisIdentity identity) const {
   if (const Entry* entry = find(identity)) return entry->rows;
   if (binding_ == nullptr || identity < kFirstIdentity) {
-    throw Error(ErrorCode::internal, "bind", "axis " + std::to_string(identity) + " has no rows");
+    throw Error(ErrorCode::state, "bind", "an axis of rows belongs to a pass that has ended")
+        .hint("use tensors of this pass: what other passes made comes as an input of this one");
   }
   return binding_->rows(identity);
 }

@@ -24,7 +24,7 @@ class AxisRows {
   static constexpr AxisIdentity kFirstIdentity = kFirstBatchIdentity;
 
   explicit AxisRows(const PassBinding* binding = nullptr) : binding_(binding) {}
-  /// Rows of the axis; throws Error(internal) for one that was never bound.
+  /// Rows of the axis; throws Error(state) for one that was never bound.
   const RaggedRows& rows(AxisIdentity identity) const;
   /// Whether set() was called for it.
   bool has(AxisIdentity identity) const;

@@ -42,8 +42,8 @@ const RaggedRows& PassBinding::rows(AxisIdentity identity) const {
   for (const RaggedRows& rows : rows_) {
     if (rows.identity == identity) return rows;
   }
-  throw Error(ErrorCode::internal, "bind",
-              "rows of axis " + std::to_string(identity) + " were never bound");
+  throw Error(ErrorCode::state, "bind", "an axis of rows belongs to another batch or pass")
+      .hint("use tensors of this pass: what other passes made comes as an input of this one");
 }
 
 void PassBinding::add_rows(const RaggedRows& rows) {
@@ -84,9 +84,10 @@ void PassBinding::kv_rows(const KvSlot& slot, KvKind kind, bool writing, AxisIde
   const bool encoded = kind == KvKind::cross && writing;
   const RaggedRows& tokens = rows(encoded || identity != 0 ? identity : batch_->rows().identity);
   if (tokens.rows() != static_cast<std::int64_t>(caches_.size())) {
-    throw Error(
-        ErrorCode::internal, "attention",
-        std::to_string(tokens.rows()) + " rows for " + std::to_string(caches_.size()) + " caches");
+    throw Error(ErrorCode::shape, "attention",
+                "q, k and v have " + std::to_string(tokens.rows()) + " rows, the pass has " +
+                    std::to_string(caches_.size()) + " caches")
+        .hint("keys are kept for the tokens of the batch's own rows");
   }
   result.resize(caches_.size());
   for (std::size_t r = 0; r < caches_.size(); ++r) {
@@ -106,10 +107,11 @@ void PassBinding::kv_rows(const KvSlot& slot, KvKind kind, bool writing, AxisIde
     // The last line of defence before kernels follow page pointers.
     const auto pages = static_cast<std::int64_t>(caches_[r]->pages(slot.group).size());
     if (out.key_count > pages * layout_->page_tokens()) {
-      throw Error(ErrorCode::internal, "attention",
+      throw Error(ErrorCode::shape, "attention",
                   "row " + std::to_string(r + 1) + " has room for " +
                       std::to_string(pages * layout_->page_tokens()) + " positions, needs " +
-                      std::to_string(out.key_count));
+                      std::to_string(out.key_count))
+          .hint("keys are kept for the tokens of the batch's own rows");
     }
     const std::int64_t window = layout_->groups()[static_cast<std::size_t>(slot.group)].window;
     const std::int64_t seen = std::max<std::int64_t>(0, out.first_position - window + 1);

@@ -38,7 +38,7 @@ class PassBinding {
   /// Undefined where there is none. Its first axis has the identity of rows() that are bound.
   const Tensor& input(const std::string& name) const;
 
-  /// Rows of the axis with this identity; throws Error(internal) for one that was never bound.
+  /// Rows of the axis with this identity; throws Error(state) for one that was never bound.
   const RaggedRows& rows(AxisIdentity identity) const;
   void add_rows(const RaggedRows& rows);
   bool has_rows(AxisIdentity identity) const;

@@ -98,7 +98,13 @@ void Execution::State::find_slots() {
   slots.resize(plan->steps().size());
   for (std::size_t s = 0; s < slots.size(); ++s) {
     const std::optional<KvUse> use = plan->steps()[s].op->kv_use();
-    if (use) slots[s] = given.slot(std::string(use->path), use->kind);
+    if (!use) continue;
+    try {
+      slots[s] = given.slot(std::string(use->path), use->kind);
+    } catch (Error& error) {
+      error.where(plan->steps()[s].where);
+      throw;
+    }
   }
   layout = given;
 }

@@ -10,6 +10,7 @@ namespace perilune {
 // ---------------------------------------------------------------- executions
 
 std::unique_ptr<Execution> ExecutionStore::take(const std::shared_ptr<const Plan>& plan) {
+  kept_.reserve(most_ + 1);  // what comes back needs no memory
   for (auto kept = kept_.rbegin(); kept != kept_.rend(); ++kept) {
     if (&(*kept)->plan() != plan.get()) continue;
     std::unique_ptr<Execution> execution = std::move(*kept);

@@ -33,6 +33,20 @@ void expect_same_device(const Op& op, const std::vector<Tensor>& inputs) {
 
 }  // namespace
 
+void Pass::expect_own(const Value& value, std::string_view op) const {
+  const bool foreign = value.pass != nullptr && value.pass.get() != this;
+  if (foreign || (value.symbolic() && !tracing())) {
+    throw Error(ErrorCode::state, std::string(op), "a tensor of another pass was used")
+        .operand("x", value.spec.text())
+        .where(script_place)
+        .hint("use it in its own pass; what other passes made comes as an input of this one");
+  }
+  if (value.symbolic() || value.tensor.defined() || value.spec.without_storage) return;
+  throw Error(ErrorCode::state, std::string(op), "a tensor without values was used")
+      .operand("x", value.spec.text())
+      .where(script_place);
+}
+
 // ---------------------------------------------------------------- tracing
 
 TracePass::TracePass(std::shared_ptr<Context> context, std::string entry)
@@ -58,15 +72,8 @@ int TracePass::add_value(ProgramValue value) {
 }
 
 int TracePass::as_id(const Value& value) {
-  if (value.symbolic()) {
-    if (value.pass.get() == this) return value.id;
-    throw Error(ErrorCode::state, "trace", "a tensor of another pass was used")
-        .operand("x", value.spec.text())
-        .hint("hand it over as an input of this pass");
-  }
-  if (!value.tensor.defined()) {
-    throw Error(ErrorCode::internal, "trace", "a value without a tensor");
-  }
+  expect_own(value, "trace");
+  if (value.symbolic()) return value.id;
   ProgramValue constant;
   constant.spec = value.spec;
   constant.constant = value.tensor;
@@ -270,11 +277,7 @@ EagerPass::EagerPass(std::shared_ptr<PassBinding> binding, EagerOptions options)
 std::vector<Tensor> EagerPass::run(const Op& op, const std::vector<Value>& inputs) {
   std::vector<Tensor> tensors;
   for (const Value& input : inputs) {
-    if (input.symbolic()) {
-      throw Error(ErrorCode::state, std::string(op.name()),
-                  "a tensor of a traced pass met a real one")
-          .operand("x", input.spec.text());
-    }
+    expect_own(input, op.name());
     // Stored tensors and constants of scripts come to the pass, as a plan's do.
     const bool stays = options_.device == nullptr;
     tensors.push_back(stays ? input.tensor : input.tensor.on(*options_.device));
@@ -306,6 +309,7 @@ std::vector<Value> EagerPass::apply(const OpPointer& op, std::vector<Value> inpu
 }
 
 Value EagerPass::mark(const std::string& path, Value value) {
+  expect_own(value, "mark");
   if (options_.hook) {
     const Tensor changed = options_.hook(path, value.tensor);
     if (changed.defined()) {

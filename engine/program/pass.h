@@ -7,6 +7,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/ops/run_tables.h"
@@ -48,6 +49,9 @@ class Pass : public std::enable_shared_from_this<Pass> {
   /// Declares keys and values kept by a layer; the same (path, kind) twice in one pass is an error.
   virtual void declare_kv(const KvSlotSpec& spec) = 0;
   virtual const std::shared_ptr<Context>& context() const = 0;
+  /// Throws Error(state) for a value that this pass cannot read: another pass's, or one without
+  /// values where they are needed.
+  void expect_own(const Value& value, std::string_view op) const;
   /// Set by bindings before each call: where the script is ("llama.lua:41").
   std::string script_place;
   /// Sizes by axis name that the family declares: its c.axes, and "vocab", "class", ...

@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "engine/base/error.h"
+#include "engine/base/number_text.h"
 #include "engine/device/context.h"
 #include "engine/serving/decide.h"
 #include "engine/serving/memory.h"
@@ -56,8 +57,11 @@ void Scheduler::State::ask() {
   try {
     asked->plan_into(queue.view(), room, answer);
   } catch (const Error& error) {
-    if (error.code() == ErrorCode::policy || error.code() == ErrorCode::cancelled) throw;
+    const bool own = error.code() == ErrorCode::policy;
+    if (own || error.code() == ErrorCode::cancelled || error.code() == ErrorCode::memory) throw;
     bad_plan(error.what());
+  } catch (const std::bad_alloc&) {
+    throw;  // nobody's fault
   } catch (const std::exception& error) {
     bad_plan(error.what());
   }
@@ -99,7 +103,7 @@ void Scheduler::State::check(const StepPlan& plan) {
   }
   for (std::uint64_t id : plan.drop) known(id, "drop lists ");
   for (std::uint64_t id : plan.preempt) known(id, "preempt lists ");
-  if (!(plan.wait_ms >= 0)) bad_plan("wait_ms is " + std::to_string(plan.wait_ms));
+  if (!(plan.wait_ms >= 0)) bad_plan("wait_ms is " + number_text(plan.wait_ms, 6));
 }
 
 /// The group of `work` for a pass, made where there is none yet.
@@ -152,12 +156,29 @@ bool Scheduler::State::schedule_rows(const RequestPointer& request, std::int64_t
   return true;
 }
 
+/// Takes back what schedule() had done of a request when it failed.
+void Scheduler::State::unschedule(const Request& request) {
+  for (ScheduledGroup& group : work) {
+    std::erase_if(group.rows,
+                  [&](const ScheduledRow& row) { return row.request.get() == &request; });
+  }
+  std::erase_if(work, [](const ScheduledGroup& group) { return group.rows.empty(); });
+  for (const Sequence& sequence : request.sequences) {
+    if (sequence.cache) sequence.cache->rollback();
+  }
+}
+
 /// Reserves and appends the rows of one request; false, and nothing changed, where the device has
 /// no memory for pages that the pool's budget allows.
 bool Scheduler::State::schedule(const RequestPointer& request, std::int64_t tokens, bool padded) {
-  const bool fits =
-      request->needs_encoding() ? schedule_source(request) : schedule_rows(request, tokens, padded);
-  if (!fits) return false;
+  try {
+    const bool fits = request->needs_encoding() ? schedule_source(request)
+                                                : schedule_rows(request, tokens, padded);
+    if (!fits) return false;
+  } catch (...) {
+    unschedule(*request);
+    throw;
+  }
   const double now = clock_seconds();
   if (request->progress.times.first_run == 0) request->progress.times.first_run = now;
   request->progress.times.last_run = now;

@@ -40,8 +40,16 @@ std::string flush_text(Sequence& sequence) {
 }
 
 /// Takes a committed pass into its requests: samples or collects. An error in one row is that
-/// request's alone.
+/// request's alone; where memory runs out between rows, of all whose rows are not taken in.
 void Scheduler::State::complete(ScheduledGroup& group) {
+  try {
+    complete_rows(group);
+  } catch (const std::bad_alloc&) {
+    for (const ScheduledRow& row : group.rows) fail(row.request, kOutOfMemory, ErrorCode::memory);
+  }
+}
+
+void Scheduler::State::complete_rows(ScheduledGroup& group) {
   const std::int64_t tokens_before = result.tokens;
   std::int64_t longest = 0;
   group.fillers.clear();
@@ -83,10 +91,8 @@ void Scheduler::State::complete(ScheduledGroup& group) {
       } else {
         sample_row(row, group.logits, first);
       }
-    } catch (const Error& error) {
-      fail(request, error.what(), error.code());
-    } catch (const std::exception& error) {
-      fail(request, error.what(), ErrorCode::internal);
+    } catch (const std::exception&) {
+      tell_failure([&](std::string_view text, ErrorCode code) { fail(request, text, code); });
     }
   }
   for (const ScheduledRow& row : group.rows) {
@@ -333,26 +339,8 @@ void Scheduler::State::collect(const ScheduledRow& row, std::size_t index,
   finish(request, FinishReason::stop);
 }
 
-void Scheduler::State::finish(const RequestPointer& request, FinishReason reason) {
-  if (request->done()) return;
-  const bool keep_pages = in_flight(*request);  // a pass that runs still writes to them
-  if (request->progress.beams && !keep_pages) settle_beams(*request, reason);
-  for (Sequence& sequence : request->sequences) {
-    if (!sequence.finished) {
-      sequence.finished = true;
-      sequence.reason = reason;
-      try {
-        sequence.text += flush_text(sequence);
-      } catch (const std::exception&) {
-        // The text so far is what there is.
-      }
-    }
-    if (sequence.emitted < sequence.text.size()) release_text(request, sequence, -1);
-    if (!keep_pages) sequence.cache.reset();
-  }
-  request->progress.times.finished = clock_seconds();
-  ++stats.finished;
-  ended.push_back(request.get());
+/// The events of a request's end.
+void Scheduler::State::tell_end(const RequestPointer& request, FinishReason reason) {
   if (reason == FinishReason::error) {
     Event event;
     event.kind = EventKind::error;
@@ -364,6 +352,38 @@ void Scheduler::State::finish(const RequestPointer& request, FinishReason reason
   event.text = finish_reason_name(request->reason());
   request->progress.state = RequestState::done;  // others may read it from here on
   emit(request, std::move(event));
+}
+
+/// Ends a request, also where there is no memory to tell all of it.
+void Scheduler::State::finish(const RequestPointer& request, FinishReason reason) {
+  if (request->done()) return;
+  const bool keep_pages = in_flight(*request);  // a pass that runs still writes to them
+  try {
+    if (request->progress.beams && !keep_pages) settle_beams(*request, reason);
+  } catch (const std::bad_alloc&) {             // the beams that run are not the answer
+    request->progress.error = "out of memory";  // short enough to need none
+    request->progress.error_code = ErrorCode::memory;
+    reason = FinishReason::error;
+  }
+  for (Sequence& sequence : request->sequences) {
+    try {
+      if (!sequence.finished) sequence.text += flush_text(sequence);
+      if (sequence.emitted < sequence.text.size()) release_text(request, sequence, -1);
+    } catch (const std::exception&) {
+      // The text so far is what there is.
+    }
+    if (!sequence.finished) sequence.reason = reason;
+    sequence.finished = true;
+    if (!keep_pages) sequence.cache.reset();
+  }
+  request->progress.times.finished = clock_seconds();
+  ++stats.finished;
+  ended.push_back(request.get());
+  try {
+    tell_end(request, reason);
+  } catch (const std::bad_alloc&) {
+    request->progress.state = RequestState::done;
+  }
   inbox.close(*request);
   {
     const std::lock_guard lock(told_mutex);
@@ -373,16 +393,22 @@ void Scheduler::State::finish(const RequestPointer& request, FinishReason reason
     announce(*request);
     const std::shared_ptr<Policy> told = policy;
     told->finished(queue.changed(*request));
+  } catch (const std::bad_alloc&) {
+    // It is not the policy's fault.
   } catch (const std::exception& error) {
     context->warn(error.what(), "policy " + policy->name());
   }
 }
 
-void Scheduler::State::fail(const RequestPointer& request, const std::string& text,
-                            ErrorCode code) {
+void Scheduler::State::fail(const RequestPointer& request, std::string_view text, ErrorCode code) {
   if (request->done()) return;
-  request->progress.error = text;
   request->progress.error_code = code;
+  try {
+    request->progress.error = text;
+  } catch (const std::bad_alloc&) {
+    request->progress.error = "out of memory";  // short enough to need none
+    request->progress.error_code = ErrorCode::memory;
+  }
   finish(request, FinishReason::error);
 }
 

@@ -8,15 +8,22 @@ void Inbox::take(Contents& into) {
   into.policy = nullptr;
   if (!waiting()) return;
   const std::lock_guard lock(mutex_);
+  into.cancelled.reserve(open_.size());  // cancelling needs no memory
   std::swap(into, contents_);
   waiting_ = false;
 }
 
 void Inbox::submit(const RequestPointer& request) {
   const std::lock_guard lock(mutex_);
-  request->id = next_id_++;
-  open_.emplace(request->id, request);
+  contents_.cancelled.reserve(open_.size() + 1);
   contents_.requests.push_back(request);
+  try {
+    open_.emplace(next_id_, request);
+  } catch (...) {
+    contents_.requests.pop_back();
+    throw;
+  }
+  request->id = next_id_++;
   waiting_ = true;
 }
 

@@ -26,6 +26,7 @@ class Inbox {
 
   /// Gives the request its number.
   void submit(const RequestPointer& request);
+  /// Cancelling needs no memory.
   void cancel(const RequestPointer& request);
   void cancel_all();
   void set_policy(std::shared_ptr<Policy> policy);

@@ -169,8 +169,8 @@ bool Scheduler::State::run_group(double deadline) {
     }
     split_failed(error.what(), error.code());
     return true;
-  } catch (const std::exception& error) {
-    split_failed(error.what(), ErrorCode::internal);
+  } catch (const std::exception&) {
+    tell_failure([&](std::string_view text, ErrorCode code) { split_failed(text, code); });
     return true;
   }
   if (cancelled(group)) {
@@ -185,7 +185,7 @@ bool Scheduler::State::run_group(double deadline) {
 }
 
 /// A pass that failed: each of its requests runs alone, so that only those at fault fail.
-void Scheduler::State::split_failed(const std::string& text, ErrorCode code) {
+void Scheduler::State::split_failed(std::string_view text, ErrorCode code) {
   ScheduledGroup group = std::move(work.front());
   work.pop_front();
   group.run.reset();

@@ -26,6 +26,12 @@ void keep(std::vector<Item>& list, Item item, bool here) {
   if (!here && there) list.erase(at);
 }
 
+/// Room for one more than those of all().
+template <class Item>
+void make_room(std::vector<Item>& list, std::size_t most) {
+  if (list.capacity() <= most) list.reserve(2 * most + 8);
+}
+
 /// The most tokens that a pass of the request must take whole.
 std::int64_t whole_tokens(const Request& request) {
   const bool forward = request.spec.kind == RequestKind::forward;
@@ -46,6 +52,19 @@ std::size_t Queue::pool_number(const std::shared_ptr<Cache>& pool) {
 }
 
 void Queue::add(const RequestPointer& request, std::int64_t step) {
+  try {
+    enter(request, step);
+  } catch (...) {
+    remove(*request);
+    throw;
+  }
+}
+
+void Queue::enter(const RequestPointer& request, std::int64_t step) {
+  // What changes later needs no memory.
+  make_room(all_, all_.size());
+  make_room(decoding_, all_.size());
+  make_room(running_, all_.size());
   Record& record = records_[request->id];
   record.request = request;
   QueueEntry& entry = record.entry;
@@ -58,9 +77,12 @@ void Queue::add(const RequestPointer& request, std::int64_t step) {
   entry.since_ms = milliseconds(request->progress.times.submitted);
   if (request->spec.deadline_ms > 0) entry.deadline_ms = entry.since_ms + request->spec.deadline_ms;
   if (const auto& cache = request->sequences[0].cache) entry.pool = pool_number(cache->cache());
-  whole_.add(whole_tokens(*request));
-  rows_.add(rows_of(*request));
   record.waits = by_wait_.insert(by_wait_.end(), &record);
+  record.watched = true;
+  whole_.add(whole_tokens(*request));
+  record.whole = whole_tokens(*request);
+  rows_.add(rows_of(*request));
+  record.rows = rows_of(*request);
   keep<const QueueEntry*>(all_, &entry, true);
   changed(*request);
 }
@@ -69,8 +91,8 @@ void Queue::remove(const Request& request) {
   const auto found = records_.find(request.id);
   if (found == records_.end()) return;
   Record& record = found->second;
-  whole_.remove(whole_tokens(request));
-  rows_.remove(rows_of(request));
+  if (record.whole) whole_.remove(*record.whole);
+  if (record.rows) rows_.remove(*record.rows);
   if (record.watched) by_wait_.erase(record.waits);
   keep<const QueueEntry*>(all_, &record.entry, false);
   keep<const QueueEntry*>(decoding_, &record.entry, false);

@@ -5,6 +5,7 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -60,9 +61,11 @@ class Queue {
     RequestPointer request;
     QueueEntry entry;
     std::list<Record*>::iterator waits;  // in by_wait_, while `watched`
-    bool watched = true;
+    bool watched = false;
+    std::optional<std::int64_t> whole, rows;  // counted in whole_ and rows_
     bool running = false, decoding = false;
   };
+  void enter(const RequestPointer& request, std::int64_t step);
   std::size_t pool_number(const std::shared_ptr<Cache>& pool);
   void place(Record& record);
 

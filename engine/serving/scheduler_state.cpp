@@ -10,6 +10,9 @@ namespace perilune {
 
 namespace {
 
+// Each is a row of every step, which runs them all together.
+constexpr std::int64_t kMostOutputs = 1024;
+
 std::string number(std::int64_t value) {
   return std::to_string(value);
 }
@@ -39,10 +42,15 @@ void check_options(const RequestSpec& spec) {
     throw Error(ErrorCode::option, "generate",
                 "max_new_tokens is " + number(options.max_new_tokens) + "; it must be 0 or more");
   }
-  if (options.n < 1) {
+  const auto expect_rows = [](const char* name, std::int64_t rows) {
+    if (rows >= 1 && rows <= kMostOutputs) return;
     throw Error(ErrorCode::option, "generate",
-                "n is " + number(options.n) + "; it must be 1 or more");
-  }
+                std::string(name) + " is " + number(rows) + "; it must be from 1 to " +
+                    number(kMostOutputs))
+        .hint(rows < 1 ? "" : "submit more requests, each with a seed of its own");
+  };
+  expect_rows("n", options.n);
+  expect_rows("num_beams", options.beams.beams);
   if (!options.stop_strings.empty() && !spec.tokenizer) {
     throw Error(ErrorCode::option, "generate", "stop strings need a tokenizer, this model has none")
         .hint("use stop ids");
@@ -188,15 +196,30 @@ RequestPointer Scheduler::submit(RequestSpec spec, const std::shared_ptr<Cache>&
 
 /// Takes in what came by the inbox, tells the policy of it, ends what was cancelled.
 void Scheduler::State::absorb() {
-  if (inbox.waiting()) {
+  if (absorbed == arrived.requests.size() && inbox.waiting()) {
+    absorbed = 0;
     inbox.take(arrived);
     if (arrived.policy) {
       policy = std::move(arrived.policy);
       ++policy_number;
     }
-    for (const RequestPointer& request : arrived.requests) {
+  }
+  for (; absorbed < arrived.requests.size(); ++absorbed) {
+    const RequestPointer& request = arrived.requests[absorbed];
+    // Ending a request needs no memory.
+    const std::size_t open = queue.size() + 1;
+    if (ended.capacity() < ended.size() + open) ended.reserve(2 * (ended.size() + open));
+    {
+      const std::lock_guard lock(told_mutex);
+      const std::size_t most = finished.size() + open;
+      if (finished.capacity() < most) finished.reserve(2 * most);
+    }
+    untold.push_back(request);
+    try {
       queue.add(request, stats.steps);
-      untold.push_back(request);
+    } catch (...) {
+      untold.pop_back();
+      throw;
     }
   }
   if (policy_told != policy_number) {  // one that keeps its own order hears of all that waits
@@ -377,6 +400,7 @@ SchedulerStats Scheduler::stats() const {
 void Scheduler::take_finished(std::vector<RequestPointer>& into) {
   into.clear();
   const std::lock_guard lock(state_->told_mutex);
+  into.reserve(state_->finished.capacity());
   std::swap(into, state_->finished);
 }
 

@@ -8,8 +8,10 @@
 #include <mutex>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "engine/base/error.h"
 #include "engine/plan/pass_run.h"
 #include "engine/serving/decide.h"
 #include "engine/serving/inbox.h"
@@ -55,7 +57,8 @@ struct Scheduler::State {
 
   Inbox inbox;
   std::shared_ptr<Outbox> outbox;
-  Inbox::Contents arrived;  // reused
+  Inbox::Contents arrived;   // reused
+  std::size_t absorbed = 0;  // of arrived.requests
   Queue queue;
   std::deque<RequestPointer> untold;     // the policy has not heard of them
   std::vector<Request*> ended;           // still in `queue`
@@ -97,6 +100,7 @@ struct Scheduler::State {
   void ask();
   void check(const StepPlan& plan);
   bool schedule(const RequestPointer& request, std::int64_t tokens, bool padded);
+  void unschedule(const Request& request);
   bool schedule_source(const RequestPointer& request);
   bool schedule_rows(const RequestPointer& request, std::int64_t tokens, bool padded);
   ScheduledGroup& group_for(const std::shared_ptr<const Plan>& plan, PassKind kind, bool padded);
@@ -114,7 +118,7 @@ struct Scheduler::State {
                                         const std::vector<std::int64_t>& fillers);
   void read_results(ScheduledGroup& group);
   bool run_group(double deadline);
-  void split_failed(const std::string& text, ErrorCode code);
+  void split_failed(std::string_view text, ErrorCode code);
   void abandon();
   void drop_row(const ScheduledRow& row);
   void rollback_all();
@@ -122,6 +126,7 @@ struct Scheduler::State {
 
   // scheduler_sample.cpp: after the commit, row by row
   void complete(ScheduledGroup& group);
+  void complete_rows(ScheduledGroup& group);
   void sample_row(const ScheduledRow& row, const Tensor& logits, std::int64_t first);
   void collect(const ScheduledRow& row, std::size_t index, const ScheduledGroup& group);
   void score_prompt(const ScheduledRow& row, const Tensor& logits, std::int64_t first);
@@ -138,7 +143,8 @@ struct Scheduler::State {
   void accept_one(const RequestPointer& request, std::size_t index, std::int32_t id);
   void release_text(const RequestPointer& request, Sequence& sequence, std::int32_t id);
   void finish(const RequestPointer& request, FinishReason reason);
-  void fail(const RequestPointer& request, const std::string& text, ErrorCode code);
+  void fail(const RequestPointer& request, std::string_view text, ErrorCode code);
+  void tell_end(const RequestPointer& request, FinishReason reason);
 
   // scheduler_greedy.cpp: choices that need no row of logits on the host
   bool chooses_best(const Request& request) const;
@@ -151,6 +157,23 @@ struct Scheduler::State {
   void advance_beams(const RequestPointer& request);
   void settle_beams(Request& request, FinishReason reason) const;
 };
+
+/// What a request fails with where memory ran out inside a step.
+inline constexpr std::string_view kOutOfMemory = "step: out of memory: the system has none left";
+
+/// Hands text and code of the exception that is being handled to `told`.
+template <class Told>
+void tell_failure(Told told) {
+  try {
+    throw;
+  } catch (const Error& error) {
+    told(std::string_view(error.what()), error.code());
+  } catch (const std::bad_alloc&) {
+    told(kOutOfMemory, ErrorCode::memory);
+  } catch (const std::exception& error) {
+    told(std::string_view(error.what()), ErrorCode::internal);
+  }
+}
 
 /// A row's last processor may not have changed its shape.
 void check_processed(const Tensor& row, std::int64_t size);

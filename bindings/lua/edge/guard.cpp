@@ -7,7 +7,9 @@ namespace perilune::lua {
 
 namespace {
 
-constexpr char kErrorKey = 0;  // its address is the registry key
+constexpr char kErrorKey[2] = {0, 0};  // the addresses are registry keys: metatable, out of memory
+constexpr const char* kLuaOutOfMemory = "not enough memory";  // what Lua itself raises
+constexpr const char* kNoLuaMemory = "out of memory: Lua has none left";
 constexpr const char* kStdlibPrefix = "@stdlib/";
 
 int error_text(lua_State* L) {
@@ -94,7 +96,7 @@ void push_placed(lua_State* L, const Error& error) {
 }  // namespace
 
 void push_error_metatable(lua_State* L) {
-  lua_pushlightuserdata(L, const_cast<char*>(&kErrorKey));
+  lua_pushlightuserdata(L, const_cast<char*>(&kErrorKey[0]));
   lua_rawget(L, LUA_REGISTRYINDEX);
   if (lua_istable(L, -1)) return;
   lua_pop(L, 1);
@@ -105,7 +107,7 @@ void push_error_metatable(lua_State* L) {
   lua_setfield(L, -2, "__concat");
   lua_pushliteral(L, "perilune.error");
   lua_setfield(L, -2, "__name");
-  lua_pushlightuserdata(L, const_cast<char*>(&kErrorKey));
+  lua_pushlightuserdata(L, const_cast<char*>(&kErrorKey[0]));
   lua_pushvalue(L, -2);
   lua_rawset(L, LUA_REGISTRYINDEX);
 }
@@ -131,36 +133,95 @@ void push_error(lua_State* L, Error error, const std::string& where) {
   lua_setmetatable(L, -2);
 }
 
+void prepare_out_of_memory(lua_State* L) {
+  lua_pushlightuserdata(L, const_cast<char*>(&kErrorKey[1]));
+  push_error(L,
+             Error(ErrorCode::memory, "perilune", "out of memory: the system has none left")
+                 .hint("free tensors and models, or ask for less at once"),
+             "");
+  lua_rawset(L, LUA_REGISTRYINDEX);
+}
+
+void push_out_of_memory(lua_State* L) {
+  lua_pushlightuserdata(L, const_cast<char*>(&kErrorKey[1]));
+  lua_rawget(L, LUA_REGISTRYINDEX);
+  if (lua_istable(L, -1)) return;
+  lua_pop(L, 1);  // the state is not open yet
+  lua_pushliteral(L, "perilune: out of memory");
+}
+
+namespace {
+
+/// How a body ended.
+enum class Outcome { done, failed, no_memory };
+
+/// Pushes the table of an error; where that fails for memory, the one made beforehand.
+void push_safely(lua_State* L, const Error& error, int top) {
+  try {
+    push_placed(L, error);
+    return;
+  } catch (...) {  // a C++ exception, or Lua's own
+    lua_settop(L, top);
+  }
+  push_out_of_memory(L);
+}
+
+bool lua_out_of_memory(lua_State* L) {
+  return lua_type(L, -1) == LUA_TSTRING && std::strcmp(lua_tostring(L, -1), kLuaOutOfMemory) == 0;
+}
+
+/// Runs the body once. Pushes an error's table unless memory ran out.
+Outcome attempt(lua_State* L, Body body, int top, int& results) {
+  try {
+    reserve_stack(L, LUA_MINSTACK);
+    results = body(L);
+    return Outcome::done;
+  } catch (const LuaError& error) {
+    lua_settop(L, top);
+    error.value()->push(L);
+  } catch (const Error& error) {
+    lua_settop(L, top);
+    push_safely(L, error, top);
+    if (error.code() == ErrorCode::memory) return Outcome::no_memory;
+  } catch (const std::bad_alloc&) {
+    lua_settop(L, top);
+    push_out_of_memory(L);
+    return Outcome::no_memory;
+  } catch (const std::exception& error) {
+    lua_settop(L, top);
+    try {
+      push_placed(L, Error(ErrorCode::internal, "perilune", error.what()));
+    } catch (...) {
+      lua_settop(L, top);
+      push_out_of_memory(L);
+    }
+  } catch (...) {
+    // Lua's own errors pass through C++ frames as exceptions, with their message on the stack.
+    if (!lua_out_of_memory(L)) throw;
+    lua_settop(L, top);
+    push_out_of_memory(L);
+    return Outcome::no_memory;
+  }
+  return Outcome::failed;
+}
+
+}  // namespace
+
 int run_guarded(lua_State* L, Body body, bool retry) {
   const Entry entry(L);
   const int top = lua_gettop(L);
   for (;;) {
-    try {
-      reserve_stack(L, LUA_MINSTACK);
-      return body(L);
-    } catch (const LuaError& error) {
-      lua_settop(L, top);
-      error.value()->push(L);
-      return -1;
-    } catch (const Error& error) {
-      lua_settop(L, top);
-      if (!retry || error.code() != ErrorCode::memory) {
-        push_placed(L, error);
-        return -1;
-      }
-    } catch (const std::bad_alloc&) {
-      lua_settop(L, top);
-      if (!retry) {
-        push_placed(L, Error(ErrorCode::memory, "perilune", "the system has no memory left"));
-        return -1;
-      }
-    } catch (const std::exception& error) {
-      lua_settop(L, top);
-      push_placed(L, Error(ErrorCode::internal, "perilune", error.what()));
-      return -1;
-    }
-    lua_gc(L, LUA_GCCOLLECT, 0);  // what scripts no longer hold may be all that is missing
+    int results = 0;
+    const Outcome outcome = attempt(L, body, top, results);
+    if (outcome == Outcome::done) return results;
+    if (outcome != Outcome::no_memory || !retry) return -1;
+    lua_settop(L, top);
     retry = false;
+    try {
+      lua_gc(L, LUA_GCCOLLECT, 0);  // what scripts no longer hold may be all that is missing
+    } catch (...) {                 // a finalizer's error
+      lua_settop(L, top);
+    }
   }
 }
 
@@ -172,14 +233,7 @@ std::string calling_place(lua_State* L) {
   return frame_place(L, false, true);
 }
 
-void call(lua_State* L, int arguments, int results, const char* op) {
-  const int function = lua_gettop(L) - arguments;
-  lua_pushcfunction(L, with_traceback);
-  lua_insert(L, function);
-  const int status = lua_pcall(L, arguments, results, function);
-  lua_remove(L, function);
-  if (status == 0) return;
-  // On failure one value lies where the results would be.
+void throw_raised(lua_State* L, const char* op) {
   std::string message = "(a " + std::string(luaL_typename(L, -1)) + " was raised as an error)",
               name;
   if (lua_istable(L, -1)) {
@@ -190,9 +244,47 @@ void call(lua_State* L, int arguments, int results, const char* op) {
     lua_pop(L, 2);
   } else if (lua_isstring(L, -1)) {
     message = lua_tostring(L, -1);
+    if (message == kLuaOutOfMemory) throw Error(ErrorCode::memory, op, kNoLuaMemory);
   }
   const Error error(code_by_name(name.c_str()), op, message);
   throw LuaError(error, std::make_shared<Reference>(state(L).anchor, L));
+}
+
+namespace {
+
+/// Counts the calls that are running.
+class Nested {
+ public:
+  Nested(Anchor& anchor, const char* op) : anchor_(anchor) {
+    if (anchor_.depth >= kMostNested) {
+      throw Error(ErrorCode::state, op,
+                  "functions of scripts are nested " + std::to_string(kMostNested) +
+                      " deep: each runs the engine, which calls the next")
+          .hint("do not run the model from inside its own hooks and callbacks, or stop at a depth");
+    }
+    ++anchor_.depth;
+  }
+  ~Nested() { --anchor_.depth; }
+  Nested(const Nested&) = delete;
+  Nested& operator=(const Nested&) = delete;
+
+ private:
+  Anchor& anchor_;
+};
+
+}  // namespace
+
+void call(lua_State* L, int arguments, int results, const char* op) {
+  const std::shared_ptr<Anchor> anchor = state(L).anchor;
+  const Nested nested(*anchor, op);
+  const int function = lua_gettop(L) - arguments;
+  lua_pushcfunction(L, with_traceback);
+  lua_insert(L, function);
+  const int status = lua_pcall(L, arguments, results, function);
+  lua_remove(L, function);
+  if (status == 0) return;
+  if (status == LUA_ERRMEM) throw Error(ErrorCode::memory, op, kNoLuaMemory);
+  throw_raised(L, op);  // on failure one value lies where the results would be
 }
 
 void reserve_stack(lua_State* L, int slots) {

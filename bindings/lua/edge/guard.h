@@ -1,6 +1,7 @@
 // The edge between C++ exceptions and Lua errors. No C++ object is alive when Lua raises.
 #pragma once
 
+#include <exception>
 #include <string>
 
 #include "bindings/lua/edge/state.h"
@@ -39,6 +40,14 @@ int guarded_once(lua_State* L) {
   return lua_error(L);
 }
 
+/// Functions of scripts that the engine may be calling, one inside the other.
+inline constexpr int kMostNested = 16;
+
+/// Makes the error table for when there is no memory to make one.
+void prepare_out_of_memory(lua_State* L);
+/// Pushes it: allocates nothing.
+void push_out_of_memory(lua_State* L);
+
 /// Pushes the error table of `error`; `where` is "script.lua:12" or "".
 void push_error(lua_State* L, Error error, const std::string& where);
 /// Pushes the metatable of error tables.
@@ -49,10 +58,35 @@ std::string script_place(lua_State* L);
 /// "llama.lua:41" of the nearest Lua frame, the standard library's own included.
 std::string calling_place(lua_State* L);
 
-/// Calls the function below `arguments` values with a traceback; throws LuaError where it raises.
+/// Calls the function below `arguments` values with a traceback; throws LuaError where it raises,
+/// Error(state) where kMostNested calls are running already.
 void call(lua_State* L, int arguments, int results, const char* op);
 
 /// Throws Error(state) unless `slots` more values fit the stack.
 void reserve_stack(lua_State* L, int slots);
+
+/// Lua raised what lies on top of the stack: throws Error(memory) where it ran out of memory, else
+/// LuaError.
+[[noreturn]] void throw_raised(lua_State* L, const char* op);
+
+/// Runs `body`, which the engine calls and which uses Lua: the stack is as before it afterwards,
+/// and what Lua raises on the way (it has no memory, a metamethod) is an exception of ours.
+template <class Function>
+auto callback(lua_State* L, const char* op, Function body) {
+  const int top = lua_gettop(L);
+  struct Restore {
+    lua_State* L;
+    int top;
+    ~Restore() { lua_settop(L, top); }
+  } restore{L, top};
+  try {
+    reserve_stack(L, LUA_MINSTACK);
+    return body();
+  } catch (const std::exception&) {
+    throw;
+  } catch (...) {
+    throw_raised(L, op);
+  }
+}
 
 }  // namespace perilune::lua

@@ -19,6 +19,7 @@ struct Anchor {
   lua_State* main = nullptr;     // null once the state is closed
   lua_State* current = nullptr;  // the coroutine that the innermost guarded entry runs on
   std::thread::id thread = std::this_thread::get_id();
+  int depth = 0;  // Lua functions that the engine is calling, one inside the other
 
   /// The state to call Lua on; throws Error(state) when it is closed or another thread asks.
   lua_State* callable(const char* op) const;

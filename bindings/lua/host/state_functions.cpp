@@ -122,11 +122,12 @@ int on_warning(lua_State* L) {
     const auto function = weak.lock();
     if (function == nullptr) return;
     lua_State* to = function->anchor()->callable("on_warning");
-    reserve_stack(to, 8);
-    function->push(to);
-    push_text(to, text);
-    push_text(to, where);
-    call(to, 2, 0, "on_warning");
+    callback(to, "on_warning", [&] {
+      function->push(to);
+      push_text(to, text);
+      push_text(to, where);
+      call(to, 2, 0, "on_warning");
+    });
   });
   return 0;
 }
@@ -322,6 +323,8 @@ void add_state_functions(lua_State* L) {
   push_error_metatable(L);
   lua_setfield(L, -2, "error_metatable");
   set_field(L, "version", PERILUNE_VERSION);
+  push_out_of_memory(L);
+  lua_setfield(L, -2, "out_of_memory");
 }
 
 }  // namespace perilune::lua

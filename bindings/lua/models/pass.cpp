@@ -91,16 +91,14 @@ int trace(lua_State* L) {
 Hook lua_hook(ReferencePointer function) {
   return [function](const std::string& path, const Tensor& value) -> Tensor {
     lua_State* L = function->anchor()->callable("hook");
-    reserve_stack(L, 8);
-    const int top = lua_gettop(L);
-    function->push(L);
-    push_text(L, path);
-    push_tensor(L, value);
-    call(L, 2, 1, "hook");
-    Tensor changed;
-    if (!lua_isnil(L, -1)) changed = to_tensor(L, -1, "hook", "the returned value");
-    lua_settop(L, top);
-    return changed;
+    return callback(L, "hook", [&]() -> Tensor {
+      function->push(L);
+      push_text(L, path);
+      push_tensor(L, value);
+      call(L, 2, 1, "hook");
+      if (lua_isnil(L, -1)) return {};
+      return to_tensor(L, -1, "hook", "the returned value");
+    });
   };
 }
 
@@ -182,6 +180,7 @@ int output(lua_State* L) {
     if (known == name)
       throw Error(ErrorCode::argument, "output", "\"" + name + "\" is given twice");
   }
+  object.pass()->expect_own(value, "output");
   if (object.trace != nullptr) object.trace->output(name, value);
   object.outputs.emplace_back(name, value);
   return 0;

@@ -86,10 +86,12 @@ int pack(lua_State* L) {
   }
   const ReferencePointer function = make_reference(L, 2);
   plan->pack([&](std::size_t done, std::size_t total) {
-    function->push(L);
-    push_integer(L, static_cast<std::int64_t>(done));
-    push_integer(L, static_cast<std::int64_t>(total));
-    call(L, 2, 0, "on_progress");
+    callback(L, "on_progress", [&] {
+      function->push(L);
+      push_integer(L, static_cast<std::int64_t>(done));
+      push_integer(L, static_cast<std::int64_t>(total));
+      call(L, 2, 0, "on_progress");
+    });
   });
   return 0;
 }

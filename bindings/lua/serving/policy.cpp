@@ -191,10 +191,20 @@ class LuaPolicy final : public Policy {
 
   StepPlan plan(const QueueView& queue, const Room& room) override {
     lua_State* L = frame_state(engine_, "policy");
-    reserve_stack(L, 16);
-    const int top = lua_gettop(L);
+    return callback(L, "policy", [&] { return ask(L, queue, room); });
+  }
+
+  void submitted(const QueueEntry& entry) override { tell("submitted", entry); }
+  void finished(const QueueEntry& entry) override {
+    tell("finished", entry);
+    seen_.erase(entry.id);
+  }
+  std::string name() const override { return name_; }
+
+ private:
+  StepPlan ask(lua_State* L, const QueueView& queue, const Room& room) {
     push_shared(L, "policy");
-    const std::string place = policy_place(L, top + 1);
+    const std::string place = policy_place(L, lua_gettop(L));
     if (lua_istable(L, -1)) {
       lua_getfield(L, -1, "plan");
       lua_remove(L, -2);
@@ -211,9 +221,7 @@ class LuaPolicy final : public Policy {
     push_room(L, room);
     try {
       call(L, 2, 1, "policy");
-      StepPlan plan = read_plan(L);
-      lua_settop(L, top);
-      return plan;
+      return read_plan(L);
     } catch (LuaError&) {
       throw;  // what the script raised, as it was raised
     } catch (Error& error) {
@@ -222,30 +230,19 @@ class LuaPolicy final : public Policy {
     }
   }
 
-  void submitted(const QueueEntry& entry) override { tell("submitted", entry); }
-  void finished(const QueueEntry& entry) override {
-    tell("finished", entry);
-    seen_.erase(entry.id);
-  }
-  std::string name() const override { return name_; }
-
- private:
   void tell(const char* what, const QueueEntry& entry) {
     if (engine_.frame == nullptr) return;  // the engine is being closed
     lua_State* L = frame_state(engine_, "policy");
-    reserve_stack(L, 16);
-    const int top = lua_gettop(L);
-    push_shared(L, "policy");
-    if (lua_istable(L, -1)) {
+    callback(L, "policy", [&] {
+      push_shared(L, "policy");
+      if (!lua_istable(L, -1)) return;
       lua_getfield(L, -1, what);
-      if (lua_isfunction(L, -1)) {
-        push_shared(L, "entries");
-        push_entry(L, lua_gettop(L), entry, Room{}, seen_[entry.id]);
-        lua_remove(L, -2);
-        call(L, 1, 0, "policy");
-      }
-    }
-    lua_settop(L, top);
+      if (!lua_isfunction(L, -1)) return;
+      push_shared(L, "entries");
+      push_entry(L, lua_gettop(L), entry, Room{}, seen_[entry.id]);
+      lua_remove(L, -2);
+      call(L, 1, 0, "policy");
+    });
   }
 
   EngineObject& engine_;

@@ -64,7 +64,6 @@ void push_hook_state(lua_State* L, EngineObject& engine, const Request& request)
 
 void run_processors(EngineObject& engine, Tensor& row, const Request& request) {
   lua_State* L = frame_state(engine, "processors");
-  reserve_stack(L, 16);
   const int top = lua_gettop(L);
   push_hooks(L, request.id);
   push_hook_state(L, engine, request);
@@ -81,7 +80,6 @@ void run_processors(EngineObject& engine, Tensor& row, const Request& request) {
     }
     lua_pop(L, 1);
   }
-  lua_settop(L, top);
 }
 
 /// The functions of `processors =`, in their order.
@@ -90,7 +88,8 @@ class ScriptedProcessors final : public Processor {
   explicit ScriptedProcessors(EngineObject& engine) : engine_(engine) {}
   bool changes() const override { return true; }
   void change(Tensor& row, const Request& request, const Sequence&) override {
-    run_processors(engine_, row, request);
+    callback(frame_state(engine_, "processors"), "processors",
+             [&] { run_processors(engine_, row, request); });
   }
 
  private:
@@ -99,39 +98,34 @@ class ScriptedProcessors final : public Processor {
 
 std::optional<std::string> ask_stop(EngineObject& engine, const Request& request) {
   lua_State* L = frame_state(engine, "stop_when");
-  reserve_stack(L, 16);
-  const int top = lua_gettop(L);
-  push_hooks(L, request.id);
-  push_hook_state(L, engine, request);
-  lua_getfield(L, top + 1, "stop_when");
-  lua_pushvalue(L, top + 2);
-  call(L, 1, 1, "stop_when");
-  std::optional<std::string> stop;
-  if (lua_type(L, -1) == LUA_TSTRING) {
-    stop = lua_tostring(L, -1);
-  } else if (lua_toboolean(L, -1) != 0) {
-    stop = "stop_when";
-  }
-  lua_settop(L, top);
-  return stop;
+  return callback(L, "stop_when", [&]() -> std::optional<std::string> {
+    const int top = lua_gettop(L);
+    push_hooks(L, request.id);
+    push_hook_state(L, engine, request);
+    lua_getfield(L, top + 1, "stop_when");
+    lua_pushvalue(L, top + 2);
+    call(L, 1, 1, "stop_when");
+    if (lua_type(L, -1) == LUA_TSTRING) return lua_tostring(L, -1);
+    if (lua_toboolean(L, -1) != 0) return "stop_when";
+    return std::nullopt;
+  });
 }
 
 void tell_token(EngineObject& engine, const Request& request, std::int32_t id,
                 const std::string& text) {
   lua_State* L = frame_state(engine, "on_token");
-  reserve_stack(L, 16);
-  const int top = lua_gettop(L);
-  push_hooks(L, request.id);
-  lua_getfield(L, -1, "on_token");
-  push_text(L, text);
-  Event event;
-  event.request = request.id;
-  event.id = id;
-  event.text = text;
-  event.output_index = request.sequences[request.progress.current_sequence].output_index;
-  push_event(L, event);
-  call(L, 2, 0, "on_token");
-  lua_settop(L, top);
+  callback(L, "on_token", [&] {
+    push_hooks(L, request.id);
+    lua_getfield(L, -1, "on_token");
+    push_text(L, text);
+    Event event;
+    event.request = request.id;
+    event.id = id;
+    event.text = text;
+    event.output_index = request.sequences[request.progress.current_sequence].output_index;
+    push_event(L, event);
+    call(L, 2, 0, "on_token");
+  });
 }
 
 /// Moves a function option into the table at the top.

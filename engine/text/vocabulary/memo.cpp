@@ -47,6 +47,7 @@ void PieceMemo::remember(std::string_view piece, std::uint32_t at,
 
 std::unique_ptr<PieceMemo> MemoPool::take() {
   const std::lock_guard lock(mutex_);
+  free_.reserve(kKept);  // what comes back needs no memory
   if (free_.empty()) return std::make_unique<PieceMemo>();
   std::unique_ptr<PieceMemo> memo = std::move(free_.back());
   free_.pop_back();
