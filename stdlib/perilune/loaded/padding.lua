@@ -1,6 +1,7 @@
 -- The side that padded views go to when a caller does not say: the family's, for batches that came
 -- from a model's tokenizer or calls; right otherwise.
 local core = require "perilune.core"
+local kind = require "perilune.base.kind"
 local options = require "perilune.base.options"
 local origin = require "perilune.loaded.origin"
 
@@ -38,6 +39,7 @@ end
 ---@param opts table|nil { allow_foreign=true }
 ---@return Batch
 local function joined(batch, other, opts)
+  kind.expect(batch, "Batch", "concat")
   origin.check_concat(batch, other, options.check(opts, { allow_foreign = "boolean" }, "concat"))
   return concat(batch, other)
 end
