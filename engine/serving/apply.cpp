@@ -27,8 +27,8 @@ std::string name_of(const Request& request) {
 }  // namespace
 
 void Scheduler::State::make_room(double budget_ms) {
-  room.tokens = std::max(options.max_tokens, queue.largest_whole());
   room.rows = std::max(options.max_rows, queue.most_rows());
+  room.tokens = std::max({options.max_tokens, queue.largest_whole(), queue.most_rows()});
   room.bytes = std::numeric_limits<std::int64_t>::max();
   room.page_tokens = 0;
   room.pages.assign(1, kEndless);

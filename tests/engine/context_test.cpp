@@ -174,6 +174,23 @@ TEST_CASE("devices are asked for by name") {
   CHECK(caught([&] { context->device("cuda:x"); }).code == ErrorCode::option);
 }
 
+TEST_CASE("the machine's memory is compared with all that is held") {
+  const auto context = Context::make({.threads = 1});
+  const std::size_t part = context->cpu().memory().total / 5 * 2;
+  std::vector<void*> held;  // never touched, so that nothing is really taken
+  bool refused = false;
+  while (!refused && held.size() < 3) {
+    try {
+      held.push_back(context->cpu().allocate(part));
+    } catch (const Error& error) {
+      CHECK(error.code() == ErrorCode::memory);
+      refused = true;
+    }
+  }
+  CHECK(refused);
+  for (void* pointer : held) context->cpu().release(pointer, part);
+}
+
 TEST_CASE("tensor bytes are counted against the budget") {
   const auto context = Context::make({.threads = 1, .memory_budget = 4096});
   {
