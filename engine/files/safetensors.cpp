@@ -13,7 +13,7 @@ struct StoredType {
   std::string_view name;
   int bits;
   bool readable;
-  DType dtype;
+  DType dtype;  // what it is read as
 };
 
 constexpr StoredType kTypes[] = {
@@ -21,7 +21,7 @@ constexpr StoredType kTypes[] = {
     {"BF16", 16, true, DType::bf16},   {"I32", 32, true, DType::i32},
     {"I64", 64, true, DType::i64},     {"U8", 8, true, DType::u8},
     {"I8", 8, true, DType::i8},        {"BOOL", 8, true, DType::boolean},
-    {"F64", 64, false, DType::f32},    {"I16", 16, false, DType::i32},
+    {"F64", 64, true, DType::f32},     {"I16", 16, false, DType::i32},
     {"U16", 16, false, DType::i32},    {"U32", 32, false, DType::i64},
     {"U64", 64, false, DType::i64},    {"C64", 64, false, DType::f32},
     {"F8_E4M3", 8, false, DType::f32}, {"F8_E5M2", 8, false, DType::f32},
@@ -144,6 +144,15 @@ std::map<std::string, std::string> parse_metadata(const Json& value, std::string
   return metadata;
 }
 
+/// The first 8 bytes, little-endian.
+std::uint64_t first_number(std::string_view bytes) {
+  std::uint64_t number = 0;
+  for (std::size_t i = 8; i-- > 0;) {
+    number = number << 8 | static_cast<unsigned char>(bytes[i]);
+  }
+  return number;
+}
+
 }  // namespace
 
 const char* safetensors_type(DType dtype) {
@@ -153,15 +162,16 @@ const char* safetensors_type(DType dtype) {
   return "?";
 }
 
+bool looks_like_safetensors(std::string_view head) {
+  return head.size() > 8 && head[8] == '{' && first_number(head) <= kMaxSafetensorsHeader;
+}
+
 std::uint64_t safetensors_header_size(std::string_view prefix, std::uint64_t file_bytes,
                                       std::string_view file) {
   if (file_bytes < 8 || prefix.size() < 8) {
     throw damaged(file, "no safetensors file: it has " + std::to_string(file_bytes) + " bytes");
   }
-  std::uint64_t size = 0;
-  for (int i = 7; i >= 0; --i) {
-    size = size << 8 | static_cast<unsigned char>(prefix[static_cast<std::size_t>(i)]);
-  }
+  const std::uint64_t size = first_number(prefix);
   if (size > kMaxSafetensorsHeader) {
     throw damaged(file, "the header claims " + std::to_string(size) + " bytes, at most " +
                             std::to_string(kMaxSafetensorsHeader) + " are allowed")
@@ -192,6 +202,9 @@ SafetensorsHeader parse_safetensors_header(std::string_view json, std::uint64_t 
     }
   }
   check_coverage(header.tensors, data_begin, file_bytes, file);
+  for (StoredTensor& tensor : header.tensors) {
+    if (tensor.type == kStoredDouble) tensor.end -= (tensor.end - tensor.begin) / 2;
+  }
   return header;
 }
 

@@ -21,6 +21,9 @@ struct SafetensorsHeader {
   std::map<std::string, std::string> metadata;
 };
 
+/// Whether a file that begins with `head` can be one: a length that is allowed, then JSON.
+bool looks_like_safetensors(std::string_view head);
+
 /// Length of the JSON part, from the file's first bytes (`prefix`, up to 8) and its size. Throws
 /// Error(format) when the file is too short for it.
 std::uint64_t safetensors_header_size(std::string_view prefix, std::uint64_t file_bytes,
@@ -31,6 +34,9 @@ std::uint64_t safetensors_header_size(std::string_view prefix, std::uint64_t fil
 /// Throws Error(format) naming file, tensor and the numbers that disagree.
 SafetensorsHeader parse_safetensors_header(std::string_view json, std::uint64_t file_bytes,
                                            std::string_view file);
+
+/// Read as float32: [begin, end) of a StoredTensor counts those bytes.
+inline constexpr std::string_view kStoredDouble = "F64";
 
 /// "BF16" for bf16.
 const char* safetensors_type(DType dtype);

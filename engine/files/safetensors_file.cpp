@@ -13,9 +13,12 @@
 #include "engine/base/error.h"
 #include "engine/base/file.h"
 #include "engine/files/safetensors.h"
+#include "engine/files/stored_bytes.h"
 
 namespace perilune {
 namespace {
+
+constexpr std::size_t kRoundedAtOnce = std::size_t{1} << 14;  // float64 values
 
 class SafetensorsFile final : public TensorFile {
  public:
@@ -32,13 +35,18 @@ class SafetensorsFile final : public TensorFile {
     return found == index_.end() ? nullptr : &header_.tensors[found->second];
   }
   const void* mapped(const StoredTensor& tensor) const override {
-    return mapping_ == nullptr ? nullptr : static_cast<const char*>(mapping_) + tensor.begin;
+    if (mapping_ == nullptr || tensor.type == kStoredDouble) return nullptr;
+    require_whole(descriptor_.get(), bytes_, path_);
+    return static_cast<const char*>(mapping_) + tensor.begin;
   }
   void read(const StoredTensor& tensor, std::uint64_t begin, std::size_t size,
             void* to) const override;
 
  private:
   void read_bytes(std::uint64_t begin, std::size_t size, void* to) const;
+  /// [begin, begin + size) of the float32 values that the tensor's float64 ones are read as.
+  void read_rounded(const StoredTensor& tensor, std::uint64_t begin, std::size_t size,
+                    char* to) const;
 
   std::string path_;
   Descriptor descriptor_;
@@ -98,10 +106,27 @@ void SafetensorsFile::read(const StoredTensor& tensor, std::uint64_t begin, std:
                 path_ + ": bytes outside of tensor \"" + tensor.name + "\" were asked for");
   }
   if (size == 0) return;
-  if (mapping_ != nullptr) {
-    std::memcpy(to, static_cast<const char*>(mapping_) + tensor.begin + begin, size);
+  if (tensor.type == kStoredDouble) {
+    read_rounded(tensor, begin, size, static_cast<char*>(to));
   } else {
     read_bytes(tensor.begin + begin, size, to);
+  }
+}
+
+void SafetensorsFile::read_rounded(const StoredTensor& tensor, std::uint64_t begin,
+                                   std::size_t size, char* to) const {
+  const std::uint64_t end = begin + size;
+  std::vector<char> doubles(kRoundedAtOnce * sizeof(double));
+  std::vector<char> floats(kRoundedAtOnce * sizeof(float));
+  const std::uint64_t last = (end + sizeof(float) - 1) / sizeof(float);
+  for (std::uint64_t at = begin / sizeof(float); at < last; at += kRoundedAtOnce) {
+    const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(kRoundedAtOnce, last - at));
+    read_bytes(tensor.begin + at * sizeof(double), count * sizeof(double), doubles.data());
+    round_doubles(doubles.data(), count, floats.data());
+    const std::uint64_t first = at * sizeof(float);
+    const std::uint64_t from = std::max(first, begin);
+    const std::uint64_t until = std::min(first + count * sizeof(float), end);
+    std::memcpy(to + (from - begin), floats.data() + (from - first), until - from);
   }
 }
 

@@ -77,7 +77,8 @@ std::vector<float> yarn_frequencies(const RopeOptions& options) {
   for (std::size_t j = 0; j < frequencies.size(); ++j) {
     const float ramp =
         (static_cast<float>(j) - static_cast<float>(low)) / static_cast<float>(high - low);
-    const float keep = 1.0f - std::clamp(ramp, 0.0f, 1.0f);
+    const float keep =
+        (1.0f - std::clamp(ramp, 0.0f, 1.0f)) * static_cast<float>(options.extrapolation);
     const float plain = 1.0f / frequencies[j];
     const float stretched = 1.0f / (static_cast<float>(options.factor) * frequencies[j]);
     frequencies[j] = stretched * (1.0f - keep) + plain * keep;
@@ -162,8 +163,8 @@ std::vector<float> rope_frequencies(const RopeOptions& options, std::int64_t len
 }
 
 float rope_attention_scale(const RopeOptions& options) {
-  if (options.scaling != RopeScaling::yarn && options.scaling != RopeScaling::longrope) return 1.0f;
   if (options.attention_factor != 0.0) return static_cast<float>(options.attention_factor);
+  if (options.scaling != RopeScaling::yarn && options.scaling != RopeScaling::longrope) return 1.0f;
   if (options.scaling == RopeScaling::yarn) {
     if (options.mscale != 0.0 && options.mscale_all_dim != 0.0) {
       return static_cast<float>(yarn_mscale(options.factor, options.mscale) /

@@ -25,6 +25,7 @@ struct RopeOptions {
   double attention_factor = 0.0;                         // 0: the type's own formula
   double mscale = 0.0, mscale_all_dim = 0.0;             // yarn
   bool truncate = true;                                  // yarn
+  double extrapolation = 1.0;                            // yarn: share of what is kept (ggml's)
   std::vector<double> short_factors, long_factors;       // longrope
   std::vector<float> given_factors;                      // divide the frequencies (a tensor's)
 

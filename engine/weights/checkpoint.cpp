@@ -33,6 +33,33 @@ StoredView whole_view(const CheckpointEntry& entry) {
   return view;
 }
 
+bool is_whole(const StoredView& view) {
+  return view.offset == 0 && view.group_rows == 0 && view.head_rows == 0 &&
+         view.strides == row_major_strides(view.sizes);
+}
+
+/// Whether two stored tensors hold the same bytes.
+bool same_elements(const StoredView& a, const StoredView& b) {
+  constexpr std::size_t kPart = std::size_t{1} << 20;
+  const StoredTensor* first = a.file->find(a.stored_name);
+  const StoredTensor* second = b.file->find(b.stored_name);
+  if (first == nullptr || second == nullptr || !is_whole(a) || !is_whole(b)) return false;
+  if (first->type != second->type || a.sizes != b.sizes || !first->readable) return false;
+  if (a.offset_value != b.offset_value) return false;
+  const std::uint64_t bytes = first->end - first->begin;
+  std::vector<char> ours(kPart), theirs(kPart);
+  for (std::uint64_t at = 0; at < bytes; at += kPart) {
+    const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(kPart, bytes - at));
+    a.file->read(*first, at, count, ours.data());
+    b.file->read(*second, at, count, theirs.data());
+    if (!std::equal(ours.begin(), ours.begin() + static_cast<std::ptrdiff_t>(count),
+                    theirs.begin())) {
+      return false;
+    }
+  }
+  return true;
+}
+
 class FileCheckpoint final : public Checkpoint {
  public:
   FileCheckpoint(std::shared_ptr<Context> context, std::string folder,
@@ -55,6 +82,7 @@ class FileCheckpoint final : public Checkpoint {
     StoredView view;
     std::size_t stored = 0;  // index into stored_
     bool read = false;
+    std::string same_as;  // the name whose elements these are
     std::shared_ptr<Weight> weight;
     Tensor tensor;
   };
@@ -64,7 +92,12 @@ class FileCheckpoint final : public Checkpoint {
   };
   using Names = std::map<std::string, Named, std::less<>>;
 
-  void add(const CheckpointEntry& entry, const CheckpointOptions& options);
+  /// `name`: as in the file, or another that the file gives the tensor.
+  void add(const CheckpointEntry& entry, const std::string& name, const CheckpointOptions& options);
+  void add_shared_names(const std::vector<CheckpointEntry>& entries,
+                        const CheckpointOptions& options);
+  void tie(const std::vector<std::string>& names);
+  void share(const std::string& name, const std::string& with);
   /// `path`.weight, or `path` itself.
   Names::const_iterator find_name(std::string_view path) const;
   Names::iterator require(Names::const_iterator found, std::string_view asked);
@@ -81,10 +114,11 @@ class FileCheckpoint final : public Checkpoint {
 FileCheckpoint::FileCheckpoint(std::shared_ptr<Context> context, std::string folder,
                                const CheckpointOptions& options)
     : context_(std::move(context)), folder_(std::move(folder)) {
-  const auto entries = open_checkpoint_files(*context_, folder_, options.map);
+  const auto [entries, unlisted] = open_checkpoint_files(*context_, folder_, options.map);
   std::array<std::uint64_t, 3> bytes{};  // f32, f16, bf16
   for (const CheckpointEntry& entry : entries) {
-    add(entry, options);
+    add(entry, entry.tensor->name, options);
+    if (unlisted.contains(entry.tensor->name)) stored_.back().unused = true;
     const std::uint64_t size = entry.tensor->end - entry.tensor->begin;
     stored_bytes_ += size;
     if (entry.tensor->readable && is_float(entry.tensor->dtype)) {
@@ -92,10 +126,67 @@ FileCheckpoint::FileCheckpoint(std::shared_ptr<Context> context, std::string fol
     }
   }
   main_dtype_ = static_cast<DType>(std::max_element(bytes.begin(), bytes.end()) - bytes.begin());
+  add_shared_names(entries, options);
+  for (const std::vector<std::string>& names : options.ties) tie(names);
 }
 
-void FileCheckpoint::add(const CheckpointEntry& entry, const CheckpointOptions& options) {
-  const std::string& stored_name = entry.tensor->name;
+/// safetensors' save_model stores one of the names that share a tensor, and notes the others in
+/// the metadata: name left out → name kept.
+void FileCheckpoint::add_shared_names(const std::vector<CheckpointEntry>& entries,
+                                      const CheckpointOptions& options) {
+  std::map<std::string_view, const CheckpointEntry*> stored;
+  std::set<const TensorFile*> files;
+  for (const CheckpointEntry& entry : entries) stored[entry.tensor->name] = &entry;
+  for (const CheckpointEntry& entry : entries) {
+    if (!files.insert(entry.file.get()).second) continue;
+    for (const auto& [left_out, kept] : entry.file->metadata()) {
+      const auto found = stored.find(kept);
+      if (found == stored.end() || stored.contains(left_out)) continue;
+      const std::size_t names = names_.size();
+      add(*found->second, left_out, options);
+      stored_.back().unused = true;
+      const std::string kept_name = strip_prefix(kept, options.prefixes);
+      const std::string name = strip_prefix(left_out, options.prefixes);
+      if (names_.size() == names + 1 && names_.contains(kept_name) && names_.contains(name)) {
+        names_.find(name)->second.same_as = kept_name;
+      }
+    }
+  }
+}
+
+/// One tensor under several names, of which any may be stored; the first is what passes ask for.
+/// Names that are stored with other values stay by themselves, as in the published implementation.
+void FileCheckpoint::tie(const std::vector<std::string>& names) {
+  const std::string& first = names.front();
+  for (const std::string& name : names) {
+    if (name == first || !names_.contains(name)) continue;
+    if (!names_.contains(first)) {
+      share(first, name);
+    } else if (names_.find(first)->second.same_as.empty() &&
+               names_.find(name)->second.same_as.empty()) {
+      if (same_elements(names_.find(first)->second.view, names_.find(name)->second.view)) {
+        names_.find(name)->second.same_as = first;
+      } else {
+        context_->warn("\"" + name + "\" is stored with other values than \"" + first +
+                           "\", though config.json ties them; each is used for itself",
+                       folder_);
+      }
+    }
+  }
+}
+
+/// `name` becomes another name of the elements of `with`.
+void FileCheckpoint::share(const std::string& name, const std::string& with) {
+  Named shared;
+  shared.view = names_.find(with)->second.view;
+  shared.same_as = with;
+  shared.stored = stored_.size();
+  stored_.push_back({name, true});
+  names_.emplace(name, std::move(shared));
+}
+
+void FileCheckpoint::add(const CheckpointEntry& entry, const std::string& stored_name,
+                         const CheckpointOptions& options) {
   const std::string name = strip_prefix(stored_name, options.prefixes);
   std::vector<NamedView> views = apply_views(name, whole_view(entry), options);
   for (NamedView& view : views) apply_row_rules(view, options);
@@ -142,6 +233,15 @@ std::shared_ptr<Weight> FileCheckpoint::weight(std::string_view path) {
   const std::lock_guard lock(mutex_);
   const auto found = find_name(path);
   Named& named = require(found, std::string(path) + ".weight")->second;
+  const auto shared = names_.find(named.same_as);
+  if (shared != names_.end()) {
+    Named& same = shared->second;
+    if (same.weight == nullptr) {
+      same.weight = std::make_shared<Weight>(context_, std::string(path), same.view);
+    }
+    same.read = true;
+    named.weight = same.weight;
+  }
   if (named.weight == nullptr) {
     named.weight = std::make_shared<Weight>(context_, std::string(path), named.view);
   }
@@ -212,7 +312,7 @@ std::uint64_t FileCheckpoint::packed_bytes() const {
   const std::lock_guard lock(mutex_);
   std::uint64_t total = 0;
   for (const auto& [name, named] : names_) {
-    if (named.weight != nullptr) total += named.weight->packed_bytes();
+    if (named.weight != nullptr && named.same_as.empty()) total += named.weight->packed_bytes();
   }
   return total;
 }

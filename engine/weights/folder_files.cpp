@@ -8,6 +8,7 @@
 #include "engine/base/error.h"
 #include "engine/base/file.h"
 #include "engine/base/json.h"
+#include "engine/files/foreign.h"
 #include "engine/files/gguf/shards.h"
 #include "engine/files/gguf/tensors.h"
 #include "engine/weights/open_tensor_file.h"
@@ -48,7 +49,7 @@ std::vector<std::string> folder_names(const std::string& folder) {
   std::vector<std::string> pickled, other;
   for (const std::string& name : folder_names(folder)) {
     const auto ends = [&](std::string_view tail) { return name.ends_with(tail); };
-    if (ends(".bin") || ends(".pt") || ends(".pth") || ends(".ckpt") || ends(".pkl")) {
+    if (std::any_of(std::begin(kPickleEndings), std::end(kPickleEndings), ends)) {
       pickled.push_back(name);
     } else if (ends(".safetensors") || ends(".gguf") || ends(".h5") || ends(".msgpack") ||
                ends(".onnx")) {
@@ -65,9 +66,21 @@ std::vector<std::string> folder_names(const std::string& folder) {
   throw error;
 }
 
-bool plain_file_name(const std::string& name) {
-  return !name.empty() && name != "." && name != ".." &&
-         name.find_first_of(std::string_view("/\\\0", 3)) == std::string::npos;
+/// A path below the folder without its "." components; empty for one that leads out of it.
+std::string path_inside(const std::string& name) {
+  if (name.starts_with('/') ||
+      name.find_first_of(std::string_view("\\\0", 2)) != std::string::npos) {
+    return {};
+  }
+  std::string inside;
+  for (std::size_t at = 0; at <= name.size();) {
+    const std::size_t end = std::min(name.find('/', at), name.size());
+    const std::string part = name.substr(at, end - at);
+    at = end + 1;
+    if (part == "..") return {};
+    if (!part.empty() && part != ".") inside += (inside.empty() ? "" : "/") + part;
+  }
+  return inside;
 }
 
 /// name -> shard, as the index says.
@@ -80,20 +93,58 @@ std::map<std::string, std::string> read_index(const std::string& path) {
   std::map<std::string, std::string> shards;
   for (const auto& [name, shard] : map.members()) {
     const std::string& file = shard.as_string(map.place_of(name));
-    if (!plain_file_name(file)) {
+    shards[name] = path_inside(file);
+    if (shards[name].empty()) {
       throw Error(ErrorCode::format, "load",
                   path + ": tensor \"" + name + "\" is in \"" + file +
-                      "\", which is not a file name of this folder");
+                      "\", which is not a file of this folder");
     }
-    shards[name] = file;
   }
   return shards;
 }
 
-std::vector<CheckpointEntry> open_shards(const Context& context, const std::string& folder,
-                                         bool map) {
-  const std::string index_path = join_path(folder, kIndex);
-  const std::map<std::string, std::string> index = read_index(index_path);
+/// The tensors of `files`. Published loaders read every tensor of every shard, whatever the index
+/// says of it; of two under one name the one in the index's shard counts.
+ModelFiles indexed_entries(const Context& context, const std::string& folder,
+                           const std::map<std::string, std::string>& index,
+                           const std::map<std::string, std::shared_ptr<const TensorFile>>& files) {
+  std::map<std::string, CheckpointEntry> found;
+  for (const auto& [shard, file] : files) {
+    std::vector<std::string> unlisted;
+    for (const StoredTensor& tensor : file->tensors()) {
+      const auto listed = index.find(tensor.name);
+      const bool here = listed != index.end() && listed->second == shard;
+      if (!here) unlisted.push_back(tensor.name);
+      if (here || !found.contains(tensor.name)) {
+        found[tensor.name] = {file, &tensor};
+      }
+    }
+    if (!unlisted.empty()) {
+      context.warn(
+          shard + " holds tensors that the index does not list there: " + list_text(unlisted),
+          folder);
+    }
+  }
+  std::vector<std::string> absent;
+  for (const auto& [name, shard] : index) {
+    if (!found.contains(name)) absent.push_back("\"" + name + "\" in " + shard);
+  }
+  if (!absent.empty()) {
+    throw Error(
+        ErrorCode::format, "load",
+        join_path(folder, kIndex) + " lists tensors that are not there: " + list_text(absent))
+        .hint("index and shards come from different versions: copy or download both again");
+  }
+  ModelFiles all;
+  for (auto& [name, entry] : found) {
+    if (!index.contains(name)) all.unlisted.insert(name);
+    all.entries.push_back(std::move(entry));
+  }
+  return all;
+}
+
+ModelFiles open_shards(const Context& context, const std::string& folder, bool map) {
+  const std::map<std::string, std::string> index = read_index(join_path(folder, kIndex));
   std::set<std::string> names;
   for (const auto& [tensor, shard] : index) names.insert(shard);
   std::vector<std::string> missing;
@@ -110,44 +161,19 @@ std::vector<CheckpointEntry> open_shards(const Context& context, const std::stri
   for (const std::string& name : names) {
     files[name] = open_tensor_file(join_path(folder, name), map);
   }
-  std::vector<CheckpointEntry> entries;
-  std::vector<std::string> absent;
-  for (const auto& [name, shard] : index) {
-    const StoredTensor* tensor = files[shard]->find(name);
-    if (tensor == nullptr) absent.push_back("\"" + name + "\" in " + shard);
-    entries.push_back({files[shard], tensor});
-  }
-  if (!absent.empty()) {
-    throw Error(ErrorCode::format, "load",
-                index_path + " lists tensors that are not there: " + list_text(absent))
-        .hint("index and shards come from different versions: copy or download both again");
-  }
-  for (const auto& [shard, file] : files) {
-    std::vector<std::string> unlisted;
-    for (const StoredTensor& tensor : file->tensors()) {
-      const auto listed = index.find(tensor.name);
-      if (listed == index.end() || listed->second != shard) unlisted.push_back(tensor.name);
-    }
-    if (!unlisted.empty()) {
-      context.warn(shard + " holds tensors that the index does not list, and they are not read: " +
-                       list_text(unlisted),
-                   folder);
-    }
-  }
-  return entries;
+  return indexed_entries(context, folder, index, files);
 }
 
 }  // namespace
 
-std::vector<CheckpointEntry> open_checkpoint_files(const Context& context,
-                                                   const std::string& folder, bool map) {
+ModelFiles open_checkpoint_files(const Context& context, const std::string& folder, bool map) {
   if (file_exists(folder)) {
     if (!is_gguf_file(folder)) {
       open_tensor_file(folder);  // says so of a pickle, and of a file that is nothing
       throw Error(ErrorCode::unsupported, "load", folder + " is a safetensors file")
           .hint("give the folder that it lies in, with its config.json");
     }
-    return open_gguf_shards(folder, map);
+    return {open_gguf_shards(folder, map), {}};
   }
   const std::string single = join_path(folder, kSingle);
   if (!file_exists(single)) {
@@ -159,7 +185,7 @@ std::vector<CheckpointEntry> open_checkpoint_files(const Context& context,
   for (const StoredTensor& tensor : file->tensors()) entries.push_back({file, &tensor});
   std::sort(entries.begin(), entries.end(),
             [](const auto& a, const auto& b) { return a.tensor->name < b.tensor->name; });
-  return entries;
+  return {std::move(entries), {}};
 }
 
 }  // namespace perilune

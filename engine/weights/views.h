@@ -45,10 +45,11 @@ struct WeightOffset {
 struct CheckpointOptions {
   std::vector<std::string> prefixes;  // the longest that fits is stripped, before anything else
   std::vector<WeightView> views;
-  std::vector<std::string> unused;            // patterns of stored tensors nobody needs to read
-  std::map<std::string, std::int64_t> axes;   // the family's axis sizes, for splits
-  std::vector<HeadPermutation> permutations;  // after the views
-  std::vector<WeightOffset> offsets;          // after the views
+  std::vector<std::string> unused;             // patterns of stored tensors nobody needs to read
+  std::map<std::string, std::int64_t> axes;    // the family's axis sizes, for splits
+  std::vector<HeadPermutation> permutations;   // after the views
+  std::vector<WeightOffset> offsets;           // after the views
+  std::vector<std::vector<std::string>> ties;  // names of one tensor, after everything else
   bool map = false;
 };
 

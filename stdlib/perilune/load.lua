@@ -13,11 +13,14 @@ local padding = require "perilune.loaded.padding"
 local catalogue = require "perilune.loaded.catalogue"
 local gguf = require "perilune.loaded.gguf_folder"
 local generation_rules = require "perilune.serve.generation_rules"
+local decoder_start = require "perilune.loaded.decoder_start"
 local Model = require "perilune.model"
 local byte_count = require "perilune.base.byte_count"
 local progress = require "perilune.base.progress"
 
 local load = {}
+
+local most_settings = 32 * 2 ^ 20   -- bytes of a file of settings
 
 local spec = {
   device = "string", device_map = "any", max_memory = "any", compute = { "auto", "f32", "bf16", "int8" }, quantize = "any",
@@ -46,7 +49,7 @@ local function bound(warnings)
 end
 
 local function read_object(path)
-  local text = core.read_file(path)
+  local text = core.read_file(path, most_settings)
   local value = core.json(text, path)
   if type(value) ~= "table" or (value[1] ~= nil) or getmetatable(value) ~= nil and next(value) == nil then
     raise("format", "load", path .. " must hold a JSON object")
@@ -76,7 +79,7 @@ local function read_configs(path, op)
   path = gguf_inside(path) or path
   if core.file_exists(path) then
     local record = gguf.read(path)
-    return path, record.json, record.json, path:match "[^/]*$", record
+    return record.path, record.json, record.json, record.path:match "[^/]*$", record
   end
   if not core.file_exists(path .. "/config.json") then
     raise("file", op, core.folder_exists(path) and "no config.json in " .. path or path .. " is not there",
@@ -130,6 +133,13 @@ local function embedding_rows(s)
   return sizes[1]
 end
 
+-- Names of one tensor, in groups.
+local function ties_of(s)
+  local ties = s.family.ties
+  if type(ties) == "function" then ties = ties(s.c) end
+  return ties
+end
+
 --- Everything but packed weights: configs read, family chosen, files validated, passes traced.
 ---@param path string
 ---@param o table checked options of pl.load
@@ -146,15 +156,23 @@ function load.prepare(path, o, op)
   s.warnings = family.unknown_keys(s.family, json)
   s.generation_defaults, s.generation_wrong = generation_rules.read(generation, file)
   for _, text in ipairs(generation_rules.warnings(generation, file, s.generation_wrong)) do s.warnings[#s.warnings + 1] = text end
+  for _, text in ipairs(record and record.warnings or {}) do s.warnings[#s.warnings + 1] = s.generation_file .. ": " .. text end
   local stored = record and gguf.checkpoint_options(record, s.c) or { prefixes = s.family.prefixes,
     views = s.family.weights and s.family.weights(s.c) or nil, unused = s.family.unused, axes = s.c.axes }
-  stored.mmap = o.mmap
+  stored.mmap, stored.ties = o.mmap, s.c.tied and ties_of(s) or nil
   s.checkpoint = core.checkpoint(folder, stored)
   s.threads = o.threads
   s.compute = choose_compute(o.compute, s.checkpoint, s.device)
   s.cache_dtype = o.cache or (s.compute == "f32" and "f32" or "bf16")
-  trace_all(s)
+  local fine, err = pcall(trace_all, s)
+  if not fine then
+    local guess = type(err) == "table" and config.guess_hint(json)
+    if guess then err.hint, err.message = guess, ("%s; %s"):format(err.message, guess) end
+    error(err, 0)
+  end
+  s.labels = config.label_names(s.c, json, family.has_classes[s.head])   -- the weights' sizes were seen now
   s.vocab_rows = embedding_rows(s)
+  if family.two_part(s.family) then s.decoder_start = decoder_start.of(s) end
   check_rows(s)
   return s
 end
@@ -175,14 +193,6 @@ local function pair(s, tokenizer)
   for _, text in ipairs(warnings) do s.warnings[#s.warnings + 1] = text end
   for _, text in ipairs(tokenizer.warnings or {}) do s.warnings[#s.warnings + 1] = text end
   s.reachable = math.min(s.vocab_rows, tokenizer.max_id + 1)
-end
-
-local function labels_of(s)
-  if s.c.labels then return s.c.labels end
-  if s.config.id2label ~= nil then
-    local _, labels = config.labels(s.config)
-    return labels
-  end
 end
 
 -- Bytes: weights as they are packed for the compute mode, and the workspace of a step of some rows.
@@ -233,7 +243,7 @@ function load.load(path, opts)
   return setmetatable({
     state_ = s, tokenizer = tokenizer, tokenizer_reason = not tokenizer and reason or nil, config = s.config,
     family = s.family.name, head = s.head, device = s.device, threads = s.threads or core.threads(), compute = s.compute, cache_dtype = s.cache_dtype,
-    max_tokens = s.c.max_tokens, vocab_size = s.vocab_rows, labels = labels_of(s), warnings = s.warnings, path = s.path,
+    max_tokens = s.c.max_tokens, vocab_size = s.vocab_rows, labels = s.labels, warnings = s.warnings, path = s.path,
   }, Model)
 end
 

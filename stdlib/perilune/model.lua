@@ -54,7 +54,7 @@ end
 ---     print(m:forward("Once upon a time").logits.shape)                     --> [batch=1, vocab=2048]
 ---     print(m:forward({ "Once", "The" }, { rows = "all" }).logits.shape)    --> [token=4, vocab=2048]
 ---@param input any text, ids, a list of either, a Batch, or { ids=, mask= }
----@param opts table|nil { rows=, outputs={ "logits", "hidden_states", … }, decoder=, cache=, allow_foreign= }
+---@param opts table|nil { rows=, outputs={ "logits", "hidden_states", … }, decoder=, decoder_start_token_id=, cache=, allow_foreign= }
 ---@return table { logits=, hidden_states=, pooled=, start_logits=, …, batch= }
 function Model:forward(input, opts) return forward.forward(self, input, opts) end
 
@@ -66,7 +66,7 @@ function Model:forward(input, opts) return forward.forward(self, input, opts) en
 ---     print(tr["layers.3.attention"].shape)                                 --> [token=5, hidden=256]
 ---@param input any as forward takes it
 ---@param paths string|string[] for instance { "layers.*.attention", "layers.3.attention.weights" }
----@param opts table|nil { rows=, decoder=, allow_foreign= }
+---@param opts table|nil { rows=, decoder=, decoder_start_token_id=, allow_foreign= }
 ---@return Trace tr tr[path] → Tensor, tr:each() in computed order
 function Model:trace(input, paths, opts) return trace.trace(self, input, paths, opts) end
 

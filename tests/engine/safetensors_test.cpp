@@ -103,9 +103,10 @@ TEST_CASE("writing keeps the old file until the new one is whole") {
 }
 
 TEST_CASE("files that are no safetensors are refused") {
-  CHECK(open_bytes("").has("no safetensors file: it has 0 bytes"));
-  CHECK(open_bytes("1234567").code == ErrorCode::format);
-  CHECK(open_bytes(std::string(8, '\0')).has("the header is no JSON object"));
+  CHECK(open_bytes("").has("an empty file"));
+  CHECK(open_bytes("1234567").has("a text"));
+  CHECK(open_bytes("\1\2").has("no safetensors file: it has 2 bytes"));
+  CHECK(open_bytes(std::string(8, '\0')).has("a file of zeros"));
   CHECK(open_bytes(std::string(8, '\xff')).has("the header claims 18446744073709551615 bytes"));
   CHECK(open_bytes(std::string("\x10\0\0\0\0\0\0\0{}", 10)).has("cut short"));
   CHECK(open_json("[]").has("no JSON object"));
@@ -175,10 +176,10 @@ TEST_CASE("types without a dtype open, and say so when read") {
                                            ",\"c\":" + entry("I8", "[2]", "[10,12]") + "}",
                                        std::string(12, '\1')));
   const auto file = open_tensor_file(path);
-  const auto error = caught([&] { read_tensor(context, *file, *file->find("a")); });
+  CHECK(read_tensor(context, *file, *file->find("a")).to_floats() == std::vector<float>{0});
+  const auto error = caught([&] { read_tensor(context, *file, *file->find("b")); });
   CHECK(error.code == ErrorCode::unsupported);
-  CHECK(error.has("tensor \"a\" is stored as F64, which is not supported"));
-  CHECK(caught([&] { read_tensor(context, *file, *file->find("b")); }).has("F8_E4M3"));
+  CHECK(error.has("tensor \"b\" is stored as F8_E4M3, which is not supported"));
   CHECK(read_tensor(context, *file, *file->find("c")).to_integers() ==
         std::vector<std::int64_t>{1, 1});
 }

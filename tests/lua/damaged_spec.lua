@@ -148,7 +148,6 @@ add("a norm of another width", in_header('("model.norm.weight":{[^}]-"shape":)%s
 -- shards
 add("shard missing", sharded { ["model-00002-of-00002.safetensors"] = missing }, "model-00002-of-00002.safetensors")
 add("shard cut", sharded { ["model-00002-of-00002.safetensors"] = shard(half + 1, #tensors):sub(1, -9) }, "model-00002-of-00002.safetensors")
-add("shards swapped", sharded { ["model-00001-of-00002.safetensors"] = shard(half + 1, #tensors), ["model-00002-of-00002.safetensors"] = shard(1, half) })
 add("shard without a tensor of the index", sharded { ["model-00002-of-00002.safetensors"] = shard(half + 2, #tensors) })
 add("index is not JSON", sharded { ["model.safetensors.index.json"] = "{" }, "index")
 add("index without a map", sharded { ["model.safetensors.index.json"] = "{}" }, "weight_map")

@@ -122,7 +122,6 @@ end
 
 local refused = {
   { "llama-gqa", { rope_parameters = { rope_type = "spiral" } }, "spiral", "llama3" },
-  { "llama-gqa", { rope_parameters = { rope_type = "yarn", factor = 2, mystery = 1 } }, "yarn", "mystery" },
   { "llama-gqa", { rope_parameters = { rope_type = "llama3", factor = 8 } }, "llama3", "low_freq_factor" },
   { "llama-gqa", { rope_parameters = { rope_type = "linear", factor = -1 } }, "factor", "-1" },
   { "llama-gqa", { rope_parameters = "nil", rope_scaling = { type = "wavy", factor = 2 } }, "wavy" },
@@ -141,7 +140,7 @@ local refused = {
   { "bert-base", { position_embedding_type = "relative_key" }, "relative_key", "absolute" },
   { "bert-base", { is_decoder = true }, "is_decoder" },
   { "bert-base", { id2label = { ["0"] = "A", ["2"] = "C" } }, "id2label" },
-  { "t5-relu-tied", { feed_forward_proj = "gated-wobble" }, "wobble" },
+  { "t5-relu-tied", { feed_forward_proj = "gated-wobble", dense_act_fn = "nil" }, "wobble" },
   { "t5-relu-tied", { is_encoder_decoder = false }, "is_encoder_decoder" },
 }
 for _, case in ipairs(refused) do
@@ -156,6 +155,12 @@ t.test("an unknown key is a warning, a key of training is not", function()
   local _, warnings = configure("llama-gqa", { flux_capacity = 3, attention_dropout = 0.5 })
   t.equal(#warnings, 1)
   t.ok(warnings[1]:find("flux_capacity", 1, true))
+end)
+
+t.test("rope: a key that no type reads is a warning that names it", function()
+  local _, warnings = configure("llama-gqa", { rope_parameters = { rope_type = "yarn", factor = 2, mystery = 1, finetuned = true } })
+  t.equal(warnings, { 'config.json: rope type yarn does not read "finetuned"; it is ignored',
+    'config.json: rope type yarn does not read "mystery"; it is ignored' })
 end)
 
 t.test("rope: old and new spellings mean the same", function()

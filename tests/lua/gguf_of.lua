@@ -1,17 +1,11 @@
 --- GGUF files written for a spec from a model folder, by the names and layouts that ggml publishes.
 local core = require "perilune.core"
 local pl = require "perilune"
+local safetensors_of = require "safetensors_of"
 
 local gguf_of = {}
 
-local function little_endian(value, bytes)
-  local out = {}
-  for i = 1, bytes do
-    out[i] = string.char(value % 256)
-    value = math.floor(value / 256)
-  end
-  return table.concat(out)
-end
+local little_endian = safetensors_of.little_endian
 
 local function text(s) return little_endian(#s, 8) .. s end
 
@@ -50,17 +44,10 @@ end
 
 -- Stored tensors of a safetensors file: name → { sizes=, type=, bytes=, element= }.
 local function stored(path)
-  local file = core.read_file(path)
-  local size, scale = 0, 1
-  for i = 1, 8 do size, scale = size + file:byte(i) * scale, scale * 256 end
-  local list = {}
-  for name, entry in pairs(core.json(file:sub(9, 8 + size))) do
-    if name ~= "__metadata__" then
-      local first, last = unpack(entry.data_offsets)
-      local types = { F32 = { 0, 4 }, F16 = { 1, 2 }, BF16 = { 30, 2 } }
-      local kind, element = unpack(types[entry.dtype])
-      list[name] = { sizes = entry.shape, type = kind, element = element, bytes = file:sub(9 + size + first, 8 + size + last) }
-    end
+  local types, list = { F32 = { 0, 4 }, F16 = { 1, 2 }, BF16 = { 30, 2 } }, {}
+  for _, tensor in ipairs(safetensors_of.stored(path)) do
+    local kind, element = unpack(types[tensor.dtype])
+    list[tensor.name] = { sizes = tensor.shape, type = kind, element = element, bytes = tensor.bytes }
   end
   return list
 end

@@ -10,6 +10,7 @@
 #include "bindings/lua/host/functions.h"
 #include "engine/base/file.h"
 #include "engine/base/json.h"
+#include "engine/base/settings_limits.h"
 #include "engine/base/sha256.h"
 
 namespace perilune::lua {
@@ -24,7 +25,7 @@ int json(lua_State* L) {
 }
 
 int read_json_file(lua_State* L) {
-  push_json(L, read_json(to_text(L, 1, "read_json", "path")));
+  push_json(L, read_json(to_text(L, 1, "read_json", "path"), kSettingsLimits));
   return 1;
 }
 
@@ -43,8 +44,12 @@ int array(lua_State* L) {
   return 1;
 }
 
+/// read_file(path [, most bytes])
 int read_whole_file(lua_State* L) {
-  push_text(L, read_file(to_text(L, 1, "read_file", "path"), std::uint64_t{1} << 32, "read_file"));
+  const std::int64_t most =
+      lua_isnoneornil(L, 2) ? std::int64_t{1} << 32 : to_integer(L, 2, "read_file", "most bytes");
+  push_text(L, read_file(to_text(L, 1, "read_file", "path"),
+                         static_cast<std::uint64_t>(std::max<std::int64_t>(most, 0)), "read_file"));
   return 1;
 }
 

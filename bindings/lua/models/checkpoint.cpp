@@ -91,6 +91,22 @@ void each_pattern(lua_State* L, Options& options, const char* key, const Read& r
   lua_pop(L, 1);
 }
 
+/// Lists of names.
+std::vector<std::vector<std::string>> to_groups(lua_State* L, Options& options) {
+  std::vector<std::vector<std::string>> groups;
+  if (!options.push("ties")) return groups;
+  expect_table(L, -1, "load", "option ties");
+  const int count = static_cast<int>(lua_objlen(L, -1));
+  for (int i = 1; i <= count; ++i) {
+    lua_rawgeti(L, -1, i);
+    groups.push_back(to_texts(L, -1, "load", "option ties"));
+    if (groups.back().empty()) groups.pop_back();
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  return groups;
+}
+
 int open_folder(lua_State* L) {
   const std::string folder = to_text(L, 1, "load", "path");
   Options options(L, 2, "load");
@@ -99,6 +115,7 @@ int open_folder(lua_State* L) {
   settings.unused = options.texts("unused").value_or(std::vector<std::string>{});
   settings.axes = options.sizes("axes").value_or(std::map<std::string, std::int64_t>{});
   settings.map = options.boolean("mmap").value_or(false);
+  settings.ties = to_groups(L, options);
   settings.views = to_views(L, options);
   each_pattern(L, options, "permute", [&](const std::string& pattern, const std::string& place) {
     settings.permutations.push_back({pattern, to_text(L, -1, "load", place)});

@@ -3,7 +3,7 @@
 #include <charconv>
 
 #include "bindings/lua/edge/json.h"
-#include "engine/files/gguf/head.h"
+#include "engine/files/gguf/shards.h"
 #include "engine/files/gguf/tensors.h"
 
 namespace perilune::lua {
@@ -60,18 +60,12 @@ bool push_value_of(lua_State* L, const GgufFile& file, const std::string& key,
   return true;
 }
 
-}  // namespace
-
-int gguf_head(lua_State* L) {
-  const std::string path = to_text(L, 1, "load", "path");
-  if (!is_gguf_file(path)) return 0;
-  const auto file = GgufFile::open(path);
-  lua_createtable(L, 0, 4);
-  set_field(L, "version", static_cast<std::int64_t>(file->version()));
+/// Sets `values` and `counts` of the table at the top.
+void push_metadata(lua_State* L, const GgufFile& file) {
   lua_newtable(L);  // values
   lua_newtable(L);  // counts
-  for (const std::string& key : file->keys()) {
-    const std::string description = file->describe(key);
+  for (const std::string& key : file.keys()) {
+    const std::string description = file.describe(key);
     const auto array = array_type(description);
     if (array) {
       push_text(L, key);
@@ -79,7 +73,7 @@ int gguf_head(lua_State* L) {
       lua_rawset(L, -3);
     }
     push_text(L, key);
-    if (push_value_of(L, *file, key, description, array)) {
+    if (push_value_of(L, file, key, description, array)) {
       lua_rawset(L, -4);
     } else {
       lua_pop(L, 1);
@@ -87,12 +81,32 @@ int gguf_head(lua_State* L) {
   }
   lua_setfield(L, -3, "counts");
   lua_setfield(L, -2, "values");
-  lua_newtable(L);
-  for (const GgufTensor& tensor : file->tensors()) {
-    push_text(L, tensor.name);
-    push_list(L, tensor.sizes);
-    lua_rawset(L, -3);
+}
+
+}  // namespace
+
+int gguf_head(lua_State* L) {
+  const std::string path = to_text(L, 1, "load", "path");
+  if (!is_gguf_file(path)) return 0;
+  const auto heads = open_gguf_heads(path);
+  const GgufFile& first = *heads.front();
+  lua_createtable(L, 0, 6);
+  set_field(L, "version", static_cast<std::int64_t>(first.version()));
+  set_field(L, "path", first.path());
+  push_metadata(L, first);
+  lua_newtable(L);  // sizes
+  lua_newtable(L);  // files
+  for (const auto& head : heads) {
+    for (const GgufTensor& tensor : head->tensors()) {
+      push_text(L, tensor.name);
+      push_list(L, tensor.sizes);
+      lua_rawset(L, -4);
+      push_text(L, tensor.name);
+      push_text(L, head->path());
+      lua_rawset(L, -3);
+    }
   }
+  lua_setfield(L, -3, "files");
   lua_setfield(L, -2, "sizes");
   return 1;
 }

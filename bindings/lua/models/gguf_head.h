@@ -5,9 +5,10 @@
 
 namespace perilune::lua {
 
-/// gguf_head(path) → { version=, values={ key → value }, counts={ key → length of an array },
-/// sizes={ tensor → sizes, slowest axis first } }. Values are numbers, strings, booleans, and
-/// arrays of up to kMostListed numbers; nil for a file that is not GGUF.
+/// gguf_head(path) → { version=, path= (of the first shard), values={ key → value }, counts={ key →
+/// length of an array }, sizes={ tensor → sizes, slowest axis first }, files={ tensor → path } },
+/// of all shards together. Values are numbers, strings, booleans, and arrays of up to kMostListed
+/// numbers; nil for a file that is not GGUF.
 int gguf_head(lua_State* L);
 
 }  // namespace perilune::lua

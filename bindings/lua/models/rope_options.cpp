@@ -35,6 +35,7 @@ void read_scaling(lua_State* L, RopeOptions& rope) {
   rope.beta_fast = options.number("beta_fast").value_or(rope.beta_fast);
   rope.beta_slow = options.number("beta_slow").value_or(rope.beta_slow);
   rope.attention_factor = options.number("attention_factor").value_or(0.0);
+  rope.extrapolation = options.number("extrapolation_factor").value_or(1.0);
   rope.mscale = options.number("mscale").value_or(0.0);
   rope.mscale_all_dim = options.number("mscale_all_dim").value_or(0.0);
   rope.truncate = options.boolean("truncate").value_or(true);

@@ -13,6 +13,7 @@
 #include "engine/base/error.h"
 #include "engine/base/file.h"
 #include "engine/files/gguf/dequantize.h"
+#include "engine/files/stored_bytes.h"
 
 namespace perilune {
 namespace {
@@ -31,18 +32,15 @@ std::optional<DType> plain_dtype(std::string_view type) {
 
 /// Elements of stored types that tensors do not have, as those they have.
 void widen(const GgufTensorType& type, const char* from, std::size_t count, char* to) {
+  if (type.name == std::string_view("F64")) {
+    round_doubles(from, count, to);
+    return;
+  }
   for (std::size_t i = 0; i < count; ++i) {
-    if (type.name == std::string_view("F64")) {
-      double value = 0;
-      std::memcpy(&value, from + i * sizeof value, sizeof value);
-      const auto rounded = static_cast<float>(value);
-      std::memcpy(to + i * sizeof rounded, &rounded, sizeof rounded);
-    } else {
-      std::int16_t value = 0;
-      std::memcpy(&value, from + i * sizeof value, sizeof value);
-      const std::int32_t wide = value;
-      std::memcpy(to + i * sizeof wide, &wide, sizeof wide);
-    }
+    std::int16_t value = 0;
+    std::memcpy(&value, from + i * sizeof value, sizeof value);
+    const std::int32_t wide = value;
+    std::memcpy(to + i * sizeof wide, &wide, sizeof wide);
   }
 }
 
@@ -91,8 +89,6 @@ class GgufTensors final : public TensorFile {
  private:
   void map_file();
   const GgufTensor& source(const StoredTensor& tensor) const;
-  /// Stored bytes, not decoded.
-  void read_raw(const GgufTensor& tensor, std::uint64_t begin, std::size_t size, void* to) const;
   void read_decoded(const GgufTensor& tensor, std::uint64_t begin, std::size_t size,
                     char* to) const;
 
@@ -102,6 +98,7 @@ class GgufTensors final : public TensorFile {
   std::map<std::string, std::string> metadata_;
   void* mapping_ = nullptr;
   std::size_t mapped_bytes_ = 0;
+  std::unique_ptr<Descriptor> mapped_file_;
 };
 
 GgufTensors::GgufTensors(const std::string& path, bool map) : file_(GgufFile::open(path)) {
@@ -118,14 +115,13 @@ GgufTensors::GgufTensors(const std::string& path, bool map) : file_(GgufFile::op
 void GgufTensors::map_file() {
   std::uint64_t end = 0;
   for (const GgufTensor& tensor : file_->tensors()) end = std::max(end, tensor.end);
-  const Descriptor descriptor(::open(path().c_str(), O_RDONLY | O_CLOEXEC));
-  if (descriptor.get() < 0 || end == 0) return;  // it is read like any other then
-  const off_t bytes = ::lseek(descriptor.get(), 0, SEEK_END);
-  if (bytes < 0 || static_cast<std::uint64_t>(bytes) < end) return;
-  void* mapping = ::mmap(nullptr, end, PROT_READ, MAP_PRIVATE, descriptor.get(), 0);
+  auto file = std::make_unique<Descriptor>(::open(path().c_str(), O_RDONLY | O_CLOEXEC));
+  if (file->get() < 0 || end == 0) return;  // it is read like any other then
+  void* mapping = ::mmap(nullptr, end, PROT_READ, MAP_PRIVATE, file->get(), 0);
   if (mapping == MAP_FAILED) return;
   mapping_ = mapping;
   mapped_bytes_ = end;
+  mapped_file_ = std::move(file);
 }
 
 const GgufTensor& GgufTensors::source(const StoredTensor& tensor) const {
@@ -134,16 +130,8 @@ const GgufTensor& GgufTensors::source(const StoredTensor& tensor) const {
 
 const void* GgufTensors::mapped(const StoredTensor& tensor) const {
   if (mapping_ == nullptr || !plain_dtype(tensor.type)) return nullptr;
+  require_whole(mapped_file_->get(), mapped_bytes_, path());
   return static_cast<const char*>(mapping_) + tensor.begin;
-}
-
-void GgufTensors::read_raw(const GgufTensor& tensor, std::uint64_t begin, std::size_t size,
-                           void* to) const {
-  if (mapping_ == nullptr) {
-    file_->read(tensor, begin, size, to);
-  } else {
-    std::memcpy(to, static_cast<const char*>(mapping_) + tensor.begin + begin, size);
-  }
 }
 
 void GgufTensors::read_decoded(const GgufTensor& tensor, std::uint64_t begin, std::size_t size,
@@ -158,7 +146,7 @@ void GgufTensors::read_decoded(const GgufTensor& tensor, std::uint64_t begin, st
   std::vector<float> values(step * type.block);
   for (std::uint64_t block = begin / block_bytes; block < last; block += step) {
     const auto count = static_cast<std::size_t>(std::min(step, last - block));
-    read_raw(tensor, block * type.bytes, count * type.bytes, raw.data());
+    file_->read(tensor, block * type.bytes, count * type.bytes, raw.data());
     if (quantized) {
       dequantize(type, raw.data(), count, values.data());
     } else {
@@ -182,7 +170,7 @@ void GgufTensors::read(const StoredTensor& tensor, std::uint64_t begin, std::siz
   }
   if (size == 0) return;
   if (plain_dtype(tensor.type)) {
-    read_raw(source(tensor), begin, size, to);
+    file_->read(source(tensor), begin, size, to);
   } else {
     read_decoded(source(tensor), begin, size, static_cast<char*>(to));
   }

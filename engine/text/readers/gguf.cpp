@@ -188,11 +188,8 @@ std::shared_ptr<Tokenizer> read_gguf_tokenizer(const GgufFile& file, std::string
   return make_gguf_sentencepiece(std::move(vocabulary));
 }
 
-std::shared_ptr<Tokenizer> load_gguf_tokenizer(const std::string& path) {
-  std::string why_not;
-  std::shared_ptr<Tokenizer> tokenizer = read_gguf_tokenizer(*GgufFile::open(path), &why_not);
-  if (tokenizer == nullptr) throw Error(ErrorCode::unsupported, "load", why_not);
-  return tokenizer;
+std::shared_ptr<Tokenizer> load_gguf_tokenizer(const std::string& path, std::string* why_not) {
+  return read_gguf_tokenizer(*GgufFile::open(path), why_not);
 }
 
 }  // namespace perilune

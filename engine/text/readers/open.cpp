@@ -128,7 +128,7 @@ std::shared_ptr<Tokenizer> load_file(const Source& source) {
     return load_bpe_pair(with_ending(path, "merges.txt", "vocab.json"), path, nullptr);
   }
   if (ends_with(path, ".json")) return load_tokenizer_json(path, nullptr);
-  if (ends_with(path, ".gguf")) return load_gguf_tokenizer(path);
+  if (ends_with(path, ".gguf")) return load_gguf_tokenizer(path, source.why_not);
   if (ends_with(path, ".tiktoken")) return load_ranks(source);
   if (ends_with(path, ".txt")) return load_vocab_txt(path, nullptr);
   if (ends_with(path, ".gz")) {

@@ -5,6 +5,7 @@
 #include "engine/base/error.h"
 #include "engine/base/file.h"
 #include "engine/base/json.h"
+#include "engine/base/settings_limits.h"
 
 namespace perilune {
 namespace {
@@ -154,7 +155,7 @@ void read_settings(const Json& json, TokenizerConfig& config) {
 }
 
 Json read_object(const std::string& path) {
-  Json json = read_json(path);
+  Json json = read_json(path, kSettingsLimits);
   json.members();  // throws where it is no object
   return json;
 }

@@ -1,4 +1,5 @@
 #include "engine/text/tokenizer/roles.h"
+#include "engine/base/settings_limits.h"
 
 #include <algorithm>
 #include <array>
@@ -130,7 +131,7 @@ std::string class_of(const TokenizerConfig& config) {
 Json settings_beside(const std::string& path) {
   const std::string folder = path.substr(0, path.size() - base_name(path).size());
   const std::string file = folder + "tokenizer_config.json";
-  return file_exists(file) ? read_json(file) : Json::object();
+  return file_exists(file) ? read_json(file, kSettingsLimits) : Json::object();
 }
 
 void refuse_class(const std::string& path, const std::string& name, const std::string& known) {

@@ -3,64 +3,14 @@ local core = require "perilune.core"
 local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 local rope = require "perilune.families.rope"
+local defaults = require "perilune.families.defaults"
 
 local config = {}
+for name, method in pairs(defaults) do config[name] = method end   -- read together: what a file says, and leaves out
 
 local function bad(key, what, value)
   return raise("format", "load", ("config.json: %s must be %s, got %s"):format(key, what,
     value == nil and "nothing" or options.show(value)))
-end
-
--- Configs that came from a config.json, with the keys whose value there is null.
-local from_files = setmetatable({}, { __mode = "k" })
-
--- Names of an object's own keys whose value is null.
-local function null_keys(text)
-  local keys, depth, at = {}, 0, 1
-  while true do
-    local first, _, what = text:find('(["{}%[%]])', at)
-    if not first then return keys end
-    at = first + 1
-    if what == '"' then
-      local last = first
-      repeat
-        last = text:find('["\\]', last + 1)
-        local escaped = text:sub(last, last) == "\\"
-        if escaped then last = last + 1 end
-      until not escaped
-      if depth == 1 and text:find("^%s*:%s*null", last + 1) then keys[text:sub(first + 1, last - 1)] = true end
-      at = last + 1
-    else
-      depth = depth + ((what == "{" or what == "[") and 1 or -1)
-    end
-  end
-end
-
---- Notes which keys a config.json sets to null: to the published implementation that is a choice,
---- where an absent key means the default of its code.
----@param json table
----@param text string what json was read from; known to be good
-function config.remember(json, text) from_files[json] = null_keys(text) end
-
---- Gives keys that a config.json does not have the published defaults. One that is there and null
---- stays so. Does nothing to configs that come from elsewhere (GGUF).
----@param json table
----@param defaults table<string, any>
-function config.published(json, defaults)
-  local nulls = from_files[json]
-  if not nulls then return end
-  for key, value in pairs(defaults) do
-    if json[key] == nil and not nulls[key] then json[key] = value end
-  end
-end
-
---- Other names that published configs use for keys: the first is read where the second is missing.
----@param json table
----@param names table<string, string>
-function config.aliases(json, names)
-  for other, key in pairs(names) do
-    if json[key] == nil then json[key] = json[other] end
-  end
 end
 
 --- A whole number in [least, most]; `default` where the key is absent or null, an error without one.
@@ -180,10 +130,10 @@ function config.decoder_only(json)
   config.only(json, "is_causal", true)
 end
 
---- Class names by id ("id2label", or "num_labels" unnamed ones).
+--- Class names by id ("id2label"), or the number of unnamed ones ("num_labels").
 ---@param json table
 ---@return integer count
----@return table<integer, string> labels by 0-based id
+---@return table<integer, string>|nil labels by 0-based id; nil for unnamed ones
 function config.labels(json)
   local labels, count = {}, 0
   local map = json.id2label
@@ -200,11 +150,30 @@ function config.labels(json)
       if labels[id] == nil then bad("id2label", "a name for every id from 0 to " .. count - 1, map) end
     end
   end
-  if count == 0 then
-    count = config.integer(json, "num_labels", 2)
-    for id = 0, count - 1 do labels[id] = "LABEL_" .. id end
+  if count == 0 then return config.integer(json, "num_labels", 2), nil end
+  if json.num_labels ~= nil and json.num_labels ~= count then   -- as published
+    config.warn(json, ("num_labels %s counts, not the %d names of id2label"):format(options.show(json.num_labels), count))
+    return config.integer(json, "num_labels"), nil
   end
   return count, labels
+end
+
+--- The class names of a model whose weights were held against the number of classes: the family's, the
+--- file's, or made ones.
+---@param c table the family's config
+---@param json table
+---@param has_classes boolean whether the head answers with classes
+---@return table<integer, string>|nil
+function config.label_names(c, json, has_classes)
+  if c.labels then return c.labels end
+  if json.id2label ~= nil then
+    local _, labels = config.labels(json)
+    if labels then return labels end
+  end
+  if not has_classes then return nil end
+  local labels = {}
+  for id = 0, (c.axes.class or 0) - 1 do labels[id] = "LABEL_" .. id end
+  return labels
 end
 
 --- Heads and their size. `head_dim` must be given, or hidden divide evenly.
@@ -224,6 +193,28 @@ end
 -- What `layer_types` may say of a layer.
 local layer_kinds = { full_attention = true, sliding_attention = true }
 
+local function layer_types(json, layers)
+  local list = json.layer_types
+  if list == nil then return nil end
+  if type(list) ~= "table" or #list ~= layers then bad("layer_types", ("a list of %d kinds of layers"):format(layers), list) end
+  for i, kind in ipairs(list) do
+    if not layer_kinds[kind] then
+      raise("unsupported", "load", ("config.json: layer_types: layer %d is %s"):format(i - 1, options.show(kind)),
+        "known kinds are full_attention and sliding_attention")
+    end
+  end
+  return list
+end
+
+-- The width of a window; 0 is no window.
+local function width(json)
+  if json.sliding_window == 0 then
+    config.warn(json, "sliding_window is 0, which is read as none")
+    json.sliding_window = nil
+  end
+  return json.sliding_window ~= nil and config.integer(json, "sliding_window") or nil
+end
+
 --- How many of the last positions each layer sees: `windows[i]` for layer i from 0, nil for all. From
 --- `layer_types` where the file has it, else from `slides(i)`; the width is `sliding_window`.
 ---@param json table
@@ -231,21 +222,51 @@ local layer_kinds = { full_attention = true, sliding_attention = true }
 ---@param slides fun(layer: integer): boolean
 ---@return table<integer, integer> windows
 function config.windows(json, layers, slides)
-  local windows, list = {}, json.layer_types
-  if list ~= nil and (type(list) ~= "table" or #list ~= layers) then
-    bad("layer_types", ("a list of %d kinds of layers"):format(layers), list)
-  end
+  local windows, list = {}, layer_types(json, layers)
   for i = 0, layers - 1 do
     local kind = list and list[i + 1]
-    if list and not layer_kinds[kind] then
-      raise("unsupported", "load", ("config.json: layer_types: layer %d is %s"):format(i, options.show(kind)),
-        "known kinds are full_attention and sliding_attention")
-    end
     local sliding = slides(i)
     if list then sliding = kind == "sliding_attention" end
     if sliding then windows[i] = config.integer(json, "sliding_window") end
   end
   return windows
+end
+
+--- One width for every layer, or none, whatever layer_types says: families whose published code looks at
+--- sliding_window alone.
+---@param json table
+---@param layers integer
+---@return table<integer, integer> windows
+function config.one_window(json, layers)
+  local windows, seen = {}, width(json)
+  local kind = seen and "sliding_attention" or "full_attention"
+  for i = 0, layers - 1 do windows[i] = seen end
+  for i, other in ipairs(layer_types(json, layers) or {}) do
+    if other ~= kind then
+      config.warn(json, ("layer_types: layer %d is %s; it is not read, every layer is %s as sliding_window says"):format(i - 1,
+        options.show(other), kind))
+      break
+    end
+  end
+  return windows
+end
+
+-- What the rotary options are read from. GPT-NeoX's names are not read here; nor, where no share of a head
+-- is the family's own, partial_rotary_factor beside a default rope: published code does not.
+local function rotary(json, share)
+  local values = {}
+  for key, value in pairs(json) do values[key] = value end
+  values.rotary_pct, values.rotary_emb_base = nil, nil
+  local parameters = rope.parameters(json)
+  local part = parameters.partial_rotary_factor or json.partial_rotary_factor
+  if share or not defaults.from_file(json) or part == nil or part == 1 or (parameters.rope_type or parameters.type or "default") ~= "default" then
+    return values
+  end
+  config.warn(json, "partial_rotary_factor is not read: models of this family turn whole heads")
+  values.rope_parameters, values.rope_scaling, values.partial_rotary_factor = {}, nil, nil
+  for key, value in pairs(parameters) do values.rope_parameters[key] = value end
+  values.rope_parameters.partial_rotary_factor = nil
+  return values
 end
 
 --- Sizes and switches that the decoders with rotary positions and published names in common share; a
@@ -263,8 +284,10 @@ function config.decoder(json, share)
   local head_dim = json.head_dim and config.integer(json, "head_dim")
     or config.head_dim(hidden, heads, "hidden_size", "num_attention_heads")
   config.decoder_only(json)
-  config.only(json, "rope_interleaved", false)
-  local turned = rope.rope_options(json, head_dim, share)
+  if config.boolean(json, "rope_interleaved", false) then
+    config.warn(json, "rope_interleaved is not read: models of this family turn halves of a head")
+  end
+  local turned = rope.rope_options(rotary(json, share), head_dim, share)
   if turned.dims ~= head_dim and not share then
     raise("unsupported", "load", "config.json: partial_rotary_factor is not supported: models of this family turn whole heads")
   end
@@ -299,7 +322,7 @@ end
 ---@param layers integer
 ---@return table<integer, integer>
 function config.late_windows(json, layers)
-  local used = config.boolean(json, "use_sliding_window", false) and json.sliding_window ~= nil
+  local used = config.boolean(json, "use_sliding_window", false) and width(json) ~= nil
   local first = config.integer(json, "max_window_layers", 28, 0)
   if used then return config.windows(json, layers, function(i) return i >= first end) end
   for _, kind in ipairs(type(json.layer_types) == "table" and json.layer_types or {}) do

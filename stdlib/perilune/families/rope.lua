@@ -4,11 +4,11 @@ local options = require "perilune.base.options"
 
 local rope = {}
 
--- What a type reads beside its name; true: required. What only other types read is passed over, as
--- the published implementation does, with a warning.
+-- What a type reads beside its name; true: required. Other keys are passed over, as the published
+-- implementation does, with a warning.
 local types = {
   default = {},
-  linear = { factor = true },
+  linear = { factor = true },   -- 0: nothing is scaled
   dynamic = { factor = true, original_max_position_embeddings = false },
   llama3 = { factor = true, low_freq_factor = true, high_freq_factor = true, original_max_position_embeddings = false },
   yarn = { factor = false, original_max_position_embeddings = false, attention_factor = false, beta_fast = false,
@@ -16,7 +16,7 @@ local types = {
   longrope = { factor = false, original_max_position_embeddings = false, attention_factor = false, short_factor = true,
     long_factor = true },
 }
-local aliases = { su = "longrope", mrope = false }
+local aliases = { su = "longrope" }
 local common = { type = true, rope_type = true, rope_theta = true, partial_rotary_factor = true }
 
 local function wrong(message, hint) return raise("format", "load", "config.json: " .. message, hint) end
@@ -31,27 +31,20 @@ end
 
 local function type_of(parameters)
   local name = parameters.rope_type or parameters.type or "default"
-  if aliases[name] then name = aliases[name] end
+  name = aliases[name] or name
+  if name == "proportional" then name = "linear" end   -- of whole heads they are one
   if type(name) ~= "string" or not types[name] then
     raise("unsupported", "load", ("config.json: rope type %s is not known"):format(options.show(name)),
-      "known types are default, linear, dynamic, llama3, yarn, longrope")
+      "known types are default, linear, dynamic, llama3, yarn, longrope, and proportional for whole heads")
   end
+  if name == "linear" and parameters.factor == 0 then name = "default" end
   return name
-end
-
-local function read_by_another(key)
-  for _, keys in pairs(types) do if keys[key] ~= nil then return true end end
-  return false
 end
 
 local function check_keys(parameters, name)
   for key in pairs(parameters) do
-    if types[name][key] == nil and not common[key] and not read_by_another(key) then
-      if type(parameters[key]) == "table" and key:find "attention$" then
-        raise("unsupported", "load", "config.json: rope parameters per kind of layer (" .. key .. ") are not supported yet")
-      end
-      raise("unsupported", "load", ("config.json: rope type %s does not read %s, which may change the mathematics")
-        :format(name, options.show(key)))
+    if types[name][key] == nil and type(parameters[key]) == "table" and key:find "attention$" then
+      raise("unsupported", "load", "config.json: rope parameters per kind of layer (" .. key .. ") are not supported yet")
     end
   end
   local missing = {}
@@ -84,13 +77,15 @@ local function scaling_of(name, parameters, json, dims)
     factor = factor or (original and most and most / original)
   end
   if name ~= "linear" and not original then wrong("rope type " .. name .. " needs max_position_embeddings") end
+  local reads = types[name]
+  local function own(key) return reads[key] ~= nil and positive(parameters[key], key) or nil end
+  local function beta(key) return parameters[key] ~= 0 and own(key) or nil end   -- 0 is as good as none, as published
   if parameters.truncate ~= nil and type(parameters.truncate) ~= "boolean" then wrong "rope: truncate must be true or false" end
   return {
     type = name, factor = factor, original_max_position_embeddings = original,
     low_freq_factor = positive(parameters.low_freq_factor, "low_freq_factor"),
     high_freq_factor = positive(parameters.high_freq_factor, "high_freq_factor"),
-    beta_fast = positive(parameters.beta_fast, "beta_fast"), beta_slow = positive(parameters.beta_slow, "beta_slow"),
-    attention_factor = positive(parameters.attention_factor, "attention_factor"),
+    beta_fast = beta "beta_fast", beta_slow = beta "beta_slow", attention_factor = own "attention_factor",
     mscale = parameters.mscale, mscale_all_dim = parameters.mscale_all_dim, truncate = parameters.truncate,
     short_factor = factor_list(parameters.short_factor, "short_factor", dims),
     long_factor = factor_list(parameters.long_factor, "long_factor", dims),
@@ -114,7 +109,10 @@ end
 ---@return string[]
 function rope.rope_warnings(json)
   local parameters, list = rope.parameters(json), {}
-  local name = type_of(parameters)
+  local name, said = type_of(parameters), parameters.rope_type or parameters.type
+  if name == "default" and (said == "linear" or said == "proportional") then
+    list[1] = ("config.json: rope type %s has the factor 0; nothing is scaled"):format(said)
+  end
   for key in pairs(parameters) do
     if types[name][key] == nil and not common[key] then
       list[#list + 1] = ("config.json: rope type %s does not read %s; it is ignored"):format(name, options.show(key))
@@ -142,6 +140,9 @@ function rope.rope_options(json, head_dim, share)
   local theta = positive(parameters.rope_theta or json.rope_theta or json.rotary_emb_base or 10000, "rope_theta")
   share = positive(parameters.partial_rotary_factor or json.partial_rotary_factor or json.rotary_pct or share or 1,
     "partial_rotary_factor")
+  if share ~= 1 and (parameters.rope_type or parameters.type) == "proportional" then
+    raise("unsupported", "load", ("config.json: rope type proportional for a share of each head (%g) is not supported"):format(share))
+  end
   local dims = math.floor(head_dim * share)
   if dims < 2 or dims > head_dim or dims % 2 ~= 0 then
     wrong(("rope turns %d of %d dimensions of a head (head_dim x %g); it needs an even number of them, at most all")

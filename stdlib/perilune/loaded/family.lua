@@ -19,12 +19,14 @@ function family.two_part(t) return t.encode ~= nil and t.decode ~= nil end
 family.per_token = { causal = true, seq2seq = true, masked = true, token = true, question = true }
 -- Heads that predict a next token: m:forward and requests give the last row's logits when nobody says.
 family.predicts_next = { causal = true, seq2seq = true }
+-- Heads that answer with classes.
+family.has_classes = { sequence = true, token = true }
 family.heads = { "base", "causal", "seq2seq", "masked", "sequence", "token", "question" }
 
 local spec = {
   name = "string", model_types = "table", architectures = "table", padding = { "left", "right" }, tokenizers = "table",
   keys = "table", config = "function", weights = "function", gguf = "table", prefixes = "table", unused = "table",
-  embedding = "string", encode = "function", decode = "function", cross = "function", encode_text = "function",
+  embedding = "string", ties = "table|function", encode = "function", decode = "function", cross = "function", encode_text = "function",
   encode_image = "function", entries = "table", heads = "table", decoder_ids = "function",
 }
 
@@ -265,6 +267,7 @@ function family.unknown_keys(t, json)
   local known = {}
   for _, key in ipairs(t.keys or {}) do known[key] = true end
   local warnings = known.rope_scaling and rope.rope_warnings(json) or {}
+  for _, text in ipairs(config.warnings(json)) do warnings[#warnings + 1] = text end
   for key in pairs(json) do
     if not known[key] and not config.shared_keys[key] then
       warnings[#warnings + 1] = ("config.json: family %s does not know the key %s; it is ignored"):format(t.name, options.show(key))

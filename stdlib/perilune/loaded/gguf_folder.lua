@@ -5,11 +5,17 @@ local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 local names_of = require "perilune.base.names_of"
 local family = require "perilune.loaded.family"
+local gguf_rope = require "perilune.loaded.gguf_rope"
 
 local gguf_folder = {}
 
--- Tensors that are no module: read below, or made again from the metadata.
-local unused = { "rope_factors_long.weight", "rope_factors_short.weight", "blk.*.attn_rot_embd" }
+-- A table of angles that old files carry: made again from the metadata.
+local unused = { "blk.*.attn_rot_embd" }
+
+-- Keys below the architecture's name that change no value of a pass, or are read by other names.
+local harmless = { vocab_size = true, pooling_type = true, expert_count = true, expert_used_count = true, tensor_data_layout = true,
+  ["attention.key_length"] = true, ["attention.value_length"] = true, ["attention.causal"] = true,
+  ["attention.layer_norm_epsilon"] = true, ["attention.layer_norm_rms_epsilon"] = true }
 
 local function bad(path, message, hint) return raise("format", "load", path .. ": " .. message, hint) end
 
@@ -34,7 +40,7 @@ local function choose_family(path, architecture, values)
     (near and ("did you mean %q? "):format(near) or "") .. "known: " .. table.concat(names, ", ") .. "; pl.family adds one")
 end
 
-local function refuse_unsupported(path, architecture, values)
+local function refuse_unsupported(path, architecture, values, t)
   local experts = values[architecture .. ".expert_count"]
   if type(experts) == "number" and experts > 0 then
     raise("unsupported", "load", ("%s: a mixture of %d experts (%s.expert_count), which is not supported"):format(path, experts, architecture))
@@ -42,6 +48,11 @@ local function refuse_unsupported(path, architecture, values)
   local kind = values["general.type"]
   if kind ~= nil and kind ~= "model" then
     raise("unsupported", "load", ("%s holds no model: general.type is %s"):format(path, options.show(kind)))
+  end
+  local causal = values[architecture .. ".attention.causal"]
+  if causal ~= nil and causal ~= (t.encode == nil or t.decode ~= nil) then
+    raise("unsupported", "load", ("%s: %s.attention.causal is %s, which models of family %s are not"):format(path, architecture,
+      options.show(causal), t.name))
   end
   local keys, values_ = values[architecture .. ".attention.key_length"], values[architecture .. ".attention.value_length"]
   if keys and values_ and keys ~= values_ then
@@ -59,45 +70,6 @@ local function same_for_all(path, key, value)
     end
   end
   return value[1]
-end
-
-local function factors(path, name)
-  local file = core.open_tensors(path)
-  local list = file:has(name) and file:tensor(name):to "f32":tolist() or nil
-  file:close()
-  return list
-end
-
--- Rotary scaling as config.json would state it.
-local function rope_scaling(path, architecture, values, sizes)
-  local function of(key) return values[architecture .. ".rope.scaling." .. key] end
-  local kind, factor = of "type", of "factor" or values[architecture .. ".rope.scale_linear"]
-  local original = of "original_context_length"
-  if sizes["rope_factors_long.weight"] then
-    return { rope_type = "longrope", short_factor = factors(path, "rope_factors_short.weight"),
-      long_factor = factors(path, "rope_factors_long.weight"), attention_factor = of "attn_factor",
-      original_max_position_embeddings = original }
-  end
-  if kind == nil and factor ~= nil and factor ~= 0 and factor ~= 1 then kind = "linear" end
-  if kind == nil or kind == "none" then return nil end
-  if kind == "linear" then return { rope_type = "linear", factor = factor } end
-  if kind == "yarn" then
-    return { rope_type = "yarn", factor = factor, original_max_position_embeddings = original, attention_factor = of "attn_factor",
-      beta_fast = of "yarn_beta_fast", beta_slow = of "yarn_beta_slow" }
-  end
-  return raise("unsupported", "load", ("%s: %s.rope.scaling.type %s is not known"):format(path, architecture, options.show(kind)),
-    "known types are none, linear, yarn, longrope")
-end
-
-local function add_rope(path, architecture, head, json)
-  local values = head.values
-  json.rope_theta = values[architecture .. ".rope.freq_base"]
-  json.rope_scaling = rope_scaling(path, architecture, values, head.sizes)
-  local turned = values[architecture .. ".rope.dimension_count"]
-  if turned == nil then return end
-  local heads, hidden = json.num_attention_heads, json.hidden_size
-  local head_dim = json.head_dim or (heads and hidden and hidden / heads)
-  if type(turned) == "number" and type(head_dim) == "number" and turned ~= head_dim then json.partial_rotary_factor = turned / head_dim end
 end
 
 -- Ids that generation and the pairing check ask for. What ends a turn ends an answer too.
@@ -118,19 +90,37 @@ end
 -- How vectors of whole texts are made, by the number that files give.
 local poolings = { [1] = "mean", [2] = "cls", [3] = "last" }
 
---- What a GGUF file says, as a model folder would.
----@param path string
----@return table record { json=, family=, head=, recipe= (of embeddings, where the file has one) }
+-- Warnings for keys of the architecture that nothing here reads.
+local function unread_keys(t, architecture, head, rotary)
+  local known, list = {}, {}
+  for _, key in pairs(t.gguf.metadata) do known[key] = true end
+  for key in pairs(harmless) do known[architecture .. "." .. key] = true end
+  for key in pairs(rotary and gguf_rope.keys or {}) do known[architecture .. "." .. key] = true end
+  for _, keys in ipairs { head.values, head.counts } do
+    for key in pairs(keys) do
+      if key:sub(1, #architecture + 1) == architecture .. "." and not known[key] then
+        known[key], list[#list + 1] = true, ("family %s does not know the key %s; it is ignored"):format(t.name, key)
+      end
+    end
+  end
+  table.sort(list)
+  return list
+end
+
+--- What a GGUF file, or the first of its shards, says, as a model folder would.
+---@param path string the file, or any of its shards
+---@return table record { path=, json=, family=, head=, recipe= (of embeddings, where the file has one), rope=, warnings= }
 function gguf_folder.read(path)
   local head = core.gguf_head(path)
   if not head then
     core.open_tensors(path):close()   -- says what is wrong with a file that is neither
     raise("unsupported", "load", path .. " is not a GGUF file", "a model is a folder with config.json and weights, or a .gguf file")
   end
+  path = head.path
   local architecture = head.values["general.architecture"]
   if type(architecture) ~= "string" then bad(path, "general.architecture does not name an architecture") end
   local t = choose_family(path, architecture, head.values)
-  refuse_unsupported(path, architecture, head.values)
+  refuse_unsupported(path, architecture, head.values, t)
   local json = { model_type = t.model_types and t.model_types[1] }
   if not json.model_type then json.architectures = { (next(t.architectures)) } end
   for key, name in pairs(t.gguf.metadata) do json[key] = same_for_all(path, name, head.values[name]) end
@@ -140,11 +130,21 @@ function gguf_folder.read(path)
   json.tie_word_embeddings = head.sizes["output.weight"] == nil
   local rotary = false
   for _, key in ipairs(t.keys or {}) do rotary = rotary or key == "rope_theta" end
-  if rotary then add_rope(path, architecture, head, json) end
+  local warnings = unread_keys(t, architecture, head, rotary)
+  local turns = rotary and gguf_rope.read(path, architecture, head, json, warnings) or nil
   special_ids(head.values, json)
+  if json.sliding_window == 0 then json.sliding_window = nil end
   if t.gguf.complete then t.gguf.complete(json, head) end
   local pooling = poolings[head.values[architecture .. ".pooling_type"]]
-  return { json = json, family = t, head = head, recipe = pooling and { pooling = { pooling } } }
+  return { path = path, json = json, family = t, head = head, recipe = pooling and { pooling = { pooling } }, rope = turns,
+    warnings = warnings }
+end
+
+-- Biases are there or not, whatever the family's other files say.
+local function see_biases(sizes, c)
+  for key, name in pairs { qkv_bias = "attn_q", output_bias = "attn_output", mlp_bias = "ffn_up" } do
+    if type(c[key]) == "boolean" then c[key] = sizes["blk.0." .. name .. ".bias"] ~= nil end
+  end
 end
 
 --- Options of core.checkpoint for the file, and what its tensors add to the family's config.
@@ -159,9 +159,8 @@ function gguf_folder.checkpoint_options(record, c)
   for pattern, module in pairs(tensors) do o.views[pattern] = { rename = module } end
   for module, axis in pairs(t.permute or {}) do o.permute[module:find "[*.]" and module or "*." .. module] = axis end
   for _, pattern in ipairs(record.family.unused or {}) do o.unused[#o.unused + 1] = pattern end
-  if record.head.sizes["rope_freqs.weight"] then
-    if c.rope then c.rope.factors = "rope_freqs.weight" else o.unused[#o.unused + 1] = "rope_freqs.weight" end
-  end
+  see_biases(record.head.sizes, c)
+  gguf_rope.apply(record, c, o.unused)
   return o
 end
 

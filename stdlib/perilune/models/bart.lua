@@ -11,6 +11,7 @@ local bart = {
   padding = "right",
   tokenizers = { "bpe" },
   embedding = "shared",
+  ties = { { "shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight" } },
   prefixes = { "model." },
   unused = { "shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight", "final_logits_bias" },
   keys = { "vocab_size", "d_model", "encoder_layers", "decoder_layers", "encoder_attention_heads",
@@ -33,6 +34,8 @@ for name in pairs(other_names) do bart.keys[#bart.keys + 1] = name end
 
 function bart.config(json)
   config.aliases(json, other_names)
+  config.sizes(json, { vocab_size = 50265, d_model = 1024, encoder_layers = 12, decoder_layers = 12, encoder_attention_heads = 16,
+    decoder_attention_heads = 16, encoder_ffn_dim = 4096, decoder_ffn_dim = 4096 })
   local hidden = config.integer(json, "d_model")
   local heads = config.integer(json, "encoder_attention_heads")
   config.only(json, "is_encoder_decoder", true)
@@ -66,7 +69,7 @@ local function decoder_of(net) return net:scope("decoder", "decoder", { axes = n
 
 local function embed(net, side, batch)
   local c = net.config
-  local own = not c.tied and side:has "embed_tokens.weight"
+  local own = side:has "embed_tokens.weight"   -- the same elements where they are tied
   local x = (own and side or net):embedding(batch.ids, own and "embed_tokens" or "shared", { scale = c.embedding_scale })
     + side:embedding(batch.positions, "embed_positions", { offset = 2 })
   return side:mark("embeddings", side:layer_norm(x, "layernorm_embedding", c.norm_eps))
@@ -149,7 +152,7 @@ bart.heads = {
   end,
   question = bert.heads.question,
   seq2seq = function(net, x)
-    local own = not net.config.tied and net:has "lm_head.weight"
+    local own = net:has "lm_head.weight"
     local logits = net:head(x, "lm_head", "vocab", { tied = not own and "shared" or nil })
     if not net:has "final_logits_bias" then return logits end
     return logits + net:tensor("final_logits_bias", { "row", "vocab" }):at { row = 1 }

@@ -9,6 +9,8 @@ local bert = {
   padding = "right",
   tokenizers = { "wordpiece" },
   embedding = "embeddings.word_embeddings",
+  ties = { { "embeddings.word_embeddings.weight", "cls.predictions.decoder.weight" },
+    { "cls.predictions.bias", "cls.predictions.decoder.bias" } },
   prefixes = { "bert." },
   unused = { "embeddings.position_ids", "cls.seq_relationship.*", "cls.predictions.decoder.*", "cls.predictions.bias" },
   keys = { "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act",
@@ -16,7 +18,13 @@ local bert = {
     "add_cross_attention", "tie_word_embeddings", "is_encoder_decoder" },
 }
 
-function bert.config(json)
+--- The config of an encoder like BERT.
+---@param json table
+---@param vocab integer|nil rows of the embedding where the file does not say
+---@return table c
+function bert.config(json, vocab)
+  config.sizes(json, { vocab_size = vocab or 30522, hidden_size = 768, num_hidden_layers = 12, num_attention_heads = 12,
+    intermediate_size = 3072 })
   local hidden, heads = config.integer(json, "hidden_size"), config.integer(json, "num_attention_heads")
   config.only(json, "position_embedding_type", "absolute")
   config.encoder_only(json)
@@ -86,7 +94,7 @@ bert.heads = {
     local h = net:activation(net:linear(x, "cls.predictions.transform.dense", "hidden", { bias = true }), c.activation)
     h = net:layer_norm(h, "cls.predictions.transform.LayerNorm", c.norm_eps)
     local tied = c.tied and not net:has "cls.predictions.decoder.weight"
-    local own_bias = not tied and net:has "cls.predictions.decoder.bias" or not net:has "cls.predictions.bias"
+    local own_bias = net:has "cls.predictions.decoder.bias"   -- what the published layer adds, where it is stored
     return net:head(h, "cls.predictions.decoder", "vocab", { tied = tied and "embeddings.word_embeddings" or nil,
       bias = own_bias and "cls.predictions.decoder.bias" or "cls.predictions.bias" })
   end,

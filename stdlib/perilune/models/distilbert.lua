@@ -11,6 +11,7 @@ local distilbert = {
   padding = "right",
   tokenizers = { "wordpiece" },
   embedding = "embeddings.word_embeddings",
+  ties = { { "embeddings.word_embeddings.weight", "vocab_projector.weight" } },
   prefixes = { "distilbert." },
   unused = { "embeddings.position_ids", "vocab_projector.*" },
   keys = { "vocab_size", "dim", "n_layers", "n_heads", "hidden_dim", "activation", "max_position_embeddings",
@@ -23,6 +24,7 @@ for name in pairs(other_names) do distilbert.keys[#distilbert.keys + 1] = name e
 
 function distilbert.config(json)
   config.aliases(json, other_names)
+  config.sizes(json, { vocab_size = 30522, dim = 768, n_layers = 6, n_heads = 12, hidden_dim = 3072 })
   local hidden, heads = config.integer(json, "dim"), config.integer(json, "n_heads")
   config.encoder_only(json)
   local classes, labels = config.labels(json)

@@ -11,6 +11,7 @@ local gemma2 = {
   padding = "left",
   tokenizers = { "sentencepiece", "bpe" },
   embedding = llama.embedding,
+  ties = llama.ties,
   prefixes = llama.prefixes,
   unused = llama.unused,
   keys = config.decoder_keys { "hidden_activation", "attention_bias", "attn_logit_softcapping", "final_logit_softcapping",
@@ -21,6 +22,7 @@ local function cap(json, key) return json[key] ~= nil and config.positive(json, 
 
 function gemma2.config(json)
   config.only(json, "use_bidirectional_attention", false)
+  config.decoder_sizes(json, 256000, 2304, 9216, 26, 8)
   config.published(json, { attn_logit_softcapping = 50, final_logit_softcapping = 30, num_key_value_heads = 4,
     max_position_embeddings = 8192 })
   if json.head_dim == nil then json.head_dim = 256 end

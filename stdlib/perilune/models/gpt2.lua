@@ -9,6 +9,7 @@ local gpt2 = {
   padding = "left",
   tokenizers = { "bpe" },
   embedding = "wte",
+  ties = { { "wte.weight", "lm_head.weight" } },
   prefixes = { "transformer." },
   unused = { "h.*.attn.bias", "h.*.attn.masked_bias" },   -- the causal mask, stored by old versions
   keys = { "vocab_size", "n_positions", "n_ctx", "n_embd", "n_layer", "n_head", "n_inner", "activation_function",
@@ -21,6 +22,7 @@ for name in pairs(other_names) do gpt2.keys[#gpt2.keys + 1] = name end
 
 function gpt2.config(json)
   config.aliases(json, other_names)
+  config.sizes(json, { vocab_size = 50257, n_embd = 768, n_layer = 12, n_head = 12, n_positions = 1024 })
   local hidden, heads = config.integer(json, "n_embd"), config.integer(json, "n_head")
   config.only(json, "add_cross_attention", false)
   config.decoder_only(json)

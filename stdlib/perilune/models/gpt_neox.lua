@@ -10,6 +10,7 @@ local gpt_neox = {
   padding = "left",
   tokenizers = { "bpe" },
   embedding = "embed_in",
+  ties = { { "embed_in.weight", "lm_head.weight" } },
   prefixes = { "gpt_neox." },
   unused = { "layers.*.attention.bias", "layers.*.attention.masked_bias", "*.rotary_emb.inv_freq" },
   keys = { "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "hidden_act",
@@ -18,9 +19,9 @@ local gpt_neox = {
     "vocab_size", "is_causal", "is_decoder", "is_encoder_decoder" },
 }
 
--- The common names that some files carry beside this family's own are not read; a warning says so
--- where they differ.
-local function drop_common_names(json)
+-- What the rotary options are read from: this family's own names. The common ones that some files carry
+-- beside them are not read; a warning says so where they differ.
+local function rotary(json)
   if json.rope_theta == (json.rotary_emb_base or 10000) then json.rope_theta = nil end
   if json.partial_rotary_factor == (json.rotary_pct or 0.25) then json.partial_rotary_factor = nil end
   local values = {}
@@ -30,10 +31,11 @@ local function drop_common_names(json)
 end
 
 function gpt_neox.config(json)
+  config.decoder_sizes(json, 50432, 6144, 24576, 44, 64)
   local hidden, heads = config.integer(json, "hidden_size"), config.integer(json, "num_attention_heads")
   config.decoder_only(json)
   local head_dim = config.head_dim(hidden, heads, "hidden_size", "num_attention_heads")
-  local turned = rope.rope_options(drop_common_names(json), head_dim, 0.25)
+  local turned = rope.rope_options(rotary(json), head_dim, 0.25)
   return {
     layers = config.layers(json, "num_hidden_layers"),
     axes = { hidden = hidden, ffn = config.integer(json, "intermediate_size"), head = heads, kv_head = heads,

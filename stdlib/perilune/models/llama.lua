@@ -10,12 +10,14 @@ local llama = {
   padding = "left",
   tokenizers = { "sentencepiece", "bpe", "tiktoken", "unigram" },
   embedding = "embed_tokens",
+  ties = { { "embed_tokens.weight", "lm_head.weight" } },
   prefixes = { "model." },
   unused = { "*.rotary_emb.inv_freq" },
   keys = config.decoder_keys { "attention_bias", "mlp_bias", "pretraining_tp" },
 }
 
 function llama.config(json)
+  config.decoder_sizes(json, 32000, 4096, 11008, 32, 32)
   local c = config.decoder(json)
   config.integer(json, "pretraining_tp", 1)   -- how the published code slices its products: same values
   c.qkv_bias = config.boolean(json, "attention_bias", false)
@@ -27,10 +29,6 @@ end
 -- Queries and keys are stored for rotary pairs that lie side by side.
 llama.gguf = {
   metadata = gguf_names.metadata "llama", tensors = gguf_names.tensors(), permute = { q_proj = "head", k_proj = "kv_head" },
-  complete = function(json, head)
-    json.attention_bias = head.sizes["blk.0.attn_q.bias"] ~= nil
-    json.mlp_bias = head.sizes["blk.0.ffn_gate.bias"] ~= nil
-  end,
 }
 
 local function attention(layer, h, batch, window)

@@ -10,6 +10,7 @@ local mistral = {
   padding = "left",
   tokenizers = { "sentencepiece", "bpe", "tiktoken" },
   embedding = llama.embedding,
+  ties = llama.ties,
   prefixes = llama.prefixes,
   unused = llama.unused,
   keys = config.decoder_keys { "sliding_window", "layer_types" },
@@ -22,9 +23,9 @@ local mistral = {
 
 function mistral.config(json)
   config.published(json, { num_key_value_heads = 8, sliding_window = 4096, max_position_embeddings = 131072 })
+  config.decoder_sizes(json, 32000, 4096, 14336, 32, 32)
   local c = config.decoder(json)
-  local slides = json.sliding_window ~= nil
-  c.windows = config.windows(json, c.layers, function() return slides end)
+  c.windows = config.one_window(json, c.layers)
   return c
 end
 

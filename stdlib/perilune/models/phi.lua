@@ -9,6 +9,7 @@ local phi = {
   padding = "left",
   tokenizers = { "bpe" },
   embedding = "embed_tokens",
+  ties = { { "embed_tokens.weight", "lm_head.weight" } },
   prefixes = { "model." },
   unused = { "*.rotary_emb.inv_freq" },
   keys = { "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
@@ -18,6 +19,7 @@ local phi = {
 }
 
 function phi.config(json)
+  config.decoder_sizes(json, 51200, 2048, 8192, 24, 32)
   local c = config.decoder(json, 0.5)
   c.norm_eps = config.epsilon(json, "layer_norm_eps", 1e-5)
   c.activation = config.activation(json, "hidden_act", "gelu_new")

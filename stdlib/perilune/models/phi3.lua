@@ -12,6 +12,7 @@ local phi3 = {
   padding = "left",
   tokenizers = { "sentencepiece", "bpe", "tiktoken" },
   embedding = llama.embedding,
+  ties = llama.ties,
   prefixes = llama.prefixes,
   unused = llama.unused,
   keys = config.decoder_keys { "sliding_window", "layer_types", "attention_bias" },
@@ -27,25 +28,13 @@ local function name_rope(json)
   config.only({ ["rope type"] = kind }, "rope type", "default", "longrope", "su", "yarn")
 end
 
--- One width for every layer, or none: what the published code does with layer_types.
-local function windows(json, layers)
-  local list, widths = json.layer_types, {}
-  for i = 0, layers - 1 do widths[i] = json.sliding_window ~= nil and config.integer(json, "sliding_window") or nil end
-  if list ~= nil then
-    local kind = json.sliding_window ~= nil and "sliding_attention" or "full_attention"
-    for i, other in ipairs(type(list) == "table" and list or { list }) do
-      config.only({ ["layer_types[" .. i - 1 .. "]"] = other }, "layer_types[" .. i - 1 .. "]", kind)
-    end
-  end
-  return widths
-end
-
 function phi3.config(json)
   config.only(json, "attention_bias", false)
+  config.decoder_sizes(json, 32064, 3072, 8192, 32, 32)
   config.published(json, { original_max_position_embeddings = 4096, max_position_embeddings = 4096, rms_norm_eps = 1e-5 })
   name_rope(json)
   local c = config.decoder(json, 1)
-  c.windows = windows(json, c.layers)
+  c.windows = config.one_window(json, c.layers)
   return c
 end
 
@@ -62,7 +51,6 @@ phi3.gguf = {
     original_max_position_embeddings = "rope.scaling.original_context_length" }),
   tensors = gguf_names.tensors { attn_qkv = "self_attn.qkv_proj", ffn_up = "mlp.gate_up_proj" },
   views = phi3.weights,
-  complete = function(json) if json.sliding_window == 0 then json.sliding_window = nil end end,
 }
 
 return phi3

@@ -10,6 +10,7 @@ local qwen2 = {
   padding = "left",
   tokenizers = { "bpe", "tiktoken" },
   embedding = llama.embedding,
+  ties = llama.ties,
   prefixes = llama.prefixes,
   unused = llama.unused,
   keys = config.decoder_keys { "use_sliding_window", "sliding_window", "max_window_layers", "layer_types", "use_mrope" },
@@ -19,6 +20,7 @@ local qwen2 = {
 }
 
 function qwen2.config(json)
+  config.decoder_sizes(json, 151936, 4096, 22016, 32, 32)
   config.published(json, { num_key_value_heads = 32, sliding_window = 4096, max_position_embeddings = 32768 })
   local c = config.decoder(json)
   config.only(json, "use_mrope", false)

@@ -11,6 +11,7 @@ local qwen3 = {
   padding = "left",
   tokenizers = qwen2.tokenizers,
   embedding = llama.embedding,
+  ties = llama.ties,
   prefixes = llama.prefixes,
   unused = llama.unused,
   keys = { "attention_bias" },
@@ -22,6 +23,7 @@ local qwen3 = {
 for _, key in ipairs(qwen2.keys) do qwen3.keys[#qwen3.keys + 1] = key end
 
 function qwen3.config(json)
+  config.decoder_sizes(json, 151936, 4096, 22016, 32, 32)
   config.published(json, { num_key_value_heads = 32, sliding_window = 4096, max_position_embeddings = 32768 })
   if json.head_dim == nil then json.head_dim = 128 end   -- the published default, whatever the hidden size
   local c = config.decoder(json)

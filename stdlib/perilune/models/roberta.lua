@@ -10,6 +10,7 @@ local roberta = {
   padding = "right",
   tokenizers = { "bpe", "sentencepiece", "unigram" },
   embedding = bert.embedding,
+  ties = { { "embeddings.word_embeddings.weight", "lm_head.decoder.weight" }, { "lm_head.bias", "lm_head.decoder.bias" } },
   prefixes = { "roberta." },
   unused = { "embeddings.position_ids", "lm_head.decoder.*", "lm_head.bias" },
   keys = bert.keys,
@@ -24,7 +25,7 @@ for _, class in ipairs { "Roberta", "XLMRoberta", "Camembert" } do
 end
 
 function roberta.config(json)
-  local c = bert.config(json)
+  local c = bert.config(json, json.model_type == "roberta" and 50265 or nil)
   c.first_position = config.integer(json, "pad_token_id", 1, 0) + 1
   c.max_tokens = c.max_tokens - c.first_position
   if c.max_tokens < 1 then
@@ -48,7 +49,7 @@ roberta.heads = {
     local c = net.config
     local h = net:layer_norm(net:activation(dense(net, x, "lm_head.dense"), "gelu"), "lm_head.layer_norm", c.norm_eps)
     local tied = c.tied and not net:has "lm_head.decoder.weight"
-    local own_bias = not tied and net:has "lm_head.decoder.bias" or not net:has "lm_head.bias"
+    local own_bias = net:has "lm_head.decoder.bias"
     return net:head(h, "lm_head.decoder", "vocab", { tied = tied and "embeddings.word_embeddings" or nil,
       bias = own_bias and "lm_head.decoder.bias" or "lm_head.bias" })
   end,

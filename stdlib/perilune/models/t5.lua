@@ -10,35 +10,37 @@ local t5 = {
   padding = "right",
   tokenizers = { "sentencepiece", "unigram" },
   embedding = "shared",
-  unused = { "encoder.embed_tokens.weight", "decoder.embed_tokens.weight",
-    "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight" },
+  ties = function(c)
+    return { { "shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight", c.own_head and "shared.weight" or "lm_head.weight" } }
+  end,
+  unused = { "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight" },
   keys = { "vocab_size", "d_model", "d_kv", "d_ff", "num_layers", "num_decoder_layers", "num_heads", "n_positions",
     "relative_attention_num_buckets", "relative_attention_max_distance", "layer_norm_epsilon", "feed_forward_proj",
     "dense_act_fn", "is_gated_act", "is_encoder_decoder", "is_causal", "is_decoder", "decoder_start_token_id",
     "tie_word_embeddings", "scale_decoder_outputs" },
 }
 
--- "relu", "gated-gelu", "gated-silu": the published name of "gated-gelu" is that of gelu_new.
+-- "relu", "gated-gelu", "gated-silu": the published name of "gated-gelu" is that of gelu_new. What newer
+-- files say of the two parts by themselves counts.
 local function feed_forward(json)
   local name = json.feed_forward_proj or "relu"
   if type(name) ~= "string" then raise("format", "load", "config.json: feed_forward_proj must be a string") end
   local gated = name:match "^gated%-(.+)$"
   local activation = gated or name
   if name == "gated-gelu" then activation = "gelu_new" end
-  activation = config.activation({ feed_forward_proj = activation }, "feed_forward_proj")
-  config.only(json, "dense_act_fn", activation)
-  config.only(json, "is_gated_act", gated ~= nil)
-  return activation, gated ~= nil
+  if json.dense_act_fn == nil then activation = config.activation({ feed_forward_proj = activation }, "feed_forward_proj") end
+  return config.activation(json, "dense_act_fn", activation), config.boolean(json, "is_gated_act", gated ~= nil)
 end
 
 function t5.config(json)
   config.published(json, { pad_token_id = 0 })
+  config.sizes(json, { vocab_size = 32128, d_model = 512, d_kv = 64, d_ff = 2048, num_layers = 6, num_heads = 8 })
   local activation, gated = feed_forward(json)
   config.only(json, "is_encoder_decoder", true)
   config.only(json, "is_causal", true)
   local heads, hidden = config.integer(json, "num_heads"), config.integer(json, "d_model")
   local layers = config.layers(json, "num_layers")
-  local tied = config.boolean(json, "tie_word_embeddings", true)
+  local whole = config.boolean(json, "tie_word_embeddings", true)
   return {
     layers = { encoder = layers, decoder = config.layers(json, "num_decoder_layers", layers) },
     axes = { hidden = hidden, ffn = config.integer(json, "d_ff"), head = heads, kv_head = heads,
@@ -46,8 +48,10 @@ function t5.config(json)
     buckets = config.integer(json, "relative_attention_num_buckets", 32),
     max_distance = config.integer(json, "relative_attention_max_distance", 128),
     norm_eps = config.epsilon(json, "layer_norm_epsilon", 1e-6),
-    activation = activation, gated = gated, tied = tied,
-    head_scale = config.boolean(json, "scale_decoder_outputs", tied) and hidden ^ -0.5 or 1,
+    activation = activation, gated = gated,
+    own_head = not whole,
+    tied = true,   -- published code ties what is not stored, whatever the file says, which means the scale alone
+    head_scale = config.boolean(json, "scale_decoder_outputs", whole) and hidden ^ -0.5 or 1,
     decoder_start = config.integer(json, "decoder_start_token_id", json.pad_token_id or 0, 0),
   }
 end
@@ -72,10 +76,15 @@ end
 
 local bias_path = "block.0.layer.0.SelfAttention.relative_attention_bias"
 
+local function embedded(net, side, batch)
+  local own = side:has "embed_tokens.weight"   -- the same elements where they are tied
+  return (own and side or net):embedding(batch.ids, own and "embed_tokens" or "shared")
+end
+
 function t5.encode(net, batch)
   local c = net.config
   local side = net:scope("encoder", "encoder")
-  local x = side:mark("embeddings", net:embedding(batch.ids, "shared"))
+  local x = side:mark("embeddings", embedded(net, side, batch))
   local bias = side:relative_bias(bias_path, { buckets = c.buckets, max_distance = c.max_distance, bidirectional = true })
   for i = 0, c.layers.encoder - 1 do
     local layer = side:scope("block." .. i, "layers." .. i)
@@ -100,7 +109,7 @@ end
 function t5.decode(net, batch)
   local c = net.config
   local side = net:scope("decoder", "decoder")
-  local x = side:mark("embeddings", net:embedding(batch.ids, "shared"))
+  local x = side:mark("embeddings", embedded(net, side, batch))
   local bias = side:relative_bias(bias_path, { buckets = c.buckets, max_distance = c.max_distance, bidirectional = false })
   for i = 0, c.layers.decoder - 1 do
     local layer = side:scope("block." .. i, "layers." .. i)

@@ -199,7 +199,7 @@ local function vectors(m, batch, wanted, skipped, tick)
       for r = first, last do list[#list + 1] = r end
       part = batch:select(list)
     end
-    local x = forward.forward(m, part, { outputs = { output }, decoder = both and { s.c.decoder_start or 0 } or nil,
+    local x = forward.forward(m, part, { outputs = { output }, decoder = both and { s.decoder_start } or nil,
       allow_foreign = true })[output]   -- asked when the batch was read
     parts[#parts + 1] = is_head and x or pooled(part, x, wanted, skipped)
     tick(last, #lengths)

@@ -4,6 +4,7 @@ local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 local pass_runner = require "perilune.loaded.pass_runner"
 local inputs = require "perilune.run.inputs"
+local decoder_start = require "perilune.loaded.decoder_start"
 local family = require "perilune.loaded.family"
 local kind = require "perilune.base.kind"
 local caches = require "perilune.loaded.cache"
@@ -37,31 +38,31 @@ local function read_rows(s, rows, op)
 end
 
 -- What the decoder gets of a source when nobody says: the family's word for this head, or the start.
-local function default_rows(s, source, op)
+local function default_rows(s, source, start, op)
   local rows = {}
   for i, row in source:rows() do
     local ids, reason
     if s.family.decoder_ids then ids, reason = s.family.decoder_ids(s.c, row.ids, s.head) end
     if reason then raise("argument", op, ("row %d %s"):format(i, reason)) end
-    rows[i] = ids or { s.c.decoder_start or 0 }
+    rows[i] = ids or start
   end
   return rows
 end
 
 --- The decoder's rows: one a source, a single row for all, or what the family gives it by default.
 ---@param m table
----@param given any the option decoder
+---@param o table the options decoder, decoder_start_token_id, allow_foreign
 ---@param source Batch
 ---@param op string
----@param foreign boolean|nil the option allow_foreign
 ---@return Batch
 ---@return table|nil layout the caller's, when they were padded
-function forward.decoder_batch(m, given, source, op, foreign)
+function forward.decoder_batch(m, o, source, op)
   local s, count = rawget(m, "state_"), source.size
-  if given == nil then given = default_rows(s, source, op) end
+  local start, given = decoder_start.ids(rawget(m, "state_"), o, op), o.decoder
+  if o.decoder_start_token_id ~= nil then given = start elseif given == nil then given = default_rows(s, source, start, op) end
   local view
   if kind.of(given) == "Batch" or (type(given) == "table" and given.ids ~= nil) then
-    given, view = inputs.read(m, given, op, s.c.max_tokens, foreign)
+    given, view = inputs.read(m, given, op, s.c.max_tokens, o.allow_foreign)
     if given.size ~= count then
       raise("argument", op, ("option decoder has %d rows, the source has %d"):format(given.size, count))
     end
@@ -98,14 +99,14 @@ function forward.compute(m, input, o, op, paths)
   local work = { rows = read_rows(s, o.rows, op), paths = paths }
   if not family.two_part(s.family) then
     local batch, view = inputs.read(m, input, op, s.c.max_tokens, o.allow_foreign)
-    if o.decoder ~= nil then raise("option", op, "option decoder: this model has no encoder") end
+    decoder_start.refuse(o, op)
     if o.cache ~= nil then work.caches = caches.sequences(o.cache, s, batch) end
     work.batch = batch
     return pass_runner.run(m, work), {}, { batch = batch, view = view }
   end
   if o.cache ~= nil then raise("unsupported", op, "option cache: not for an encoder-decoder yet") end
   local source, source_view = inputs.read(m, input, op, s.c.max_source, o.allow_foreign)
-  local batch, view = forward.decoder_batch(m, o.decoder, source, op, o.allow_foreign)
+  local batch, view = forward.decoder_batch(m, o, source, op)
   work.batch, work.source = batch, source
   local results, encoded = pass_runner.run(m, work)
   return results, encoded, { batch = batch, view = view, source = source, source_view = source_view }
@@ -153,16 +154,18 @@ local function plan_paths(s, set, entry)
   return wanted
 end
 
+local spec = { rows = "string|table", outputs = "table", decoder = "table|Batch", decoder_start_token_id = "count", cache = "any",
+  adapter = "any", allow_foreign = "boolean" }
+
 --- One pass over an input. Ragged answers are [token, …], or [batch, …] for rows="last"; a padded
 --- input is answered in its own layout.
 ---@param m Model
 ---@param input any text, ids, a list of either, a Batch, or { ids=, mask= }
----@param opts table|nil { rows="last"|"all"|lists, outputs=, decoder=, cache=, allow_foreign= }
+---@param opts table|nil { rows="last"|"all"|lists, outputs=, decoder=, decoder_start_token_id=, cache=, allow_foreign= }
 ---@return table { logits=, hidden_states=, pooled=, …, batch= }
 function forward.forward(m, input, opts)
   local s = pass_runner.open(m, "forward")
-  local o = options.check(opts, { rows = "string|table", outputs = "table", decoder = "table|Batch", cache = "any", adapter = "any",
-    allow_foreign = "boolean" }, "forward")
+  local o = options.check(opts, spec, "forward")
   if o.adapter ~= nil then raise("unsupported", "forward", "option adapter is not supported yet") end
   local set = o.outputs and wanted_outputs(s, o.outputs, "forward") or nil
   local entry = kind.of(input) == "Batch" and pass_runner.entry_for(s, input) or family.main_entry(s.family)

@@ -5,6 +5,7 @@ local core = require "perilune.core"
 local kind = require "perilune.base.kind"
 local rules = require "perilune.serve.generation_rules"
 local family = require "perilune.loaded.family"
+local decoder_start = require "perilune.loaded.decoder_start"
 
 local generation = {}
 
@@ -154,8 +155,9 @@ local function fit_prompt(ids, limit, new_tokens, context, op)
 end
 
 -- What an encoder-decoder's answer begins with.
-local function decoder_start(s, given, op)
-  if given.decoder == nil then return { s.c.decoder_start or 0 } end
+local function first_ids(s, given, op)
+  local start = decoder_start.ids(s, given, op)
+  if start then return start end
   for _, id in ipairs(given.decoder) do
     if type(id) ~= "number" or id % 1 ~= 0 or id < 0 or id >= s.vocab_rows then
       raise("option", op, "option decoder: expected ids the model has, got " .. options.show(id))
@@ -174,9 +176,9 @@ end
 function generation.request(s, ids, given, op)
   local source
   if family.two_part(s.family) then
-    source, ids = ids, decoder_start(s, given, op)
-  elseif given.decoder ~= nil then
-    raise("option", op, "option decoder: this model has no encoder")
+    source, ids = ids, first_ids(s, given, op)
+  else
+    decoder_start.refuse(given, op)
   end
   local defaults = s.generation_defaults
   local function value_of(key)

@@ -4,6 +4,7 @@ local core = require "perilune.core"
 local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 local kind = require "perilune.base.kind"
+local decoder_start = require "perilune.loaded.decoder_start"
 local family = require "perilune.loaded.family"
 local pass_runner = require "perilune.loaded.pass_runner"
 local inputs = require "perilune.run.inputs"
@@ -167,7 +168,7 @@ end
 ---@param m table
 ---@param engine userdata
 ---@param input any as m:forward takes it; one row
----@param o table { decoder=, priority=, deadline_ms=, client=, tag=, allow_foreign= }
+---@param o table { decoder=, decoder_start_token_id=, priority=, deadline_ms=, client=, tag=, allow_foreign= }
 ---@param pool userdata|nil
 ---@return userdata request
 function submit.submit_forward(m, engine, input, o, pool)
@@ -177,10 +178,10 @@ function submit.submit_forward(m, engine, input, o, pool)
   local two = family.two_part(s.family)
   local batch = one_row(inputs.read(m, input, "submit", two and s.c.max_source or not two and s.c.max_tokens or nil, o.allow_foreign))
   if two then
-    request.source, request.batch = batch, one_row((forward.decoder_batch(m, o.decoder, batch, "submit", o.allow_foreign)))
+    request.source, request.batch = batch, one_row((forward.decoder_batch(m, o, batch, "submit")))
     request.encode_plan, request.cross_plan = pass_runner.plan(s, "encode"), pass_runner.plan(s, "cross")
   else
-    if o.decoder ~= nil then raise("option", "submit", "option decoder: this model has no encoder") end
+    decoder_start.refuse(o, "submit")
     request.batch = batch
   end
   request.plan = pass_runner.plan(s, pass_runner.entry_for(s, request.batch))

@@ -53,6 +53,7 @@
 ---@field tag any for policies that look at it; they get it as it was given
 ---@field decoder integer[] what an encoder-decoder's answer begins with; default: its start token
 ---@field allow_foreign boolean true takes a batch that another tokenizer made; by default that is an error
+---@field decoder_start_token_id integer that start token, where it is not the one of the model's files
 ---@field num_beams integer beam search over so many continuations; 1 (default): none
 ---@field num_beam_groups integer only 1 yet
 ---@field no_repeat_ngram_size integer no run of so many tokens occurs twice; 0: off
