@@ -22,7 +22,8 @@ local function read_arguments()
   return models, tokenizers, write
 end
 
-local function name_of(path) return (path:gsub("/+$", ""):match "([^/]+)/tokenizer%.[%a.]+$") or path:match "[^/]+$" end
+-- The last folder of a path, before the name of a tokenizer's file.
+local function name_of(path) return (path:gsub("/tokenizer%.[%w.]+$", ""):gsub("/+$", ""):match "[^/]+$") end
 
 -- Ids of a vocabulary by a map of the ordinary ones: places → places.
 local function moved(count, by)
@@ -114,10 +115,12 @@ local function candidates(m, others)
   for name, make in pairs { ["its own, ids shuffled"] = permuted, ["its own, ids moved by one"] = function(n) return moved(n, 1) end } do
     local files = changed(m.tokenizer, make)
     if files then
-      local folder = folder_of.copy(m.path:find "%.gguf$" and "tests/golden/llama-gqa" or m.path, { ["model.safetensors"] = false,
-        ["tokenizer.json"] = false, ["tokenizer.model"] = false, ["vocab.txt"] = false, ["tokenizer_config.json"] = files["tokenizer.json"] == nil
-          and false or nil, ["special_tokens_map.json"] = false, ["vocab.json"] = files["vocab.json"], ["merges.txt"] = files["merges.txt"] })
-      for file, text in pairs(files) do core.write_file(folder .. "/" .. file, text) end
+      for _, file in ipairs { "model.safetensors", "tokenizer.json", "tokenizer.model", "vocab.txt", "special_tokens_map.json" } do
+        files[file] = files[file] or false
+      end
+      local gguf = m.path:find "%.gguf$"
+      if gguf then files["tokenizer_config.json"] = '{ "tokenizer_class": "GPT2Tokenizer" }' end
+      local folder = folder_of.copy(gguf and "tests/golden/llama-gqa" or m.path, files)
       list[#list + 1] = { name = name, tokenizer = pl.tokenizer(folder) }
     end
   end
@@ -128,38 +131,47 @@ local function candidates(m, others)
   return list
 end
 
-local function fit(f) return f and f.count > 0 and ("%.2f (%d, z %.0f)"):format(f.auc, f.count, f.z) or "" end
+local function fit(f) return f and f.count > 0 and ("%.2f (%d, z %d)"):format(f.auc, f.count, math.floor(f.z + 0.5)) or "" end
 
-local function row(model, name, verdict)
-  local p = verdict.probe
-  if not p then return { model, name, "", "", "", "", "", "refused: ids without a row" } end
-  return { model, name, fit(p.related), fit(p.alike), fit(p.everyday), fit(p.scores), p.answers and p.answers.right and ("%d of %d"):format(p.answers.right,
-    p.answers.judged) or p.written and ("%.0f %% / %.0f %%"):format(100 * p.written.own, 100 * p.written.chance) or "", p.verdict }
+local function row(model, name, p)
+  return { model, name, fit(p.related), fit(p.alike), fit(p.everyday), fit(p.scores), p.answers and p.answers.right
+    and ("%d of %d"):format(p.answers.right, p.answers.judged) or p.written and ("%.0f %% / %.0f %%"):format(100 * p.written.own,
+    100 * p.written.chance) or "", p.verdict }
 end
 
 local function main()
   local paths, extra, write = read_arguments()
   pl.on_warning(nil)
   local models, others = {}, {}
+  local function add_other(name, tokenizer)
+    for _, other in ipairs(others) do
+      if other.tokenizer:same_vocabulary(tokenizer) then return end
+    end
+    others[#others + 1] = { name = name, tokenizer = tokenizer }
+  end
   for _, path in ipairs(paths) do
     local m, err = pl.try(pl.load, path, { compute = "f32" })
     if m and m.tokenizer then
       models[#models + 1] = { name = name_of(path), model = m }
-      others[#others + 1] = { name = name_of(path), tokenizer = m.tokenizer }
+      add_other(name_of(path), m.tokenizer)
     else
       io.stderr:write("left out: ", path, ": ", tostring(err or m.tokenizer_reason), "\n")
     end
   end
-  for _, path in ipairs(extra) do others[#others + 1] = { name = name_of(path), tokenizer = pl.tokenizer(path) } end
+  for _, path in ipairs(extra) do add_other(name_of(path), pl.tokenizer(path)) end
   local lines = { "| model | tokenizer | related pieces | words of one kind | everyday words | scores | praise / written | verdict |",
     "|---|---|---|---|---|---|---|---|" }
   for _, one in ipairs(models) do
-    for _, candidate in ipairs(candidates(one.model, others)) do
-      local start = pl.clock()
-      local verdict = pl.check(one.model, candidate.tokenizer, { probe = true })
-      lines[#lines + 1] = "| " .. table.concat(row(one.name .. ", " .. one.model.head, candidate.name, verdict), " | ") .. " |"
-      io.stderr:write(("%5.1f s  %s\n"):format(pl.clock() - start, lines[#lines]))
+    local refused, model = {}, one.name .. ", " .. one.model.head
+    local function add(cells)
+      lines[#lines + 1] = "| " .. table.concat(cells, " | ") .. " |"
+      io.stderr:write(lines[#lines], "\n")
     end
+    for _, candidate in ipairs(candidates(one.model, others)) do
+      local verdict = pl.check(one.model, candidate.tokenizer, { probe = true })
+      if verdict.probe then add(row(model, candidate.name, verdict.probe)) else refused[#refused + 1] = candidate.name end
+    end
+    if #refused > 0 then add { model, table.concat(refused, ", "), "", "", "", "", "", "refused: ids without a row" } end
   end
   folder_of.remove_all()
   local text = table.concat(lines, "\n")

@@ -27,7 +27,7 @@ local function judge_scores(a, embedding)
   if not a then return "unclear" end
   local least = a.text ~= "English" and 0.75 or embedding == "stranger" and 0.7 or 0.65
   if a.auc >= least and a.z >= 5 then return "fits" end
-  return a.all >= 30 and a.z < 5 and "nothing" or "unclear"
+  return a.all >= 30 and a.z < 4 and "nothing" or "unclear"
 end
 
 -- What a model writes in its own pieces comes back whole. Some strangers' do too: it casts a doubt on other signs,
@@ -72,7 +72,7 @@ local function look(found, m, s, tokenizer, step)
   if found.scores then take(judge_scores(found.scores, found.embedding), score_words(found.scores)) end
   found.answers = probe_answers.classes(m, tokenizer)
   if found.answers then take(judge_classes(found.answers), class_words(found.answers)) end
-  if #seen.fits == 0 and found.embedding ~= "stranger" and e and e.trained.is then
+  if #seen.fits == 0 and found.embedding ~= "stranger" and e and e.trained.elsewhere then
     found.written = probe_answers.written(m, tokenizer, step)
     seen.whole = judge_written(found.written)
     if seen.whole == "nothing" then
@@ -83,13 +83,21 @@ local function look(found, m, s, tokenizer, step)
   return seen
 end
 
+-- A vocabulary with many English words, and English scored like chance: enough by itself.
+local function is_clear(found)
+  local a = found.scores
+  return a ~= nil and a.all >= 60 and a.english < 2 and a.z < 3 and found.alike.count >= 80
+end
+
 -- "own", "stranger", "doubtful" (one sign), "untrained" or "unclear".
 local function verdict_of(found, seen)
   if found.part then return "stranger" end
   if #seen.fits > 0 then return "own" end
   if not found.trained then return #seen.signs > 1 and "doubtful" or "unclear" end
-  if not found.trained.is then return "untrained" end
-  if found.embedding == "stranger" or (#seen.signs > 1 and seen.whole ~= "whole") then return "stranger" end
+  if not found.trained.elsewhere then return "untrained" end
+  if found.embedding == "stranger" or (seen.whole ~= "whole" and (#seen.signs > 1 or is_clear(found))) then
+    return "stranger"
+  end
   return #seen.signs > 0 and "doubtful" or "unclear"
 end
 
@@ -98,7 +106,7 @@ local remedy = "this tokenizer belongs to another model; give the one that was t
 local sayings = {
   own = function(_, seen, out) out.notes[#out.notes + 1] = "probe: the tokenizer fits: " .. table.concat(seen.fits, "; ") end,
   untrained = function(_, _, out)
-    out.notes[#out.notes + 1] = "probe: cannot tell, the model looks untrained: the rows of its embedding are like random ones"
+    out.notes[#out.notes + 1] = "probe: cannot tell, the model looks untrained: the rows of its embedding and of its matrices are like random ones"
   end,
   unclear = function(_, _, out)
     out.notes[#out.notes + 1] = "probe: cannot tell: too few words that it knows are single pieces of this vocabulary, or the embedding cannot be read"

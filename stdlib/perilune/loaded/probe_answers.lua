@@ -26,14 +26,15 @@ local function exchanged(tokenizer, ids, rows, number)
   return out
 end
 
--- Places whose ids tell: more than one character, since bytes and letters have the same ids in many vocabularies,
--- and not in the row before, since a model expects what it has read to come again, whatever it means.
+-- Places whose ids tell: more than a byte or a letter, which have the same ids in many vocabularies (a character of
+-- three bytes is a word), and not in the row before, since a model expects what it has read to come again, whatever it means.
 local function telling(tokenizer, ids)
   local places, seen = {}, {}
   for i, id in ipairs(ids) do
     local fine, piece = pcall(tokenizer.piece, tokenizer, id)
-    local _, characters = (fine and probe_words.bare(piece) or ""):gsub("[^\128-\191]", "")
-    if characters > 1 and not seen[id] and not tokenizer:is_special(id) and id ~= tokenizer.specials.unk and not piece:find "^<0x%x%x>$" then
+    local bare = fine and probe_words.bare(piece) or ""
+    local _, characters = bare:gsub("[^\128-\191]", "")
+    if (characters > 1 or #bare > 2) and not seen[id] and not tokenizer:is_special(id) and id ~= tokenizer.specials.unk and not piece:find "^<0x%x%x>$" then
       places[#places + 1] = i
     end
     seen[id] = true
@@ -96,17 +97,24 @@ function scorers.masked(m, row, look)
   return #input > 0 and shares(m:forward(input, { outputs = { "logits" } }).logits, wanted, look) or {}
 end
 
+local first_texts = 3
+
+-- Whether more texts of a language would change nothing.
+local function settled(i, auc, z) return i >= first_texts and (z < 1.5 or (z >= 5 and auc >= 0.65)) end
+
 -- The share of one language's texts, and by how many standard errors it is above chance.
 local function language_shares(look, texts)
-  local sum, count = 0, 0
+  local sum, count, found = 0, 0, { text = texts.name }
   for i, text in ipairs(texts) do
     local row = { ids = cut(look.tokenizer:ids(text), look.limit), source = look.source_of(i) }
     row.places = telling(look.tokenizer, row.ids)
     for _, share in ipairs(#row.ids > 0 and look.score(row) or {}) do sum, count = sum + share, count + 1 end
     look.step()
+    found.count, found.auc = count, count > 0 and sum / count or 0.5
+    found.z = (found.auc - 0.5) * math.sqrt(12 * count)
+    if settled(i, found.auc, found.z) then break end
   end
-  local auc = count > 0 and sum / count or 0.5
-  return { count = count, auc = auc, z = (auc - 0.5) * math.sqrt(12 * count), text = texts.name }
+  return found
 end
 
 --- How a text's next pieces fare against others of their frequency: of English, and where that does not fit, of
@@ -114,7 +122,7 @@ end
 ---@param m Model
 ---@param tokenizer Tokenizer
 ---@param step fun() called between passes
----@return table|nil { count=, auc=, z=, text=, all= (pieces of all languages that were looked at) }
+---@return table|nil { count=, auc=, z=, text=, all= (pieces of all languages that were looked at), english= (its z) }
 function probe_answers.scores(m, tokenizer, step)
   local s = rawget(m, "state_")
   local scorer = scorers[m.head]
@@ -128,14 +136,14 @@ function probe_answers.scores(m, tokenizer, step)
       local other = probe_words.texts[1][i % #probe_words.texts[1] + 1]
       return two and cut(tokenizer:ids(other), s.c.max_source) or nil
     end }
-  local best, all = nil, 0
+  local best, english, all = nil, nil, 0
   for _, texts in ipairs(probe_words.texts) do
     local found = language_shares(look, texts)
-    all = all + found.count
+    english, all = english or found, all + found.count
     if found.count >= 6 and (not best or found.z > best.z) then best = found end
     if best and best.z >= 5 and best.auc >= 0.65 then break end
   end
-  if best then best.all = all end
+  if best then best.all, best.english = all, english.z end
   return best
 end
 

@@ -54,6 +54,27 @@ local function trained(sample)
   return { lengths = lengths, directions = directions, is = lengths >= 2 or directions >= 1.5 }
 end
 
+-- Whether another matrix of the model was trained: an embedding that began with large numbers shows few steps late.
+-- Tables of positions are left out: some are computed.
+local function trained_elsewhere(s)
+  local names = {}
+  for _, name in ipairs(s.checkpoint:names()) do
+    local sizes = s.checkpoint:sizes(name)
+    if sizes and #sizes == 2 and math.min(sizes[1], sizes[2]) >= 32 and not name:find "embed" and not name:find "position" and not name:find "wpe" then
+      names[#names + 1] = name
+    end
+  end
+  table.sort(names)
+  for _, name in ipairs(thinned(names, 16)) do
+    local x = s.checkpoint:tensor(name, { "vocab", "hidden" })
+    local ids = {}
+    for i = 1, math.min(512, x:size "vocab") do ids[i] = i - 1 end
+    x = x:gather("vocab", ids):to "f32"
+    if trained(x - x:mean "vocab").directions >= 1.5 then return true end
+  end
+  return false
+end
+
 -- Pairs against the same rows paired with those of neighbouring ids.
 local function related(rows_of, pairs_)
   pairs_ = thinned(pairs_, most_pairs)
@@ -121,7 +142,7 @@ end
 --- What the embedding says, or nil where it cannot be read.
 ---@param s table a model's state
 ---@param tokenizer Tokenizer
----@return table|nil { trained={ is=, lengths=, directions= }, related=, alike=, everyday={ count=, auc=, z= }, part= }
+---@return table|nil { trained={ is=, elsewhere=, lengths=, directions= }, related=, alike=, everyday={ count=, auc=, z= }, part= }
 function probe_embedding.evidence(s, tokenizer)
   local path = s.family.embedding
   local fine, stored = pcall(function() return path and s.checkpoint:tensor(path .. ".weight", { "vocab", "hidden" }) end)
@@ -134,7 +155,9 @@ function probe_embedding.evidence(s, tokenizer)
   local function rows_of(ids) return stored:gather("vocab", ids):to "f32" - mean end
   local pairs_ = probe_words.related(tokenizer, s.vocab_rows)
   local alike_pairs, alike_words = probe_words.alike(tokenizer, s.vocab_rows)
-  return { trained = trained(sample - mean), related = related(rows_of, pairs_), alike = alike(rows_of, alike_pairs, alike_words, rows),
+  local shown = trained(sample - mean)
+  shown.elsewhere = shown.is or trained_elsewhere(s)
+  return { trained = shown, related = related(rows_of, pairs_), alike = alike(rows_of, alike_pairs, alike_words, rows),
     everyday = everyday(rows_of, probe_words.everyday(tokenizer, s.vocab_rows), rows), part = foreign_part(rows_of, pairs_) }
 end
 
