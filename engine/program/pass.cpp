@@ -314,10 +314,16 @@ Value EagerPass::mark(const std::string& path, Value value) {
     const Tensor changed = options_.hook(path, value.tensor);
     if (changed.defined()) {
       if (changed.dtype() != value.spec.dtype || changed.shape() != value.spec.shape) {
-        throw Error(ErrorCode::shape, "hook", "\"" + path + "\" came back in another form")
+        const bool alike =
+            changed.spec().text() == value.spec.text();  // but for whose rows they are
+        throw Error(ErrorCode::shape, "hook",
+                    "\"" + path +
+                        (alike ? "\" came back with the rows of another batch"
+                               : "\" came back in another form"))
             .operand("given", value.spec.text())
             .operand("returned", changed.spec().text())
-            .where(script_place);
+            .where(script_place)
+            .hint(alike ? "t:copy():set(value) keeps the rows of what was given" : "");
       }
       value.tensor = changed.to(value.tensor.storage()->device());
     }

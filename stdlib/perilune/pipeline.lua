@@ -248,7 +248,7 @@ function pipeline.pipeline(task, model, opts)
     return stage.chain(task, model)
   end
   local module, name = task_of(task)
-  local o = options.check(opts, spec_of(module), "pipeline")
+  local o = options.check(opts, spec_of(module), "pipeline", name)
   if type(model) == "string" then
     local load = options.pick(o, { "device", "compute", "threads" })
     load.head = module.head

@@ -2,6 +2,7 @@
 -- a list of fifty names; words that people bring from elsewhere are answered by meaning.
 local pl = require "perilune"
 local core = require "perilune.core"
+local help = require "perilune.help.help"
 local t = require "spec"
 
 local m = pl.load("scripts/models/tales", { compute = "f32" })
@@ -85,6 +86,8 @@ t.test("an unknown option is an error everywhere, with a way out", function()
     t.ok(text_:find('"zzqq"', 1, true), name .. ": " .. text_)
     t.ok(err.hint and err.hint ~= "", name .. " says no way out: " .. text_)
     t.ok(#text_ < 420, name .. ": too long: " .. text_)
+    local asked = err.hint:match "perilune help (%S+) lists"
+    t.ok(not asked or not help.text(asked):find "^nothing is called", name .. ": there is no help of " .. tostring(asked))
   end
 end)
 
@@ -165,6 +168,17 @@ t.test("wrong kinds are told where they were given", function()
       t.ok(not tostring(err):find(raw, 1, true), ("case %d: %s"):format(i, tostring(err)))
     end
   end
+end)
+
+t.test("a hook that gives rows of another batch, and an element that is set by index, lead on", function()
+  local kept = m:trace("Once upon a time", "layers.2")["layers.2"]
+  local handle = m:hook("layers.3", function() return kept end)
+  t.raises_text(function() m:forward "Once upon a time" end, "rows of another batch", "t:copy():set(value)")
+  handle:remove()
+  handle = m:hook("layers.3", function(x_) return x_:copy():set(kept) end)
+  t.equal(tostring(m:forward("Once upon a time").logits.shape), "[batch=1, vocab=2048]")
+  handle:remove()
+  t.raises_text(function() x[5] = 1 end, "t:set(value, { axis=position })")
 end)
 
 t.test("one in, one out; a list in, a list out; nothing in a list, nothing in its answer", function()

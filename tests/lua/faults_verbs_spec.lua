@@ -135,3 +135,19 @@ t.test("families: what there is, as a table and as text", function()
   end
   t.ok(llama.model_types[1] and #llama.heads > 1 and tostring(list):find("qwen2", 1, true))
 end)
+
+t.test("a pad token can be chosen; other roles raise with a way out", function()
+  local tok = pl.tokenizer(t.golden "gpt2-plain")
+  local before = { tok.specials.eos, tok.specials.bos }
+  tok.specials.pad = 5
+  t.equal(tok.specials.pad, 5)
+  local batch = tok:encode { "a b c d e", "a" }
+  t.equal(batch:padded({ side = "right" }).ids:at({ batch = 2, seq = -1 }):item(), 5)
+  t.equal(pl.collate({ { ids = { 1, 2 } }, { ids = { 1 } } }, { ids = "pad" }, { tokenizer = tok }).ids:at({ batch = 2, seq = 2 }):item(), 5)
+  tok.specials.pad = 7   -- and again, for a batch that is there
+  t.equal(batch:padded({ side = "right" }).ids:at({ batch = 2, seq = -1 }):item(), 7)
+  t.raises_text(function() tok.specials.pad = 1e6 end, "there is no id")
+  t.raises_text(function() tok.specials.pad = "x" end, "pad")
+  t.raises_text(function() tok.specials.mask = 5 end, "only pad", "tokenizer_config.json")
+  t.equal({ tok.specials.eos, tok.specials.bos }, before)
+end)

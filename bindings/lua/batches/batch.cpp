@@ -265,7 +265,7 @@ Batch::Padding to_padding(lua_State* L, int index, const BatchObject& object, co
     padding.pad_id =
         static_cast<std::int32_t>(std::clamp<std::int64_t>(*pad, INT32_MIN, INT32_MAX));
   } else if (object.tokenizer != nullptr) {
-    padding.pad_id = object.tokenizer->specials().pad.value_or(0);
+    padding.pad_id = object.tokenizer->pad().value_or(0);
   }
   options.done();
   return padding;

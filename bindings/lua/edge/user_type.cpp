@@ -64,8 +64,9 @@ int index_member(lua_State* L) {
 }
 
 int set_member(lua_State* L) {
-  throw Error(ErrorCode::argument, lua_tostring(L, lua_upvalueindex(1)),
-              "fields cannot be set: " + describe_value(L, 2));
+  const std::string type = lua_tostring(L, lua_upvalueindex(1));
+  throw Error(ErrorCode::argument, type, "fields cannot be set: " + describe_value(L, 2))
+      .hint(type == "Tensor" ? "t:set(value, { axis=position }) writes into it" : "");
 }
 
 int length(lua_State* L) {

@@ -195,15 +195,48 @@ int max_base_id(lua_State* L) {
   return 1;
 }
 
+/// specials' __index: the pad, which scripts may choose. Upvalue: the tokenizer.
+int read_special(lua_State* L) {
+  const auto& tokenizer =
+      check_object<TokenizerPointer>(L, lua_upvalueindex(1), "specials", "self");
+  const bool pad = lua_type(L, 2) == LUA_TSTRING && std::string_view(lua_tostring(L, 2)) == "pad";
+  if (!pad || !tokenizer->pad()) return 0;
+  push_integer(L, *tokenizer->pad());
+  return 1;
+}
+
+/// specials' __newindex. Upvalue: the tokenizer.
+int choose_special(lua_State* L) {
+  const auto& tokenizer =
+      check_object<TokenizerPointer>(L, lua_upvalueindex(1), "specials", "self");
+  const std::string role = to_text(L, 2, "specials", "role");
+  if (role != "pad") {
+    throw Error(
+        ErrorCode::argument, "specials",
+        "\"" + role + "\" cannot be chosen, only pad can: encode and decode know the others")
+        .hint("change tokenizer_config.json, or give the option where it counts (eos_token_id=)");
+  }
+  tokenizer->choose_pad(to_id(L, 3, "specials", "pad"));
+  return 0;
+}
+
 int specials(lua_State* L) {
   const SpecialTokens& special = self<TokenizerPointer>(L, "specials")->specials();
   const std::pair<const char*, const std::optional<std::int32_t>*> kRoles[] = {
-      {"bos", &special.bos}, {"eos", &special.eos}, {"pad", &special.pad},  {"unk", &special.unk},
+      {"bos", &special.bos}, {"eos", &special.eos}, {"unk", &special.unk},
       {"cls", &special.cls}, {"sep", &special.sep}, {"mask", &special.mask}};
-  lua_createtable(L, 0, 7);
+  lua_createtable(L, 0, 6);
   for (const auto& [name, value] : kRoles) {
     if (*value) set_field(L, name, static_cast<std::int64_t>(**value));
   }
+  lua_createtable(L, 0, 2);
+  lua_pushvalue(L, 1);
+  lua_pushcclosure(L, guarded<read_special>, 1);
+  lua_setfield(L, -2, "__index");
+  lua_pushvalue(L, 1);
+  lua_pushcclosure(L, guarded_once<choose_special>, 1);
+  lua_setfield(L, -2, "__newindex");
+  lua_setmetatable(L, -2);
   return 1;
 }
 

@@ -6,6 +6,15 @@
 
 namespace perilune {
 
+void Tokenizer::choose_pad(std::int32_t id) {
+  if (id < 0 || id > max_id()) {
+    throw Error(ErrorCode::argument, "specials",
+                "pad: there is no id " + std::to_string(id) + ", ids go from 0 to " +
+                    std::to_string(max_id()));
+  }
+  chosen_pad_ = id;
+}
+
 std::string Tokenizer::decode(std::span<const std::int32_t> ids,
                               const DecodeOptions& options) const {
   const std::unique_ptr<StreamDecoder> stream = decoder(options);

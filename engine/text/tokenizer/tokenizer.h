@@ -100,6 +100,12 @@ class Tokenizer : public std::enable_shared_from_this<Tokenizer> {
   /// Never 0.
   std::uint64_t vocabulary_digest() const;
 
+  /// What padded views hold where no token is: what choose_pad was given, else specials().pad.
+  std::optional<std::int32_t> pad() const { return chosen_pad_ ? chosen_pad_ : specials().pad; }
+  /// From now on; encode and decode do not change. Throws Error(argument) for an id that does not
+  /// exist. Not while another thread uses the tokenizer.
+  void choose_pad(std::int32_t id);
+
   /// Contradictions found while loading, for Model::warnings.
   const std::vector<std::string>& warnings() const { return warnings_; }
   /// The file it was read from.
@@ -118,6 +124,7 @@ class Tokenizer : public std::enable_shared_from_this<Tokenizer> {
 
  private:
   mutable std::atomic<std::uint64_t> digest_{0};
+  std::optional<std::int32_t> chosen_pad_;
 };
 
 /// Whether ids of one mean the same in the other. Tokens that were added since the digests were

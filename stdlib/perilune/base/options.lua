@@ -71,8 +71,9 @@ end
 ---@param given table|nil what the caller passed
 ---@param spec table<string, string|string[]>
 ---@param op string
+---@param topic string|nil what `perilune help` is asked for where the options are many; default: op
 ---@return table
-function options.check(given, spec, op)
+function options.check(given, spec, op, topic)
   if given == nil then return {} end
   if type(given) ~= "table" or kind.of(given) then
     raise("argument", op, "options must be a table, got " .. show(given))
@@ -80,7 +81,7 @@ function options.check(given, spec, op)
   for key, value in pairs(given) do
     local wanted = spec[key]
     if wanted == nil then
-      raise("option", op, "unknown option " .. show(key), options.unknown(key, names_of(spec), "options", op))
+      raise("option", op, "unknown option " .. show(key), options.unknown(key, names_of(spec), "options", topic or op))
     elseif type(wanted) == "table" then
       local found = false
       for _, allowed in ipairs(wanted) do found = found or allowed == value end

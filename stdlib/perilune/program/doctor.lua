@@ -20,10 +20,17 @@ local well = {
   ["out of memory"] = "memory suffices",
 }
 
+-- The same for what is worth knowing and no illness.
+local noted = {
+  ["the same answer for every input, or senseless text"] = "no tokenizer to look at",
+  ["text that is cut off"] = "short texts only",
+  ["asking for padding fails, or padding changes answers"] = "no pad token",
+}
+
 -- level: "ok", "note" or "problem"; title: what to print above the finding.
 local function add(list, level, symptom, looked, means, todo)
-  list[#list + 1] = { level = level, symptom = symptom, title = level == "ok" and well[symptom] or symptom, looked = looked, means = means,
-    todo = todo }
+  local title = level == "ok" and well[symptom] or level == "note" and noted[symptom] or symptom
+  list[#list + 1] = { level = level, symptom = symptom, title = title, looked = looked, means = means, todo = todo }
 end
 
 -- The files of a model's weights.

@@ -6,7 +6,7 @@
 ---@field vocab_size integer pieces of the base vocabulary
 ---@field max_id integer the highest id, added tokens included
 ---@field max_base_id integer the highest id of the base vocabulary or a special token
----@field specials table<string, integer> bos, eos, pad, unk, cls, sep, mask, where there are such
+---@field specials table<string, integer> bos, eos, unk, cls, sep, mask and pad, where there are such; pad may be chosen: tok.specials.pad = id
 ---@field model_max_length integer|nil tokens that its files name as the longest
 ---@field added_tokens table[] { id=, piece=, special= }
 ---@field chat_templates table<string, string> Jinja sources by name, as its files carry them; most have one, "default"

@@ -10,8 +10,12 @@ tokens. Padding is a view of a batch for other programs, and for looking at.
     print(view.ids.shape, view.waste)                                   --> [batch=2, seq=8]	0.5625
 
 `side` is "left" or "right" (default: the family's), `to` "longest" or a number, `multiple_of` rounds up,
-`pad_id` is what fills up: where nobody says, the tokenizer's pad token, or 0. Any is safe, since the mask says
-which cells are tokens.
+`pad_id` is what fills up. Where nobody says, the tokenizer's pad token does; one that has none can be given
+one, which changes nothing but such views:
+
+    local tok = m.tokenizer
+    tok.specials.pad = 7
+    print(b:padded { side = "right" }.ids:at { batch = 2, seq = -1 }:item())   --> 7
 
 A tensor with a ragged axis is brought into the same layout by b:pad(t), and cut into rows by b:split(t).
 
