@@ -120,6 +120,30 @@ for _, case in ipairs(tied) do
   end
 end
 
+t.test("T5 without a head of its own has the embedding, whatever its config says of tying", function()
+  local folder = folder_of.copy(t.golden "t5-gated-untied", no_tokenizer)
+  local own, none, shared = stored(folder .. "/model.safetensors"), {}, nil
+  for _, tensor in ipairs(own) do
+    if tensor.name == "shared.weight" then shared = tensor.bytes end
+    if tensor.name ~= "lm_head.weight" then none[#none + 1] = tensor end
+  end
+  for _, tensor in ipairs(own) do if tensor.name == "lm_head.weight" then tensor.bytes = shared end end
+  core.write_file(folder .. "/model.safetensors", written(own))
+  local whole = logits(folder)
+  core.write_file(folder .. "/model.safetensors", written(none))
+  t.equal(logits(folder), whole)
+end)
+
+t.test("a file that was cut after it was mapped is an error", function()
+  local folder = folder_of.copy(t.golden "llama-gqa", no_tokenizer)
+  local path = folder .. "/model.safetensors"
+  local checkpoint = core.checkpoint(folder, { mmap = true })
+  local file = assert(io.open(path, "wb"))
+  file:write(("x"):rep(100))
+  file:close()
+  t.raises_text(function() checkpoint:tensor("model.norm.weight", { "hidden" }) end, "it ends at byte 100", "mmap")
+end)
+
 t.test("an encoder's own embedding counts where it differs from the shared one", function()
   local folder = folder_of.copy(t.golden "t5-relu-tied", no_tokenizer)
   local whole = logits(folder)
