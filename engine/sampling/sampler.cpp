@@ -18,7 +18,8 @@ std::string number(double value) {
 
 [[noreturn]] void bad_option(const std::string& name, const std::string& value,
                              const std::string& allowed, const std::string& hint = "") {
-  throw Error(ErrorCode::option, "generate", name + " is " + value + "; it must be " + allowed)
+  throw Error(ErrorCode::option, "generate",
+              "option " + name + ": expected " + allowed + ", got " + value)
       .hint(hint);
 }
 
@@ -42,24 +43,24 @@ std::uint64_t mix(std::uint64_t x) {
 
 void check_sampling(const SamplingOptions& options) {
   if (!(options.temperature > 0) || !std::isfinite(options.temperature)) {
-    bad_option("temperature", number(options.temperature), "above 0",
-               "for the best token each time use do_sample = false");
+    bad_option("temperature", number(options.temperature), "a number above 0",
+               "for the most likely token every time use do_sample = false");
   }
   if (options.top_k < 0) bad_option("top_k", std::to_string(options.top_k), "0 (off) or more");
-  if (!(options.top_p >= 0 && options.top_p <= 1)) {
-    bad_option("top_p", number(options.top_p), "between 0 and 1");
+  if (!(options.top_p > 0 && options.top_p <= 1)) {
+    bad_option("top_p", number(options.top_p), "a number above 0, at most 1");
   }
   if (!(options.min_p >= 0 && options.min_p <= 1)) {
-    bad_option("min_p", number(options.min_p), "between 0 and 1");
+    bad_option("min_p", number(options.min_p), "a number from 0 to 1");
   }
   const auto check_penalty = [](const char* name, double value) {
     if (value > 0 && std::isfinite(value)) return;
-    bad_option(name, number(value), "above 0", "1 leaves the scores as they are");
+    bad_option(name, number(value), "a number above 0", "1 leaves the scores as they are");
   };
   check_penalty("repetition_penalty", options.repetition_penalty);
   check_penalty("encoder_repetition_penalty", options.encoder_repetition_penalty);
   if (!(options.typical_p > 0 && options.typical_p <= 1)) {
-    bad_option("typical_p", number(options.typical_p), "above 0, at most 1");
+    bad_option("typical_p", number(options.typical_p), "a number above 0, at most 1");
   }
   const auto check_cutoff = [](const char* name, double value) {
     if (!(value >= 0 && value < 1)) bad_option(name, number(value), "0 (off) or more, below 1");

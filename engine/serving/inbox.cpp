@@ -1,6 +1,16 @@
 #include "engine/serving/inbox.h"
 
+#include <unistd.h>
+
+#include <chrono>
+
 namespace perilune {
+
+Inbox::Inbox() : arrived_(std::make_unique<std::condition_variable>()), process_(::getpid()) {}
+
+Inbox::~Inbox() {
+  if (::getpid() != process_) (void)arrived_.release();
+}
 
 void Inbox::take(Contents& into) {
   into.requests.clear();
@@ -11,6 +21,27 @@ void Inbox::take(Contents& into) {
   into.cancelled.reserve(open_.size());  // cancelling needs no memory
   std::swap(into, contents_);
   waiting_ = false;
+}
+
+/// With the lock held.
+void Inbox::came() {
+  waiting_ = true;
+  if (::getpid() == process_) arrived_->notify_all();
+}
+
+bool Inbox::wait(double seconds) {
+  std::unique_lock lock(mutex_);
+  const auto ready = [&] { return waiting(); };
+  if (seconds < 0) {
+    arrived_->wait(lock, ready);
+    return true;
+  }
+  return arrived_->wait_for(lock, std::chrono::duration<double>(seconds), ready);
+}
+
+void Inbox::wake() {
+  const std::lock_guard lock(mutex_);
+  came();
 }
 
 void Inbox::submit(const RequestPointer& request) {
@@ -24,14 +55,14 @@ void Inbox::submit(const RequestPointer& request) {
     throw;
   }
   request->id = next_id_++;
-  waiting_ = true;
+  came();
 }
 
 void Inbox::cancel(const RequestPointer& request) {
   const std::lock_guard lock(mutex_);
   if (request->cancel_asked.exchange(true)) return;
   contents_.cancelled.push_back(request);
-  waiting_ = true;
+  came();
 }
 
 void Inbox::cancel_all() {
@@ -39,14 +70,14 @@ void Inbox::cancel_all() {
   for (const auto& [id, request] : open_) {
     if (request->cancel_asked.exchange(true)) continue;
     contents_.cancelled.push_back(request);
-    waiting_ = true;
+    came();
   }
 }
 
 void Inbox::set_policy(std::shared_ptr<Policy> policy) {
   const std::lock_guard lock(mutex_);
   contents_.policy = std::move(policy);
-  waiting_ = true;
+  came();
 }
 
 void Inbox::close(const Request& request) {

@@ -34,11 +34,21 @@ std::int64_t bytes_needed(const Request& request, std::int64_t tokens) {
   return SequenceCache::bytes_needed(growths);
 }
 
+std::int64_t bytes_alone(const RequestSpec& spec, std::int64_t tokens, const CacheLayout& layout) {
+  if (spec.kind == RequestKind::generate) return layout.bytes_for(tokens, spec.encoded_tokens);
+  std::int64_t bytes = 0;
+  for (const KvGroup& group : layout.groups()) {
+    const bool cross = group.kind == KvKind::cross;
+    bytes += layout.pages_for(cross ? spec.encoded_tokens : tokens) * group.page_bytes;
+  }
+  return bytes;
+}
+
 std::int64_t bytes_to_start(const Request& request) {
   const Sequence& leader = request.sequences[request.leader()];
   if (!leader.cache) return 0;
-  const auto tokens = static_cast<std::int64_t>(leader.ids.size());
-  return leader.cache->cache()->layout().bytes_for(tokens, request.spec.encoded_tokens);
+  return bytes_alone(request.spec, static_cast<std::int64_t>(leader.ids.size()),
+                     leader.cache->cache()->layout());
 }
 
 std::int64_t bytes_released(const Request& request) {

@@ -10,6 +10,9 @@ namespace perilune {
 Cache* pool_of(const Request& request);
 /// Whether it has pages.
 bool holds_pages(const Request& request);
+/// What a prompt and its encoded source take of an empty pool until a token is chosen; a forward's
+/// all at once.
+std::int64_t bytes_alone(const RequestSpec& spec, std::int64_t tokens, const CacheLayout& layout);
 /// What its next pass takes: `tokens` for each sequence that runs, or its source.
 std::int64_t bytes_needed(const Request& request, std::int64_t tokens);
 /// What a request that has no pages takes until its first token is chosen.

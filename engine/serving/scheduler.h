@@ -64,6 +64,12 @@ class Scheduler {
   SchedulerStats stats() const;
   /// Whether further requests may still come, as policies are told. Any thread.
   void set_more(bool more);
+  bool more() const;
+  /// Until something comes in that a step would see, or so many seconds have passed (below 0: no
+  /// limit); false: nothing came. For the thread that steps.
+  bool wait(double seconds);
+  /// Ends a wait. Any thread.
+  void wake();
   /// From the next step on. Any thread.
   void post_policy(std::shared_ptr<Policy> policy);
   /// Requests that ended since the last call. Any thread.

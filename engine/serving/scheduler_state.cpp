@@ -4,6 +4,7 @@
 
 #include "engine/base/error.h"
 #include "engine/device/context.h"
+#include "engine/serving/memory.h"
 #include "engine/serving/scheduler_state.h"
 
 namespace perilune {
@@ -40,37 +41,32 @@ void check_options(const RequestSpec& spec) {
   const GenerateOptions& options = spec.options;
   if (options.max_new_tokens < 0) {
     throw Error(ErrorCode::option, "generate",
-                "max_new_tokens is " + number(options.max_new_tokens) + "; it must be 0 or more");
+                "option max_new_tokens: expected 0 or more, got " + number(options.max_new_tokens));
   }
   const auto expect_rows = [](const char* name, std::int64_t rows) {
     if (rows >= 1 && rows <= kMostOutputs) return;
     throw Error(ErrorCode::option, "generate",
-                std::string(name) + " is " + number(rows) + "; it must be from 1 to " +
-                    number(kMostOutputs))
+                "option " + std::string(name) + ": expected from 1 to " + number(kMostOutputs) +
+                    ", got " + number(rows))
         .hint(rows < 1 ? "" : "submit more requests, each with a seed of its own");
   };
   expect_rows("n", options.n);
   expect_rows("num_beams", options.beams.beams);
   if (!options.stop_strings.empty() && !spec.tokenizer) {
-    throw Error(ErrorCode::option, "generate", "stop strings need a tokenizer, this model has none")
-        .hint("use stop ids");
+    throw Error(ErrorCode::option, "generate",
+                "option stop: texts need a tokenizer, and this model has none")
+        .hint("stop by ids: eos_token_id");
   }
 }
 
-/// Whether keys and values of a prompt and its source fit an empty cache.
-void check_memory(const std::shared_ptr<Cache>& cache, std::int64_t tokens, std::int64_t source) {
-  const CacheLayout& layout = cache->layout();
-  double bytes = 0;  // no overflow
-  for (const KvGroup& group : layout.groups()) {
-    const std::int64_t positions = group.kind == KvKind::cross ? source : tokens;
-    const std::int64_t pages = (positions + layout.page_tokens() - 1) / layout.page_tokens();
-    bytes += static_cast<double>(pages) * static_cast<double>(group.page_bytes);
-  }
-  if (bytes <= static_cast<double>(cache->budget())) return;
+/// Throws where keys and values of a prompt and its source do not fit an empty cache.
+void check_memory(const RequestSpec& spec, const Cache& cache) {
+  const auto tokens = static_cast<std::int64_t>(spec.prompt.size());
+  const std::int64_t bytes = bytes_alone(spec, tokens, cache.layout());
+  if (bytes <= cache.budget()) return;
   throw Error(ErrorCode::memory, "submit",
-              "keys and values of " + number(tokens + source) + " tokens take " +
-                  number(static_cast<std::int64_t>(bytes)) + " bytes, the cache has " +
-                  number(cache->budget()))
+              "keys and values of " + number(tokens + spec.encoded_tokens) + " tokens take " +
+                  number(bytes) + " bytes, the cache has " + number(cache.budget()))
       .hint("give the engine more memory, or shorten the prompt");
 }
 
@@ -116,7 +112,7 @@ void check_cache(const RequestSpec& spec, const std::shared_ptr<Cache>& cache) {
   }
   if (!keeps) return;
   if (!cache) throw Error(ErrorCode::argument, "submit", "this model's pass needs a cache");
-  check_memory(cache, static_cast<std::int64_t>(spec.prompt.size()), spec.encoded_tokens);
+  check_memory(spec, *cache);
 }
 
 /// Checks what is asked and fills in what follows from it.
@@ -405,7 +401,19 @@ void Scheduler::take_finished(std::vector<RequestPointer>& into) {
 }
 
 void Scheduler::set_more(bool more) {
-  state_->more = more;
+  if (state_->more.exchange(more) != more) wake();  // a policy that waits is asked again
+}
+
+bool Scheduler::more() const {
+  return state_->more;
+}
+
+bool Scheduler::wait(double seconds) {
+  return state_->inbox.wait(seconds);
+}
+
+void Scheduler::wake() {
+  state_->inbox.wake();
 }
 
 }  // namespace perilune

@@ -39,17 +39,8 @@ Worker::~Worker() {
     const std::lock_guard lock(meeting_->mutex);
     stop_ = true;
   }
-  meeting_->for_worker.notify_all();
+  scheduler_.wake();
   meeting_->thread.join();
-}
-
-void Worker::wake() {
-  if (orphaned()) return;
-  {
-    const std::lock_guard lock(meeting_->mutex);
-    woken_ = true;
-  }
-  meeting_->for_worker.notify_all();
 }
 
 bool Worker::wait(double seconds, bool any_step) {
@@ -94,16 +85,10 @@ void Worker::step() {
 void Worker::run() {
   for (;;) {
     {
-      std::unique_lock lock(meeting_->mutex);
-      const auto ready = [&] { return stop_ || woken_; };
-      if (pause_ < 0 || (steps_ == 0 && scheduler_.idle())) {
-        meeting_->for_worker.wait(lock, ready);
-      } else if (pause_ > 0) {
-        meeting_->for_worker.wait_for(lock, seconds_of(pause_), ready);
-      }
-      woken_ = false;
+      const std::lock_guard lock(meeting_->mutex);
       if (stop_ && scheduler_.idle()) return;
     }
+    if (pause_ != 0) (void)scheduler_.wait(pause_);
     step();
     {
       const std::lock_guard lock(meeting_->mutex);

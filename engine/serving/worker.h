@@ -22,8 +22,6 @@ class Worker {
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
-  /// Something came into the inbox.
-  void wake();
   /// Waits until the scheduler is idle (true), or `seconds` have passed, or a step has ended and
   /// `any_step` is set. Throws what stopped a step, once, and Error(state) in a child of fork().
   bool wait(double seconds, bool any_step = false);
@@ -39,17 +37,17 @@ class Worker {
   /// thread is not, can only let go of it.
   struct Meeting {
     std::mutex mutex;
-    std::condition_variable for_worker, for_others;
+    std::condition_variable for_others;
     std::thread thread;
   };
   bool orphaned() const;
 
   std::unique_ptr<Meeting> meeting_;
   int process_;
-  bool stop_ = false, woken_ = false;
+  bool stop_ = false;
   std::int64_t steps_ = 0;
   std::exception_ptr failure_;
-  double pause_ = 0;  // seconds until the next step where nothing comes; below 0: no limit
+  double pause_ = -1;  // seconds until the next step where nothing comes; below 0: no limit
 };
 
 }  // namespace perilune

@@ -253,14 +253,16 @@ end
 ---     print(needs.weights > 0, needs.fits.cpu)                             --> true	true
 ---@param path string
 ---@param opts LoadOptions|nil
----@return table { weights=, cache_per_token=, workspace=, fits={ device → boolean } }
+---@return table { weights=, cache_per_token= (while no window is full), cache_context= (of one whole context), workspace=, fits={ device → boolean } }
 function load.estimate(path, opts)
   local s = load.prepare(path, options.check(opts, spec, "estimate"), "estimate")
   local pool = pass_runner.pool(s)
   local out = needs(s, 512, 16)
   out.cache_per_token, out.fits = pool and pool.bytes_per_token or 0, {}
+  out.cache_context = pass_runner.context_bytes(s, pool)
+  local some = pool and pool:bytes_for(1024) or 0
   for _, device in ipairs(core.devices()) do
-    out.fits[device.name] = out.weights + out.workspace + 1024 * out.cache_per_token <= (device.free or 0)
+    out.fits[device.name] = out.weights + out.workspace + some <= (device.free or 0)
   end
   s.checkpoint:close()
   return out

@@ -6,8 +6,8 @@ local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 local kind = require "perilune.base.kind"
 local names_of = require "perilune.base.names_of"
-local submit = require "perilune.serve.submit"
 local stage = require "perilune.pipelines.stage"
+local each = require "perilune.pipelines.each"
 local progress = require "perilune.base.progress"
 
 local pipeline = {}
@@ -52,95 +52,23 @@ local function check_head(task, name, m)
   raise("argument", "pipeline", ("%s needs the head %s, family %s has none"):format(name, table.concat(task.heads, " or "), m.family))
 end
 
--- What one input becomes, or the error that it is.
-local function begin(p, input)
-  p.lost_ = {}   -- tokens that cutting took, by text: see rows.encode
-  local ok, job = pcall(p.task_.begin, p, input)
-  if not ok then return { error = job, lost = 0 } end
-  job.results, job.lost = {}, 0
-  for _, n in pairs(p.lost_) do job.lost = job.lost + n end
-  return job
-end
-
--- Runs every row of the jobs in one engine: rows of `forward` tasks through the head, of `generate`
--- tasks as prompts.
-local function run(p, jobs, policy, tick)
-  local engine, lines = submit.engine(policy), {}
-  for _, job in ipairs(jobs) do
-    for i, row in ipairs(job.error and {} or job.rows) do
-      local ok, line = pcall(function()
-        if row.generate then
-          local request, lost = submit.submit(p.model, engine, row.generate, p.name_)
-          job.lost = job.lost + lost
-          return request
-        end
-        return submit.submit_forward(p.model, engine, row.input, {})
-      end)
-      if ok then lines[#lines + 1] = { job = job, at = i, request = line } else job.error = job.error or line end
-    end
-  end
-  local fine, err = pcall(submit.drain, engine, tick)
-  for _, line in ipairs(lines) do
-    local result = fine and line.request:result()
-    if result and result.finish_reason == "error" then line.job.error = line.job.error or result.error end
-    line.job.results[line.at] = result
-  end
-  engine:close()
-  if not fine then error(err, 0) end
-end
-
--- What cutting took from the inputs of a run, which is said once.
-local function note_lost(p, jobs, told)
-  for _, job in ipairs(jobs) do
-    if job.lost > 0 then told.cut, told.lost = (told.cut or 0) + 1, (told.lost or 0) + job.lost end
-  end
-  told.inputs = (told.inputs or 0) + #jobs
-  if not told.cut or told.said or told.waits then return end
-  told.said = true
-  core.warn(("%d of %d inputs were cut: %d tokens do not count in the answers (each says how many as `lost`)")
-    :format(told.cut, told.inputs, told.lost), p.name_)
-end
-
--- Answers of several inputs, each a value or nil and an error; tick is told the inputs done, of these.
-local function answer(p, inputs_, policy, told, tick)
-  local jobs, rows = {}, 0
-  for i, input in ipairs(inputs_) do
-    jobs[i] = begin(p, input)
-    rows = rows + #(jobs[i].rows or {})
-  end
-  if not p.task_.direct then
-    run(p, jobs, policy, tick and function(stats) tick(math.floor(stats.finished / math.max(1, rows) * #jobs)) end)
-  end
-  local values, errors = {}, {}
-  for i, job in ipairs(jobs) do
-    local ok, value = not job.error, job.error
-    if ok then ok, value = pcall(p.task_.finish, p, inputs_[i], job) end
-    if ok and job.lost > 0 and type(value) == "table" then value.lost = job.lost end
-    if ok then values[i] = value else errors[i] = value end
-    if tick and p.task_.direct then tick(i) end
-  end
-  note_lost(p, jobs, told)
-  return values, errors
-end
-
 local window_size = 256   -- inputs whose rows and outputs are held at once
 
--- A list, a window at a time: memory stays bounded. Generating shares its steps among all.
-local function answer_list(p, list, tick)
-  local width = p.task_.whole_list and math.max(1, #list) or window_size
-  local values, told = {}, { waits = true }
-  local cut_up = progress.wanted(p.options.on_progress)
-  for first = 1, #list, width do
-    local window = { unpack(list, first, math.min(#list, first + width - 1)) }
-    told.waits = first + width <= #list
-    local found, errors = answer(p, window, p.policy_, told, cut_up and function(done) tick(first - 1 + done, #list) end)
-    for i = 1, #window do
-      values[first - 1 + i] = found[i]
-      if errors[i] ~= nil then values[first - 1 + i] = { error = tostring(errors[i]) } end
-    end
-    tick(first - 1 + #window, #list)
+-- Answers to a list, each a value or nil and an error: a window at a time, so that memory stays bounded.
+-- Generating shares its steps among all.
+local function answers(p, list, tick)
+  local at, values, errors = 0, {}, {}
+  local run = each.run(p, function()
+    at = at + 1
+    return list[at]
+  end, { window = p.task_.whole_list and math.max(1, #list) or window_size, policy = p.policy_, count = #list })
+  for i = 1, #list do
+    local _, value, err = run:next()
+    values[i], errors[i] = value, err
+    tick(i, #list)
   end
-  return values
+  run:next()
+  return values, errors
 end
 
 --- One input, one answer; a list, a list in the same order, in which an input that failed is
@@ -150,15 +78,13 @@ end
 function Pipeline:__call(input)
   kind.expect(self, "Pipeline", "pipeline")
   if input == nil then raise("argument", self.name_, "expected an input or a list of them, got nil") end
-  if kind.is_list(input) and not (self.task_.takes_list and self.task_.takes_list(input)) then
-    return progress.during(self.name_, self.options.on_progress, function(tick) return answer_list(self, input, tick) end)
-  end
-  local values, errors = progress.during(self.name_, self.options.on_progress, function(tick)
-    local wanted = progress.wanted(self.options.on_progress)
-    return answer(self, { input }, self.policy_, {}, wanted and function(done) tick(done, 1) end)
-  end)
-  if errors[1] ~= nil then error(errors[1], 0) end
-  return values[1]
+  local many = kind.is_list(input) and not (self.task_.takes_list and self.task_.takes_list(input))
+  local list = many and input or { input }
+  local values, errors = progress.during(self.name_, self.options.on_progress, function(tick) return answers(self, list, tick) end)
+  if not many and errors[1] ~= nil then error(errors[1], 0) end
+  if not many then return values[1] end
+  for i, err in pairs(errors) do values[i] = { error = tostring(err) } end
+  return values
 end
 
 -- A list as an iterator; an iterator as it is.
@@ -174,7 +100,8 @@ local function iterator_of(values)
   end
 end
 
---- Answers for every value of an iterator or a list, in its order, a window at a time: memory stays bounded.
+--- Answers for every value of an iterator or a list, in its order. At most `window` inputs are taken before
+--- the first of them is answered: memory stays bounded, and a policy always has as many to choose from.
 --- `for input, answer, err in p:each(io.lines(file)) do`; err is what that input alone failed with.
 ---
 ---     local classify, labels = pl.pipeline("text-classification", "scripts/models/reviews"), {}
@@ -186,29 +113,18 @@ end
 function Pipeline:each(values, opts)
   kind.expect(self, "Pipeline", "each")
   local o = options.check(opts, { policy = "table|function", window = "positive", progress = "boolean", on_progress = "function" }, "each")
-  local iterator = iterator_of(values)
-  local width, policy, told = o.window or window_size, o.policy or self.policy_, {}
-  local window, found, errors, at, done, ended = {}, {}, {}, 0, 0, false
-  local tell = o.on_progress or self.options.on_progress or o.progress ~= false and progress.counter(self.name_, 0) or function() end
+  local width = o.window or window_size
+  local run = each.run(self, iterator_of(values), { window = width, policy = o.policy or self.policy_ })
+  local own = o.on_progress or self.options.on_progress
+  local tell, done, over = own or o.progress ~= false and progress.counter(self.name_, 0) or function() end, 0, false
   return function()
-    if at == #window and not ended then
-      window, at = {}, 0
-      while #window < width do
-        local value = iterator()
-        if value == nil then
-          ended = true
-          break
-        end
-        window[#window + 1] = value
-      end
-      found, errors = answer(self, window, policy, told)
-      done = done + #window
-      tell(done)
-      if ended and tell ~= o.on_progress and tell ~= self.options.on_progress then tell(nil) end
-    end
-    if at == #window then return nil end
-    at = at + 1
-    return window[at], found[at], errors[at]
+    if over then return nil end
+    local input, value, err = run:next()
+    over = input == nil
+    if not over then done = done + 1 end
+    if over or done % width == 0 then tell(done) end
+    if over and not own then tell(nil) end
+    return input, value, err
   end
 end
 

@@ -157,7 +157,7 @@ TEST_CASE("ties at the edge of top-k stay, of top-p the lowest ids") {
   row = {0, 0, 0, 0};
   Sampler(options).filter(row);
   CHECK(row == std::vector<float>{0, 0, kNever, kNever});
-  options.top_p = 0;
+  options.top_p = 1e-9;
   row = {0, 1, 0};
   Sampler(options).filter(row);
   CHECK(row == std::vector<float>{kNever, 1, kNever});
@@ -279,6 +279,7 @@ TEST_CASE("options out of range are refused by name") {
   CHECK(refused([](auto& o) { o.temperature = std::nan(""); }, "temperature"));
   CHECK(refused([](auto& o) { o.top_k = -1; }, "top_k"));
   CHECK(refused([](auto& o) { o.top_p = 1.5; }, "top_p"));
+  CHECK(refused([](auto& o) { o.top_p = 0; }, "top_p"));
   CHECK(refused([](auto& o) { o.min_p = -0.1; }, "min_p"));
   CHECK(refused([](auto& o) { o.repetition_penalty = 0; }, "repetition_penalty"));
   CHECK(refused([](auto& o) { o.min_new_tokens = -1; }, "min_new_tokens"));

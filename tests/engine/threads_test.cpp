@@ -1,7 +1,9 @@
 // Submitting, cancelling and reading events from other threads than the one that steps, with and
 // without a Worker. Run under ThreadSanitizer this is what finds a missing lock.
 #include <atomic>
+#include <chrono>
 #include <map>
+#include <memory>
 #include <thread>
 
 #include "engine/serving/policies/shipped.h"
@@ -47,14 +49,11 @@ struct Client {
   std::vector<std::pair<int, RequestPointer>> requests;
   int done = 0, cancelled = 0, wrong = 0;
 
-  template <class Wake>
-  void live(Scheduler& scheduler, const Served& served, int number, const Wake& wake) {
+  void live(Scheduler& scheduler, const Served& served, int number) {
     for (int k = 0; k < kEach; ++k) {
       requests.emplace_back(k, scheduler.submit(asked(served, number, k), served.cache));
-      wake();
       if (k % 5 == 4) {
         scheduler.cancel(requests.back().second);
-        wake();
       }
       (void)scheduler.stats();
     }
@@ -94,7 +93,7 @@ TEST_CASE("any thread submits, cancels, reads events; one steps") {
   std::vector<std::thread> threads;
   for (int c = 0; c < kClients; ++c) {
     threads.emplace_back([&, c] {
-      clients[static_cast<std::size_t>(c)].live(scheduler, served, c, [] {});
+      clients[static_cast<std::size_t>(c)].live(scheduler, served, c);
       --left;
     });
   }
@@ -113,13 +112,11 @@ TEST_CASE("a worker steps while others submit, cancel, read, change the policy a
     Worker worker(scheduler);
     std::vector<std::thread> threads;
     for (int c = 0; c < kClients; ++c) {
-      threads.emplace_back([&, c] {
-        clients[static_cast<std::size_t>(c)].live(scheduler, served, c, [&] { worker.wake(); });
-      });
+      threads.emplace_back(
+          [&, c] { clients[static_cast<std::size_t>(c)].live(scheduler, served, c); });
     }
     for (int i = 0; i < 20; ++i) {
       scheduler.post_policy(i % 2 == 0 ? make_fill_policy() : make_bucket_policy({2, 8}));
-      worker.wake();
       (void)worker.wait(0.002, true);
     }
     for (std::thread& thread : threads) thread.join();
@@ -137,7 +134,6 @@ TEST_CASE("a worker that goes ends what is left, and says what stopped a step") 
     {
       Worker worker(scheduler);
       request = scheduler.submit(served.request({1, 5}, 200), served.cache);
-      worker.wake();
     }
     CHECK(request->done());
   }
@@ -145,7 +141,6 @@ TEST_CASE("a worker that goes ends what is left, and says what stopped a step") 
       [](const QueueView&, const Room&) -> StepPlan { throw std::runtime_error("oops"); }));
   Worker worker(scheduler);
   const auto request = scheduler.submit(served.request({1, 5}, 2), served.cache);
-  worker.wake();
   const std::string message = message_of([&] {
     for (int i = 0; i < 1000; ++i) (void)worker.wait(1);
   });
@@ -153,6 +148,48 @@ TEST_CASE("a worker that goes ends what is left, and says what stopped a step") 
   while (!worker.wait(1)) {
   }
   CHECK(request->reason() == FinishReason::cancelled);
+}
+
+TEST_CASE("a policy that waits is asked again as soon as a request arrives, or no more will") {
+  const Served served(folder());
+  // Waits a minute for a second request while one may come.
+  const auto pairs = std::make_shared<Scripted>([](const QueueView& queue, const Room& room) {
+    StepPlan plan;
+    if (queue.size() == 1 && queue[0].state == RequestState::waiting && room.more) {
+      plan.wait_ms = 60000;
+      return plan;
+    }
+    for (const QueueEntry& entry : queue) plan.rows.push_back({entry.id, 0});
+    return plan;
+  });
+  const bool own_thread = GENERATE(true, false);
+  auto scheduler = served.scheduler(pairs);
+  scheduler.set_more(true);
+  std::atomic<bool> over{false};
+  std::unique_ptr<Worker> worker;
+  std::thread stepping;
+  if (own_thread) {
+    worker = std::make_unique<Worker>(scheduler);
+  } else {
+    stepping = std::thread([&] {
+      while (!over) {
+        const StepResult result = scheduler.step();
+        if (result.idle) (void)scheduler.wait(scheduler.idle() ? 0.01 : result.wait_ms / 1e3);
+      }
+    });
+  }
+  const double begin = clock_seconds();
+  const auto submit = [&](std::int32_t id) {
+    const auto request = scheduler.submit(served.request({1, id}, 2), served.cache);
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));  // it waits by now
+    return request;
+  };
+  const auto first = submit(5), second = submit(6), third = submit(7);
+  scheduler.set_more(false);
+  while (!third->done() && clock_seconds() < begin + 30) std::this_thread::yield();
+  CHECK((first->done() && second->done() && third->done()));
+  over = true;
+  if (stepping.joinable()) stepping.join();
 }
 
 TEST_CASE("the oldest events make room; a request that is forgotten is let go") {

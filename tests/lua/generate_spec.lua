@@ -40,7 +40,30 @@ t.test("kinds of prompt", function()
   t.raises_text(function() m:generate { prompt = "x", ids = { 1 } } end, "one of")
   t.raises_text(function() m:generate { prompt = "x", max_new_token = 1 } end, "max_new_token", "max_new_tokens")
   t.raises_text(function() m:generate(12) end, "text")
-  t.raises_text(function() m:generate { { 1, 5000 } } end, "5000")
+  t.raises_text(function() m:generate { 1, 5000 } end, "5000")
+end)
+
+t.test("what cannot run in a list fails alone, with the reason in its result", function()
+  local long = {}
+  for i = 1, m.max_tokens + 1 do long[i] = 300 + i % 50 end
+  local bad = { [2] = { 7, "argument", "text" }, [3] = { { 1, 5000 }, "argument", "5000" }, [5] = { long, "length", tostring(#long) },
+    [6] = { { prompt = "x", ids = { 1 } }, "argument", "one of" }, [7] = { { prompt = "The", temperature = 0 }, "option", "temperature" } }
+  local list = { prompt, false, false, "The", false, false, false, { prompt = prompt, max_new_tokens = 3 } }
+  for i, case in pairs(bad) do list[i] = case[1] end
+  local results = m:generate(list, greedy)
+  for i = 1, #list do
+    local r = results[i]
+    if bad[i] then
+      t.equal({ r.finish_reason, r.error_code, r.text, r.ids }, { "error", bad[i][2], "", {} })
+      t.ok(r.error:find(bad[i][3], 1, true), r.error)
+    else
+      t.equal({ r.error, r.ids }, { nil, m:generate(list[i], greedy).ids })
+    end
+  end
+  -- Alone there is nobody else to answer; options of the call, and keys that do not exist, are the call's mistake.
+  t.equal(t.raises_table(function() m:generate(long, greedy) end, tostring(#long)).code, "length")
+  t.raises_table(function() m:generate({ prompt, "The" }, { temperature = 0 }) end, "temperature", "do_sample = false")
+  t.raises_table(function() m:generate { prompt, { prompt = "x", sed = 1 } } end, "sed", "seed")
 end)
 
 t.test("files give defaults, the caller overrides", function()

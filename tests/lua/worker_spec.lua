@@ -127,6 +127,41 @@ t.test("more: as long as the host says so, a policy may wait for others", functi
   t.equal({ line.state, seen }, { "waiting", { true } })
   e:drain()
   t.equal({ line:result().ids, seen[2] }, { answers[1], false })
+  -- Once it has drained, more may come again, as the host said.
+  e:submit(prompts[2], options)
+  t.ok(e:step().idle)
+  t.equal(seen[#seen], true)
+end)
+
+t.test("more: never in generate and stream; in each while there is an input to take", function()
+  local function recording(waits)
+    local seen = {}
+    return function(queue, room)
+      seen[#seen + 1] = room.more
+      if waits and room.more then return {} end
+      return queue
+    end, seen
+  end
+  local policy, seen = recording()
+  m:generate(prompts, t.with(options, { policy = policy }))
+  for _ in m:stream(prompts[1], t.with(options, { policy = policy })) do end
+  for _, more in ipairs(seen) do t.equal(more, false) end
+  local p = pl.pipeline("text-generation", m, options)
+  for _, waits in ipairs { false, true } do
+    local own, told = recording(waits)
+    local at, got = 0, {}
+    local function next_text()
+      at = at + 1
+      return at <= 12 and prompts[(at - 1) % 4 + 1] or nil
+    end
+    for text, answer in p:each(next_text, { policy = own, window = 3, progress = false }) do
+      got[#got + 1] = answer.ids
+      t.equal({ text, answer.ids }, { prompts[(#got - 1) % 4 + 1], answers[(#got - 1) % 4 + 1] })
+    end
+    t.equal(#got, 12)
+    t.equal(told[1], true)
+    if waits then t.equal(told[#told], false) end
+  end
 end)
 
 t.test("who waits 200 steps while others run is told of once", function()

@@ -1,8 +1,6 @@
 // core.engine: the scheduler, with a policy and hooks written in Lua.
-#include <chrono>
 #include <cmath>
 #include <optional>
-#include <thread>
 
 #include "bindings/lua/batches/batch_input.h"
 #include "bindings/lua/batches/batch_object.h"
@@ -186,10 +184,6 @@ void read_generate(lua_State* L, Options& options, RequestSpec& spec) {
     spec.tokenizer = *tokenizer;
   }
   spec.reachable = options.integer("reachable").value_or(0);
-  if (spec.tokenizer == nullptr && !spec.options.stop_strings.empty()) {
-    throw Error(ErrorCode::option, "submit", "stop texts need a tokenizer, and this model has none")
-        .hint("stop by ids: eos_token_id");
-  }
 }
 
 void read_forward(Options& options, RequestSpec& spec) {
@@ -260,7 +254,6 @@ int submit(lua_State* L) {
 
   const EngineFrame frame(engine, L);
   const RequestPointer accepted = engine.scheduler->submit(std::move(spec), cache);
-  if (engine.worker) engine.worker->wake();
   if (hooked) {
     push_shared(L, "hooks");
     lua_pushnumber(L, static_cast<double>(accepted->id));
@@ -382,13 +375,12 @@ int step(lua_State* L) {
   return push_step(L, result);
 }
 
-/// Sleeps as long as a policy that waits has said, or until the host interrupts.
-void sleep_for(const Context& context, double milliseconds) {
+/// Waits as long as a policy has said, or until something comes or the host interrupts.
+void wait_for(const Context& context, Scheduler& scheduler, double milliseconds) {
   const double until = clock_seconds() + milliseconds / 1e3;
   while (!context.interrupted()) {
     const double left = until - clock_seconds();
-    if (left <= 0) break;
-    std::this_thread::sleep_for(std::chrono::duration<double>(std::min(left, kSliceSeconds)));
+    if (left <= 0 || scheduler.wait(std::min(left, kSliceSeconds))) break;
   }
 }
 
@@ -396,7 +388,9 @@ void sleep_for(const Context& context, double milliseconds) {
 StepResult advance_engine(lua_State* L, EngineObject& engine) {
   const StepResult result = run_step(L, engine, 0);
   tidy(L, engine);
-  if (result.idle && result.wait_ms > 0) sleep_for(*state(L).context, result.wait_ms);
+  if (result.idle && result.wait_ms > 0) {
+    wait_for(*state(L).context, *engine.scheduler, result.wait_ms);
+  }
   return result;
 }
 
@@ -406,11 +400,26 @@ int advance(lua_State* L) {
   return push_step(L, advance_engine(L, engine));
 }
 
+/// While it lives, nothing more comes.
+class Draining {
+ public:
+  explicit Draining(Scheduler& scheduler) : scheduler_(scheduler), more_(scheduler.more()) {
+    scheduler_.set_more(false);
+  }
+  ~Draining() { scheduler_.set_more(more_); }
+  Draining(const Draining&) = delete;
+  Draining& operator=(const Draining&) = delete;
+
+ private:
+  Scheduler& scheduler_;
+  bool more_;
+};
+
 /// Steps until nothing is left.
 int drain(lua_State* L) {
   EngineObject& engine = open_engine(L, "drain");
   refuse_nested(engine, "step");
-  engine.scheduler->set_more(false);
+  const Draining draining(*engine.scheduler);
   if (engine.worker) {
     while (!engine.worker->wait(kSliceSeconds)) check_interrupt(*state(L).context);
     tidy(L, engine);
@@ -458,7 +467,6 @@ int set_policy(lua_State* L) {
   if (engine.worker) {
     refuse_scripted(L, 2);
     engine.scheduler->post_policy(std::move(policy));
-    engine.worker->wake();
   } else {
     engine.scheduler->set_policy(std::move(policy));
   }
@@ -485,7 +493,6 @@ int cancel_all(lua_State* L) {
   EngineObject& engine = open_engine(L, "cancel_all");
   const EngineFrame frame(engine, L);
   engine.scheduler->cancel_all();
-  if (engine.worker) engine.worker->wake();
   return 0;
 }
 

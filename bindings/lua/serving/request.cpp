@@ -335,7 +335,6 @@ int cancel(lua_State* L) {
   if (object.request->done() || object.engine->scheduler == nullptr) return 0;
   const EngineFrame frame(*object.engine, L);
   object.engine->scheduler->cancel(object.request);
-  if (object.engine->worker) object.engine->worker->wake();
   return 0;
 }
 

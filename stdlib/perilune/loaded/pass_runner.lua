@@ -103,6 +103,15 @@ function pass_runner.pool(s, budget, own)
   return pool
 end
 
+--- Bytes of keys and values of one sequence as long as the model's context: windows hold what they see.
+---@param s table
+---@param pool userdata|nil
+---@return integer|nil nil where nothing limits the context
+function pass_runner.context_bytes(s, pool)
+  if not pool then return 0 end
+  return s.c.max_tokens and pool:bytes_for(s.c.max_tokens) or nil
+end
+
 -- Hooks of a model: patterns are canonical paths; the last one added runs last.
 local function hook_of(m)
   local hooks = rawget(m, "state_").hooks

@@ -27,7 +27,7 @@ end
 -- What an engine's counts say of prompts: how many are done, or of a single one its tokens.
 local function ticker(prompts, tick, on_progress)
   if not progress.wanted(on_progress) then return nil end
-  if #prompts > 1 then return function(stats) tick(stats.finished, #prompts) end end
+  if #prompts > 1 or prompts[1].error then return function(stats) tick(stats.finished, #prompts) end end
   local own = prompts[1].options
   local total = #prompts[1].ids + (own.max_new_tokens or generation.default_new_tokens)
   return function(stats) tick(math.min(stats.tokens, total), total) end
@@ -39,14 +39,24 @@ local function finish(request, lost)
   return result
 end
 
--- Ends what is left of an engine: requests are told, keys and values given back.
-local function abandon(engine)
-  engine:cancel_all()
-  engine:drain()
-  engine:close()
+-- The result of a prompt that could not be read or submitted: it fails alone, as it would have while it ran.
+local function refused(err)
+  return { finish_reason = "error", error = tostring(err), error_code = err.code, text = "", ids = {} }
 end
 
---- Continues prompts. One in, one Result out; a list in, a list out in the same order. Options come
+-- Submits the prompts of a list.
+local function submit_all(m, engine, prompts, common)
+  local lines, lost, results = {}, {}, {}
+  for i, prompt in ipairs(prompts) do
+    local line, dropped = prompt, nil
+    if not prompt.error then line, dropped = submit.attempt(prompt, common, submit.submit, m, engine, prompt, "generate") end
+    if type(line) == "table" then results[i] = refused(line.error) else lines[i], lost[i] = line, dropped end
+  end
+  return lines, lost, results
+end
+
+--- Continues prompts. One in, one Result out; a list in, a list out in the same order, in which a prompt
+--- that cannot be read or run is a Result with `error`. Options come
 --- from generation_config.json (config.json where that file is absent) unless given; the reference
 --- lists them. Without a limit anywhere, 128 new tokens. Giving temperature, top_k, top_p or min_p
 --- without do_sample samples.
@@ -57,17 +67,21 @@ end
 function generate.generate(m, input, opts)
   submit.check_causal(m, "generate")
   local common, policy, on_progress = split_options(opts, "generate")
-  local prompts, single = submit.read(m, input, common, "generate")
+  local prompts, single = submit.read(m, input, common, "generate", true)
   if #prompts == 0 then return {} end
-  local engine = submit.engine(policy)
-  local lines, lost = {}, {}
+  local engine, lines, lost, results = submit.engine(policy), {}, {}, {}
   local fine, err = pcall(function()
-    for i, prompt in ipairs(prompts) do lines[i], lost[i] = submit.submit(m, engine, prompt, "generate") end
+    if single then
+      lines[1], lost[1] = submit.submit(m, engine, prompts[1], "generate")
+    else
+      lines, lost, results = submit_all(m, engine, prompts, common)
+    end
     progress.during("generate", on_progress, function(tick) submit.drain(engine, ticker(prompts, tick, on_progress)) end)
   end)
-  if not fine then pcall(abandon, engine) end
-  local results = {}
-  for i, line in ipairs(lines) do results[i] = finish(line, lost[i]) end
+  if not fine then pcall(submit.abandon, engine) end
+  for i = 1, #prompts do
+    if lines[i] then results[i] = finish(lines[i], lost[i]) end
+  end
   if not fine then   -- a policy's mistake: what was answered before it is not lost
     if type(err) == "table" then rawset(err, "results", results) end
     error(err, 0)
@@ -87,14 +101,6 @@ function Stream.__index(_, key)
   local near = type(key) == "string" and core.did_you_mean(key, { "cancel", "result" })
   return raise("argument", "stream", "a Stream has no method " .. options.show(key),
     near or "its methods are cancel and result; it is made for `for`")
-end
-
--- Userdata, because only userdata have finalizers here: a stream that is dropped ends at once, even
--- while code compiled for its loop still refers to its request.
-local function guard(engine)
-  local proxy = newproxy(true)
-  getmetatable(proxy).__gc = function() pcall(abandon, engine) end
-  return proxy
 end
 
 -- Takes the next event that carries a token, stepping as needed; nil at the end.
@@ -173,7 +179,7 @@ function generate.stream(m, input, opts)
   local engine = submit.engine(policy)
   local request, lost = submit.submit(m, engine, prompts[1], "stream")
   return setmetatable({ engine_ = engine, request_ = request, lost_ = lost, events_ = request:events(), model_ = m,
-    guard_ = guard(engine), prompt_ = progress.counter "prompt" }, Stream)
+    guard_ = submit.guard(engine), prompt_ = progress.counter "prompt" }, Stream)
 end
 
 local most_scores = 2 ^ 24   -- floats of one pass' logits

@@ -69,6 +69,25 @@ local function read_one(m, item, common, op)
   return { ids = submit.prompt_ids(m, item, op), options = common }
 end
 
+-- What is no prompt's own fault.
+local of_the_call = { cancelled = true, state = true, internal = true }
+
+--- Calls f for one prompt of a list; where that fails by the prompt's own fault, gives { error= }. Options
+--- are its own where it was read with some: a key that does not exist is the call's mistake.
+---@param prompt table|nil as it was read
+---@param common table the call's own options
+---@param f function
+---@return table|userdata
+---@return any
+function submit.attempt(prompt, common, f, ...)
+  local fine, result, more = pcall(f, ...)
+  if fine then return result, more end
+  local code = type(result) == "table" and result.code
+  local options_of_call = (not prompt or prompt.options == common) and (code == "option" or code == "unsupported")
+  if not code or of_the_call[code] or options_of_call then error(result, 0) end
+  return { error = result }
+end
+
 local function batch_prompts(batch, common)
   local list, flat, at = {}, batch.ids:tolist(), 0
   for i, length in ipairs(batch.lengths) do
@@ -84,19 +103,28 @@ end
 ---@param input any
 ---@param common table the call's own options
 ---@param op string
+---@param keep boolean|nil one of a list that cannot be read is { error= } instead of raising
 ---@return table[] prompts { ids=, options= }
 ---@return boolean single
-function submit.read(m, input, common, op)
+function submit.read(m, input, common, op, keep)
+  local function read(f, ...)
+    if keep then return (submit.attempt(nil, common, f, ...)) end
+    return f(...)
+  end
+  local function checked(prompt)
+    inputs.check_ids(m, { prompt.ids }, op)
+    return prompt
+  end
   origin.check(m, input, op, common.allow_foreign)
   if kind.of(input) == "Batch" then
     local list = batch_prompts(input, common)
-    for _, prompt in ipairs(list) do inputs.check_ids(m, { prompt.ids }, op) end
+    for i, prompt in ipairs(list) do list[i] = read(checked, prompt) end
     return list, false
   end
   local list_of_prompts = kind.is_list(input) and not generation.is_prompt_table(input) and type(input[1]) ~= "number"
   if not list_of_prompts then return { read_one(m, input, common, op) }, true end
   local list = {}
-  for i, item in ipairs(input) do list[i] = read_one(m, item, common, op) end
+  for i, item in ipairs(input) do list[i] = read(read_one, m, item, common, op) end
   return list, false
 end
 
@@ -202,6 +230,25 @@ function submit.drain(engine, tick)
     if core.interrupted() then core.error { code = "cancelled", op = "drain", message = "interrupted", level = 1 } end
     tick(engine:stats())
   end
+end
+
+--- Ends what is left of an engine: requests are told, keys and values given back.
+---@param engine userdata
+function submit.abandon(engine)
+  engine:cancel_all()
+  engine:drain()
+  engine:close()
+end
+
+--- Abandons an engine when nothing refers to the guard any more. Userdata, because only userdata have
+--- finalizers here: a loop that is left ends its work at once, even while code compiled for the loop
+--- still refers to its requests.
+---@param engine userdata
+---@return userdata
+function submit.guard(engine)
+  local proxy = newproxy(true)
+  getmetatable(proxy).__gc = function() pcall(submit.abandon, engine) end
+  return proxy
 end
 
 --- Core's engine with a policy, fifo without one.
