@@ -4,6 +4,8 @@
 
 #include "engine/base/number_text.h"
 
+#include "engine/tensor/axis_sizes.h"
+
 namespace perilune {
 
 namespace {
@@ -106,35 +108,13 @@ kernels::Strided broadcast_strides(const Tensor& tensor, const Shape& to) {
   return result;
 }
 
-int collapse_axes(const Shape& shape, std::int64_t* sizes,
-                  std::initializer_list<kernels::Strided*> operands) {
-  int rank = 0;
-  for (int i = 0; i < shape.rank(); ++i) {
-    if (shape.size(i) == 1) continue;
-    bool joins = rank > 0;
-    for (const kernels::Strided* operand : operands) {
-      joins = joins && operand->strides[rank - 1] == operand->strides[i] * shape.size(i);
-    }
-    const int at = joins ? rank - 1 : rank;
-    sizes[at] = joins ? sizes[at] * shape.size(i) : shape.size(i);
-    for (kernels::Strided* operand : operands) operand->strides[at] = operand->strides[i];
-    rank = at + 1;
-  }
-  if (rank == 0) {
-    sizes[0] = 1;
-    for (kernels::Strided* operand : operands) operand->strides[0] = 0;
-    rank = 1;
-  }
-  return rank;
-}
-
 void copy_into(const kernels::KernelTable& kernels, const kernels::Launch& launch,
                const Tensor& out, const Tensor& x) {
   if (out.elements() == 0) return;
   kernels::CopyArguments arguments{};
   arguments.out = strided(out);
   arguments.x = broadcast_strides(x, out.shape());
-  arguments.rank = collapse_axes(out.shape(), arguments.sizes, {&arguments.out, &arguments.x});
+  arguments.rank = fill_sizes(out.shape(), arguments.sizes);
   kernels.copy(launch, arguments);
 }
 
@@ -160,8 +140,7 @@ void BinaryOp::run(OpRun& run) const {
   arguments.out = strided(out);
   arguments.a = broadcast_strides(run.inputs[0], out.shape());
   arguments.b = broadcast_strides(run.inputs[1], out.shape());
-  arguments.rank =
-      collapse_axes(out.shape(), arguments.sizes, {&arguments.out, &arguments.a, &arguments.b});
+  arguments.rank = fill_sizes(out.shape(), arguments.sizes);
   run.kernels().binary(run.launch, arguments);
 }
 
@@ -204,8 +183,8 @@ void ScalarOp::run(OpRun& run) const {
   kernels::BinaryArguments arguments{};
   arguments.op = op_;
   arguments.out = strided(out);
-  kernels::Strided x = strided(run.inputs[0]);
-  arguments.rank = collapse_axes(out.shape(), arguments.sizes, {&arguments.out, &x});
+  arguments.rank = fill_sizes(out.shape(), arguments.sizes);
+  const kernels::Strided x = strided(run.inputs[0]);
   arguments.a = reversed_ ? constant : x;
   arguments.b = reversed_ ? x : constant;
   run.kernels().binary(run.launch, arguments);
@@ -243,7 +222,7 @@ void UnaryOp::run(OpRun& run) const {
   arguments.op = op_;
   arguments.out = strided(out);
   arguments.x = strided(run.inputs[0]);
-  arguments.rank = collapse_axes(out.shape(), arguments.sizes, {&arguments.out, &arguments.x});
+  arguments.rank = fill_sizes(out.shape(), arguments.sizes);
   run.kernels().unary(run.launch, arguments);
 }
 
@@ -332,9 +311,7 @@ void WhereOp::run(OpRun& run) const {
   arguments.condition = broadcast_strides(run.inputs[0], out.shape());
   arguments.a = broadcast_strides(run.inputs[1], out.shape());
   arguments.b = broadcast_strides(run.inputs[2], out.shape());
-  arguments.rank =
-      collapse_axes(out.shape(), arguments.sizes,
-                    {&arguments.out, &arguments.condition, &arguments.a, &arguments.b});
+  arguments.rank = fill_sizes(out.shape(), arguments.sizes);
   run.kernels().where(run.launch, arguments);
 }
 

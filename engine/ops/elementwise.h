@@ -103,9 +103,6 @@ const char* activation_name(kernels::Activation activation);
 DType binary_dtype(kernels::Binary op, DType a, DType b);
 /// A tensor's memory seen through a shape that it broadcasts to (0 strides).
 kernels::Strided broadcast_strides(const Tensor& tensor, const Shape& to);
-/// Fills sizes from a shape, then joins neighbouring axes that every operand walks evenly.
-int collapse_axes(const Shape& shape, std::int64_t* sizes,
-                  std::initializer_list<kernels::Strided*> operands);
 /// Copies x into out (converting), both seen through out's shape.
 void copy_into(const kernels::KernelTable& kernels, const kernels::Launch& launch,
                const Tensor& out, const Tensor& x);

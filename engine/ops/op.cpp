@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "engine/tensor/axis_sizes.h"
+
 namespace perilune {
 
 const AxisRows::Entry* AxisRows::find(AxisIdentity identity) const {
@@ -86,12 +88,11 @@ const void* contiguous_input(const OpRun& run, const Tensor& tensor, ScratchCurs
   if (tensor.contiguous()) return tensor.data();
   std::byte* copy = scratch.take<std::byte>(static_cast<std::int64_t>(tensor.bytes()));
   kernels::CopyArguments arguments{};
-  arguments.rank = tensor.shape().rank();
+  arguments.rank = fill_sizes(tensor.shape(), arguments.sizes);
   const Tensor::Strides packed = row_major(tensor.shape());
   arguments.x = strided(tensor);
   arguments.out = {copy, tensor.dtype(), {}};
   for (int i = 0; i < arguments.rank; ++i) {
-    arguments.sizes[i] = tensor.shape().size(i);
     arguments.out.strides[i] = packed[static_cast<std::size_t>(i)];
   }
   run.kernels().copy(run.launch, arguments);

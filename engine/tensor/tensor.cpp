@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "engine/tensor/axis_sizes.h"
+
 namespace perilune {
 namespace {
 
@@ -42,8 +44,7 @@ Tensor from_values(const std::shared_ptr<Context>& context, std::span<const T> v
 void copy_elements(const Tensor& out, const Tensor& x) {
   if (x.elements() == 0) return;
   kernels::CopyArguments arguments{};
-  arguments.rank = x.shape().rank();
-  for (int i = 0; i < arguments.rank; ++i) arguments.sizes[i] = x.shape().size(i);
+  arguments.rank = fill_sizes(x.shape(), arguments.sizes);
   arguments.out = strided(out);
   arguments.x = strided(x);
   Device& device = x.device();
