@@ -6,6 +6,7 @@
 
 #include "engine/base/error.h"
 #include "engine/weights/folder_files.h"
+#include "engine/weights/tensor_in_memory.h"
 
 namespace perilune {
 namespace {
@@ -60,6 +61,20 @@ bool same_elements(const StoredView& a, const StoredView& b) {
   return true;
 }
 
+/// The elements of a view as f32.
+Tensor read_values(const std::shared_ptr<Context>& context, const StoredView& view,
+                   const std::vector<std::string>& axes) {
+  Tensor read = read_view(context, view, axes).to(DType::f32);
+  if (view.offset_value == 0) return read;
+  float* values = read.as<float>();
+  for (std::size_t i = 0; i < read.bytes() / sizeof(float); ++i) values[i] += view.offset_value;
+  return read;
+}
+
+std::string sizes_of(const StoredView& view) {
+  return std::string(dtype_name(view.dtype)) + sizes_text(view.sizes);
+}
+
 class FileCheckpoint final : public Checkpoint {
  public:
   FileCheckpoint(std::shared_ptr<Context> context, std::string folder,
@@ -70,6 +85,9 @@ class FileCheckpoint final : public Checkpoint {
   std::shared_ptr<Weight> weight(std::string_view path) override;
   std::optional<StoredView> find(std::string_view name) const override;
   Tensor tensor(std::string_view name, const std::vector<std::string>& axes) override;
+  Tensor copy(std::string_view name, const std::vector<std::string>& axes) const override;
+  void replace(std::string_view name, const Tensor& values) override;
+  bool changed() const override { return changed_; }
   void touch(std::string_view name) override;
   std::vector<std::string> unread() const override;
   std::vector<std::string> names() const override;
@@ -100,7 +118,9 @@ class FileCheckpoint final : public Checkpoint {
   void share(const std::string& name, const std::string& with);
   /// `path`.weight, or `path` itself.
   Names::const_iterator find_name(std::string_view path) const;
-  Names::iterator require(Names::const_iterator found, std::string_view asked);
+  /// One of the views of the tensor that has this name in its file, with or without a prefix.
+  const StoredView* part_of(std::string_view stored_name) const;
+  Names::const_iterator require(Names::const_iterator found, std::string_view asked) const;
 
   std::shared_ptr<Context> context_;
   std::string folder_;
@@ -108,6 +128,7 @@ class FileCheckpoint final : public Checkpoint {
   Names names_;
   DType main_dtype_ = DType::f32;
   std::uint64_t stored_bytes_ = 0;
+  bool changed_ = false;
   mutable std::mutex mutex_;  // over read, weight and tensor of the names
 };
 
@@ -218,9 +239,21 @@ FileCheckpoint::Names::const_iterator FileCheckpoint::find_name(std::string_view
   return found != names_.end() ? found : names_.find(path);
 }
 
-FileCheckpoint::Names::iterator FileCheckpoint::require(Names::const_iterator found,
-                                                        std::string_view asked) {
-  if (found != names_.end()) return names_.erase(found, found);  // the mutable iterator
+const StoredView* FileCheckpoint::part_of(std::string_view stored_name) const {
+  for (const auto& [own, named] : names_) {
+    const std::string& stored = named.view.stored_name;
+    if (!stored.ends_with(stored_name) || named.view.file->find(stored) == nullptr) continue;
+    if (stored.size() == stored_name.size() ||
+        stored[stored.size() - stored_name.size() - 1] == '.') {
+      return &named.view;
+    }
+  }
+  return nullptr;
+}
+
+FileCheckpoint::Names::const_iterator FileCheckpoint::require(Names::const_iterator found,
+                                                              std::string_view asked) const {
+  if (found != names_.end()) return found;
   Error error(ErrorCode::format, "load",
               "the checkpoint has no tensor \"" + std::string(asked) + "\"");
   error.where(folder_);
@@ -232,7 +265,7 @@ FileCheckpoint::Names::iterator FileCheckpoint::require(Names::const_iterator fo
 std::shared_ptr<Weight> FileCheckpoint::weight(std::string_view path) {
   const std::lock_guard lock(mutex_);
   const auto found = find_name(path);
-  Named& named = require(found, std::string(path) + ".weight")->second;
+  Named& named = names_.find(require(found, std::string(path) + ".weight")->first)->second;
   const auto shared = names_.find(named.same_as);
   if (shared != names_.end()) {
     Named& same = shared->second;
@@ -257,31 +290,70 @@ std::optional<StoredView> FileCheckpoint::find(std::string_view name) const {
 
 Tensor FileCheckpoint::tensor(std::string_view name, const std::vector<std::string>& axes) {
   const std::lock_guard lock(mutex_);
-  Named& named = require(names_.find(name), name)->second;
+  Named& named = names_.find(require(names_.find(name), name)->first)->second;
   const std::vector<std::int64_t>& sizes = named.view.sizes;
   if (axes.size() != sizes.size()) {
-    std::string text;
-    for (const std::int64_t size : sizes) text += (text.empty() ? "" : ", ") + std::to_string(size);
     throw Error(ErrorCode::shape, "load",
-                "tensor \"" + std::string(name) + "\" is " + dtype_name(named.view.dtype) + "[" +
-                    text + "], the family expects " + std::to_string(axes.size()) +
+                "tensor \"" + std::string(name) + "\" is " + sizes_of(named.view) +
+                    ", the family expects " + std::to_string(axes.size()) +
                     (axes.size() == 1 ? " axis" : " axes"))
         .where(folder_);
   }
   if (!named.tensor.defined() || named.tensor.storage()->freed()) {
-    Tensor read = read_view(context_, named.view, axes).to(DType::f32);
-    if (named.view.offset_value != 0) {
-      float* values = read.as<float>();
-      for (std::size_t i = 0; i < read.bytes() / sizeof(float); ++i) {
-        values[i] += named.view.offset_value;
-      }
-    }
-    named.tensor = read.as_read_only();
+    named.tensor = read_values(context_, named.view, axes).as_read_only();
   }
   named.read = true;
   std::vector<Axis> named_axes;
   for (std::size_t i = 0; i < sizes.size(); ++i) named_axes.push_back({axes[i], sizes[i], 0});
   return named.tensor.with_shape(Shape(std::move(named_axes)));
+}
+
+Tensor FileCheckpoint::copy(std::string_view name, const std::vector<std::string>& axes) const {
+  StoredView view;
+  {
+    const std::lock_guard lock(mutex_);
+    if (find_name(name) == names_.end()) {
+      if (const StoredView* part = part_of(name)) {
+        return read_tensor(context_, *part->file, *part->file->find(part->stored_name))
+            .to(DType::f32);
+      }
+    }
+    view = require(find_name(name), name)->second.view;
+  }
+  return read_values(context_, view, axes);
+}
+
+void FileCheckpoint::replace(std::string_view name, const Tensor& values) {
+  const std::lock_guard lock(mutex_);
+  if (find_name(name) == names_.end() && part_of(name) != nullptr) {
+    std::string parts;
+    for (const auto& [own, named] : names_) {
+      if (named.view.stored_name != part_of(name)->stored_name) continue;
+      parts += (parts.empty() ? "\"" : ", \"") + own + "\"";
+    }
+    throw Error(ErrorCode::argument, "set_weight", "\"" + std::string(name) + "\" is read in parts")
+        .hint("set each by its name: " + parts);
+  }
+  const auto found = require(find_name(name), name);
+  const std::string name_of_all =
+      found->second.same_as.empty() ? found->first : found->second.same_as;
+  const StoredView& before = found->second.view;
+  std::vector<std::int64_t> sizes;
+  for (const Axis& axis : values.shape().axes()) sizes.push_back(axis.size);
+  if (sizes != before.sizes) {
+    throw Error(
+        ErrorCode::shape, "set_weight",
+        "\"" + found->first + "\" is " + sizes_of(before) + ", the tensor is " + values.describe());
+  }
+  const auto file = std::make_shared<TensorInMemory>(name_of_all, values.to(before.dtype));
+  const StoredView view = whole_view({file, file->tensors().data()});
+  for (auto& [own, named] : names_) {  // a tied weight is one under all of its names
+    if (own != name_of_all && named.same_as != name_of_all) continue;
+    named.view = view;
+    named.weight = nullptr;
+    named.tensor = Tensor();
+  }
+  changed_ = true;
 }
 
 void FileCheckpoint::touch(std::string_view name) {

@@ -34,6 +34,14 @@ class Checkpoint {
   /// A vector or small tensor (bias, norm weight, relative bias) as f32, read once and kept.
   /// `name` is the full name below the prefixes ("layers.0.input_layernorm.weight").
   virtual Tensor tensor(std::string_view name, const std::vector<std::string>& axes) = 0;
+  /// The same as a copy of its own, also of a module's weight (`name` without ".weight"); under its
+  /// name in the file, a tensor that is read in parts, as stored, with axes "axis1", ...
+  virtual Tensor copy(std::string_view name, const std::vector<std::string>& axes) const = 0;
+  /// `values` take the place of a tensor, in its dtype, for whoever asks from now on; what asked
+  /// before keeps what it has. Throws Error(shape) for other sizes.
+  virtual void replace(std::string_view name, const Tensor& values) = 0;
+  /// Whether replace() was called.
+  virtual bool changed() const = 0;
   /// Marks a name as read without reading (tracing heads that were not chosen).
   virtual void touch(std::string_view name) = 0;
 

@@ -14,6 +14,7 @@ local inspect = require "perilune.show.inspect"
 local folders = require "perilune.loaded.save"
 local fingerprint = require "perilune.loaded.fingerprint"
 local unknown_path = require "perilune.loaded.unknown_path"
+local weights = require "perilune.loaded.weights"
 
 ---@class Model
 ---@field tokenizer Tokenizer|nil its tokenizer, where the folder has one that can be read
@@ -231,15 +232,16 @@ end
 ---     local m = pl.load "scripts/models/tales"
 ---     local memory = m:memory()
 ---     print(memory.weights > 0, memory.cache_per_token > 0)                 --> true	true
----@return table { weights=, cache=, cache_per_token=, workspace=, by_device= }
+---@return table { weights=, cache=, cache_per_token= (while no window is full), cache_context= (of one whole context), workspace=, by_device= }
 function Model:memory()
   local s = pass_runner.open(self, "memory")
   local pool = pass_runner.pool(s)
-  local weights, cache = s.checkpoint:packed_bytes(), pool and pool:used() or 0
+  local packed, cache = s.checkpoint:packed_bytes(), pool and pool:used() or 0
   local workspace = 0
   for _, plan in ipairs(pass_runner.plans(s)) do workspace = math.max(workspace, plan:arena_bytes(512, 16)) end
-  return { weights = weights, cache = cache, cache_per_token = pool and pool.bytes_per_token or 0, workspace = workspace,
-    by_device = { [self.device] = weights + cache + workspace } }
+  return { weights = packed, cache = cache, cache_per_token = pool and pool.bytes_per_token or 0,
+    cache_context = pass_runner.context_bytes(s, pool), workspace = workspace,
+    by_device = { [self.device] = packed + cache + workspace } }
 end
 
 --- Bytes of weights that one generated token reads.
@@ -293,7 +295,28 @@ end
 --- Writes the model's folder again: configurations, tokenizer and weights as they are stored.
 ---@param path string a folder; it is made where it is missing
 function Model:save(path)
-  folders.copy(pass_runner.open(self, "save").path, path, "save")
+  local s = pass_runner.open(self, "save")
+  if s.checkpoint:changed() then
+    raise("unsupported", "save", "weights were changed by m:set_weight, and a folder is written as it is stored",
+      "pl.save(file, { name = tensor }) writes tensors")
+  end
+  folders.copy(s.path, path, "save")
+end
+
+--- A copy of a weight as f32: [output, input] of a matrix, as a layer multiplies by it. `name` is a module's
+--- path or a tensor's name, with or without the file's prefix, or with the layer's canonical path.
+---@param name string such as "layers.0.self_attn.q_proj"
+---@return Tensor
+function Model:weight(name) return weights.weight(self, name) end
+
+--- Puts a tensor of the same sizes in a weight's place, in memory: for calls and requests from then on. It
+--- takes the dtype that the weight is stored in.
+---@param name string as weight takes it
+---@param t Tensor
+---@return Model self
+function Model:set_weight(name, t)
+  weights.set_weight(self, name, t)
+  return self
 end
 
 --- Gives the model's memory back. Calls after it raise.

@@ -8,20 +8,6 @@ local nan, inf = 0 / 0, math.huge
 local function grid() return pl.tensor({ { 1, 2, 3 }, { 4, 5, 6 } }, { axes = { "batch", "hidden" } }) end
 local function named(sizes, axes) return pl.ones(sizes, { axes = axes }) end
 
-t.test("every method the surface names is there", function()
-  local x = grid()
-  for _, name in ipairs { "size", "at", "set", "item", "tolist", "to", "copy", "order", "rename", "split_axis", "merge", "expand", "squeeze",
-    "matmul", "softmax", "exp", "log", "sqrt", "tanh", "gelu", "silu", "abs", "clamp", "sum", "mean", "max", "min", "argmax", "argmin", "topk",
-    "norm", "cumsum", "sort", "gather", "where", "any", "all", "lt", "gt", "le", "ge", "eq", "ne", "equal", "close", "has_nan", "stats", "show",
-    "hist", "plot", "free" } do
-    t.equal(type(x[name]), "function", name)
-  end
-  for _, name in ipairs { "tensor", "zeros", "ones", "arange", "random", "cat", "stack", "clamp_to_shortest", "save", "open", "scope", "keep",
-    "where", "clock", "try" } do
-    t.equal(type(pl[name]), "function", name)
-  end
-end)
-
 t.test("lists that are not lists raise instead of losing numbers", function()
   t.raises_text(function() local _ = pl.zeros { batch = 2, hidden = 3 } end, "zeros:", "sizes", "axes")
   t.raises_text(function() local _ = pl.tensor { a = 1 } end, "tensor:", '"a"')

@@ -202,6 +202,34 @@ t.test("files keep names, dtypes and values", function()
   t.raises_text(function() pl.open "/no/such/file" end, "/no/such/file")
 end)
 
+t.test("pad: an axis made longer, on either side; the axis alone leaves its batch", function()
+  local x = pl.tensor({ { 1, 2 }, { 3, 4 } }, { axes = { "batch", "seq" } })
+  t.equal(x:pad("seq", { to = 4 }):tolist(), { { 1, 2, 0, 0 }, { 3, 4, 0, 0 } })
+  t.equal(x:pad("seq", { to = 3, side = "left", value = -1 }):tolist(), { { -1, 1, 2 }, { -1, 3, 4 } })
+  t.equal(x:pad("batch", { to = 3, value = 9 }):tolist(), { { 1, 2 }, { 3, 4 }, { 9, 9 } })
+  t.equal(x:pad("seq", { to = 2 }):tolist(), x:tolist())
+  local whole = pl.tensor({ 5, 6 }, { dtype = "i32", axes = { "token" } }):pad("token", { to = 3, value = -100 })
+  t.equal({ whole.dtype, whole:tolist() }, { "i32", { 5, 6, -100 } })
+  t.raises_table(function() return x:pad("seq", { to = 1 }) end, "pad:", "seq", "2", "1")
+  t.raises_table(function() return x:pad("sek", { to = 3 }) end, "sek", "seq")
+  t.raises_table(function() return x:pad("seq") end, "to", "pl.pad")
+  t.raises_table(function() return x:pad("seq", { to = 3, side = "middle" }) end, "side", "left")
+  local list, added = pl.pad({ x, pl.ones({ 1, 3 }, { axes = { "batch", "seq" } }) }, "seq", { value = 7 })
+  t.equal({ list[1]:tolist(), list[2]:tolist(), added }, { { { 1, 2, 7 }, { 3, 4, 7 } }, { { 1, 1, 1 } }, { 1, 0 } })
+  t.equal(pl.stack(pl.pad({ pl.ones { 2 }, pl.ones { 3 } }, "axis1", { to = 4, side = "left" }), "row"):tolist(), { { 0, 0, 1, 1 }, { 0, 1, 1, 1 } })
+  t.equal({ pl.pad({}, "seq") }, { {}, {} })
+end)
+
+t.test("detach: the same values, of no batch", function()
+  local a, b = pl.batch { { 1, 2, 3 } }, pl.batch { { 4, 5, 6 } }
+  t.raises_table(function() return a.ids + b.ids end, "batch")
+  t.equal((a.ids:detach() + b.ids:detach()):tolist(), { 5, 7, 9 })
+  t.equal((a.ids:detach() * pl.tensor({ 2, 2, 2 }, { dtype = "i32", axes = { "token" } })):tolist(), { 2, 4, 6 })
+  local shared = pl.zeros { 2 }
+  shared:detach():set(1)
+  t.equal(shared:tolist(), { 1, 1 })   -- a view
+end)
+
 t.test("printing shows what a tensor is, and no more than its edges", function()
   local text = tostring(grid())
   for _, part in ipairs { "Tensor f32[batch=2, hidden=3] cpu 24 B", "min 1  max 6  mean 3.5", "nan 0", "batch=2  [4, 5, 6]" } do

@@ -176,6 +176,25 @@ int tensor(lua_State* L) {
   return 1;
 }
 
+/// copy(name, axes): f32, a script's own.
+int copy(lua_State* L) {
+  const auto& checkpoint = open_checkpoint(L, "weight");
+  const std::string name = to_text(L, 2, "weight", "name");
+  push_value(L, Value::of(checkpoint.copy(name, to_texts(L, 3, "weight", "axes"))));
+  return 1;
+}
+
+int replace(lua_State* L) {
+  auto& checkpoint = open_checkpoint(L, "set_weight");
+  checkpoint.replace(to_text(L, 2, "set_weight", "name"), to_tensor(L, 3, "set_weight", "tensor"));
+  return 0;
+}
+
+int changed(lua_State* L) {
+  lua_pushboolean(L, open_checkpoint(L, "changed").changed() ? 1 : 0);
+  return 1;
+}
+
 /// FNV-1a over words, with the high bits folded back.
 struct Hash {
   std::uint64_t value = 14695981039346656037ULL;
@@ -262,6 +281,9 @@ void add_checkpoint(lua_State* L) {
       {"touch", guarded<touch>},
       {"packed_bytes", guarded<packed_bytes>},
       {"tensor", guarded<tensor>},
+      {"copy", guarded<copy>},
+      {"replace", guarded_once<replace>},
+      {"changed", guarded<changed>},
       {"close", guarded<close>},
       {"fingerprint", guarded<fingerprint>},
   };

@@ -2,7 +2,9 @@
 #include <cmath>
 
 #include "bindings/lua/tensors/tensor_math.h"
+#include "bindings/lua/tensors/tensor_padding.h"
 #include "bindings/lua/tensors/tensor_value.h"
+#include "engine/program/value_padding.h"
 
 namespace perilune::lua {
 
@@ -171,6 +173,11 @@ int copy(lua_State* L) {
   return 1;
 }
 
+int detach(lua_State* L) {
+  push_value(L, Value::of(tensor_ops::detach(to_tensor(L, 1, "detach", "self"))));
+  return 1;
+}
+
 int order(lua_State* L) {
   const Value& value = self<Value>(L, "order");
   push_value(L, tensor_ops::order(value, axis_arguments(L, 2, "order"), note_place(L, value)));
@@ -316,6 +323,8 @@ void add_tensor(lua_State* L) {
       {"tolist", guarded<tolist>},
       {"to", guarded<to>},
       {"copy", guarded<copy>},
+      {"detach", guarded<detach>},
+      {"pad", guarded<pad_tensor>},
       {"order", guarded<order>},
       {"rename", guarded<rename>},
       {"split_axis", guarded<split_axis>},

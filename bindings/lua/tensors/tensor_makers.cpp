@@ -1,6 +1,7 @@
 // core: tensors from lists and numbers, joins, and tensors in files.
 #include <cmath>
 
+#include "bindings/lua/tensors/tensor_padding.h"
 #include "bindings/lua/tensors/tensor_value.h"
 #include "engine/files/axis_names.h"
 #include "engine/files/safetensors.h"
@@ -298,6 +299,7 @@ void add_tensor_makers(lua_State* L) {
       {"cat", guarded<cat>},
       {"stack", guarded<stack>},
       {"clamp_to_shortest", guarded<clamp_to_shortest>},
+      {"pad", guarded<pad_list>},
       {"open_tensors", guarded<open_tensors>},
       {"save_tensors", guarded_once<save_tensors>},
   };

@@ -1,5 +1,6 @@
 -- BERT: an encoder that sees both sides, layer norm after each half, learned positions and segments.
 local config = require "perilune.families.config"
+local encoder_layers = require "perilune.models.encoder_layers"
 
 local bert = {
   name = "bert",
@@ -54,25 +55,17 @@ function bert.weights()
   }
 end
 
+local modules = { layer = "encoder.layer.", query = "attention.self.query", key = "attention.self.key", value = "attention.self.value",
+  joined = "attention.output.dense", attention_norm = "attention.output.LayerNorm", up = "intermediate.dense", down = "output.dense",
+  norm = "output.LayerNorm" }
+
 function bert.encode(net, batch)
   local c = net.config
   local x = net:embedding(batch.ids, "embeddings.word_embeddings")
     + net:embedding(batch.type_ids, "embeddings.token_type_embeddings")
     + net:embedding(batch.positions, "embeddings.position_embeddings", { offset = c.first_position })
   x = net:mark("embeddings", net:layer_norm(x, "embeddings.LayerNorm", c.norm_eps))
-  for i = 0, c.layers - 1 do
-    local layer = net:scope("encoder.layer." .. i, "layers." .. i)
-    local q = layer:linear(x, "attention.self.query", { "head", "head_dim" }, { bias = true })
-    local k = layer:linear(x, "attention.self.key", { "kv_head", "head_dim" }, { bias = true })
-    local v = layer:linear(x, "attention.self.value", { "kv_head", "head_dim" }, { bias = true })
-    local a = layer:attention(q, layer:uncached(k, v), { mask = "none" })
-    a = layer:mark("attention", layer:linear(a, "attention.output.dense", "hidden", { over = { "head", "head_dim" }, bias = true }))
-    x = layer:layer_norm(x + a, "attention.output.LayerNorm", c.norm_eps)
-    local h = layer:activation(layer:linear(x, "intermediate.dense", "ffn", { bias = true }), c.activation)
-    h = layer:mark("mlp", layer:linear(h, "output.dense", "hidden", { bias = true }))
-    x = layer:mark(layer:layer_norm(x + h, "output.LayerNorm", c.norm_eps))
-  end
-  return x
+  return encoder_layers(net, x, modules)
 end
 
 local function pooled(net, x)
@@ -100,9 +93,8 @@ bert.heads = {
   end,
 }
 
-local blocks = { attn_q = "attention.self.query", attn_k = "attention.self.key", attn_v = "attention.self.value",
-  attn_output = "attention.output.dense", attn_output_norm = "attention.output.LayerNorm", ffn_up = "intermediate.dense",
-  ffn_down = "output.dense", layer_output_norm = "output.LayerNorm" }
+local blocks = { attn_q = "query", attn_k = "key", attn_v = "value", attn_output = "joined", attn_output_norm = "attention_norm",
+  ffn_up = "up", ffn_down = "down", layer_output_norm = "norm" }
 bert.gguf = {
   metadata = { num_hidden_layers = "bert.block_count", hidden_size = "bert.embedding_length",
     intermediate_size = "bert.feed_forward_length", num_attention_heads = "bert.attention.head_count",
@@ -114,6 +106,6 @@ bert.gguf = {
     json.type_vocab_size, json.tie_word_embeddings = types and types[1], nil
   end,
 }
-for name, module in pairs(blocks) do bert.gguf.tensors["blk.*." .. name] = "encoder.layer.*." .. module end
+for name, module in pairs(blocks) do bert.gguf.tensors["blk.*." .. name] = modules.layer .. "*." .. modules[module] end
 
 return bert

@@ -1,6 +1,7 @@
 -- DistilBERT: BERT with half the layers, without segments and pooler.
 local config = require "perilune.families.config"
 local bert = require "perilune.models.bert"
+local encoder_layers = require "perilune.models.encoder_layers"
 
 local distilbert = {
   name = "distilbert",
@@ -44,23 +45,14 @@ end
 
 distilbert.weights = bert.weights
 
+local modules = { layer = "transformer.layer.", query = "attention.q_lin", key = "attention.k_lin", value = "attention.v_lin",
+  joined = "attention.out_lin", attention_norm = "sa_layer_norm", up = "ffn.lin1", down = "ffn.lin2", norm = "output_layer_norm" }
+
 function distilbert.encode(net, batch)
   local c = net.config
   local x = net:embedding(batch.ids, "embeddings.word_embeddings") + net:embedding(batch.positions, "embeddings.position_embeddings")
   x = net:mark("embeddings", net:layer_norm(x, "embeddings.LayerNorm", c.norm_eps))
-  for i = 0, c.layers - 1 do
-    local layer = net:scope("transformer.layer." .. i, "layers." .. i)
-    local q = layer:linear(x, "attention.q_lin", { "head", "head_dim" }, { bias = true })
-    local k = layer:linear(x, "attention.k_lin", { "kv_head", "head_dim" }, { bias = true })
-    local v = layer:linear(x, "attention.v_lin", { "kv_head", "head_dim" }, { bias = true })
-    local a = layer:attention(q, layer:uncached(k, v), { mask = "none" })
-    a = layer:mark("attention", layer:linear(a, "attention.out_lin", "hidden", { over = { "head", "head_dim" }, bias = true }))
-    x = layer:layer_norm(a + x, "sa_layer_norm", c.norm_eps)
-    local h = layer:activation(layer:linear(x, "ffn.lin1", "ffn", { bias = true }), c.activation)
-    h = layer:mark("mlp", layer:linear(h, "ffn.lin2", "hidden", { bias = true }))
-    x = layer:mark(layer:layer_norm(h + x, "output_layer_norm", c.norm_eps))
-  end
-  return x
+  return encoder_layers(net, x, modules)
 end
 
 distilbert.heads = {

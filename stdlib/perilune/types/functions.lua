@@ -72,6 +72,14 @@ function pl.stack(list, axis) end
 ---@return integer[] lost
 function pl.clamp_to_shortest(list, axis) end
 
+--- Makes all tensors as long as the longest along an axis, or as `to`, and says how much each got.
+---@param list Tensor[]
+---@param axis string
+---@param opts table|nil { to=n, side="right"|"left", value=0 }
+---@return Tensor[]
+---@return integer[] added
+function pl.pad(list, axis, opts) end
+
 --- Rows of ids as a batch: ragged, nothing padded. `inputs` gives named inputs beside them, or alone: one
 --- tensor a row, whose first axis is ragged, too ({ features = { [frame, mel], … } }).
 ---

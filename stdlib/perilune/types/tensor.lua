@@ -50,6 +50,16 @@ function Tensor:to(target) end
 ---@return Tensor
 function Tensor:copy() end
 
+--- The same values without belonging to a batch: its axes go with those of any other of their size.
+---@return Tensor
+function Tensor:detach() end
+
+--- A copy whose axis is made longer by a value, after its own or before them.
+---@param axis string
+---@param opts table { to=n, side="right"|"left", value=0 }
+---@return Tensor
+function Tensor:pad(axis, opts) end
+
 --- Gives the memory back now; the tensor cannot be used afterwards.
 function Tensor:free() end
 
