@@ -25,7 +25,8 @@ set(PERILUNE_HEAVY
     kernels.attention_bits.emulator 75
     lua.invariance 60
     lua.device 45
-    lua.padding 21
+    lua.padding 11
+    lua.padding_answers 11
     kernels.attention.emulator 16
     kernels.linear.emulator 60
     kernels.linear.scalar 15
