@@ -5,7 +5,6 @@
 #include <filesystem>
 #include <map>
 #include <set>
-#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,9 +13,14 @@
 #include "tests/layout_sources.h"
 
 using layout::ends_with;
+using layout::folder_of;
 using layout::joined;
+using layout::lines_of;
+using layout::module_of;
+using layout::quoted;
 using layout::starts_with;
 using layout::Strings;
+using layout::without_comment;
 
 namespace {
 
@@ -94,38 +98,7 @@ const Rooms kRooms = {
 /// What a room says of itself: what it is for and what it knows nothing of.
 constexpr const char* kFirstFile = "README.md";
 
-std::string folder_of(const std::string& path) {
-  const std::size_t slash = path.rfind('/');
-  return slash == std::string::npos ? "" : path.substr(0, slash);
-}
-
-/// A header and its source are one.
-std::string module_of(const std::string& path) {
-  return path.substr(0, path.rfind('.'));
-}
-
 // ---------------------------------------------------------------- reading arrows
-
-std::string without_comment(const std::string& line, const std::string& mark) {
-  return line.substr(0, line.find(mark));
-}
-
-Strings lines_of(const std::string& text) {
-  Strings lines;
-  std::istringstream stream(text);
-  for (std::string line; std::getline(stream, line);) lines.push_back(line);
-  return lines;
-}
-
-/// The first quoted text of `line` from `at` on; "" without one. `at` moves behind it.
-std::string quoted(const std::string& line, std::size_t& at) {
-  const std::size_t first = line.find_first_of("\"'", at);
-  if (first == std::string::npos) return at = line.size(), "";
-  const std::size_t last = line.find(line[first], first + 1);
-  if (last == std::string::npos) return at = line.size(), "";
-  at = last + 1;
-  return line.substr(first + 1, last - first - 1);
-}
 
 /// The headers of the project that a C++ file includes.
 void add_includes(const std::string& path, const std::string& text, std::vector<Arrow>& arrows) {

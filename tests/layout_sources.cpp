@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <sstream>
 
 namespace layout {
 
@@ -44,6 +45,35 @@ Strings files(const Strings& folders, const Strings& ends) {
 }
 
 const Strings kCppEnds = {".cpp", ".h", ".cu", ".cuh"};
+
+std::string folder_of(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  return slash == std::string::npos ? "" : path.substr(0, slash);
+}
+
+std::string module_of(const std::string& path) {
+  return path.substr(0, path.rfind('.'));
+}
+
+std::string without_comment(const std::string& line, const std::string& mark) {
+  return line.substr(0, line.find(mark));
+}
+
+Strings lines_of(const std::string& text) {
+  Strings lines;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) lines.push_back(line);
+  return lines;
+}
+
+std::string quoted(const std::string& line, std::size_t& at) {
+  const std::size_t first = line.find_first_of("\"'", at);
+  if (first == std::string::npos) return at = line.size(), "";
+  const std::size_t last = line.find(line[first], first + 1);
+  if (last == std::string::npos) return at = line.size(), "";
+  at = last + 1;
+  return line.substr(first + 1, last - first - 1);
+}
 
 std::string joined(const Strings& lines) {
   std::string text;

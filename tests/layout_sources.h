@@ -18,6 +18,13 @@ std::string read(const std::string& path);
 /// out.
 Strings files(const Strings& folders, const Strings& ends);
 extern const Strings kCppEnds;
+std::string folder_of(const std::string& path);
+/// A header and its source are one.
+std::string module_of(const std::string& path);
+Strings lines_of(const std::string& text);
+std::string without_comment(const std::string& line, const std::string& mark);
+/// The first quoted text of `line` from `at` on; "" without one. `at` moves behind it.
+std::string quoted(const std::string& line, std::size_t& at);
 /// Each line on a line of its own, for messages.
 std::string joined(const Strings& lines);
 
