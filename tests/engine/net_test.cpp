@@ -92,6 +92,31 @@ TEST_CASE("eager and compiled bits are equal") {
   }
 }
 
+TEST_CASE(
+    "a pass holds the positions that it has turned by: others cannot come to lie in their place") {
+  const SmallLlama model(llama_folder());
+  Sequences sequences(model, *model.trace(), 1);
+  const auto pass = eager_pass(sequences.bind(model, {{1, 30, 31}}));
+  const auto state = std::make_shared<NetState>();
+  state->pass = pass;
+  state->checkpoint = model.checkpoint;
+  state->pass->axis_sizes = model.axes;
+  const Net net(state);
+  const Value x = net.linear(net.embedding(pass->input("ids"), "embed_tokens", {}),
+                             "layers.0.self_attn.k_proj", {"kv_head", "head_dim"}, {});
+  const auto turned = [&](double by) {
+    const Value positions = tensor_ops::scalar(kernels::Binary::add, pass->input("positions"), by);
+    net.rope(x, positions, model.rope);
+    return std::weak_ptr<Storage>(positions.tensor.storage());
+  };
+  const auto first = turned(7), second = turned(0);
+  CHECK_FALSE(first.expired());
+  CHECK_FALSE(second.expired());
+  CHECK(state->rope_tables.size() == 2);
+  CHECK_FALSE(same_bits(state->rope_tables[0].sine.tensor.to_floats(),
+                        state->rope_tables[1].sine.tensor.to_floats()));
+}
+
 TEST_CASE("attention weights are rows of probabilities, zero beyond a row's own keys") {
   const std::string folder = llama_folder();
   const SmallLlama model(folder);
