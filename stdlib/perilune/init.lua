@@ -16,7 +16,7 @@ local where = {
   cache_load = "perilune.loaded.cache_file", pipeline = "perilune.pipeline", lengths = "perilune.serve.lengths", collate = "perilune.run.batch",
   clock = "core", on_warning = "core", batch = "core", batch_from_padded = "core",
   tensor = "core", zeros = "core", ones = "core", arange = "core", random = "core", cat = "core", stack = "core",
-  clamp_to_shortest = "core", pad = "core", families = "perilune.loaded.family",
+  clamp_to_shortest = "core", pad = "core",
 }
 
 --- Registers a family of models: a table that turns a config.json into hyper-parameters and writes

@@ -305,12 +305,19 @@ end
 
 --- A copy of a weight as f32: [output, input] of a matrix, as a layer multiplies by it. `name` is a module's
 --- path or a tensor's name, with or without the file's prefix, or with the layer's canonical path.
+---
+---     local m = pl.load "scripts/models/tales"
+---     print(m:weight("layers.0.self_attn.q_proj").shape[1].name)            --> output
 ---@param name string such as "layers.0.self_attn.q_proj"
 ---@return Tensor
 function Model:weight(name) return weights.weight(self, name) end
 
 --- Puts a tensor of the same sizes in a weight's place, in memory: for calls and requests from then on. It
 --- takes the dtype that the weight is stored in.
+---
+---     local m = pl.load "scripts/models/tales"
+---     m:set_weight("norm", m:weight "norm" * 2)
+---     print(m:generate("The", { max_new_tokens = 1, do_sample = false }).finish_reason)   --> length
 ---@param name string as weight takes it
 ---@param t Tensor
 ---@return Model self

@@ -73,6 +73,9 @@ function pl.stack(list, axis) end
 function pl.clamp_to_shortest(list, axis) end
 
 --- Makes all tensors as long as the longest along an axis, or as `to`, and says how much each got.
+---
+---     local rows, added = pl.pad({ pl.ones { 1 }, pl.ones { 3 } }, "axis1")
+---     print(rows[1]:size "axis1", added[1])                                 --> 3	2
 ---@param list Tensor[]
 ---@param axis string
 ---@param opts table|nil { to=n, side="right"|"left", value=0 }

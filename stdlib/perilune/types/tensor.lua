@@ -51,10 +51,16 @@ function Tensor:to(target) end
 function Tensor:copy() end
 
 --- The same values without belonging to a batch: its axes go with those of any other of their size.
+---
+---     local a, b = pl.batch { { 1, 2 } }, pl.batch { { 3, 4 } }
+---     print((a.ids:detach() + b.ids:detach()):tolist()[2])                  --> 6
 ---@return Tensor
 function Tensor:detach() end
 
 --- A copy whose axis is made longer by a value, after its own or before them.
+---
+---     local x = pl.ones({ 2 }, { axes = { "seq" } }):pad("seq", { to = 3, value = 7 })
+---     print(table.concat(x:tolist(), " "))                                  --> 1 1 7
 ---@param axis string
 ---@param opts table { to=n, side="right"|"left", value=0 }
 ---@return Tensor
