@@ -65,6 +65,7 @@ struct Client {
           if (event.request != request->id) ++wrong;
         }
       }
+      (void)scheduler.stats();  // beside requests that end
       std::this_thread::yield();
     }
   }
