@@ -335,8 +335,7 @@ void FileCheckpoint::replace(std::string_view name, const Tensor& values) {
         .hint("set each by its name: " + parts);
   }
   const auto found = require(find_name(name), name);
-  const std::string name_of_all =
-      found->second.same_as.empty() ? found->first : found->second.same_as;
+  const std::string shared = found->second.same_as.empty() ? found->first : found->second.same_as;
   const StoredView& before = found->second.view;
   std::vector<std::int64_t> sizes;
   for (const Axis& axis : values.shape().axes()) sizes.push_back(axis.size);
@@ -345,10 +344,10 @@ void FileCheckpoint::replace(std::string_view name, const Tensor& values) {
         ErrorCode::shape, "set_weight",
         "\"" + found->first + "\" is " + sizes_of(before) + ", the tensor is " + values.describe());
   }
-  const auto file = std::make_shared<TensorInMemory>(name_of_all, values.to(before.dtype));
+  const auto file = std::make_shared<TensorInMemory>(shared, values.to(before.dtype));
   const StoredView view = whole_view({file, file->tensors().data()});
   for (auto& [own, named] : names_) {  // a tied weight is one under all of its names
-    if (own != name_of_all && named.same_as != name_of_all) continue;
+    if (own != shared && named.same_as != shared) continue;
     named.view = view;
     named.weight = nullptr;
     named.tensor = Tensor();
