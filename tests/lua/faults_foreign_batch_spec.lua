@@ -87,6 +87,21 @@ t.test("a model's own batches, those of an equal vocabulary and ids are taken", 
   t.ok(pl.load(golden, { tokenizer = false }):forward(other:encode(text)).logits, "a model without a tokenizer takes any")
 end)
 
+t.test("one vocabulary in several files is one; two versions of a family are not", function()
+  local data = "../shared/data/tokenizers/"
+  if not t.exists(data .. "gpt2/vocab.json") then t.skip "reference data missing" end
+  for _, case in ipairs {
+    { "gpt2", "gguf/ggml-vocab-gpt-2.gguf", true }, { "llama2/tokenizer.model", "llama2/tokenizer.json", true },
+    { "llama2/tokenizer.model", "gguf/ggml-vocab-llama-spm.gguf", true }, { "t5-small/spiece.model", "t5-small/tokenizer.json", true },
+    { "bert-base-uncased/vocab.txt", "all-minilm-l6-v2", true }, { "whisper/multilingual.tiktoken", "whisper", true },
+    { "gpt2", "roberta-base", false }, { "bert-base-uncased", "bert-base-cased", false }, { "mistral/tokenizer.model.v1", "llama2", false },
+    { "mistral/tokenizer.model.v1", "mistral/mistral_instruct_tokenizer_240323.model.v3", false },
+  } do
+    local a, b = pl.tokenizer(data .. case[1]), pl.tokenizer(data .. case[2])
+    t.equal({ a:same_vocabulary(b), b:same_vocabulary(a) }, { case[3], case[3] }, case[1] .. " and " .. case[2])
+  end
+end)
+
 t.test("concat refuses rows of two tokenizers", function()
   local a, b = m.tokenizer:encode(text), other:encode(text)
   local raised = t.raises_text(function() return a:concat(b) end, "concat", other.path, m.tokenizer.path, "allow_foreign = true")

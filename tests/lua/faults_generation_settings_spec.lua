@@ -53,6 +53,14 @@ t.test("keys that nothing applies are named once; those that change no answer ar
   t.equal(#m.warnings, 5, table.concat(m.warnings, "\n"))
 end)
 
+t.test("what is not run yet is named when the model is loaded, and refused by calls", function()
+  local m = pl.load(with { eos_token_id = 2, num_beam_groups = 2, guidance_scale = 1, diversity_penalty = 0 })
+  t.equal(#m.warnings, 1, table.concat(m.warnings, "\n"))
+  expect_says(m.warnings, file .. ": num_beam_groups = 2 is not supported yet")
+  t.raises_text(function() m:generate "Once" end, "num_beam_groups = 2 (generation_config.json) is not supported yet")
+  t.ok(m:generate("Once", { num_beam_groups = 1, max_new_tokens = 1 }).text)
+end)
+
 -- Wrong values: key, JSON, what is expected; `sampled`: told only where tokens are drawn.
 local wrong = {
   { "max_new_tokens", '"2"', "a whole number" }, { "max_new_tokens", "2.5", "a whole number" }, { "max_new_tokens", "-1", "a whole number" },

@@ -1,6 +1,8 @@
 #include "engine/text/tokenizer/tokenizer.h"
 
 #include <algorithm>
+#include <mutex>
+#include <utility>
 
 #include "engine/base/error.h"
 
@@ -56,13 +58,75 @@ std::uint64_t Tokenizer::vocabulary_digest() const {
   return sum;
 }
 
+namespace {
+
+bool is_added(const Tokenizer& tokenizer, std::int32_t id) {
+  const auto& added = tokenizer.added_tokens();
+  return std::any_of(added.begin(), added.end(), [&](const AddedToken& t) { return t.id == id; });
+}
+
+std::optional<std::string> piece_of(const Tokenizer& tokenizer, std::int32_t id) {
+  if (id > tokenizer.max_id()) return std::nullopt;
+  try {
+    return tokenizer.piece(id);
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
+// Converted files write spaces where a vocabulary has spaces that do not break.
+std::string with_plain_spaces(std::string text) {
+  constexpr std::string_view kNoBreak = "\xC2\xA0";
+  for (auto at = text.find(kNoBreak); at != std::string::npos; at = text.find(kNoBreak, at)) {
+    text.replace(at, kNoBreak.size(), " ");
+  }
+  return text;
+}
+
+// Every id has one piece in both; a token that was added may be missing in one.
+bool same_pieces(const Tokenizer& a, const Tokenizer& b) {
+  const std::int32_t last = std::max(a.max_id(), b.max_id());
+  for (std::int32_t id = 0; id <= last; ++id) {
+    const auto mine = piece_of(a, id);
+    const auto other = piece_of(b, id);
+    if (mine == other) continue;
+    const bool both = mine.has_value() && other.has_value();
+    if (both ? with_plain_spaces(*mine) != with_plain_spaces(*other)
+             : !is_added(mine.has_value() ? a : b, id)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// What same_pieces said of two vocabularies, by their digests.
+class Comparisons {
+ public:
+  bool same(const Tokenizer& a, const Tokenizer& b) {
+    const std::pair key = std::minmax({a.vocabulary_digest(), b.vocabulary_digest()});
+    const std::lock_guard lock(mutex_);
+    if (const auto found = known_.find(key); found != known_.end()) return found->second;
+    if (known_.size() >= kMost) known_.clear();
+    return known_[key] = same_pieces(a, b);
+  }
+
+ private:
+  static constexpr std::size_t kMost = 256;
+  std::mutex mutex_;
+  std::map<std::pair<std::uint64_t, std::uint64_t>, bool> known_;
+};
+
+}  // namespace
+
 bool same_vocabulary(const Tokenizer& a, const Tokenizer& b) {
   if (&a == &b) return true;
-  if (a.vocabulary_digest() != b.vocabulary_digest()) return false;
-  for (const AddedToken& mine : a.added_tokens()) {
-    for (const AddedToken& other : b.added_tokens()) {
-      if (mine.id == other.id && mine.content != other.content) return false;
-    }
+  static Comparisons comparisons;
+  if (a.vocabulary_digest() != b.vocabulary_digest() && !comparisons.same(a, b)) return false;
+  auto other = b.added_tokens().begin();
+  for (const AddedToken& mine : a.added_tokens()) {  // both by id
+    while (other != b.added_tokens().end() && other->id < mine.id) ++other;
+    if (other == b.added_tokens().end()) break;
+    if (other->id == mine.id && other->content != mine.content) return false;
   }
   return true;
 }

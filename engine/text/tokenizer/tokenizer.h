@@ -127,8 +127,8 @@ class Tokenizer : public std::enable_shared_from_this<Tokenizer> {
   std::optional<std::int32_t> chosen_pad_;
 };
 
-/// Whether ids of one mean the same in the other. Tokens that were added since the digests were
-/// taken count where both have one of that id.
+/// Whether ids of one mean the same in the other: every id has one piece. An added token may be
+/// missing in one.
 bool same_vocabulary(const Tokenizer& a, const Tokenizer& b);
 
 }  // namespace perilune

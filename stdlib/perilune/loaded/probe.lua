@@ -59,8 +59,8 @@ local function look(found, m, s, tokenizer, step)
   end
   found.unknown = probe_words.unknown_share(tokenizer)
   if found.unknown > 0.3 then take("nothing", ("%.0f %% of a plain English sentence are unknown tokens"):format(100 * found.unknown)) end
-  local without = 1 - (tokenizer.max_id + 1) / s.vocab_rows
-  if without > 0.3 then take("nothing", false) end   -- said by the pairing check
+  found.without = 1 - (tokenizer.max_id + 1) / s.vocab_rows
+  if found.without > 0.3 then take("nothing", false) end   -- said by the pairing check
   local e = probe_embedding.evidence(s, tokenizer)
   step()
   found.embedding = probe_embedding.judge(e)
@@ -83,9 +83,10 @@ local function look(found, m, s, tokenizer, step)
   return seen
 end
 
--- A vocabulary with many English words, and English scored like chance: enough by itself.
+-- Most rows without a token, or a vocabulary with many English words and English scored like chance: enough by itself.
 local function is_clear(found)
   local a = found.scores
+  if found.without > 0.5 then return true end
   return a ~= nil and a.all >= 60 and a.english < 2 and a.z < 3 and found.alike.count >= 80
 end
 
@@ -137,7 +138,8 @@ local sayings = {
 ---@param tokenizer Tokenizer
 ---@param out table { errors=, warnings=, notes= } lists of texts, extended
 ---@param on_progress fun(done: integer)|nil called between passes; without one a terminal is told
----@return table found { verdict=, embedding=, trained=, related=, alike=, everyday=, part=, scores=, written=, answers=, unknown= }
+---@return table found { verdict=, embedding=, trained=, related=, alike=, everyday=, part=, scores=, written=, answers=, unknown=, without= (share of
+--- rows that have no token) }
 function probe.run(m, s, tokenizer, out, on_progress)
   local found, done = {}, 0
   local seen = progress.during("probe", on_progress, function(tick)

@@ -15,11 +15,6 @@ generation.default_new_tokens = 128
 --- What a caller may give for one request.
 generation.spec = rules.spec
 
--- Options of the published files that are understood and not run yet, with the values that change
--- nothing. length_penalty and early_stopping matter to beams alone.
-local neutral = { num_beam_groups = 1, diversity_penalty = 0, penalty_alpha = 0, guidance_scale = 1 }
-local absent = { "force_words_ids" }
-
 local off_values = { temperature = 1, top_p = 1, typical_p = 1 }   -- 0 switches the others off
 
 local is_empty, sampling_keys = rules.is_empty, rules.sampling_keys
@@ -29,13 +24,9 @@ local function check_supported(value_of, op)
     raise("unsupported", op, ("%s = %s%s is not supported yet"):format(key, options.show(value), from),
       from ~= "" and ("give %s yourself to generate without it"):format(key) or nil)
   end
-  for key, nothing in pairs(neutral) do
+  for key, nothing in pairs(rules.not_run) do
     local value, from = value_of(key)
-    if value ~= nil and value ~= nothing then refuse(key, value, from) end
-  end
-  for _, key in ipairs(absent) do
-    local value, from = value_of(key)
-    if not is_empty(value) then refuse(key, value, from) end
+    if not is_empty(value) and value ~= nothing then refuse(key, value, from) end
   end
 end
 

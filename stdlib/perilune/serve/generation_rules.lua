@@ -36,6 +36,9 @@ for _, part in ipairs { rules.published, own } do
   for key, wanted in pairs(part) do rules.spec[key] = wanted end
 end
 
+--- Options of the published files that are understood and not run yet, with the values that change nothing.
+rules.not_run = { num_beam_groups = 1, diversity_penalty = 0, penalty_alpha = 0, guidance_scale = 1, force_words_ids = false }
+
 --- Options that matter only where tokens are drawn.
 rules.sampling_keys = { "temperature", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff" }
 
@@ -201,10 +204,17 @@ local reasons = {
 --- Warnings for a generation_config.json: wrong values, and keys that nothing here reads.
 ---@param json table
 ---@param file string
----@param wrong table what rules.read found
+---@param values table what rules.read found
+---@param wrong table
 ---@return string[]
-function rules.warnings(json, file, wrong)
+function rules.warnings(json, file, values, wrong)
   local list = {}
+  for _, key in ipairs(names_of(rules.not_run)) do
+    local value = values[key]
+    if not is_empty(value) and value ~= rules.not_run[key] then
+      list[#list + 1] = ("%s: %s = %s is not supported yet; calls raise unless they give another"):format(file, key, options.show(value))
+    end
+  end
   for _, key in ipairs(names_of(wrong)) do list[#list + 1] = wrong[key].text .. "; calls that would use it raise" end
   if file ~= "generation_config.json" then return list end
   for _, key in ipairs(names_of(json)) do

@@ -105,8 +105,8 @@ function Tokenizer:piece(id) end
 ---@return string
 function Tokenizer:join(pieces) end
 
---- Whether ids of one tokenizer mean the same in the other: every piece has the same id in both. Tokens
---- that a script added count where both added one.
+--- Whether ids of one tokenizer mean the same in the other: every piece has the same id in both. An added
+--- token may be missing in one.
 ---@param other Tokenizer
 ---@return boolean
 function Tokenizer:same_vocabulary(other) end
