@@ -83,11 +83,11 @@ local function look(found, m, s, tokenizer, step)
   return seen
 end
 
--- Most rows without a token, or a vocabulary with many English words and English scored like chance: enough by itself.
+-- Most rows without a token, or a vocabulary with English words and English scored like chance: enough by itself.
 local function is_clear(found)
   local a = found.scores
   if found.without > 0.5 then return true end
-  return a ~= nil and a.all >= 60 and a.english < 2 and a.z < 3 and found.alike.count >= 80
+  return a ~= nil and a.all >= 60 and a.english < 2 and a.z < 3 and found.alike.count >= 30 and found.everyday.count >= 20
 end
 
 -- "own", "stranger", "doubtful" (one sign), "untrained" or "unclear".

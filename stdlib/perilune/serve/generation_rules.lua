@@ -1,6 +1,5 @@
 -- What the options of generation may be: one set of rules for what a caller gives and for what a model's
 -- files say, so that a wrong value is told with its place, whoever wrote it.
-local core = require "perilune.core"
 local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 local kind = require "perilune.base.kind"
@@ -219,9 +218,8 @@ function rules.warnings(json, file, values, wrong)
   if file ~= "generation_config.json" then return list end
   for _, key in ipairs(names_of(json)) do
     if not rules.published[key] and not harmless[key] and not (reasons[key] and json[key] == false) then
-      local near = core.nearest(key, names_of(rules.published))
-      list[#list + 1] = ("%s: %s is not applied%s"):format(file, key, reasons[key] and ": " .. reasons[key]
-        or near and (': no option has this name; did you mean "%s"?'):format(near) or ": no option has this name")
+      local near = (options.unknown(key, names_of(rules.published), "options", "generate") or ""):match "^did you mean.*"
+      list[#list + 1] = ("%s: %s is not applied: %s"):format(file, key, reasons[key] or "no option has this name" .. (near and "; " .. near or ""))
     end
   end
   return list
