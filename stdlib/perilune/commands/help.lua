@@ -38,8 +38,8 @@ function help.run(_, arguments, verbs)
   if not fine then
     local known = { unpack(verbs.names) }
     for _, name in ipairs(topics.names) do known[#known + 1] = name end
-    io.stderr:write("perilune help: nothing is called \"", arguments[1], "\"; ", core.did_you_mean(arguments[1], known) or "perilune help lists what there is",
-      "\n")
+    local near = core.did_you_mean(arguments[1], known)
+    io.stderr:write("perilune help: ", near and ('nothing is called "%s"; %s'):format(arguments[1], near) or named.text(arguments[1]), "\n")
     return command_line.wrong_usage
   end
   io.write(command_line.help_text(arguments[1], verb))
