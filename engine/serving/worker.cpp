@@ -63,23 +63,29 @@ std::int64_t Worker::steps() const {
   return steps_;
 }
 
-/// One step; sets how long to pause after it.
-void Worker::step() {
+/// One step; sets how long to pause after it. False where it failed.
+bool Worker::step() {
   pause_ = 0;
   try {
     const StepResult result = scheduler_.step();
     if (result.idle) pause_ = scheduler_.idle() ? -1 : std::max(0.001, result.wait_ms / 1e3);
+    return true;
   } catch (const Error& error) {
     pause_ = kInterruptedSeconds;
-    if (error.code() == ErrorCode::cancelled) return;  // the host interrupts another thread's work
-    const std::lock_guard lock(meeting_->mutex);
-    failure_ = std::current_exception();
-    scheduler_.cancel_all();
+    if (error.code() == ErrorCode::cancelled) return true;  // the host interrupts another's work
+    note_failure();
   } catch (...) {
-    const std::lock_guard lock(meeting_->mutex);
-    failure_ = std::current_exception();
-    scheduler_.cancel_all();
+    pause_ = kInterruptedSeconds;
+    note_failure();
   }
+  return false;
+}
+
+/// What is left is given up, and whoever waits is told why.
+void Worker::note_failure() {
+  const std::lock_guard lock(meeting_->mutex);
+  failure_ = std::current_exception();
+  scheduler_.cancel_all();
 }
 
 void Worker::run() {
@@ -89,10 +95,11 @@ void Worker::run() {
       if (stop_ && scheduler_.idle()) return;
     }
     if (pause_ != 0) (void)scheduler_.wait(pause_);
-    step();
+    const bool fine = step();
     {
       const std::lock_guard lock(meeting_->mutex);
       ++steps_;
+      if (stop_ && !fine) return;  // it cannot even end its requests
     }
     meeting_->for_others.notify_all();
   }

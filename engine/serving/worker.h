@@ -30,7 +30,8 @@ class Worker {
 
  private:
   void run();
-  void step();
+  bool step();
+  void note_failure();
 
   Scheduler& scheduler_;
   /// What threads wait on, and the thread. Of its own, since a child that fork() made, where the

@@ -76,6 +76,17 @@ if causal then
     e:close()
     return ids_of(ra) .. "|" .. ids_of(rb)
   end
+  scenarios.worker = function()   -- steps of another thread fail as well; what is said is the first thing that failed
+    local e = pl.engine(kept, { worker = true })
+    local fine, r = pcall(function()
+      local request = e:submit(text, greedy)
+      e:drain()
+      return ids_of(request:result())
+    end)
+    e:close()
+    if not fine then error(r, 0) end
+    return r
+  end
   scenarios.stream = function()
     local out, stream = {}, kept:stream(text, greedy)
     for piece in stream do out[#out + 1] = piece end

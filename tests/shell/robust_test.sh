@@ -122,7 +122,7 @@ fi
 if [ -n "${PERILUNE_FAILING_ALLOCATIONS-}" ] && [ -z "${PERILUNE_SANITIZE-}" ]; then
   for model in gpt2-plain bert-base; do
     run "allocations of $model that fail" 0 env LD_PRELOAD="$PERILUNE_FAILING_ALLOCATIONS" \
-      "$program" tests/faults/allocation_failures.lua "tests/golden/$model" 97
+      "$program" tests/faults/allocation_failures.lua "tests/golden/$model" 197
   done
 fi
 
