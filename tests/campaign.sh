@@ -9,13 +9,14 @@
 #                kernels and engine under ThreadSanitizer
 #   again and again until the time is up, with a new seed each round:
 #                the tests that draw random cases, optimised and under ASan and UBSan
+#                300 families that misuse a pass
 #                two minutes of engines under pressure: models, kinds and policies in too little memory
 # Seed N alone: PERILUNE_SEED=N sh tests/run.sh --preset asan
 # The closing lines say how much ran.
 set -eu
 cd "$(dirname "$0")/.."
 
-case ${1-} in -h | --help) sed -n '2,15s/^# //p' tests/campaign.sh; exit 0 ;; esac
+case ${1-} in -h | --help) sed -n '2,16s/^# //p' tests/campaign.sh; exit 0 ;; esac
 minutes=${1:-60}
 seed=${2:-1}
 case $minutes$seed in *[!0-9]*) echo "campaign: not a number: $minutes $seed (see --help)" >&2; exit 2 ;; esac
@@ -78,6 +79,9 @@ while [ "$(date +%s)" -lt "$until" ]; do
     part "seed $seed, $preset"
     PERILUNE_SEED=$seed tests $preset -L 'sanitize|campaign' || fail "failed with seed $seed, $preset"
   done
+  part "seed $seed, families that misuse a pass"
+  PERILUNE_SEED=$seed PERILUNE_FAMILIES=300 "$PERILUNE" tests/lua/run_spec.lua tests/lua/faults_families_spec.lua >"$log" ||
+    { cat "$log"; fail "a family that misuses a pass, PERILUNE_SEED=$seed"; }
   part "seed $seed, engines under pressure"
   PERILUNE_SEED=$seed PERILUNE_PRESSURE_SECONDS=120 "$PERILUNE" tests/lua/run_spec.lua tests/lua/pressure_spec.lua >"$log" ||
     { cat "$log"; fail "an engine under pressure, PERILUNE_SEED=$seed"; }

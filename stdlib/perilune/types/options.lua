@@ -38,7 +38,7 @@
 ---@field bos_token_id integer read from published files, without effect: the tokenizer adds it
 ---@field logprobs integer|boolean log-probability of every new token, and of its n best
 ---@field prompt_logprobs boolean|integer log-probabilities of the prompt's tokens
----@field n integer answers for one prompt, each with a stream of random numbers of its own
+---@field n integer answers for one prompt, at most 1024, each with a stream of random numbers of its own
 ---@field num_return_sequences integer the published name of n
 ---@field processors function|function[] function(row, state) may change a row of logits before a token is chosen
 ---@field stop_when fun(state: table): boolean|string ends the text when it answers true or a reason
@@ -54,7 +54,7 @@
 ---@field decoder integer[] what an encoder-decoder's answer begins with; default: its start token
 ---@field allow_foreign boolean true takes a batch that another tokenizer made; by default that is an error
 ---@field decoder_start_token_id integer that start token, where it is not the one of the model's files
----@field num_beams integer beam search over so many continuations; 1 (default): none
+---@field num_beams integer beam search over so many continuations, at most 1024; 1 (default): none
 ---@field num_beam_groups integer only 1 yet
 ---@field no_repeat_ngram_size integer no run of so many tokens occurs twice; 0: off
 ---@field length_penalty number of beams: scores are divided by (new tokens)^length_penalty; default 1
