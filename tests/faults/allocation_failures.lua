@@ -18,7 +18,8 @@ end
 local tokenizer = nil
 if arg[4] == "ids" then tokenizer = false end
 local kept = pl.load(path, { threads = 1, tokenizer = tokenizer })
-local causal = kept.head == "causal"
+local seq2seq = kept.head == "seq2seq"
+local generates = seq2seq or kept.head == "causal"
 local text = kept.tokenizer and "Once upon a" or { 3, 4, 5 }
 local file = os.tmpname()
 local greedy = { max_new_tokens = 4, do_sample = false }
@@ -34,16 +35,16 @@ local function ids_of(r) return table.concat(checked(r).ids, " ") end
 local scenarios = {
   load = function()
     local m = pl.load(path, { tokenizer = tokenizer })
-    local r = causal and ids_of(m:generate(text, greedy)) or tostring(m:forward(text).last_hidden_state:sum())
+    local r = generates and ids_of(m:generate(text, greedy)) or tostring(m:forward(text).last_hidden_state:sum())
     m:close()
     return r
   end,
-  forward = function() return tostring(kept:forward(text)[causal and "logits" or "last_hidden_state"]:sum()) end,
-  trace = function()
+  forward = not seq2seq and function() return tostring(kept:forward(text)[generates and "logits" or "last_hidden_state"]:sum()) end or nil,
+  trace = not seq2seq and function()
     local sum = 0
     for _, t in kept:trace(text, "layers.*.attention"):each() do sum = sum + t:sum() end
     return tostring(sum)
-  end,
+  end or nil,
   tensor = function()
     local a = pl.random({ 8, 8 }, { seed = 1, axes = { "batch", "hidden" } })
     local b = a:softmax("hidden"):matmul(a:rename { batch = "x" }, { over = "hidden" })
@@ -60,7 +61,7 @@ if kept.tokenizer then
     return kept.tokenizer:chat({ { role = "user", content = "x" } }, { template = "{% for m in messages %}{{ m.role|upper }}: {{ m | tojson }}{% endfor %}" })
   end
 end
-if causal then
+if generates then
   scenarios.generate = function() return ids_of(kept:generate(text, greedy)) end
   scenarios.callbacks = function()
     local seen = 0

@@ -51,6 +51,12 @@ for _, case in ipairs(sizes) do
   end)
 end
 
+t.test("as many answers and beams as there may be run, in one step each", function()
+  local many = m:generate({ 3 }, { max_new_tokens = 2, n = 1024, do_sample = true })
+  t.equal({ many.finish_reason, #many.sequences, #many.sequences[1024].ids }, { "length", 1024, 2 })
+  t.equal(m:generate({ 3 }, { max_new_tokens = 3, num_beams = 600 }).finish_reason, "length")
+end)
+
 t.test("what pl.collate pads is charged and right on both sides", function()
   local records = { { ids = { 1, 2, 3 }, score = { 0.5 } }, { ids = { 4 }, score = {} } }
   local right = pl.collate(records, { ids = "pad", score = { pad = -1, dtype = "f32" } }, { to = 4, pad_id = 9 })
