@@ -1,5 +1,5 @@
 -- The probe on models that were trained a little: a masked one, the same without its head, an
--- encoder-decoder (tests/faults/trained, made by scripts/preflight_models.py).
+-- encoder-decoder (tests/faults/trained, made by tests/faults/preflight_models.py).
 local pl = require "perilune"
 local core = require "perilune.core"
 local folder_of = require "folder_of"

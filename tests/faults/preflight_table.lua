@@ -1,5 +1,5 @@
 -- The table of docs/preflight.md: models × tokenizers, what the probe saw and what it says.
---   perilune scripts/preflight_table.lua MODEL… [--tokenizers PATH…] [--write]
+--   perilune tests/faults/preflight_table.lua MODEL… [--tokenizers PATH…] [--write]
 -- Models are folders or names that `perilune get` knows; each is held against its own tokenizer, against its
 -- own with ids that changed places or moved by one, and against every other whose ids have rows. The other
 -- models' tokenizers count among those. --write puts the table into docs/preflight.md.
@@ -8,7 +8,7 @@ local pl = require "perilune"
 local core = require "perilune.core"
 local folder_of = require "folder_of"
 
-local page, first_mark, last_mark = "docs/preflight.md", "<!-- table: made by scripts/preflight_table.lua -->", "<!-- end of the table -->"
+local page, first_mark, last_mark = "docs/preflight.md", "<!-- table: made by tests/faults/preflight_table.lua -->", "<!-- end of the table -->"
 
 local function read_arguments()
   local models, tokenizers, write = {}, {}, false
