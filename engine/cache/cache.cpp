@@ -160,9 +160,12 @@ Cache::Cache(std::shared_ptr<Context> context, std::shared_ptr<Device> device, C
 
 Cache::~Cache() = default;
 
-std::int64_t Cache::used_bytes() const {
+std::int64_t Cache::used_bytes(const Device* on) const {
   std::int64_t bytes = 0;
-  for (const auto& group : groups_) bytes += group->taken() * group->page_bytes;
+  for (std::size_t g = 0; g < groups_.size(); ++g) {
+    if (on != nullptr && device(static_cast<int>(g)).get() != on) continue;
+    bytes += groups_[g]->taken() * groups_[g]->page_bytes;
+  }
   return bytes;
 }
 

@@ -151,6 +151,7 @@ class SequenceCache {
   const std::shared_ptr<Cache>& cache() const { return cache_; }
 
  private:
+  class TakenPages;
   /// Room for positions [from, to) of the groups of one kind; pages written to are this sequence's
   /// alone afterwards. All or nothing.
   bool grow(KvKind kind, std::int64_t from, std::int64_t to);
@@ -186,7 +187,8 @@ class Cache : public std::enable_shared_from_this<Cache> {
     return own != nullptr ? own : device_;
   }
   std::int64_t budget() const { return budget_; }
-  std::int64_t used_bytes() const;
+  /// Of pages that are taken; `on`: of those on one device.
+  std::int64_t used_bytes(const Device* on = nullptr) const;
   /// Bytes that can still be taken: of the budget, or of what the device gave before it refused.
   std::int64_t free_bytes() const { return std::max<std::int64_t>(0, limit_ - used_bytes()); }
   /// What the device said when it refused pages that the budget allows; "" while it has not. Until

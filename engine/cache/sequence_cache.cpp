@@ -83,20 +83,37 @@ std::int64_t SequenceCache::pages_held(int group) const {
   return static_cast<std::int64_t>(page_ids_[g].size() - held_from_[g]);
 }
 
+/// Pages on their way from the pool to a sequence.
+class SequenceCache::TakenPages {
+ public:
+  explicit TakenPages(Cache& cache) : cache_(cache) {}
+  ~TakenPages() {
+    for (; placed_ < pages_.size(); ++placed_) {
+      cache_.give(pages_[placed_].first, pages_[placed_].second);
+    }
+  }
+  TakenPages(const TakenPages&) = delete;
+  TakenPages& operator=(const TakenPages&) = delete;
+
+  void reserve(std::size_t more) { pages_.reserve(pages_.size() + more); }
+  void add(int group, std::int32_t page) { pages_.emplace_back(group, page); }
+  std::int32_t next() const { return pages_[placed_].second; }
+  std::int32_t place() { return pages_[placed_++].second; }
+
+ private:
+  Cache& cache_;
+  std::vector<std::pair<int, std::int32_t>> pages_;
+  std::size_t placed_ = 0;
+};
+
 bool SequenceCache::grow(KvKind kind, std::int64_t from, std::int64_t to) {
   const CacheLayout& layout = cache_->layout();
   const std::int64_t page_tokens = layout.page_tokens();
   const auto wanted = static_cast<std::size_t>(layout.pages_for(to));
   const auto written = static_cast<std::size_t>(from / page_tokens);  // first page written to
 
-  // All or nothing: take every page first, and the memory to note them.
-  struct Taken {
-    Cache& pool;
-    std::vector<std::pair<int, std::int32_t>> pages;
-    ~Taken() {
-      for (const auto& [group, page] : pages) pool.give(group, page);
-    }
-  } taken{*cache_, {}};
+  // All or nothing: take every page first. What is not placed goes back, also when a device fails.
+  TakenPages taken(*cache_);
   bool enough = true;
   for (std::size_t g = 0; g < page_ids_.size() && enough; ++g) {
     if (layout.groups()[g].kind != kind) continue;
@@ -106,36 +123,33 @@ bool SequenceCache::grow(KvKind kind, std::int64_t from, std::int64_t to) {
     for (std::size_t p = std::max(written, held_from_[g]); p < std::min(held, wanted); ++p) {
       if (cache_->references(group, page_ids_[g][p]) > 1) ++needed;
     }
-    taken.pages.reserve(taken.pages.size() + needed);
+    taken.reserve(needed);
     while (enough && needed-- > 0) {
       const auto page = cache_->take(group);
       enough = page.has_value();
-      if (enough) taken.pages.emplace_back(group, *page);
+      if (enough) taken.add(group, *page);
     }
     page_ids_[g].reserve(wanted);
     pointers_[g].reserve(wanted);
   }
   if (!enough) return false;
-  std::vector<std::pair<int, std::int32_t>> pages;
-  pages.swap(taken.pages);
 
-  std::size_t next = 0;
   for (std::size_t g = 0; g < page_ids_.size(); ++g) {
     if (layout.groups()[g].kind != kind) continue;
     const auto group = static_cast<int>(g);
     for (std::size_t p = std::max(written, held_from_[g]);
          p < std::min(page_ids_[g].size(), wanted); ++p) {
       if (cache_->references(group, page_ids_[g][p]) == 1) continue;
-      const std::int32_t page = pages[next++].second;
-      void* to_pointer = cache_->pointer(group, page);
+      void* to_pointer = cache_->pointer(group, taken.next());
       cache_->device(group)->copy_inside(to_pointer, pointers_[g][p],
                                          static_cast<std::size_t>(layout.groups()[g].page_bytes));
+      const std::int32_t page = taken.place();
       cache_->give(group, page_ids_[g][p]);
       page_ids_[g][p] = page;
       pointers_[g][p] = to_pointer;
     }
     while (page_ids_[g].size() < wanted) {
-      const std::int32_t page = pages[next++].second;
+      const std::int32_t page = taken.place();
       page_ids_[g].push_back(page);
       pointers_[g].push_back(cache_->pointer(group, page));
     }

@@ -50,17 +50,6 @@ const std::vector<kernels::KvRow>& cached_rows(const OpRun& run, std::string_vie
   return run.tables->kv_rows(*run.binding, slot, kind, writing, run.rows(op, axis).identity);
 }
 
-void expect_head_dim(const OpRun& run, std::int64_t head_dim) {
-  const std::int64_t most = run.kernels().most_head_dim;
-  if (most == 0 || head_dim <= most) return;
-  throw Error(ErrorCode::unsupported, "attention",
-              "head_dim is " + std::to_string(head_dim) + "; this device's kernels take at most " +
-                  std::to_string(most))
-      .operand("q", run.inputs[0].describe())
-      .where(run.device.name())
-      .hint("load the model with device=\"cpu\"");
-}
-
 /// Rows that no cache keeps, as the device's kernels take them.
 std::size_t staged_scratch(const OpRun& run, const kernels::KvLayout& layout,
                            const std::vector<kernels::KvRow>& rows) {
@@ -172,7 +161,6 @@ void prepare(const OpRun& run, const AttentionSetting& setting, ScratchCursor& s
   } else {
     prepare_uncached(run, setting, scratch, prepared);
   }
-  expect_head_dim(run, arguments.layout.head_dim);
   arguments.rows = prepared.rows->data();
   arguments.row_count = static_cast<std::int64_t>(prepared.rows->size());
   arguments.heads = q.size(1);

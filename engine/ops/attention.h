@@ -18,6 +18,8 @@ class KvWriteOp final : public Op {
   bool has_rope() const { return rope_; }
   std::string_view name() const override { return "kv_write"; }
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override;
+  std::string lacks(const kernels::KernelTable& table,
+                    std::span<const TensorSpec> inputs) const override;
   void run(OpRun& run) const override;
   std::size_t scratch_bytes(const OpRun& run) const override;
   bool has_effect() const override { return true; }
@@ -52,6 +54,8 @@ class AttentionOp final : public Op {
   explicit AttentionOp(AttentionSetting setting) : setting_(std::move(setting)) {}
   std::string_view name() const override { return "attention"; }
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override;
+  std::string lacks(const kernels::KernelTable& table,
+                    std::span<const TensorSpec> inputs) const override;
   void run(OpRun& run) const override;
   std::size_t scratch_bytes(const OpRun& run) const override;
   bool scratch_follows_binding() const override { return true; }
@@ -70,6 +74,8 @@ class AttentionWeightsOp final : public Op {
       : setting_(std::move(setting)), key_axis_(key_axis) {}
   std::string_view name() const override { return "attention_weights"; }
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override;
+  std::string lacks(const kernels::KernelTable& table,
+                    std::span<const TensorSpec> inputs) const override;
   void run(OpRun& run) const override;
   std::size_t scratch_bytes(const OpRun& run) const override;
   bool scratch_follows_binding() const override { return true; }

@@ -14,6 +14,10 @@ class BinaryOp final : public Op {
   kernels::Binary kind() const { return op_; }
   std::string_view name() const override;
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override;
+  std::string lacks(const kernels::KernelTable& table,
+                    std::span<const TensorSpec> /*inputs*/) const override {
+    return lacking(table.binary, "binary");
+  }
   void run(OpRun& run) const override;
 
  private:
@@ -27,6 +31,10 @@ class ScalarOp final : public Op {
       : op_(op), number_(number), reversed_(reversed) {}
   std::string_view name() const override;
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override;
+  std::string lacks(const kernels::KernelTable& table,
+                    std::span<const TensorSpec> /*inputs*/) const override {
+    return lacking(table.binary, "binary");
+  }
   void run(OpRun& run) const override;
   std::string describe() const override;
 
@@ -42,6 +50,10 @@ class UnaryOp final : public Op {
   explicit UnaryOp(kernels::Unary op) : op_(op) {}
   std::string_view name() const override;
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override;
+  std::string lacks(const kernels::KernelTable& table,
+                    std::span<const TensorSpec> /*inputs*/) const override {
+    return lacking(table.unary, "unary");
+  }
   void run(OpRun& run) const override;
 
  private:
@@ -55,6 +67,10 @@ class ActivationOp final : public Op {
   kernels::Activation activation() const { return activation_; }
   std::string_view name() const override { return "activation"; }
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override;
+  std::string lacks(const kernels::KernelTable& table,
+                    std::span<const TensorSpec> /*inputs*/) const override {
+    return lacking(table.gated, "gated");
+  }
   void run(OpRun& run) const override;
   std::size_t scratch_bytes(const OpRun& run) const override;
   std::string describe() const override;
@@ -69,6 +85,10 @@ class GatedOp final : public Op {
   explicit GatedOp(kernels::Activation activation) : activation_(activation) {}
   std::string_view name() const override { return "gated"; }
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override;
+  std::string lacks(const kernels::KernelTable& table,
+                    std::span<const TensorSpec> /*inputs*/) const override {
+    return lacking(table.gated, "gated");
+  }
   void run(OpRun& run) const override;
   std::size_t scratch_bytes(const OpRun& run) const override;
   std::string describe() const override;
@@ -82,6 +102,10 @@ class WhereOp final : public Op {
  public:
   std::string_view name() const override { return "where"; }
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override;
+  std::string lacks(const kernels::KernelTable& table,
+                    std::span<const TensorSpec> /*inputs*/) const override {
+    return lacking(table.where, "where");
+  }
   void run(OpRun& run) const override;
 };
 
@@ -91,6 +115,10 @@ class CopyOp final : public Op {
   explicit CopyOp(std::optional<DType> dtype = std::nullopt) : dtype_(dtype) {}
   std::string_view name() const override { return dtype_ ? "convert" : "contiguous"; }
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override;
+  std::string lacks(const kernels::KernelTable& table,
+                    std::span<const TensorSpec> /*inputs*/) const override {
+    return lacking(table.copy, "copy");
+  }
   void run(OpRun& run) const override;
 
  private:

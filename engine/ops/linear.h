@@ -30,6 +30,10 @@ class LinearOp final : public Op {
 
   std::string_view name() const override { return "linear"; }
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override;
+  std::string lacks(const kernels::KernelTable& table,
+                    std::span<const TensorSpec> /*inputs*/) const override {
+    return lacking(table.linear, "linear");
+  }
   void run(OpRun& run) const override;
   std::size_t scratch_bytes(const OpRun& run) const override;
   std::vector<std::shared_ptr<Weight>> weights() const override;
@@ -58,6 +62,10 @@ class EmbeddingOp final : public Op {
         axis_(std::move(axis)) {}
   std::string_view name() const override { return "embedding"; }
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override;
+  std::string lacks(const kernels::KernelTable& table,
+                    std::span<const TensorSpec> /*inputs*/) const override {
+    return lacking(table.embedding, "embedding");
+  }
   void run(OpRun& run) const override;
   std::size_t scratch_bytes(const OpRun& run) const override;
   std::vector<std::shared_ptr<Weight>> weights() const override;

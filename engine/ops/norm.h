@@ -25,6 +25,11 @@ class NormOp final : public Op {
   bool residual() const { return residual_; }
   std::string_view name() const override { return options_.layer ? "layer_norm" : "rms_norm"; }
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override;
+  std::string lacks(const kernels::KernelTable& table,
+                    std::span<const TensorSpec> /*inputs*/) const override {
+    return options_.layer ? lacking(table.layer_norm, "layer_norm")
+                          : lacking(table.rms_norm, "rms_norm");
+  }
   void run(OpRun& run) const override;
   std::size_t scratch_bytes(const OpRun& run) const override;
   std::vector<Tensor> constants() const override { return {options_.weight, options_.bias}; }

@@ -135,6 +135,18 @@ std::optional<RowView> row_view(const Tensor& tensor, int trailing) {
   return view;
 }
 
+void expect_device(const Op& op, std::span<const TensorSpec> inputs, const Device& device,
+                   const std::string& where) {
+  const std::string problem = op.lacks(device.kernels(), inputs);
+  if (problem.empty()) return;
+  Error error(ErrorCode::unsupported, std::string(op.name()),
+              device.name() + " cannot run it: " + problem);
+  if (!inputs.empty()) error.operand("x", inputs[0].text());
+  throw error.where(where).hint(
+      "load the model with device=\"cpu\", or place these layers there: "
+      "device_map={ [\"layers.*\"]=\"cpu\" }");
+}
+
 void expect_inputs(std::string_view op, std::span<const TensorSpec> inputs, std::size_t count) {
   if (inputs.size() == count) return;
   throw Error(ErrorCode::internal, std::string(op),

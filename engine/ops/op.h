@@ -102,6 +102,10 @@ class Op {
   virtual std::string_view name() const = 0;
   /// Throws Error(shape | dtype | argument). Symbolic sizes pass through.
   virtual std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const = 0;
+  /// What a device lacks to run the op on such inputs, in words; "" where it can.
+  virtual std::string lacks(const kernels::KernelTable&, std::span<const TensorSpec>) const {
+    return "";
+  }
   virtual void run(OpRun& run) const = 0;
   /// Bytes of scratch for these inputs; asked when sizes are known.
   virtual std::size_t scratch_bytes(const OpRun&) const { return 0; }
@@ -138,6 +142,15 @@ class Op {
 };
 
 using OpPointer = std::shared_ptr<const Op>;
+
+/// Throws Error(unsupported) that names op, device, place and remedy when the device lacks the op.
+void expect_device(const Op& op, std::span<const TensorSpec> inputs, const Device& device,
+                   const std::string& where);
+/// For Op::lacks: an entry of the kernel table that is not there.
+template <class Entry>
+std::string lacking(Entry* entry, const char* kernel) {
+  return entry != nullptr ? "" : std::string("it has no kernel \"") + kernel + "\"";
+}
 
 /// Hands out 64-byte aligned pieces of an op's scratch.
 class ScratchCursor {

@@ -11,6 +11,10 @@ class ReduceOp final : public Op {
   ReduceOp(kernels::Reduce op, std::vector<std::string> axes) : op_(op), axes_(std::move(axes)) {}
   std::string_view name() const override;
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override;
+  std::string lacks(const kernels::KernelTable& table,
+                    std::span<const TensorSpec> /*inputs*/) const override {
+    return lacking(table.reduce, "reduce");
+  }
   void run(OpRun& run) const override;
 
  private:
@@ -27,6 +31,11 @@ class LastAxisOp final : public Op {
   explicit LastAxisOp(LastAxis kind) : kind_(kind) {}
   std::string_view name() const override;
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override;
+  std::string lacks(const kernels::KernelTable& table,
+                    std::span<const TensorSpec> /*inputs*/) const override {
+    return kind_ == LastAxis::cumulative_sum ? lacking(table.cumulative_sum, "cumulative_sum")
+                                             : lacking(table.softmax, "softmax");
+  }
   void run(OpRun& run) const override;
   std::size_t scratch_bytes(const OpRun& run) const override;
 
@@ -40,6 +49,10 @@ class TopOp final : public Op {
   TopOp(std::int64_t count, bool descending) : count_(count), descending_(descending) {}
   std::string_view name() const override { return "topk"; }
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override;
+  std::string lacks(const kernels::KernelTable& table,
+                    std::span<const TensorSpec> /*inputs*/) const override {
+    return lacking(table.top, "top");
+  }
   void run(OpRun& run) const override;
   std::size_t scratch_bytes(const OpRun& run) const override;
 
@@ -55,6 +68,10 @@ class MatmulOp final : public Op {
   explicit MatmulOp(int batch_axes) : batch_axes_(batch_axes) {}
   std::string_view name() const override { return "matmul"; }
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override;
+  std::string lacks(const kernels::KernelTable& table,
+                    std::span<const TensorSpec> /*inputs*/) const override {
+    return lacking(table.matmul, "matmul");
+  }
   void run(OpRun& run) const override;
   std::size_t scratch_bytes(const OpRun& run) const override;
 

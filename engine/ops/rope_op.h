@@ -13,6 +13,10 @@ class RopeTableOp final : public Op {
   explicit RopeTableOp(std::shared_ptr<const RopeOptions> options);
   std::string_view name() const override { return "rope_table"; }
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override;
+  std::string lacks(const kernels::KernelTable& table,
+                    std::span<const TensorSpec> /*inputs*/) const override {
+    return lacking(table.rope_table, "rope_table");
+  }
   void run(OpRun& run) const override;
   std::size_t scratch_bytes(const OpRun& run) const override;
 
@@ -30,6 +34,10 @@ class RopeOp final : public Op {
   bool interleaved() const { return interleaved_; }
   std::string_view name() const override { return "rope"; }
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override;
+  std::string lacks(const kernels::KernelTable& table,
+                    std::span<const TensorSpec> /*inputs*/) const override {
+    return lacking(table.rope, "rope");
+  }
   void run(OpRun& run) const override;
   std::size_t scratch_bytes(const OpRun& run) const override {
     return contiguous_scratch(run.inputs[0]);

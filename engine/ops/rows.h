@@ -11,6 +11,10 @@ class WantedRowsOp final : public Op {
   explicit WantedRowsOp(AxisIdentity axis) : axis_(axis) {}
   std::string_view name() const override { return "wanted_rows"; }
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override;
+  std::string lacks(const kernels::KernelTable& table,
+                    std::span<const TensorSpec> /*inputs*/) const override {
+    return lacking(table.gather_rows, "gather_rows");
+  }
   void run(OpRun& run) const override;
   std::size_t scratch_bytes(const OpRun& run) const override {
     const auto rows = static_cast<std::size_t>(run.outputs[0].shape().size(0));
@@ -31,6 +35,10 @@ class SelectTokenOp final : public Op {
       : which_(which), eos_(std::move(eos)), axis_(axis) {}
   std::string_view name() const override { return "select"; }
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override;
+  std::string lacks(const kernels::KernelTable& table,
+                    std::span<const TensorSpec> /*inputs*/) const override {
+    return lacking(table.gather_rows, "gather_rows");
+  }
   void run(OpRun& run) const override;
   std::size_t scratch_bytes(const OpRun& run) const override;
 
@@ -47,6 +55,10 @@ class MeanTokensOp final : public Op {
   explicit MeanTokensOp(AxisIdentity axis) : axis_(axis) {}
   std::string_view name() const override { return "mean"; }
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override;
+  std::string lacks(const kernels::KernelTable& table,
+                    std::span<const TensorSpec> /*inputs*/) const override {
+    return lacking(table.reduce, "reduce");
+  }
   void run(OpRun& run) const override;
   std::size_t scratch_bytes(const OpRun& run) const override {
     return contiguous_scratch(run.inputs[0]);
@@ -71,6 +83,10 @@ class GatherOp final : public Op {
   explicit GatherOp(bool id_axis) : id_axis_(id_axis) {}
   std::string_view name() const override { return "gather"; }
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override;
+  std::string lacks(const kernels::KernelTable& table,
+                    std::span<const TensorSpec> /*inputs*/) const override {
+    return lacking(table.gather_rows, "gather_rows");
+  }
   void run(OpRun& run) const override;
   std::size_t scratch_bytes(const OpRun& run) const override;
 

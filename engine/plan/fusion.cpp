@@ -24,14 +24,16 @@ const SomeOp* as(const PlanStep& step) {
   return dynamic_cast<const SomeOp*>(step.op.get());
 }
 
-/// The step that makes `value` when its op is a SomeOp and nothing else reads the value.
+/// The step that makes `value` when its op is a SomeOp on the reader's device and nothing else
+/// reads the value.
 template <typename SomeOp>
 PlanStep* only_use_of(PlanGraph& graph, const std::vector<int>& producers,
-                      const std::vector<int>& uses, int value) {
+                      const std::vector<int>& uses, int value, const PlanStep& reader) {
   const int producer = producers[index(value)];
   if (producer < 0 || uses[index(value)] != 1) return nullptr;
   PlanStep& step = graph.steps[index(producer)];
-  return step.op != nullptr && as<SomeOp>(step) != nullptr ? &step : nullptr;
+  const bool fits = step.op != nullptr && as<SomeOp>(step) != nullptr;
+  return fits && step.device == reader.device ? &step : nullptr;
 }
 
 }  // namespace
@@ -57,7 +59,7 @@ void fuse_rope_into_write(PlanGraph& graph) {
   for (PlanStep& step : graph.steps) {
     const KvWriteOp* write = step.op == nullptr ? nullptr : as<KvWriteOp>(step);
     if (write == nullptr || write->has_rope()) continue;
-    PlanStep* rope = only_use_of<RopeOp>(graph, producers, uses, step.inputs[0]);
+    PlanStep* rope = only_use_of<RopeOp>(graph, producers, uses, step.inputs[0], step);
     if (rope == nullptr || graph.values[index(rope->inputs[0])].spec.shape.rank() != 3) continue;
     const bool interleaved = as<RopeOp>(*rope)->interleaved();
     step.inputs = {rope->inputs[0], step.inputs[1], rope->inputs[1], rope->inputs[2]};
@@ -74,7 +76,7 @@ void fuse_gated(PlanGraph& graph) {
     if (product == nullptr || product->kind() != kernels::Binary::multiply) continue;
     const Shape& shape = graph.values[index(step.outputs[0])].spec.shape;
     for (const std::size_t side : {std::size_t{0}, std::size_t{1}}) {
-      PlanStep* active = only_use_of<ActivationOp>(graph, producers, uses, step.inputs[side]);
+      PlanStep* active = only_use_of<ActivationOp>(graph, producers, uses, step.inputs[side], step);
       const int other = step.inputs[1 - side];
       if (active == nullptr || other == step.inputs[side]) continue;
       const TensorSpec& a = graph.values[index(active->inputs[0])].spec;
@@ -95,7 +97,7 @@ void fuse_activation(PlanGraph& graph) {
   for (PlanStep& step : graph.steps) {
     const ActivationOp* active = step.op == nullptr ? nullptr : as<ActivationOp>(step);
     if (active == nullptr) continue;
-    PlanStep* linear = only_use_of<LinearOp>(graph, producers, uses, step.inputs[0]);
+    PlanStep* linear = only_use_of<LinearOp>(graph, producers, uses, step.inputs[0], step);
     if (linear == nullptr) continue;
     const auto* old = as<LinearOp>(*linear);
     const auto found = std::find(linear->outputs.begin(), linear->outputs.end(), step.inputs[0]);
@@ -154,7 +156,9 @@ void fuse_residual_norm(PlanGraph& graph) {
     if (producer < 0) continue;
     PlanStep& sum = graph.steps[index(producer)];
     const BinaryOp* add = sum.op == nullptr ? nullptr : as<BinaryOp>(sum);
-    if (add == nullptr || add->kind() != kernels::Binary::add) continue;
+    if (add == nullptr || add->kind() != kernels::Binary::add || sum.device != step.device) {
+      continue;
+    }
     const TensorSpec& a = graph.values[index(sum.inputs[0])].spec;
     const TensorSpec& b = graph.values[index(sum.inputs[1])].spec;
     if (a.shape != b.shape || a.dtype != DType::f32 || b.dtype != DType::f32) continue;

@@ -14,7 +14,8 @@ struct PlanStep {
   OpPointer op;
   std::vector<int> inputs, outputs;  // plan values
   std::string where;
-  std::shared_ptr<Device> device;
+  std::string module;  // by canonical path; "" between modules
+  std::shared_ptr<Device> device = nullptr;
   std::size_t place = 0;  // of the device among Plan::devices()
 };
 

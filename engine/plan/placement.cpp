@@ -9,103 +9,120 @@ namespace perilune {
 
 namespace {
 
-/// "layers.3.mlp" of "layers.3.mlp, llama.lua:41"; a place in a script alone is no module.
-std::string_view module_of(std::string_view where) {
-  const std::string_view first = where.substr(0, where.find(", "));
-  return first.find(':') == std::string_view::npos ? first : std::string_view();
+std::size_t index(int id) {
+  return static_cast<std::size_t>(id);
 }
 
-class Placement {
+constexpr std::size_t kNowhere = static_cast<std::size_t>(-1);
+
+/// Chooses devices of steps, in their order.
+class StepPlacement {
  public:
-  Placement(PlanGraph& graph, const std::vector<PlacedPath>& map,
-            std::vector<std::shared_ptr<Device>>& devices)
-      : graph_(graph), map_(map), devices_(devices), made_(graph.values.size(), false) {}
+  StepPlacement(PlanGraph& graph, const std::vector<PlacedPath>& map,
+                std::vector<std::shared_ptr<Device>>& devices)
+      : graph_(graph), map_(map), devices_(devices), made_(graph.values.size(), kNowhere) {}
+
+  void run() {
+    for (PlanStep& step : graph_.steps) {
+      step.place = place_of(step);
+      step.device = devices_[step.place];
+      for (const int output : step.outputs) made_[index(output)] = step.place;
+    }
+  }
+
+ private:
+  std::size_t number(const std::shared_ptr<Device>& device) {
+    const auto found = std::find(devices_.begin(), devices_.end(), device);
+    const auto place = static_cast<std::size_t>(found - devices_.begin());
+    if (found == devices_.end()) devices_.push_back(device);
+    return place;
+  }
+
+  std::size_t place_of(const PlanStep& step) {
+    // A view shares the memory of what it views.
+    if (step.op->is_view() && made_[index(step.inputs[0])] != kNowhere) {
+      return made_[index(step.inputs[0])];
+    }
+    const std::optional<KvUse> use = step.op->kv_use();
+    const std::shared_ptr<Device> own = device_of_path(map_, use ? use->path : step.module);
+    if (own != nullptr) return number(own);
+    if (use) return 0;
+    for (const int input : step.inputs) {
+      if (made_[index(input)] != kNowhere) return made_[index(input)];
+    }
+    return 0;
+  }
+
+  PlanGraph& graph_;
+  const std::vector<PlacedPath>& map_;
+  std::vector<std::shared_ptr<Device>>& devices_;
+  std::vector<std::size_t> made_;  // per value: where a step makes it
+};
+
+/// Lets every step read what is on its own device.
+class ValuePlacement {
+ public:
+  ValuePlacement(PlanGraph& graph, const std::vector<std::shared_ptr<Device>>& devices)
+      : graph_(graph), devices_(devices), made_(graph.values.size(), false) {}
 
   void run() {
     std::vector<PlanStep> before = std::move(graph_.steps);
     graph_.steps.clear();
     for (PlanStep& step : before) {
-      step.place = place_of(step);
-      step.device = devices_[step.place];
-      for (int& input : step.inputs) input = here(input, step.place, step.where);
+      std::vector<TensorSpec> specs;
+      for (const int id : step.inputs) specs.push_back(graph_.values[index(id)].spec);
+      expect_device(*step.op, specs, *step.device, step.where);
+      for (int& input : step.inputs) input = here(input, step);
       for (const int output : step.outputs) {
-        value(output).place = step.place;
-        made_[static_cast<std::size_t>(output)] = true;
+        graph_.values[index(output)].place = step.place;
+        made_[index(output)] = true;
       }
       graph_.steps.push_back(std::move(step));
     }
   }
 
  private:
-  PlanValue& value(int id) { return graph_.values[static_cast<std::size_t>(id)]; }
-  bool made(int id) const { return made_[static_cast<std::size_t>(id)]; }
-
-  std::size_t number(const std::shared_ptr<Device>& device) {
-    const auto found = std::find(devices_.begin(), devices_.end(), device);
-    if (found == devices_.end()) devices_.push_back(device);
-    return static_cast<std::size_t>(std::find(devices_.begin(), devices_.end(), device) -
-                                    devices_.begin());
-  }
-
-  std::size_t place_of(const PlanStep& step) {
-    // A view shares the memory of what it views.
-    if (step.op->is_view() && made(step.inputs[0])) return value(step.inputs[0]).place;
-    const std::optional<KvUse> use = step.op->kv_use();
-    const std::shared_ptr<Device> own =
-        device_of_path(map_, use ? use->path : module_of(step.where));
-    if (own != nullptr) return number(own);
-    if (use) return 0;
-    for (const int input : step.inputs) {
-      if (made(input)) return value(input).place;
-    }
-    return 0;
-  }
-
-  /// `id` as ops at `place` read it.
-  int here(int id, std::size_t place, const std::string& where) {
-    if (value(id).spec.without_storage) return id;
-    const bool given = !made(id);
-    if (value(id).place == place) return id;
-    int& copy = copies_.try_emplace({id, place}, -1).first->second;
+  /// `id` as `step` reads it.
+  int here(int id, const PlanStep& step) {
+    const PlanValue value = graph_.values[index(id)];
+    if (value.spec.without_storage || value.place == step.place) return id;
+    const bool given = !made_[index(id)];
+    int& copy = copies_.try_emplace({id, step.place}, -1).first->second;
     if (copy >= 0) return copy;
     copy = static_cast<int>(graph_.values.size());
-    PlanValue other = value(id);
-    other.place = place;
-    graph_.values.push_back(std::move(other));
+    graph_.values.push_back(value);
+    graph_.values.back().place = step.place;
     graph_.asked.resize(graph_.values.size(), false);
     made_.push_back(!given);
     if (!given) {
-      const std::size_t from = value(id).place;
-      graph_.steps.push_back(
-          {std::make_shared<TransferOp>(), {id}, {copy}, where, devices_[from], from});
+      graph_.steps.push_back({std::make_shared<TransferOp>(),
+                              {id},
+                              {copy},
+                              step.where,
+                              "",
+                              devices_[value.place],
+                              value.place});
     }
     return copy;
   }
 
   PlanGraph& graph_;
-  const std::vector<PlacedPath>& map_;
-  std::vector<std::shared_ptr<Device>>& devices_;
+  const std::vector<std::shared_ptr<Device>>& devices_;
   std::vector<bool> made_;  // per value: by a step
   std::map<std::pair<int, std::size_t>, int> copies_;
 };
 
 }  // namespace
 
-std::shared_ptr<Device> device_of_path(const std::vector<PlacedPath>& map, std::string_view path) {
-  const PlacedPath* best = nullptr;
-  for (const PlacedPath& entry : map) {
-    const bool below = path.starts_with(entry.path) &&
-                       (path.size() == entry.path.size() || path[entry.path.size()] == '.');
-    if (!path.empty() && below && (!best || entry.path.size() > best->path.size())) best = &entry;
-  }
-  return best == nullptr ? nullptr : best->device;
-}
-
 void place_steps(PlanGraph& graph, const std::vector<PlacedPath>& map,
                  const std::shared_ptr<Device>& standard,
                  std::vector<std::shared_ptr<Device>>& devices) {
   devices = {standard};
-  Placement(graph, map, devices).run();
+  StepPlacement(graph, map, devices).run();
+}
+
+void place_values(PlanGraph& graph, const std::vector<std::shared_ptr<Device>>& devices) {
+  ValuePlacement(graph, devices).run();
 }
 
 }  // namespace perilune

@@ -25,8 +25,9 @@ class PlanBuilder {
     copy_nodes();
     choose_outputs();
     drop_dead_steps(graph_);
-    if (plan_->options_.fuse) fuse(graph_);
     place_steps(graph_, plan_->options_.devices, plan_->options_.device, plan_->devices_);
+    if (plan_->options_.fuse) fuse(graph_);
+    place_values(graph_, plan_->devices_);
     find_lifetimes();
     assign_buffers();
     plan_->steps_ = std::move(graph_.steps);
@@ -53,7 +54,7 @@ class PlanBuilder {
     graph_.values.push_back(std::move(value));
     const int id = static_cast<int>(graph_.values.size()) - 1;
     graph_.steps.push_back(
-        {mark.node.op, mark.node.inputs, {id}, mark.node.where, plan_->options_.device});
+        {mark.node.op, mark.node.inputs, {id}, mark.node.where, mark.node.module});
     return id;
   }
 
@@ -71,8 +72,7 @@ class PlanBuilder {
       }
       if (i == program().nodes.size()) break;
       const ProgramNode& node = program().nodes[i];
-      graph_.steps.push_back(
-          {node.op, node.inputs, node.outputs, node.where, plan_->options_.device});
+      graph_.steps.push_back({node.op, node.inputs, node.outputs, node.where, node.module});
     }
   }
 
@@ -179,10 +179,10 @@ std::shared_ptr<const Plan> Plan::make(std::shared_ptr<Context> context,
   return PlanBuilder(std::move(context), std::move(program), std::move(options)).build();
 }
 
-std::size_t Plan::arena_bytes(std::int64_t tokens, std::int64_t rows) const {
+std::size_t Plan::arena_bytes(std::int64_t tokens, std::int64_t rows, const Device* on) const {
   std::vector<std::size_t> sizes(static_cast<std::size_t>(buffers_), 0);
   for (const PlanValue& value : values_) {
-    if (value.buffer < 0) continue;
+    if (value.buffer < 0 || (on != nullptr && devices_[value.place].get() != on)) continue;
     std::size_t bytes = dtype_size(value.spec.dtype);
     for (const Axis& axis : value.spec.shape.axes()) {
       std::int64_t size = axis.size;
@@ -220,18 +220,47 @@ std::vector<std::pair<std::shared_ptr<Weight>, Device*>> weights_of(
 
 }  // namespace
 
-std::size_t Plan::weight_bytes(const std::vector<const Plan*>& others) const {
-  std::set<const Weight*> counted;
+std::size_t Plan::weight_bytes(const std::vector<const Plan*>& others, const Device* on) const {
+  std::set<std::pair<std::shared_ptr<Weight>, Device*>> counted;
   for (const Plan* other : others) {
-    for (const auto& [weight, device] : weights_of(other->steps_)) counted.insert(weight.get());
+    for (const auto& weight : weights_of(other->steps_)) counted.insert(weight);
   }
   std::size_t bytes = 0;
   for (const auto& [weight, device] : weights_of(steps_)) {
-    if (counted.count(weight.get()) != 0) continue;
+    if (counted.count({weight, device}) != 0 || (on != nullptr && device != on)) continue;
     bytes += device->kernels().packed_bytes(weight->format(), weight->outputs(), weight->inputs(),
                                             options_.math);
   }
   return bytes;
+}
+
+std::vector<PlanPart> Plan::parts() const {
+  std::vector<PlanPart> parts;
+  for (ProgramPart& part : parts_of(*program_)) {
+    std::vector<PlanStep> steps;
+    for (const PlanStep& step : steps_) {
+      const auto& modules = part.modules;
+      if (std::find(modules.begin(), modules.end(), step.module) != modules.end()) {
+        steps.push_back(step);
+      }
+    }
+    PlanPart& made = parts.emplace_back();
+    made.device = steps.empty() ? options_.device : steps.front().device;
+    for (const auto& [weight, device] : weights_of(steps)) {
+      made.weights.emplace_back(weight->path(),
+                                device->kernels().packed_bytes(weight->format(), weight->outputs(),
+                                                               weight->inputs(), options_.math));
+    }
+    std::vector<KvSlotSpec> slots;
+    for (const KvSlotSpec& slot : kv_slots()) {
+      if (slot.path == part.path) slots.push_back(slot);
+      if (slot.path == part.path && slot.device != nullptr) made.device = slot.device;
+    }
+    made.cache_bytes_per_token =
+        CacheLayout(std::move(slots), options_.cache_dtype).bytes_per_token();
+    made.part = std::move(part);
+  }
+  return parts;
 }
 
 void Plan::pack(const std::function<void(std::size_t, std::size_t)>& progress) const {

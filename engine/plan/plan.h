@@ -23,6 +23,14 @@ struct PlanOptions {
   std::vector<std::string> outputs;
 };
 
+/// What a part of a plan takes on the device that it runs on.
+struct PlanPart {
+  ProgramPart part;
+  std::shared_ptr<Device> device;
+  std::vector<std::pair<std::string, std::size_t>> weights;  // by path: packed bytes
+  std::int64_t cache_bytes_per_token = 0;
+};
+
 class Plan {
  public:
   /// Throws for an unknown output path (naming the nearest) or an op that a device lacks.
@@ -37,11 +45,13 @@ class Plan {
   const std::vector<PlanValue>& values() const { return values_; }
   /// Output and mark names -> value.
   const std::vector<std::pair<std::string, int>>& outputs() const { return outputs_; }
-  /// Bytes of activations for this many tokens and rows.
-  std::size_t arena_bytes(std::int64_t tokens, std::int64_t rows) const;
-  /// Bytes of weights read once per pass.
-  /// Weights that one of `others` has too are left out.
-  std::size_t weight_bytes(const std::vector<const Plan*>& others = {}) const;
+  /// Bytes of activations for this many tokens and rows; `on`: of one device, null: of all.
+  std::size_t arena_bytes(std::int64_t tokens, std::int64_t rows, const Device* on = nullptr) const;
+  /// Bytes of weights read once per pass; `on` as above. What one of `others` has on the same
+  /// device is left out.
+  std::size_t weight_bytes(const std::vector<const Plan*>& others = {},
+                           const Device* on = nullptr) const;
+  std::vector<PlanPart> parts() const;
   std::string text() const;
   /// The program's slots of keys and values, each with the device of its layer.
   std::vector<KvSlotSpec> kv_slots() const;

@@ -48,7 +48,7 @@ std::int64_t Net::axis_size(const std::string& op, const std::string& name) cons
 
 std::vector<Value> Net::apply(const OpPointer& op, std::vector<Value> inputs,
                               const std::string& module) const {
-  return state_->pass->apply(op, std::move(inputs), where(module));
+  return state_->pass->apply(op, std::move(inputs), where(module), join_scopes(canonical_, module));
 }
 
 Value Net::mark(const std::string& name, const Value& value) const {

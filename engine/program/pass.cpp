@@ -1,5 +1,7 @@
 #include "engine/program/pass.h"
 
+#include <algorithm>
+
 namespace perilune {
 
 Value Value::of(Tensor tensor) {
@@ -8,30 +10,6 @@ Value Value::of(Tensor tensor) {
   value.tensor = std::move(tensor);
   return value;
 }
-
-namespace {
-
-std::vector<TensorSpec> specs_of(const std::vector<Value>& values) {
-  std::vector<TensorSpec> specs;
-  specs.reserve(values.size());
-  for (const Value& value : values) specs.push_back(value.spec);
-  return specs;
-}
-
-void expect_same_device(const Op& op, const std::vector<Tensor>& inputs) {
-  const Tensor* first = nullptr;
-  for (const Tensor& input : inputs) {
-    if (!input.defined()) continue;
-    if (first == nullptr) first = &input;
-    if (&first->device() == &input.device()) continue;
-    throw Error(ErrorCode::device, std::string(op.name()), "tensors are on different devices")
-        .operand("a", first->describe())
-        .operand("b", input.describe())
-        .hint("move one with :to(\"" + first->device().name() + "\")");
-  }
-}
-
-}  // namespace
 
 void Pass::expect_own(const Value& value, std::string_view op) const {
   const bool foreign = value.pass != nullptr && value.pass.get() != this;
@@ -89,11 +67,11 @@ Value TracePass::as_value(int id) {
 }
 
 std::vector<Value> TracePass::apply(const OpPointer& op, std::vector<Value> inputs,
-                                    const std::string& where) {
+                                    const std::string& where, const std::string& module) {
   expect_open(std::string(op->name()));
   try {
     std::vector<TensorSpec> outputs = op->infer(specs_of(inputs));
-    ProgramNode node{op, {}, {}, where};
+    ProgramNode node{op, {}, {}, where, module};
     for (const Value& input : inputs) node.inputs.push_back(as_id(input));
     std::vector<Value> values;
     for (TensorSpec& spec : outputs) {
@@ -225,62 +203,35 @@ std::shared_ptr<const Program> TracePass::finish(const std::string& head) {
 
 // ---------------------------------------------------------------- eager
 
-std::vector<Tensor> execute_op(const std::shared_ptr<Context>& context, const Op& op,
-                               const std::vector<TensorSpec>& specs,
-                               const std::vector<Tensor>& inputs, const OpSetting& setting) {
-  std::vector<TensorSpec> outputs = op.infer(specs);
-  expect_same_device(op, inputs);
-  if (op.is_view()) return {*op.view(inputs)};
-  AxisRows none(setting.binding);
-  AxisRows& axes = setting.axes != nullptr ? *setting.axes : none;
-  const std::vector<AxisIdentity> made = op.made_axes();
-  if (!made.empty() && setting.binding != nullptr) {
-    std::vector<RaggedRows> rows = op.bind_axes(specs, *setting.binding, axes);
-    for (std::size_t i = 0; i < made.size(); ++i) axes.set(made[i], std::move(rows[i]));
-  }
-  std::shared_ptr<Device> device = context->cpu_device();
-  for (const Tensor& input : inputs) {
-    if (input.defined()) device = input.storage()->device();
-  }
-  std::vector<Tensor> results;
-  for (const TensorSpec& spec : outputs) {
-    results.push_back(spec.without_storage ? Tensor()
-                                           : Tensor::make(context, spec.dtype,
-                                                          axes.resolve(spec.shape, false), device));
-  }
-  RunTables own_tables;
-  const OpConstants constants = resolve_constants(op, *device, setting.math);
-  OpRun run{*context,
-            *device,
-            device->launch(),
-            inputs,
-            results,
-            setting.binding,
-            setting.math,
-            setting.cache_dtype,
-            &axes,
-            setting.tables != nullptr ? setting.tables : &own_tables,
-            &constants};
-  use_threads(run.launch, *device, setting.threads);
-  std::unique_ptr<Storage> scratch;
-  if (const std::size_t bytes = op.scratch_bytes(run); bytes > 0) {
-    scratch = std::make_unique<Storage>(context, device, bytes);
-    run.launch.scratch = scratch->data();
-  }
-  op.run(run);
-  return results;
-}
-
 EagerPass::EagerPass(std::shared_ptr<PassBinding> binding, EagerOptions options)
     : binding_(std::move(binding)), options_(std::move(options)), axes_(binding_.get()) {}
 
-std::vector<Tensor> EagerPass::run(const Op& op, const std::vector<Value>& inputs) {
+/// As a plan places it: with its keys and values, where the map has its module, where what it reads
+/// was made, else on the pass' own device.
+std::shared_ptr<Device> EagerPass::device_of(const Op& op, const std::vector<Value>& inputs,
+                                             const std::string& module) const {
+  if (options_.devices.empty()) return options_.device;
+  const auto made = std::find_if(inputs.begin(), inputs.end(), [](const Value& input) {
+    return input.pass != nullptr && input.tensor.defined();
+  });
+  if (op.is_view() && made != inputs.end()) return made->tensor.storage()->device();
+  const std::optional<KvUse> use = op.kv_use();
+  if (auto own = device_of_path(options_.devices, use ? use->path : module)) return own;
+  return use || made == inputs.end() ? options_.device : made->tensor.storage()->device();
+}
+
+std::vector<Tensor> EagerPass::run(const Op& op, const std::vector<Value>& inputs,
+                                   const std::string& module) {
+  const std::shared_ptr<Device> device = device_of(op, inputs, module);
   std::vector<Tensor> tensors;
   for (const Value& input : inputs) {
     expect_own(input, op.name());
-    // Stored tensors and constants of scripts come to the pass, as a plan's do.
-    const bool stays = options_.device == nullptr;
-    tensors.push_back(stays ? input.tensor : input.tensor.on(*options_.device));
+    // Stored tensors and constants of scripts come to the op's device, as a plan's do, and stay
+    // there; what the pass made crosses each time.
+    const bool stays = device == nullptr || !input.tensor.defined();
+    tensors.push_back(stays                   ? input.tensor
+                      : input.pass != nullptr ? input.tensor.to(device)
+                                              : input.tensor.on(*device));
   }
   return execute_op(
       context(), op, specs_of(inputs), tensors,
@@ -288,13 +239,13 @@ std::vector<Tensor> EagerPass::run(const Op& op, const std::vector<Value>& input
 }
 
 std::vector<Value> EagerPass::apply(const OpPointer& op, std::vector<Value> inputs,
-                                    const std::string& where) {
+                                    const std::string& where, const std::string& module) {
   if (context()->interrupted()) {
     throw Error(ErrorCode::cancelled, std::string(op->name()), "interrupted").where(where);
   }
   try {
     std::vector<Value> values;
-    for (Tensor& tensor : run(*op, inputs)) {
+    for (Tensor& tensor : run(*op, inputs, module)) {
       Value value;
       if (tensor.defined()) value = Value::of(std::move(tensor));
       value.spec.without_storage = !value.tensor.defined();
@@ -376,39 +327,6 @@ void EagerPass::declare_kv(const KvSlotSpec& spec) {
 
 const std::shared_ptr<Context>& EagerPass::context() const {
   return binding_->context();
-}
-
-// ---------------------------------------------------------------- scripts
-
-std::vector<Value> apply_op(const OpPointer& op, std::vector<Value> inputs,
-                            const std::string& where) {
-  std::shared_ptr<Pass> pass;
-  for (const Value& input : inputs) {
-    if (input.pass == nullptr || (pass != nullptr && !input.symbolic())) continue;
-    pass = input.pass;
-  }
-  if (pass != nullptr) return pass->apply(op, std::move(inputs), where);
-  try {
-    std::vector<Tensor> tensors;
-    for (const Value& input : inputs) tensors.push_back(input.tensor);
-    std::vector<Value> values;
-    for (Tensor& tensor :
-         execute_op(tensors.front().context(), *op, specs_of(inputs), tensors, {})) {
-      values.push_back(Value::of(std::move(tensor)));
-    }
-    return values;
-  } catch (Error& error) {
-    error.where(where);
-    throw;
-  }
-}
-
-Tensor run_op(const Op& op, std::vector<Tensor> inputs, const PassBinding* binding) {
-  std::vector<TensorSpec> specs;
-  for (const Tensor& input : inputs) specs.push_back(input.spec());
-  OpSetting setting;
-  setting.binding = binding;
-  return execute_op(inputs.front().context(), op, specs, inputs, setting).front();
 }
 
 }  // namespace perilune

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "engine/ops/run_tables.h"
+#include "engine/program/device_map.h"
 #include "engine/program/program.h"
 
 namespace perilune {
@@ -32,9 +33,15 @@ class Pass : public std::enable_shared_from_this<Pass> {
  public:
   virtual ~Pass() = default;
   virtual bool tracing() const = 0;
-  /// Checks, then records or runs. `where` goes into errors and into the program.
+  /// Checks, then records or runs. `where` goes into errors and into the program; `module` is what
+  /// the op belongs to by canonical path ("layers.3.self_attn.q_proj"), "" for what stands between
+  /// modules: it chooses the device.
   virtual std::vector<Value> apply(const OpPointer& op, std::vector<Value> inputs,
-                                   const std::string& where) = 0;
+                                   const std::string& where, const std::string& module) = 0;
+  std::vector<Value> apply(const OpPointer& op, std::vector<Value> inputs,
+                           const std::string& where) {
+    return apply(op, std::move(inputs), where, "");
+  }
   /// Names a value for tracing; an eager pass hands it to hooks, which may replace it.
   virtual Value mark(const std::string& path, Value value) = 0;
   /// Names a value that is computed only when asked for: `op` has one output, and its made_axes()
@@ -63,7 +70,9 @@ class TracePass final : public Pass {
  public:
   TracePass(std::shared_ptr<Context> context, std::string entry);
   bool tracing() const override { return true; }
-  std::vector<Value> apply(const OpPointer&, std::vector<Value>, const std::string& where) override;
+  using Pass::apply;
+  std::vector<Value> apply(const OpPointer&, std::vector<Value>, const std::string& where,
+                           const std::string& module) override;
   Value mark(const std::string& path, Value value) override;
   void mark_lazily(const std::string& path, const OpPointer& op, std::vector<Value> inputs,
                    const std::string& where) override;
@@ -102,7 +111,8 @@ using Hook = std::function<Tensor(const std::string& path, const Tensor& value)>
 struct EagerOptions {
   kernels::MathMode math = kernels::MathMode::f32;
   DType cache_dtype = DType::f32;
-  std::shared_ptr<Device> device;       // null: the CPU
+  std::shared_ptr<Device> device;       // of ops that `devices` does not name; null: the CPU
+  std::vector<PlacedPath> devices;      // modules on devices of their own
   std::shared_ptr<ThreadPool> threads;  // null: the context's
   Hook hook;                            // null: none
   std::set<std::string> keep;  // marks to keep for kept(); lazy ones are computed only when here
@@ -113,7 +123,9 @@ class EagerPass final : public Pass {
  public:
   EagerPass(std::shared_ptr<PassBinding> binding, EagerOptions options);
   bool tracing() const override { return false; }
-  std::vector<Value> apply(const OpPointer&, std::vector<Value>, const std::string& where) override;
+  using Pass::apply;
+  std::vector<Value> apply(const OpPointer&, std::vector<Value>, const std::string& where,
+                           const std::string& module) override;
   Value mark(const std::string& path, Value value) override;
   void mark_lazily(const std::string& path, const OpPointer& op, std::vector<Value> inputs,
                    const std::string& where) override;
@@ -125,7 +137,10 @@ class EagerPass final : public Pass {
   const std::vector<std::pair<std::string, Tensor>>& kept() const { return kept_; }
 
  private:
-  std::vector<Tensor> run(const Op& op, const std::vector<Value>& inputs);
+  std::vector<Tensor> run(const Op& op, const std::vector<Value>& inputs,
+                          const std::string& module);
+  std::shared_ptr<Device> device_of(const Op& op, const std::vector<Value>& inputs,
+                                    const std::string& module) const;
 
   std::shared_ptr<PassBinding> binding_;
   EagerOptions options_;
@@ -134,6 +149,8 @@ class EagerPass final : public Pass {
   std::set<std::pair<std::string, KvKind>> declared_;
   std::vector<std::pair<std::string, Tensor>> kept_;
 };
+
+std::vector<TensorSpec> specs_of(const std::vector<Value>& values);
 
 /// Checks, allocates and runs one op; sizes of symbolic output axes come from `axes`, and from the
 /// op's own bind_axes.

@@ -21,6 +21,7 @@ struct ProgramNode {
   OpPointer op;
   std::vector<int> inputs, outputs;  // values
   std::string where;                 // "layers.3.mlp, llama.lua:41"
+  std::string module;                // "layers.3.mlp" by canonical path; "" between modules
 };
 
 /// A ragged axis of the program. How its rows come about is the business of the op that makes it

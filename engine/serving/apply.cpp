@@ -169,16 +169,20 @@ void Scheduler::State::unschedule(const Request& request) {
 }
 
 /// Reserves and appends the rows of one request; false, and nothing changed, where the device has
-/// no memory for pages that the pool's budget allows.
+/// no memory for pages that the pool's budget allows. A device that has failed ends the request.
 bool Scheduler::State::schedule(const RequestPointer& request, std::int64_t tokens, bool padded) {
+  bool fits = false;
   try {
-    const bool fits = request->needs_encoding() ? schedule_source(request)
-                                                : schedule_rows(request, tokens, padded);
-    if (!fits) return false;
+    fits = request->needs_encoding() ? schedule_source(request)
+                                     : schedule_rows(request, tokens, padded);
+  } catch (const Error& error) {
+    unschedule(*request);
+    fail(request, error.what(), error.code());
   } catch (...) {
     unschedule(*request);
     throw;
   }
+  if (!fits) return false;
   const double now = clock_seconds();
   if (request->progress.times.first_run == 0) request->progress.times.first_run = now;
   request->progress.times.last_run = now;
@@ -202,7 +206,7 @@ void Scheduler::State::exhaust(const RequestPointer& request) {
        ErrorCode::memory);
 }
 
-/// Makes `work` of a decided plan. False where the device had no memory for some of it.
+/// Makes `work` of a decided plan. False where the device had no memory for some of it, or failed.
 bool Scheduler::State::apply(const StepPlan& plan) {
   for (std::uint64_t id : plan.drop) finish(queue.find(id), FinishReason::cancelled);
   const auto give_back = [&](Request& request) {
@@ -211,12 +215,15 @@ bool Scheduler::State::apply(const StepPlan& plan) {
   };
   for (std::uint64_t id : plan.preempt) give_back(*queue.find(id));
   for (std::uint64_t id : plan.exhausted) exhaust(queue.find(id));
-  RequestPointer without;
+  RequestPointer without;  // memory
+  bool all = true;
   for (const PlannedRow& row : plan.rows) {
     const RequestPointer request = queue.find(row.request);
-    if (!schedule(request, row.tokens, plan.padded) && !without) without = request;
+    if (schedule(request, row.tokens, plan.padded)) continue;
+    all = false;
+    if (!without && !request->done()) without = request;
   }
-  if (!without || !work.empty()) return !without;
+  if (!without || !work.empty()) return all;
   const auto& running = queue.running();
   const auto holder = std::find_if(running.rbegin(), running.rend(), [&](const Request* other) {
     return other != without.get() && !other->done() && holds_pages(*other);

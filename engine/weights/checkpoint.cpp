@@ -93,7 +93,7 @@ class FileCheckpoint final : public Checkpoint {
   std::vector<std::string> names() const override;
   DType main_dtype() const override { return main_dtype_; }
   std::uint64_t stored_bytes() const override { return stored_bytes_; }
-  std::uint64_t packed_bytes() const override;
+  std::uint64_t packed_bytes(const Device* on) const override;
 
  private:
   struct Named {
@@ -379,11 +379,12 @@ std::vector<std::string> FileCheckpoint::names() const {
   return names;
 }
 
-std::uint64_t FileCheckpoint::packed_bytes() const {
+std::uint64_t FileCheckpoint::packed_bytes(const Device* on) const {
   const std::lock_guard lock(mutex_);
   std::uint64_t total = 0;
   for (const auto& [name, named] : names_) {
-    if (named.weight != nullptr && named.same_as.empty()) total += named.weight->packed_bytes();
+    if (named.weight == nullptr || !named.same_as.empty()) continue;
+    total += named.weight->packed_bytes(on);
   }
   return total;
 }

@@ -51,7 +51,7 @@ class Checkpoint {
   /// The dtype most bytes are read as, for compute="auto".
   virtual DType main_dtype() const = 0;
   virtual std::uint64_t stored_bytes() const = 0;
-  virtual std::uint64_t packed_bytes() const = 0;
+  virtual std::uint64_t packed_bytes(const Device* on = nullptr) const = 0;
 };
 
 }  // namespace perilune

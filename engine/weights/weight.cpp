@@ -231,10 +231,12 @@ kernels::PackedMatrix Weight::packed(Device& device, kernels::MathMode math) con
   return packed_.emplace(key, pack(device, math)).first->second.matrix;
 }
 
-std::size_t Weight::packed_bytes() const {
+std::size_t Weight::packed_bytes(const Device* on) const {
   const std::lock_guard lock(mutex_);
   std::size_t total = 0;
-  for (const auto& [key, packed] : packed_) total += packed.storage->bytes();
+  for (const auto& [key, packed] : packed_) {
+    if (on == nullptr || key.first == on) total += packed.storage->bytes();
+  }
   return total;
 }
 

@@ -35,8 +35,8 @@ class Weight {
 
   /// Packed for the device's table, made once and kept. Reads the file. Thread-safe.
   kernels::PackedMatrix packed(Device& device, kernels::MathMode math) const;
-  /// Bytes of the packed forms made so far.
-  std::size_t packed_bytes() const;
+  /// Bytes of the packed forms made so far; `on`: of those on one device.
+  std::size_t packed_bytes(const Device* on = nullptr) const;
   /// A copy, f32 [outputs, inputs], axes named "output" and "input" unless given.
   Tensor to_tensor(const std::string& output_axis = "output",
                    const std::string& input_axis = "input") const;

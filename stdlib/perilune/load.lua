@@ -7,6 +7,7 @@ local config = require "perilune.families.config"
 local family = require "perilune.loaded.family"
 local passes = require "perilune.loaded.passes"
 local stored_heads = require "perilune.loaded.stored_heads"
+local place = require "perilune.loaded.place"
 local pass_runner = require "perilune.loaded.pass_runner"
 local check = require "perilune.loaded.tokenizer_check"
 local padding = require "perilune.loaded.padding"
@@ -23,13 +24,13 @@ local load = {}
 local most_settings = 32 * 2 ^ 20   -- bytes of a file of settings
 
 local spec = {
-  device = "string", device_map = "any", max_memory = "any", compute = { "auto", "f32", "bf16", "int8" }, quantize = "any",
+  device = "string", device_map = "string|table", max_memory = "table", compute = { "auto", "f32", "bf16", "int8" }, quantize = "any",
   cache = { "f32", "f16", "bf16", "int8" }, threads = "positive", head = "string", tokenizer = "string|boolean|Tokenizer",
   adapters = "any", mmap = "boolean", on_progress = "function", allow_oversize = "boolean",
 }
 
 local function refuse_later_options(o, op)
-  for _, key in ipairs { "device_map", "max_memory", "quantize", "adapters" } do
+  for _, key in ipairs { "quantize", "adapters" } do
     if o[key] ~= nil then raise("unsupported", op, "option " .. key .. " is not supported yet") end
   end
   if o.compute == "int8" then raise("unsupported", op, 'compute="int8" is not supported yet', 'use "f32" or "bf16"') end
@@ -93,11 +94,6 @@ local function read_configs(path, op)
   return path, json, generation, file
 end
 
-local function choose_compute(wanted, checkpoint, device)
-  if wanted ~= nil and wanted ~= "auto" then return wanted end
-  return checkpoint.main_dtype == "bf16" and pass_runner.device(device).fast_bf16 and "bf16" or "f32"
-end
-
 -- Traces every entry, so that a wrong shape is an error before a weight is read; then nothing stored
 -- may be left over.
 local function trace_all(s)
@@ -150,7 +146,6 @@ function load.prepare(path, o, op)
   local folder, json, generation, file, record = read_configs(path, op)
   local s = { path = folder, config = json, generation = generation, generation_file = file, programs = {}, plans = {}, hooks = {}, warnings = {},
     embedding_recipe = record and record.recipe }
-  s.device = core.device(o.device or os.getenv "PERILUNE_DEVICE" or "auto")
   s.family, s.head, s.named_head = family.choose(json, o.head)
   s.c = family.configure(s.family, json)
   s.warnings = family.unknown_keys(s.family, json)
@@ -162,8 +157,6 @@ function load.prepare(path, o, op)
   stored.mmap, stored.ties = o.mmap, s.c.tied and ties_of(s) or nil
   s.checkpoint = core.checkpoint(folder, stored)
   s.threads = o.threads
-  s.compute = choose_compute(o.compute, s.checkpoint, s.device)
-  s.cache_dtype = o.cache or (s.compute == "f32" and "f32" or "bf16")
   local fine, err = pcall(trace_all, s)
   if not fine then
     local guess = type(err) == "table" and config.guess_hint(json)
@@ -171,6 +164,7 @@ function load.prepare(path, o, op)
     error(err, 0)
   end
   s.labels = config.label_names(s.c, json, family.has_classes[s.head])   -- the weights' sizes were seen now
+  place.model(s, o)
   s.vocab_rows = embedding_rows(s)
   if family.two_part(s.family) then s.decoder_start = decoder_start.of(s) end
   check_rows(s)
@@ -195,25 +189,22 @@ local function pair(s, tokenizer)
   s.reachable = math.min(s.vocab_rows, tokenizer.max_id + 1)
 end
 
--- Bytes: weights as they are packed for the compute mode, and the workspace of a step of some rows.
-local function needs(s, tokens, rows)
-  local out, counted = { weights = 0, workspace = 0 }, {}
-  for i, plan in ipairs(pass_runner.plans(s)) do
-    out.weights = out.weights + plan:weight_bytes(counted)
-    out.workspace, counted[i] = math.max(out.workspace, plan:arena_bytes(tokens, rows)), plan
-  end
-  return out
-end
-
--- Raises when a model cannot be held; before a weight is read.
+-- Raises when a device cannot hold what the model has there; before a weight is read.
 local function expect_fit(s)
-  local needed, free = needs(s, 1, 1), (pass_runner.device(s.device) or {}).free
-  local total = needed.weights + needed.workspace
-  if not free or free <= 0 or total <= free then return end
   local half = s.compute == "f32" and s.checkpoint.main_dtype == "f32" and 'compute="bf16" halves the weights; ' or ""
-  raise("memory", "load", ("%s needs %s (weights %s in %s, workspace %s), %s has %s free"):format(s.path, byte_count.text(total),
-    byte_count.text(needed.weights), s.compute, byte_count.text(needed.workspace), s.device, byte_count.text(free)),
-    half .. "close other models, take a smaller one or another device, or try with allow_oversize = true")
+  for _, name in ipairs(pass_runner.devices(s)) do
+    local needed, free = pass_runner.needs(s, 1, 1, name), pass_runner.device(name).free
+    local total, most = needed.weights + needed.workspace, s.limits[name]
+    local limited = most and most < (free or math.huge)
+    if limited then free = most end
+    if free and (free > 0 or limited) and total > free then
+      raise("memory", "load", ("%s needs %s (weights %s in %s, workspace %s), %s has %s %s"):format(s.path, byte_count.text(total),
+        byte_count.text(needed.weights), s.compute, byte_count.text(needed.workspace), name, byte_count.text(free),
+        limited and "of max_memory" or "free"),
+        half .. 'close other models, take a smaller one or another device, spread it with device_map="auto", '
+        .. "or try with allow_oversize = true")
+    end
+  end
 end
 
 --- Loads a model folder: config.json, safetensors weights, a tokenizer where there is one. Checks
@@ -221,6 +212,13 @@ end
 ---
 ---     local m = pl.load("scripts/models/tales", { device = "cpu", compute = "f32" })
 ---     print(m.family, m.head, m.max_tokens)                               --> llama	causal	512
+---
+--- `device_map` spreads a model over devices; keys and values lie with their layers. A table of patterns → device, the
+--- longest that fits wins: { ["layers.0-15"] = "cuda:0", ["*"] = "cpu" }. `*` stands for any characters of one component, a
+--- leading `*` for any depth before it too, 0-15 for those numbers; a pattern names a module with all below it: embeddings,
+--- layers.N, norm, logits (m.device_map lists them), or a module's own path. "auto": one device where the model fits, else
+--- as "sequential": each filled before the next; "balanced": every accelerator the same. These three choose among the devices
+--- that max_memory names, else `device` and the CPU, else all; the CPU comes last.
 ---@param path string a folder, a file, or the name of a known model (perilune get --list)
 ---@param opts LoadOptions|nil
 ---@return Model
@@ -242,7 +240,8 @@ function load.load(path, opts)
   for _, text in ipairs(s.warnings) do core.warn(text, "load " .. s.path) end
   return setmetatable({
     state_ = s, tokenizer = tokenizer, tokenizer_reason = not tokenizer and reason or nil, config = s.config,
-    family = s.family.name, head = s.head, device = s.device, threads = s.threads or core.threads(), compute = s.compute, cache_dtype = s.cache_dtype,
+    family = s.family.name, head = s.head, device = s.device, device_map = s.device_map, threads = s.threads or core.threads(),
+    compute = s.compute, cache_dtype = s.cache_dtype,
     max_tokens = s.c.max_tokens, vocab_size = s.vocab_rows, labels = s.labels, warnings = s.warnings, path = s.path,
   }, Model)
 end
@@ -257,7 +256,7 @@ end
 function load.estimate(path, opts)
   local s = load.prepare(path, options.check(opts, spec, "estimate"), "estimate")
   local pool = pass_runner.pool(s)
-  local out = needs(s, 512, 16)
+  local out = pass_runner.needs(s, 512, 16)
   out.cache_per_token, out.fits = pool and pool.bytes_per_token or 0, {}
   out.cache_context = pass_runner.context_bytes(s, pool)
   local some = pool and pool:bytes_for(1024) or 0

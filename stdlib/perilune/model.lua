@@ -22,7 +22,8 @@ local weights = require "perilune.loaded.weights"
 ---@field config table config.json as read
 ---@field family string "llama", "gpt2", …
 ---@field head string which head the model runs
----@field device string where it runs
+---@field device string where it runs; with a device_map, where what it does not name runs
+---@field device_map table<string, string> where each part is: { path → device }; printed, also what it takes there and why
 ---@field compute string "f32" or "bf16"
 ---@field threads integer threads that its passes run on
 ---@field cache_dtype string element type of keys and values
@@ -236,12 +237,15 @@ end
 function Model:memory()
   local s = pass_runner.open(self, "memory")
   local pool = pass_runner.pool(s)
-  local packed, cache = s.checkpoint:packed_bytes(), pool and pool:used() or 0
-  local workspace = 0
-  for _, plan in ipairs(pass_runner.plans(s)) do workspace = math.max(workspace, plan:arena_bytes(512, 16)) end
-  return { weights = packed, cache = cache, cache_per_token = pool and pool.bytes_per_token or 0,
-    cache_context = pass_runner.context_bytes(s, pool), workspace = workspace,
-    by_device = { [self.device] = packed + cache + workspace } }
+  local out = { weights = 0, cache = 0, cache_per_token = pool and pool.bytes_per_token or 0,
+    cache_context = pass_runner.context_bytes(s, pool), workspace = 0, by_device = {} }
+  for _, name in ipairs(pass_runner.devices(s)) do
+    local packed, cache = s.checkpoint:packed_bytes(name), pool and pool:used(name) or 0
+    local workspace = pass_runner.needs(s, 512, 16, name).workspace
+    out.weights, out.cache, out.workspace = out.weights + packed, out.cache + cache, out.workspace + workspace
+    out.by_device[name] = packed + cache + workspace
+  end
+  return out
 end
 
 --- Bytes of weights that one generated token reads.
@@ -341,7 +345,7 @@ function Model.__tostring(m)
   local layers = s.c.layers
   if type(layers) == "table" then layers = ("%d + %d"):format(layers.encoder, layers.decoder) end
   return ("Model %s, head %s, %s layers, %d embedding rows, %s positions, %s on %s%s"):format(m.family, m.head, tostring(layers),
-    m.vocab_size, tostring(m.max_tokens or "any number of"), m.compute, m.device, s.closed and " (closed)" or "")
+    m.vocab_size, tostring(m.max_tokens or "any number of"), m.compute, table.concat(s.devices, " + "), s.closed and " (closed)" or "")
 end
 
 return Model

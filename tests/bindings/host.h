@@ -67,7 +67,7 @@ inline const char* kTinyModel = R"lua(
   local ck = core.checkpoint("tests/golden/llama-gqa", { prefixes = llama.prefixes, axes = c.axes })
   local program = passes.trace(ck, llama, c, "decode", "causal")
   local plan = core.plan(program, { compute = "f32" })
-  local pool = core.cache({ program }, { budget = 4 * 1024 * 1024 })
+  local pool = core.cache({ plan }, { budget = 4 * 1024 * 1024 })
 )lua";
 
 }  // namespace perilune_test

@@ -191,7 +191,7 @@ TEST_CASE("caches: rows continue where they end, forks share, failures give back
     assert(not fine and e.message:find "share one cache")
     fine, e = pcall(core.execute, plan, core.batch{ { 1 } }, { caches = { s, fork } })
     assert(not fine and e.message:find "2 caches for a batch of 1 rows")
-    local small = core.cache({ program }, { budget = 1 })
+    local small = core.cache({ plan }, { budget = 1 })
     fine, e = pcall(core.execute, plan, core.batch{ { 1 } }, { cache = small })
     assert(not fine and e.code == "memory", tostring(e))
     s:crop(2) assert(s.length == 2) s:clear() fork:clear() assert(pool:used() == 0)

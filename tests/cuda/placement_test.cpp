@@ -61,6 +61,73 @@ TEST_CASE("a plan over the CPU and the emulator: transfers where values cross, t
   }
 }
 
+TEST_CASE("the parts of a program: by layer, and by what is marked before and after the layers") {
+  const SmallLlama model(golden_model("llama-gqa"));
+  std::vector<std::string> paths;
+  std::size_t modules = 0;
+  for (const ProgramPart& part : parts_of(*model.trace())) {
+    paths.push_back(part.path);
+    modules += part.modules.size();
+  }
+  CHECK(paths == std::vector<std::string>{"embeddings", "layers.0", "layers.1", "layers.2", "norm",
+                                          "logits"});
+  // A layer: two norms, seven products, attention, and what belongs to its scope (rope, the write).
+  CHECK(modules == 3 * 11 + 3);
+}
+
+namespace {
+
+/// The CPU without one of its kernels.
+class Lacking final : public Device {
+ public:
+  explicit Lacking(const std::shared_ptr<Device>& cpu) : cpu_(cpu), table_(cpu->kernels()) {
+    table_.rope = nullptr;
+  }
+  const std::string& name() const override { return name_; }
+  DeviceKind kind() const override { return DeviceKind::cpu; }
+  const kernels::KernelTable& kernels() const override { return table_; }
+  kernels::Launch launch() const override { return cpu_->launch(); }
+  bool host_visible() const override { return true; }
+  void* allocate(std::size_t bytes) override { return cpu_->allocate(bytes); }
+  void release(void* pointer, std::size_t bytes) noexcept override {
+    cpu_->release(pointer, bytes);
+  }
+  void copy_in(void* to, const void* from, std::size_t n) override { cpu_->copy_in(to, from, n); }
+  void copy_out(void* to, const void* from, std::size_t n) override { cpu_->copy_out(to, from, n); }
+  void copy_inside(void* to, const void* from, std::size_t n) override {
+    cpu_->copy_inside(to, from, n);
+  }
+  void fill(void* to, unsigned char byte, std::size_t n) override { cpu_->fill(to, byte, n); }
+  DeviceMemory memory() const override { return cpu_->memory(); }
+
+ private:
+  std::shared_ptr<Device> cpu_;
+  kernels::KernelTable table_;
+  const std::string name_ = "lacking";
+};
+
+}  // namespace
+
+TEST_CASE("an op that a device lacks is an error of the plan, with op, device, layer and remedy") {
+  const SmallLlama model(golden_model("llama-gqa"));
+  const auto lacking = std::make_shared<Lacking>(model.context->cpu_device());
+  PlanOptions options;
+  options.devices = {{"layers.1", lacking}};
+  try {
+    model.plan(options);
+    FAIL("no error");
+  } catch (const Error& error) {
+    const std::string text = error.what();
+    CHECK(error.code() == ErrorCode::unsupported);
+    for (const char* part : {"lacking cannot run it", "no kernel \"rope\"", "layers.1", "cpu"}) {
+      CAPTURE(text, part);
+      CHECK(text.find(part) != std::string::npos);
+    }
+  }
+  options.devices = {{"layers.1.mlp", lacking}};  // needs no rope
+  CHECK(model.plan(options)->devices().size() == 2);
+}
+
 TEST_CASE("a map that names one device everywhere changes nothing") {
   const SmallLlama model(golden_model("llama-gqa"));
   const auto cpu = model.context->cpu_device();

@@ -136,6 +136,11 @@ DType dtype_by_name(const std::string& name, const std::string& op) {
       .hint(unknown_name_hint(name, names, "dtypes", op));
 }
 
+const Device* optional_device(lua_State* L, int index, const std::string& op) {
+  if (lua_isnoneornil(L, index)) return nullptr;
+  return state(L).context->device(to_text(L, index, op, "device")).get();
+}
+
 DType to_dtype(lua_State* L, int index, const std::string& op, const std::string& name) {
   return dtype_by_name(to_text(L, index, op, name), op);
 }

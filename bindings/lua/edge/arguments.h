@@ -26,6 +26,9 @@ void expect_table(lua_State* L, int index, const std::string& op, const std::str
 DType to_dtype(lua_State* L, int index, const std::string& op, const std::string& name);
 DType dtype_by_name(const std::string& name, const std::string& op);
 
+/// The device of a name at the index; null where there is none.
+const Device* optional_device(lua_State* L, int index, const std::string& op);
+
 /// A number at the index is really a number (strings that look like one are not).
 bool is_number(lua_State* L, int index);
 /// Whether the value is a table with entries 1..n (n may be 0) and nothing about named keys.

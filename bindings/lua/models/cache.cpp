@@ -2,9 +2,10 @@
 #include "bindings/lua/models/cache.h"
 
 #include <algorithm>
+#include <limits>
+#include <map>
 
 #include "bindings/lua/models/plan_object.h"
-#include "bindings/lua/models/program.h"
 #include "bindings/lua/tensors/tensor_value.h"
 #include "engine/ops/kernel_names.h"
 
@@ -12,9 +13,9 @@ namespace perilune::lua {
 
 namespace {
 
-/// Bytes for keys and values where nobody said: a quarter of the machine's memory, or nine tenths
-/// of what a device of its own has left beside a step's workspace.
-std::int64_t default_budget(const Context& context, const Device& device, std::int64_t workspace) {
+/// Bytes that a device lends to pages where nobody said: a quarter of the machine's memory, or nine
+/// tenths of what a device of its own has left beside a step's workspace.
+std::int64_t lent_bytes(const Context& context, const Device& device, std::int64_t workspace) {
   if (device.host_visible()) return static_cast<std::int64_t>(context.cpu().memory().total / 4);
   const DeviceMemory memory = device.memory();
   auto free = static_cast<std::int64_t>(memory.free);
@@ -24,40 +25,75 @@ std::int64_t default_budget(const Context& context, const Device& device, std::i
   return std::max<std::int64_t>(0, free - workspace) / 10 * 9;
 }
 
-/// core.cache({ programs or plans }, { dtype=, budget=, workspace=, page_tokens=, device= })
-int make_cache(lua_State* L) {
-  expect_table(L, 1, "cache", "programs");
-  std::vector<KvSlotSpec> slots;
-  const int count = static_cast<int>(lua_objlen(L, 1));
-  for (int i = 1; i <= count; ++i) {
-    lua_rawgeti(L, 1, i);
-    const auto* plan = test_object<PlanObject>(L, -1);
-    for (const KvSlotSpec& slot :
-         plan != nullptr ? plan->plan->kv_slots()
-                         : check_object<ProgramPointer>(L, -1, "cache", "programs")->kv_slots) {
-      bool known = false;
-      for (const KvSlotSpec& other : slots) {
-        known = known || (other.path == slot.path && other.kind == slot.kind);
-      }
-      if (!known) slots.push_back(slot);
+/// The budget of all devices together that asks none for more than it lends, where each gets the
+/// share of a page set that its layers have.
+std::int64_t default_budget(const Context& context, const Cache& shares,
+                            const std::vector<std::shared_ptr<const Plan>>& plans,
+                            const std::map<std::string, std::int64_t>& limits) {
+  constexpr std::int64_t kTokens = 512, kRows = 16;  // of a step
+  const std::vector<KvGroup>& groups = shares.layout().groups();
+  std::map<std::shared_ptr<Device>, std::int64_t> page_bytes;
+  std::int64_t all = 0;
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    page_bytes[shares.device(static_cast<int>(g))] += groups[g].page_bytes;
+    all += groups[g].page_bytes;
+  }
+  std::int64_t budget = std::numeric_limits<std::int64_t>::max();
+  for (const auto& [device, bytes] : page_bytes) {
+    std::size_t workspace = 0;
+    for (const auto& plan : plans) {
+      workspace = std::max(workspace, plan->arena_bytes(kTokens, kRows, device.get()));
     }
+    std::int64_t lent = lent_bytes(context, *device, static_cast<std::int64_t>(workspace));
+    if (const auto most = limits.find(device->name()); most != limits.end()) {
+      lent = std::min(lent, most->second);
+    }
+    budget = std::min(
+        budget, static_cast<std::int64_t>(static_cast<double>(lent) * static_cast<double>(all) /
+                                          static_cast<double>(bytes)));
+  }
+  return budget;
+}
+
+std::vector<std::shared_ptr<const Plan>> plans_argument(lua_State* L) {
+  expect_table(L, 1, "cache", "plans");
+  std::vector<std::shared_ptr<const Plan>> plans;
+  for (int i = 1; i <= static_cast<int>(lua_objlen(L, 1)); ++i) {
+    lua_rawgeti(L, 1, i);
+    plans.push_back(check_object<PlanObject>(L, -1, "cache", "plans").plan);
     lua_pop(L, 1);
+  }
+  return plans;
+}
+
+/// core.cache({ plans }, { dtype=, budget= (of all devices), limits={ device → bytes, without a
+/// budget }, page_tokens= }): a pool for what they keep, each layer's on its device; nil where they
+/// keep nothing.
+int make_cache(lua_State* L) {
+  const auto plans = plans_argument(L);
+  std::vector<KvSlotSpec> slots;
+  for (const auto& plan : plans) {
+    for (KvSlotSpec& slot : plan->kv_slots()) slots.push_back(std::move(slot));
   }
   Options options(L, 2, "cache");
   const DType dtype = options.dtype("dtype").value_or(DType::f32);
   const std::int64_t page_tokens = options.integer("page_tokens").value_or(64);
-  const auto& context = state(L).context;
-  const std::int64_t workspace = options.integer("workspace").value_or(0);
-  const auto device = context->device(options.text("device").value_or("auto"));
-  const std::int64_t budget =
-      options.integer("budget").value_or(default_budget(*context, *device, workspace));
+  const std::optional<std::int64_t> budget = options.integer("budget");
+  const auto limits = options.sizes("limits").value_or(std::map<std::string, std::int64_t>{});
   options.done();
   if (page_tokens < kKvBlock || page_tokens % kKvBlock != 0) {
     throw Error(ErrorCode::option, "cache",
                 "option page_tokens must be a multiple of " + std::to_string(kKvBlock));
   }
-  push_object(L, std::make_shared<Cache>(
-                     context, device, CacheLayout(std::move(slots), dtype, page_tokens), budget));
+  if (slots.empty()) return 0;
+  const auto& context = state(L).context;
+  const std::shared_ptr<Device>& device = plans.front()->options().device;
+  const CacheLayout layout(std::move(slots), dtype, page_tokens);
+  push_object(
+      L, std::make_shared<Cache>(
+             context, device, layout,
+             budget ? *budget
+                    : default_budget(*context, Cache(context, device, layout, 0), plans, limits)));
   return 1;
 }
 
@@ -66,8 +102,9 @@ int pool_sequence(lua_State* L) {
   return 1;
 }
 
+/// pool:used(device | nil)
 int pool_used(lua_State* L) {
-  push_integer(L, self<CachePointer>(L, "used")->used_bytes());
+  push_integer(L, self<CachePointer>(L, "used")->used_bytes(optional_device(L, 2, "used")));
   return 1;
 }
 

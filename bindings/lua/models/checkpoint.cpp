@@ -156,8 +156,10 @@ int touch(lua_State* L) {
   return 0;
 }
 
+/// checkpoint:packed_bytes(device | nil)
 int packed_bytes(lua_State* L) {
-  push_integer(L, static_cast<std::int64_t>(open_checkpoint(L, "packed_bytes").packed_bytes()));
+  const Device* on = optional_device(L, 2, "packed_bytes");
+  push_integer(L, static_cast<std::int64_t>(open_checkpoint(L, "packed_bytes").packed_bytes(on)));
   return 1;
 }
 

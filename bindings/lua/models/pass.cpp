@@ -119,6 +119,7 @@ int next_pass(lua_State* L) {
   settings.math = plan.options().math;
   settings.cache_dtype = plan.options().cache_dtype;
   settings.device = plan.options().device;
+  settings.devices = plan.options().devices;
   settings.threads = plan.options().threads;
   settings.keep = {plan.options().outputs.begin(), plan.options().outputs.end()};
   if (ReferencePointer function = options.function("hook")) {
@@ -228,11 +229,6 @@ int inputs(lua_State* L) {
   return 1;
 }
 
-int kv_slots(lua_State* L) {
-  push_integer(L, static_cast<std::int64_t>(self<ProgramPointer>(L, "kv_slots")->kv_slots.size()));
-  return 1;
-}
-
 int text(lua_State* L) {
   push_text(L, self<ProgramPointer>(L, "text")->text());
   return 1;
@@ -262,8 +258,10 @@ void add_pass(lua_State* L) {
                                     {"results", guarded_once<eager_results>}};
   register_type<EagerRunObject>(L, kRunMethods, {});
   constexpr Member kProgramMethods[] = {
-      {"marks", guarded<marks>},       {"outputs", guarded<outputs>}, {"inputs", guarded<inputs>},
-      {"kv_slots", guarded<kv_slots>}, {"text", guarded<text>},
+      {"marks", guarded<marks>},
+      {"outputs", guarded<outputs>},
+      {"inputs", guarded<inputs>},
+      {"text", guarded<text>},
   };
   constexpr Member kGetters[] = {
       {"entry", guarded<program_entry>},

@@ -53,7 +53,7 @@ int plan_text(lua_State* L) {
   return 1;
 }
 
-/// plan:weight_bytes({ plans whose weights are left out })
+/// plan:weight_bytes({ plans whose weights are left out }, device | nil)
 int weight_bytes(lua_State* L) {
   std::vector<const Plan*> others;
   const int count = lua_istable(L, 2) ? static_cast<int>(lua_objlen(L, 2)) : 0;
@@ -62,11 +62,13 @@ int weight_bytes(lua_State* L) {
     others.push_back(check_object<PlanObject>(L, -1, "weight_bytes", "plans").plan.get());
     lua_pop(L, 1);
   }
-  push_integer(
-      L, static_cast<std::int64_t>(self<PlanObject>(L, "weight_bytes").plan->weight_bytes(others)));
+  const Device* on = optional_device(L, 3, "weight_bytes");
+  const auto& plan = *self<PlanObject>(L, "weight_bytes").plan;
+  push_integer(L, static_cast<std::int64_t>(plan.weight_bytes(others, on)));
   return 1;
 }
 
+/// plan:arena_bytes(tokens, rows, device | nil)
 int arena_bytes(lua_State* L) {
   const auto& plan = *self<PlanObject>(L, "arena_bytes").plan;
   const std::int64_t tokens = to_integer(L, 2, "arena_bytes", "tokens");
@@ -74,7 +76,39 @@ int arena_bytes(lua_State* L) {
   if (tokens < 1 || rows < 1) {
     throw Error(ErrorCode::argument, "arena_bytes", "tokens and rows must be 1 or more");
   }
-  push_integer(L, static_cast<std::int64_t>(plan.arena_bytes(tokens, rows)));
+  const Device* on = optional_device(L, 4, "arena_bytes");
+  push_integer(L, static_cast<std::int64_t>(plan.arena_bytes(tokens, rows, on)));
+  return 1;
+}
+
+/// plan:parts(): list of { path=, device=, modules={ … }, weights={ path → bytes }, cache= (bytes a
+/// token) }, in the order they are computed.
+int parts(lua_State* L) {
+  const std::vector<PlanPart> list = self<PlanObject>(L, "parts").plan->parts();
+  lua_createtable(L, static_cast<int>(list.size()), 0);
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    lua_createtable(L, 0, 5);
+    set_field(L, "path", list[i].part.path);
+    set_field(L, "device", list[i].device->name());
+    set_field(L, "cache", list[i].cache_bytes_per_token);
+    push_list(L, list[i].part.modules);
+    lua_setfield(L, -2, "modules");
+    lua_newtable(L);
+    for (const auto& [path, bytes] : list[i].weights) {
+      set_field(L, path.c_str(), static_cast<std::int64_t>(bytes));
+    }
+    lua_setfield(L, -2, "weights");
+    lua_rawseti(L, -2, static_cast<int>(i + 1));
+  }
+  return 1;
+}
+
+int plan_devices(lua_State* L) {
+  std::vector<std::string> names;
+  for (const auto& device : self<PlanObject>(L, "devices").plan->devices()) {
+    names.push_back(device->name());
+  }
+  push_list(L, names);
   return 1;
 }
 
@@ -130,6 +164,7 @@ void add_plan(lua_State* L) {
       {"text", guarded<plan_text>}, {"weight_bytes", guarded<weight_bytes>},
       {"pack", guarded_once<pack>}, {"arena_bytes", guarded<arena_bytes>},
       {"steps", guarded<steps>},    {"outputs", guarded<plan_outputs>},
+      {"parts", guarded<parts>},    {"devices", guarded<plan_devices>},
   };
   constexpr Member kOperators[] = {{"__tostring", guarded<plan_text>}};
   register_type<PlanObject>(L, kMethods, {}, kOperators);

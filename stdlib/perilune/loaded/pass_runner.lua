@@ -44,8 +44,8 @@ function pass_runner.plan(s, entry, paths)
   local key = entry .. "/" .. table.concat(paths or {}, " ")
   local plan = s.plans[key]
   if not plan then
-    plan = core.plan(pass_runner.program(s, entry),
-      { compute = s.compute, cache_dtype = s.cache_dtype, device = s.device, threads = s.threads, outputs = paths or {} })
+    plan = core.plan(pass_runner.program(s, entry), { compute = s.compute, cache_dtype = s.cache_dtype, device = s.device,
+      devices = s.placed and s.placed[entry], threads = s.threads, outputs = paths or {} })
     s.plans[key] = plan
   end
   return plan
@@ -85,21 +85,13 @@ end
 function pass_runner.pool(s, budget, own)
   own = own or budget ~= nil
   if s.pool ~= nil and not own then return s.pool or nil end
-  local programs, slots = {}, 0
-  for _, entry in ipairs(s.family.entries) do
-    local program = pass_runner.program(s, entry)
-    programs[#programs + 1], slots = program, slots + program:kv_slots()
+  local limits = {}
+  for name, most in pairs(s.limits or {}) do
+    local needed = pass_runner.needs(s, 512, 16, name)
+    limits[name] = math.max(0, most - needed.weights - needed.workspace)
   end
-  if slots == 0 then
-    if not own then s.pool = false end
-    return nil
-  end
-  local workspace = 0   -- of a step, which a device of its own keeps free
-  if not budget and s.device ~= "cpu" then
-    for _, plan in ipairs(pass_runner.plans(s)) do workspace = math.max(workspace, plan:arena_bytes(512, 16)) end
-  end
-  local pool = core.cache(programs, { dtype = s.cache_dtype, budget = budget, workspace = workspace, device = s.device })
-  if not own then s.pool = pool end
+  local pool = core.cache(pass_runner.plans(s), { dtype = s.cache_dtype, budget = budget, limits = limits })
+  if not own then s.pool = pool or false end
   return pool
 end
 
@@ -110,6 +102,34 @@ end
 function pass_runner.context_bytes(s, pool)
   if not pool then return 0 end
   return s.c.max_tokens and pool:bytes_for(s.c.max_tokens) or nil
+end
+
+--- Bytes that a model takes: weights as they are packed for the compute mode, and the workspace of a step.
+---@param s table
+---@param tokens integer of the step
+---@param rows integer
+---@param device string|nil of this device alone
+---@return table { weights=, workspace= }
+function pass_runner.needs(s, tokens, rows, device)
+  local out, counted = { weights = 0, workspace = 0 }, {}
+  for i, plan in ipairs(pass_runner.plans(s)) do
+    out.weights = out.weights + plan:weight_bytes(counted, device)
+    out.workspace, counted[i] = math.max(out.workspace, plan:arena_bytes(tokens, rows, device)), plan
+  end
+  return out
+end
+
+--- The devices that a model's passes run on, the first that ops without a place are on.
+---@param s table
+---@return string[]
+function pass_runner.devices(s)
+  local list, known = {}, {}
+  for _, plan in ipairs(pass_runner.plans(s)) do
+    for _, name in ipairs(plan:devices()) do
+      if not known[name] then list[#list + 1], known[name] = name, true end
+    end
+  end
+  return list
 end
 
 -- Hooks of a model: patterns are canonical paths; the last one added runs last.

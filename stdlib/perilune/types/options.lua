@@ -12,8 +12,8 @@
 ---@field tokenizer string|boolean|Tokenizer a path or a tokenizer; false for none
 ---@field mmap boolean true maps the weights' file instead of reading it; a mapped file that shrinks ends the process (default false)
 ---@field on_progress fun(done: integer, total: integer) called while weights are prepared
----@field device_map any not supported yet: raises
----@field max_memory any not supported yet: raises
+---@field device_map string|table<string, string> where the parts of the model run: patterns → device, "auto", "balanced" or "sequential"; see pl.load
+---@field max_memory table<string, integer|string> the most that the model may take, by device: { ["cuda:0"] = "20G", cpu = "30G" }
 ---@field quantize any not supported yet: raises
 ---@field adapters any not supported yet: raises
 

@@ -26,6 +26,16 @@ Refusals& refusals() {
   return state;
 }
 
+struct Fault {
+  int index = -1;
+  std::int64_t calls = 0, first = 0;
+};
+
+Fault& planned_fault() {
+  static Fault state;
+  return state;
+}
+
 }  // namespace
 
 extern "C" __attribute__((visibility("default"))) void fake_gpu_refuse(std::int64_t first,
@@ -35,6 +45,15 @@ extern "C" __attribute__((visibility("default"))) void fake_gpu_refuse(std::int6
 
 extern "C" __attribute__((visibility("default"))) std::int64_t fake_gpu_asked() {
   return refusals().asked;
+}
+
+extern "C" __attribute__((visibility("default"))) void fake_gpu_fault(int index,
+                                                                      std::int64_t call) {
+  planned_fault() = {index, 0, call};
+}
+
+extern "C" __attribute__((visibility("default"))) std::int64_t fake_gpu_calls() {
+  return planned_fault().calls;
 }
 
 namespace perilune::kernels::cuda::backend {
@@ -72,7 +91,11 @@ void finish_copies() {
 int told(const char* call, PluginError& error) {
   FakeGpus& gpus = *fake_gpus();
   gpus.log.push_back(std::string(call) + " " + std::to_string(gpus.selected));
-  if (!gpus.fault) return kPluginDone;
+  Fault& fault = planned_fault();
+  const bool here = gpus.selected == fault.index;
+  if (here) ++fault.calls;
+  const bool failed = here && fault.first > 0 && fault.calls >= fault.first;
+  if (!gpus.fault && !failed) return kPluginDone;
   return fail(error, kPluginPoisoned, "%s: an illegal memory access was encountered", call);
 }
 

@@ -26,3 +26,9 @@ extern "C" FakeGpus* fake_gpus();
 extern "C" void fake_gpu_refuse(std::int64_t first, std::int64_t count);
 /// Allocations of device memory asked for since then, refused ones included.
 extern "C" std::int64_t fake_gpu_asked();
+
+/// A kernel of GPU `index` has failed when its `call`-th call from now on (from 1; 0: none) comes:
+/// that one and all later ones of this GPU tell it, for good.
+extern "C" void fake_gpu_fault(int index, std::int64_t call);
+/// Calls of that GPU since then.
+extern "C" std::int64_t fake_gpu_calls();

@@ -1,0 +1,137 @@
+-- Where a model runs: what pl.load's options about devices come to, before a weight is read.
+local core = require "perilune.core"
+local raise = require "perilune.base.raise"
+local options = require "perilune.base.options"
+local byte_count = require "perilune.base.byte_count"
+local pass_runner = require "perilune.loaded.pass_runner"
+local device_map = require "perilune.loaded.device_map"
+local placement = require "perilune.loaded.placement"
+
+local place = {}
+
+local hows = { auto = true, balanced = true, sequential = true }
+
+local function read_limits(given)
+  local limits = {}
+  for name, value in pairs(given or {}) do
+    local bytes = byte_count.read(value)
+    if type(name) ~= "string" or not bytes then
+      raise("option", "load", ("option max_memory: expected bytes by device, got %s for %s"):format(options.show(value), options.show(name)),
+        'for instance { ["cuda:0"] = "20G", cpu = "30G" }')
+    end
+    limits[core.device(name)] = bytes
+  end
+  return limits
+end
+
+-- The arithmetic and the type of keys and values, as all of these devices are fast at it.
+local function choose_compute(s, o, names)
+  s.compute = o.compute
+  if s.compute == nil or s.compute == "auto" then
+    local fast = s.checkpoint.main_dtype == "bf16"
+    for _, name in ipairs(names) do fast = fast and pass_runner.device(name).fast_bf16 end
+    s.compute = fast and "bf16" or "f32"
+  end
+  s.cache_dtype = o.cache or (s.compute == "f32" and "f32" or "bf16")
+end
+
+local function plan_on(s, entry, device)
+  return core.plan(pass_runner.program(s, entry), { compute = s.compute, cache_dtype = s.cache_dtype, device = device, threads = s.threads })
+end
+
+local function parts_by_entry(s, device)
+  local parts = {}
+  for _, entry in ipairs(s.family.entries) do parts[entry] = plan_on(s, entry, device):parts() end
+  return parts
+end
+
+-- The parts of all entries, each once, in the order they are first computed.
+local function merged(s, parts)
+  local list, known = {}, {}
+  for _, entry in ipairs(s.family.entries) do
+    for _, part in ipairs(parts[entry]) do
+      local row = known[part.path]
+      if not row then
+        row = { path = part.path, device = part.device, weights = {}, cache = 0 }
+        list[#list + 1], known[part.path] = row, row
+      end
+      row.cache = row.cache + part.cache
+      for path, bytes in pairs(part.weights) do row.weights[path] = bytes end
+    end
+  end
+  return list
+end
+
+-- What a device would take of a model, and has room for.
+local function measured(s, name, limits)
+  local workspace = 0
+  for _, entry in ipairs(s.family.entries) do workspace = math.max(workspace, plan_on(s, entry, name):arena_bytes(512, 16)) end
+  local free = pass_runner.device(name).free
+  local budget = math.min(limits[name] or math.huge, free and free > 0 and free or math.huge)
+  return { name = name, budget = budget, workspace = workspace, parts = merged(s, parts_by_entry(s, name)) }
+end
+
+local function by_size(s, o, standard)
+  local names = placement.candidates(next(s.limits) and s.limits or nil, standard)
+  choose_compute(s, o, names)
+  local devices = {}
+  for i, name in ipairs(names) do devices[i] = measured(s, name, s.limits) end
+  local chosen = placement.choose(o.device_map, devices, s.c.max_tokens, s.path, o.allow_oversize)
+  s.placed, s.device = device_map.by_part(parts_by_entry(s, "cpu"), chosen), chosen[devices[1].parts[1].path].device
+  return chosen
+end
+
+local function by_table(s, o, standard)
+  local chosen
+  choose_compute(s, o, {})
+  s.placed, chosen, s.device = device_map.by_table(o.device_map, parts_by_entry(s, "cpu"),
+    function() return core.device(standard or "auto") end)
+  return chosen
+end
+
+-- What is where, part by part, and modules that are elsewhere than their part.
+local function rows(s, chosen)
+  local parts, list, seen = {}, {}, {}
+  for _, entry in ipairs(s.family.entries) do parts[entry] = pass_runner.plan(s, entry):parts() end
+  for _, part in ipairs(merged(s, parts)) do
+    local weights = 0
+    for _, bytes in pairs(part.weights) do weights = weights + bytes end
+    local own = chosen[part.path] or { device = part.device, why = "" }
+    list[#list + 1], seen[part.path] = { path = part.path, device = own.device, weights = weights, cache = part.cache, why = own.why }, true
+  end
+  for path, own in pairs(chosen) do
+    if not seen[path] then list[#list + 1] = { path = path, device = own.device, weights = 0, cache = 0, why = own.why .. ", part of the above" } end
+  end
+  return list
+end
+
+--- Chooses device, compute mode and the places of all modules: sets s.device, s.devices, s.placed, s.limits, s.compute,
+--- s.cache_dtype and s.device_map.
+---@param s table the model's state; its passes are traced
+---@param o table options of pl.load
+function place.model(s, o)
+  s.limits = read_limits(o.max_memory)
+  local standard = o.device or os.getenv "PERILUNE_DEVICE"
+  local chosen = {}
+  if o.device_map == nil then
+    s.device = core.device(standard or "auto")
+    choose_compute(s, o, { s.device })
+  elseif type(o.device_map) == "table" then
+    chosen = by_table(s, o, standard)
+  elseif hows[o.device_map] then
+    chosen = by_size(s, o, standard)
+  else
+    local near = core.nearest(o.device_map, { "auto", "balanced", "sequential" })
+    raise("option", "load", ("option device_map: %s is not one of auto, balanced, sequential, and no table of patterns"):format(options.show(o.device_map)),
+      near and ('did you mean "' .. near .. '"?') or nil)
+  end
+  s.plans = {}
+  s.devices = pass_runner.devices(s)
+  if #s.devices > 1 or o.device_map ~= nil then
+    choose_compute(s, o, s.devices)
+    s.plans = {}
+  end
+  s.device_map = device_map.shown(rows(s, chosen))
+end
+
+return place
