@@ -250,16 +250,29 @@ void attend_tile(const AttentionArguments& a, const KvRow& kv, std::int64_t kv_h
   }
 }
 
-/// How the work is cut: items of one sequence, kv head and tile of tokens and heads.
+/// How the work is cut: items of one sequence, kv head and tile of tokens and heads. How it is cut
+/// changes no bit: every row is computed by itself.
 struct AttentionTiling {
   std::int64_t group, heads, head_tiles, tokens;
-  explicit AttentionTiling(const AttentionArguments& a)
+  /// Where there are fewer items than `least`, heads that share keys become items of their own and
+  /// read them once each: a decode step of a model with few kv heads uses all threads.
+  AttentionTiling(const AttentionArguments& a, std::int64_t least)
       : group(a.heads / a.layout.kv_heads),
         heads(group < kTileRows ? group : kTileRows),
         head_tiles((group + heads - 1) / heads),
-        tokens(kTileRows / heads) {}
+        tokens(kTileRows / heads) {
+    while (heads > 1 && items(a) < least) {
+      heads = (heads + 1) / 2;
+      head_tiles = (group + heads - 1) / heads;
+    }
+  }
   std::int64_t items(const AttentionArguments& a, const KvRow& row) const {
     return (row.tokens + tokens - 1) / tokens * a.layout.kv_heads * head_tiles;
+  }
+  std::int64_t items(const AttentionArguments& a) const {
+    std::int64_t all = 0;
+    for (std::int64_t r = 0; r < a.row_count; ++r) all += items(a, a.rows[r]);
+    return all;
   }
 };
 
@@ -309,15 +322,14 @@ PERILUNE_INLINE std::int64_t buffer_floats(const AttentionArguments& a) {
 
 template <class Element>
 void run_attention(const Launch& launch, const AttentionArguments& a) {
-  const AttentionTiling tiling(a);
-  std::int64_t items = 0, scores = 0;
-  for (std::int64_t r = 0; r < a.row_count; ++r) {
-    items += tiling.items(a, a.rows[r]);
-    scores += a.rows[r].tokens * a.rows[r].key_count;
-  }
+  std::int64_t scores = 0;
+  for (std::int64_t r = 0; r < a.row_count; ++r) scores += a.rows[r].tokens * a.rows[r].key_count;
   constexpr std::int64_t kProductsPerAttentionTask = 1 << 15;
   const std::int64_t wanted =
       task_count(launch, scores * a.heads * a.layout.head_dim, kProductsPerAttentionTask);
+  const std::int64_t threads = wanted > 1 ? launch.parallel.threads : 1;
+  const AttentionTiling tiling(a, wanted < threads ? wanted : threads);
+  const std::int64_t items = tiling.items(a);
   const std::int64_t tasks = wanted < items ? wanted : items;
   // Items are dealt out in turn: later tokens of a causal prompt see more keys.
   parallel_tasks(launch, tasks, [&](std::int64_t task) {

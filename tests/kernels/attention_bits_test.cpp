@@ -37,6 +37,24 @@ TEST_CASE("attention in chunks has the bits of the whole, for any pages and thre
     }
 }
 
+TEST_CASE("heads that share keys have the same bits together and, for want of work, apart",
+          "[bits]") {
+  for (const KernelTable* table : tables_under_test()) {
+    if (is_emulated(*table)) continue;
+    for (Setup s : {Setup{.heads = 8, .kv_heads = 1, .head_dim = 80},
+                    Setup{.dtype = DType::bf16, .heads = 9, .kv_heads = 3, .head_dim = 64},
+                    Setup{.dtype = DType::f16, .heads = 70, .kv_heads = 1, .head_dim = 64}}) {
+      INFO(describe(*table, s));
+      const Sequence sequence = make_sequence(s, 400, 29);
+      const std::vector<float> whole = run_chunks(*table, s, sequence, 1, 396);
+      for (const int threads : {2, 4, 24}) {
+        s.threads = threads;
+        CHECK(same_bits(whole, run_chunks(*table, s, sequence, 1, 396)));
+      }
+    }
+  }
+}
+
 TEST_CASE("sequences of one step do not see each other", "[bits]") {
   for (const KernelTable* table : tables_under_test())
     for (const Setup& s : setups()) {

@@ -4,6 +4,7 @@ local options = require "perilune.base.options"
 local kind = require "perilune.base.kind"
 local names_of = require "perilune.base.names_of"
 local pass_runner = require "perilune.loaded.pass_runner"
+local family = require "perilune.loaded.family"
 local submit = require "perilune.serve.submit"
 local generation = require "perilune.serve.generation"
 
@@ -83,7 +84,7 @@ function Engine:submit(input, opts)
   if opts ~= nil and type(opts) ~= "table" then options.check(opts, {}, "submit") end
   for key, value in pairs(opts or {}) do given[key] = value end
   local m, pool = choose_model(self, given.model, "submit")
-  local what = given.kind or ((m.head == "causal" or m.head == "seq2seq") and "generate" or "forward")
+  local what = given.kind or (family.predicts_next[m.head] and "generate" or "forward")
   given.model, given.kind = nil, nil
   if what == "forward" then return submit.submit_forward(m, core_engine, input, options.check(given, forward_spec, "submit"), pool) end
   if what ~= "generate" then raise("option", "submit", 'option kind: expected "generate" or "forward", got ' .. options.show(what)) end
@@ -143,7 +144,8 @@ function Engine:set_policy(policy)
   return self
 end
 
---- Says whether further requests may come: room.more of policies, which may then wait for them.
+--- Says whether further requests may come: room.more of policies, which may then wait for them. While the
+--- engine drains nothing comes; of an engine with a thread of its own more may come until then.
 ---@param more boolean
 ---@return Engine self
 function Engine:set_more(more)

@@ -139,7 +139,7 @@ function submit.check_causal(m, op)
   if m.head == "seq2seq" and op == "score" then
     raise("unsupported", op, "the score of an encoder-decoder's answer is not supported yet", "use m:forward with decoder=")
   end
-  if m.head ~= "causal" and m.head ~= "seq2seq" then
+  if not family.predicts_next[m.head] then
     raise("argument", op, ("head %s of this model does not predict a next token"):format(m.head),
       s.family.heads.causal and 'load it with head="causal"' or nil)
   end
