@@ -1,6 +1,7 @@
 // Device memory that is given back is kept and handed out again, since asking the driver costs more
-// than a kernel. Blocks are never split: sizes are rounded so that few distinct ones occur. Before
-// an allocation fails, everything cached goes back to the driver and it is tried once more.
+// than a kernel. Blocks are never split: sizes are rounded so that few distinct ones occur (not
+// with PERILUNE_CUDA_ALLOCATOR=exact, for memory checkers: nothing is rounded and nothing kept).
+// Before an allocation fails, everything cached goes back to the driver and it is tried once more.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +17,7 @@ namespace perilune::kernels::cuda {
 class CachingAllocator {
  public:
   /// `budget` bytes lent and cached together; 0: no limit of ours.
-  explicit CachingAllocator(std::uint64_t budget) : budget_(budget) {}
+  explicit CachingAllocator(std::uint64_t budget);
   ~CachingAllocator();
   CachingAllocator(const CachingAllocator&) = delete;
   CachingAllocator& operator=(const CachingAllocator&) = delete;
@@ -35,6 +36,7 @@ class CachingAllocator {
   void trim_locked();
 
   const std::uint64_t budget_;
+  const bool exact_;  // blocks as asked for, none kept
   mutable std::mutex mutex_;
   std::multimap<std::uint64_t, void*> cached_;
   std::unordered_map<void*, std::uint64_t> lent_;  // sizes

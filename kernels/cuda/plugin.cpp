@@ -174,6 +174,7 @@ int allocate(PluginDevice* device, std::uint64_t bytes, void** pointer, PluginEr
 
 void release(PluginDevice* device, void* pointer) {
   try {
+    const OnDevice here(*device);  // an exact allocator gives it to the driver at once
     device->allocator.release(pointer);
   } catch (...) {  // no host memory to note it: given back when the device is closed
   }

@@ -131,6 +131,41 @@ TEST_CASE("what is cached is given up before memory runs out") {
   CHECK(gpus->log == std::vector<std::string>{"synchronize 0", "release 0", "release 0"});
 }
 
+TEST_CASE("a block has at most an eighth of slack") {
+  const Gpus gpus;
+  const auto context = Context::make();
+  const auto device = context->device("cuda");
+  const std::size_t mega = 1 << 20;
+  for (const std::size_t bytes : {std::size_t{1}, std::size_t{700}, mega - 1, mega, mega + 1,
+                                  mega + 10000, 3 * mega + 1, 5 * mega - 7, 17 * mega + 1}) {
+    void* block = device->allocate(bytes);
+    CAPTURE(bytes);
+    CHECK(device->memory().used >= bytes);
+    CHECK(device->memory().used <=
+          std::max<std::size_t>(bytes + bytes / 8, (bytes + 511) / 512 * 512));
+    device->release(block, bytes);
+  }
+}
+
+TEST_CASE("an exact allocator rounds nothing and keeps nothing") {
+  setenv("PERILUNE_CUDA_ALLOCATOR", "exact", 1);
+  const Gpus gpus;
+  const auto context = Context::make();
+  const auto device = context->device("cuda:1");
+  unsetenv("PERILUNE_CUDA_ALLOCATOR");
+  gpus->selected = 0;
+  for (const std::size_t bytes : {1, 700, 1 << 20, (1 << 20) + 1}) {
+    gpus->log.clear();
+    void* block = device->allocate(bytes);
+    CHECK(gpus->allocated == bytes);
+    CHECK(device->memory().used == bytes);
+    device->release(block, bytes);
+    CHECK(gpus->allocated == 0);
+    CHECK(gpus->log == std::vector<std::string>{"allocate 1", "release 1"});
+    CHECK(gpus->selected == 0);
+  }
+}
+
 TEST_CASE("a fault is told by every call from then on, with the kernel, on that GPU alone") {
   const char* found_by = GENERATE("copy_out", "copy_in", "synchronize", "allocate", "health");
   const Gpus gpus;
