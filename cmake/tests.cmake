@@ -6,6 +6,8 @@
 # names (tests/campaign.sh runs all three).
 
 find_package(Catch2 REQUIRED)
+# The judge of our reading of .model files.
+pkg_check_modules(SENTENCEPIECE REQUIRED IMPORTED_TARGET sentencepiece)
 
 # Catch2's own code, compiled once for all executables.
 add_library(tests_main OBJECT tests/main.cpp)
@@ -164,7 +166,9 @@ foreach(area ${areas})
     target_compile_definitions(tests_cuda PRIVATE
       "PERILUNE_OLD_PLUGIN=\"$<TARGET_FILE_DIR:old_plugin>\"")
     add_dependencies(tests_cuda fake_gpu old_plugin)
-  elseif(area MATCHES "^(engine|text|allocations)$")
+  elseif(area STREQUAL "text")
+    perilune_cpp_tests(text perilune_engine PkgConfig::SENTENCEPIECE)
+  elseif(area MATCHES "^(engine|allocations)$")
     perilune_cpp_tests(${area} perilune_engine)
   else()
     perilune_cpp_tests(${area} perilune_lua)

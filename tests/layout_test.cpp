@@ -51,7 +51,7 @@ const std::vector<Guarded> kGuarded = {
 const std::vector<Layer> kLayers = {
     {"kernels/cuda/", {"kernels/"}, {"cuda"}},
     {"kernels/", {"kernels/"}, {}},
-    {"engine/", {"engine/", "kernels/"}, {"json", "sentencepiece"}},
+    {"engine/", {"engine/", "kernels/"}, {"json"}},
     {"bindings/lua/", {"bindings/lua/", "engine/", "kernels/dtype.h"}, {"json", "lua"}},
     {"bindings/c/", {"bindings/c/", "bindings/lua/"}, {"lua"}},
     {"repl/",

@@ -30,7 +30,7 @@ jobs=$(nproc)
 mkdir -p "$build/objects"
 flags="-std=c++20 -O1 -gline-tables-only -I. $(pkg-config --cflags luajit) -ffp-contract=off
        -fsanitize=address,undefined -fno-sanitize-recover=all"
-libraries="-lsentencepiece -lutf8proc -lpcre2-8 -lpthread $(pkg-config --libs luajit)"
+libraries="-lutf8proc -lpcre2-8 -lpthread $(pkg-config --libs luajit)"
 launcher=
 if command -v ccache >/dev/null; then launcher=ccache; fi
 

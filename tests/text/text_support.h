@@ -36,6 +36,19 @@ inline std::shared_ptr<perilune::Tokenizer> load(const std::string& path) {
   return tokenizer;
 }
 
+/// Pushes one by one; each part must be whole characters.
+inline std::string stream(const perilune::Tokenizer& tokenizer, const Ids& ids,
+                          const perilune::DecodeOptions& options = {}) {
+  const auto decoder = tokenizer.decoder(options);
+  std::string text;
+  for (const std::int32_t id : ids) {
+    const std::string part = decoder->push(id);
+    REQUIRE(perilune::is_utf8(part));
+    text += part;
+  }
+  return text + decoder->flush();
+}
+
 /// What a model makes of a whole text as one piece.
 inline std::vector<perilune::ModelToken> tokenize(const perilune::TokenModel& model,
                                                   std::string_view text) {

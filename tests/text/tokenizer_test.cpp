@@ -1,8 +1,6 @@
 // SentencePiece tokenizers against their golden values, and what the folder's files change.
 #include "engine/text/tokenizer/tokenizer.h"
 
-#include <sentencepiece_processor.h>
-
 #include <filesystem>
 #include <random>
 #include <sstream>
@@ -37,18 +35,6 @@ Ids encode(const Tokenizer& tokenizer, const std::string& text, bool special = f
   EncodeOptions options;
   options.special = special;
   return tokenizer.encode(text, options).ids;
-}
-
-// Pushes one by one; each part must be whole characters.
-std::string stream(const Tokenizer& tokenizer, const Ids& ids, const DecodeOptions& options = {}) {
-  const auto decoder = tokenizer.decoder(options);
-  std::string text;
-  for (const std::int32_t id : ids) {
-    const std::string part = decoder->push(id);
-    REQUIRE(perilune::is_utf8(part));
-    text += part;
-  }
-  return text + decoder->flush();
 }
 
 void check_golden_text(const std::string& name) {
@@ -266,74 +252,6 @@ TEST_CASE("a decoder that continues keeps the first space") {
   const Ids ids = encode(*tokenizer, "of the fact");
   CHECK(stream(*tokenizer, ids) == "of the fact");
   CHECK(stream(*tokenizer, ids, {false, true}) == " of the fact");
-}
-
-TEST_CASE("any ids decode as the library decodes them, streamed or not") {
-  for (const std::string& path : {kLlama + "/tokenizer.model", kT5 + "/spiece.model"}) {
-    const auto tokenizer = load(path);
-    sentencepiece::SentencePieceProcessor library;
-    REQUIRE(library.Load(path).ok());
-    std::mt19937 random(perilune_test::seeded(3));
-    for (int round = 0; round < 3000; ++round) {
-      Ids ids;
-      for (std::size_t n = random() % 12; n-- > 0;) {
-        // Bytes, which make broken characters, half of the time.
-        const std::uint32_t limit = random() % 2 == 0 ? 260 : 384;
-        ids.push_back(static_cast<std::int32_t>(
-            random() % std::min<std::uint32_t>(limit, tokenizer->vocab_size())));
-      }
-      std::string expected;
-      REQUIRE(library.Decode(ids, &expected).ok());
-      REQUIRE(tokenizer->decode(ids) == expected);
-      REQUIRE(stream(*tokenizer, ids) == expected);
-      const DecodeOptions with_special{true, false};
-      REQUIRE(stream(*tokenizer, ids, with_special) == tokenizer->decode(ids, with_special));
-    }
-  }
-}
-
-TEST_CASE("our unigram segmentation is the library's, ties apart") {
-  const std::string path = kT5 + "/spiece.model";
-  const auto tokenizer = load(path);
-  sentencepiece::SentencePieceProcessor library;
-  REQUIRE(library.Load(path).ok());
-  const std::vector<std::string> parts = {" ",
-                                          "the ",
-                                          "was",
-                                          "ing",
-                                          "\xEF\xBC\xA1",
-                                          "\xE2\x91\xA0",
-                                          "e\xCC\x81",
-                                          "\xE7\x8C\xAB",
-                                          "\xFF",
-                                          "\t",
-                                          "1",
-                                          "\xC2\xA0",
-                                          "\xEF\xB7\xBA",
-                                          "\xE2\x80\x8B",
-                                          "Gutenberg",
-                                          "</s>"};
-  std::mt19937 random(perilune_test::seeded(9));
-  int ties = 0;
-  constexpr int kRounds = 5000;
-  for (int round = 0; round < kRounds; ++round) {
-    std::string text;
-    for (std::size_t n = random() % 20; n-- > 0;) text += parts[random() % parts.size()];
-    EncodeOptions options;
-    options.tokens = true;
-    const Encoding ours = tokenizer->encode(text, options);
-    const auto theirs = library.EncodeAsImmutableProto(text);
-    if (ours.ids.size() != theirs.pieces_size() ||
-        !std::equal(ours.ids.begin(), ours.ids.end(), library.EncodeAsIds(text).begin())) {
-      ++ties;
-      continue;
-    }
-    for (std::size_t i = 0; i < ours.ids.size(); ++i) {
-      REQUIRE(ours.tokens[i].first == theirs.pieces(static_cast<int>(i)).begin());
-      REQUIRE(ours.tokens[i].last == theirs.pieces(static_cast<int>(i)).end());
-    }
-  }
-  CHECK(ties < kRounds / 50);
 }
 
 TEST_CASE("any bytes are encoded") {

@@ -8,7 +8,7 @@ namespace perilune {
 namespace {
 
 constexpr std::size_t kMaxReplacement = 1024;  // bytes that one rule may write
-constexpr int kMaxPrefixes = 32;               // what the library has room for
+constexpr int kMaxPrefixes = 32;               // what the published library has room for
 constexpr std::uint32_t kAlphabet = 256;
 
 // A darts-clone unit: label in the low byte, bit 31 set in a leaf, bit 8 "a leaf follows", bits 10

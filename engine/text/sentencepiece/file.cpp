@@ -17,7 +17,7 @@ using Piece = SentencePieceModel::Piece;
 
 constexpr std::size_t kMaxPieces = std::size_t{1} << 21;
 constexpr std::size_t kMaxPieceBytes = 1024;
-constexpr int kMaxNestedSymbols = 64;  // what the library has room for
+constexpr int kMaxNestedSymbols = 64;  // what the published library has room for
 
 class Reader {
  public:

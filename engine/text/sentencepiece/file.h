@@ -1,5 +1,4 @@
-// A SentencePiece model file, read and validated by us before the library sees a byte of it: the
-// packaged library (0.1.97) can be crashed by a damaged one.
+// A SentencePiece model file, read and validated.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +33,7 @@ struct SentencePieceModel {
   bool remove_extra_whitespaces = true;
   bool escape_whitespaces = true;
 
-  /// A fresh protocol buffer with these fields only: what the library is given.
+  /// A fresh protocol buffer with these fields only.
   std::string serialize() const;
 };
 

@@ -1,11 +1,8 @@
 #include "engine/text/tokenizer/sentencepiece.h"
 
-#include <sentencepiece_processor.h>
-
 #include <algorithm>
 
 #include "engine/base/error.h"
-#include "engine/text/sentencepiece/call.h"
 
 namespace perilune {
 namespace {
@@ -30,7 +27,7 @@ SentencePieceTokenizer::SentencePieceTokenizer(SentencePieceModel model, std::st
   add_eos_ = config.add_eos.value_or(rules.eos);
   legacy_ = config.legacy.value_or(rules.legacy);
   prefix_space_ = config.add_prefix_space.value_or(true);
-  clean_up_ = config.clean_up_spaces;
+  clean_up_ = config.cleans_up(model_.algorithm == SentencePieceModel::Algorithm::bpe);
   model_max_length_ = config.model_max_length;
   chat_templates_ = config.chat_templates;
   padding_side_ = config.padding_side;
@@ -55,36 +52,13 @@ void SentencePieceTokenizer::load() {
     ids_.emplace(model_.pieces[i].text, static_cast<std::int32_t>(i));
     special_[i] = model_.pieces[i].type == Type::control;
   }
-  if (model_.algorithm != SentencePieceModel::Algorithm::unigram) {
-    processor_ = make_processor(model_.add_dummy_prefix);
-    return;
-  }
   normalizer_ = std::make_unique<SentencePieceNormalizer>(model_);
-  unigram_ = std::make_unique<Unigram>(model_);
+  segmenter_ = make_segmenter(model_);
   for (int byte = 0; model_.byte_fallback && byte < 256; ++byte) {
     constexpr std::string_view kHex = "0123456789ABCDEF";
     const char text[] = {'<', '0', 'x', kHex[byte >> 4], kHex[byte & 15], '>'};
     byte_ids_.push_back(ids_.at(std::string_view(text, sizeof(text))));
   }
-}
-
-std::unique_ptr<SentencePieceTokenizer::Processor> SentencePieceTokenizer::make_processor(
-    bool dummy_prefix) const {
-  // Later fields of a message win.
-  std::string bytes = model_.serialize();
-  if (dummy_prefix != model_.add_dummy_prefix) {
-    bytes += std::string("\x1A\x02\x18", 3) + static_cast<char>(dummy_prefix ? 1 : 0);
-  }
-  auto processor = std::make_unique<Processor>();
-  call_library(ErrorCode::format, "load", path_,
-               [&] { return processor->LoadFromSerializedProto(bytes); });
-  return processor;
-}
-
-const SentencePieceTokenizer::Processor& SentencePieceTokenizer::without_prefix() const {
-  if (!model_.add_dummy_prefix) return *processor_;
-  std::call_once(without_prefix_once_, [this] { without_prefix_ = make_processor(false); });
-  return *without_prefix_;
 }
 
 void SentencePieceTokenizer::read_file_specials() {

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -15,11 +14,7 @@
 #include "engine/text/tokenizer/added.h"
 #include "engine/text/tokenizer/config.h"
 #include "engine/text/tokenizer/tokenizer.h"
-#include "engine/text/vocabulary/unigram.h"
-
-namespace sentencepiece {
-class SentencePieceProcessor;
-}
+#include "engine/text/vocabulary/segmenter.h"
 
 namespace perilune {
 
@@ -32,7 +27,7 @@ struct SentencePieceRules {
 
 class SentencePieceTokenizer final : public Tokenizer {
  public:
-  /// The file alone: nothing is put in, nothing is recognised, decoding is the library's.
+  /// The file alone: nothing is put in, nothing is recognised.
   SentencePieceTokenizer(SentencePieceModel model, std::string path);
   /// The file with what its folder and class say. Throws Error(format).
   SentencePieceTokenizer(SentencePieceModel model, std::string path, const TokenizerConfig& config,
@@ -63,11 +58,8 @@ class SentencePieceTokenizer final : public Tokenizer {
 
  private:
   friend class SentencePieceDecoder;
-  using Processor = sentencepiece::SentencePieceProcessor;
 
   void load();
-  std::unique_ptr<Processor> make_processor(bool dummy_prefix) const;
-  const Processor& without_prefix() const;
   void read_file_specials();
   void add_token(AddedToken token);
   std::optional<std::int32_t> role(const TokenizerConfig::Role& role, const char* name,
@@ -80,10 +72,6 @@ class SentencePieceTokenizer final : public Tokenizer {
                    Encoding& out) const;
   void encode_part(bool dummy_prefix, std::string_view text, std::size_t first, int which,
                    const EncodeOptions& options, Encoding& out) const;
-  void encode_library(bool dummy_prefix, std::string_view text, std::size_t first, int which,
-                      const EncodeOptions& options, Encoding& out) const;
-  void encode_unigram(bool dummy_prefix, std::string_view text, std::size_t first, int which,
-                      const EncodeOptions& options, Encoding& out) const;
   void encode_after_token(std::string_view text, std::size_t first, int which,
                           const EncodeOptions& options, Encoding& out) const;
   void put_in(std::optional<std::int32_t> id, const EncodeOptions& options, Encoding& out) const;
@@ -91,13 +79,9 @@ class SentencePieceTokenizer final : public Tokenizer {
 
   SentencePieceModel model_;
   std::unordered_map<std::string_view, std::int32_t> ids_;  // keys point into model_.pieces
-  // Unigram models are segmented here, the others by the library.
   std::unique_ptr<SentencePieceNormalizer> normalizer_;
-  std::unique_ptr<Unigram> unigram_;
+  std::unique_ptr<Segmenter> segmenter_;
   std::vector<std::int32_t> byte_ids_;  // by byte; empty without byte_fallback
-  std::unique_ptr<Processor> processor_;
-  mutable std::once_flag without_prefix_once_;
-  mutable std::unique_ptr<Processor> without_prefix_;
 
   bool of_folder_ = false;
   AddedVocabulary added_;

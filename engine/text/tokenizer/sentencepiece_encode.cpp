@@ -1,10 +1,7 @@
 // Text to ids: added tokens first, then the vocabulary, by the rules of the published classes.
-#include <sentencepiece_processor.h>
-
 #include <algorithm>
 
 #include "engine/base/error.h"
-#include "engine/text/sentencepiece/call.h"
 #include "engine/text/tokenizer/sentencepiece.h"
 
 namespace perilune {
@@ -17,19 +14,11 @@ constexpr std::size_t kMaxText = std::size_t{64} << 20;  // bytes in one call
 void SentencePieceTokenizer::encode_part(bool dummy_prefix, std::string_view text,
                                          std::size_t first, int which, const EncodeOptions& options,
                                          Encoding& out) const {
-  if (unigram_ != nullptr) {
-    encode_unigram(dummy_prefix, text, first, which, options, out);
-  } else {
-    encode_library(dummy_prefix, text, first, which, options, out);
-  }
-}
-
-void SentencePieceTokenizer::encode_unigram(bool dummy_prefix, std::string_view text,
-                                            std::size_t first, int which,
-                                            const EncodeOptions& options, Encoding& out) const {
   const NormalizedText normalized = normalizer_->normalize(text, dummy_prefix);
+  std::vector<ModelToken> segments;
+  segmenter_->segment(normalized.text, segments);
   bool after_unknown = false;
-  for (const Unigram::Segment& segment : unigram_->segment(normalized.text)) {
+  for (const ModelToken& segment : segments) {
     const std::size_t begin = first + normalized.origin[segment.first];
     const std::size_t end = first + normalized.origin[segment.last];
     const auto put = [&](std::int32_t id) {
@@ -51,36 +40,8 @@ void SentencePieceTokenizer::encode_unigram(bool dummy_prefix, std::string_view 
   }
 }
 
-void SentencePieceTokenizer::encode_library(bool dummy_prefix, std::string_view text,
-                                            std::size_t first, int which,
-                                            const EncodeOptions& options, Encoding& out) const {
-  const Processor& processor =
-      dummy_prefix == model_.add_dummy_prefix ? *processor_ : without_prefix();
-  sentencepiece::ImmutableSentencePieceText result;
-  call_library(ErrorCode::argument, "encode", path_,
-               [&] { return processor.Encode(text, result.mutable_proto()); });
-  const std::size_t count = result.pieces_size();
-  const std::size_t start = out.tokens.size();
-  for (std::size_t i = 0; i < count; ++i) {
-    const auto found = result.pieces(static_cast<int>(i));
-    const auto id = static_cast<std::int32_t>(found.id());
-    out.ids.push_back(id);
-    if (!options.tokens) continue;
-    out.tokens.push_back({id, first + found.begin(), first + found.end(), is_special(id), which});
-  }
-  // The library gives the place of a character to the last of its bytes only.
-  for (std::size_t i = out.tokens.size(); options.tokens && i-- > start + 1;) {
-    Token& before = out.tokens[i - 1];
-    const Token& token = out.tokens[i];
-    if (is_byte(token.id) && is_byte(before.id) && before.first == before.last &&
-        before.first == token.first) {
-      before.last = token.last;
-    }
-  }
-}
-
 // Text after a special token, by the rule of `legacy: false`: no space of its own, and one that is
-// written survives the library's stripping.
+// written survives the model's stripping.
 void SentencePieceTokenizer::encode_after_token(std::string_view text, std::size_t first, int which,
                                                 const EncodeOptions& options, Encoding& out) const {
   if (!model_.remove_extra_whitespaces || text.front() != ' ') {
