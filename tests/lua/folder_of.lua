@@ -14,6 +14,13 @@ local function fresh()
 end
 
 
+--- A folder with these files: name → text.
+function folder_of.files(files)
+  local path = fresh()
+  for name, text in pairs(files) do core.write_file(path .. "/" .. name, text) end
+  return path
+end
+
 --- A copy of a folder. `files`: name → text, false to leave it out, or { from= } another file's content.
 function folder_of.copy(from, files)
   local path = fresh()

@@ -51,6 +51,7 @@ TEST_CASE("every kind of pre-tokenizer") {
       {R"({"type": "Punctuation"})", "a!!b", {"a", "!", "!", "b"}},
       {R"({"type": "Punctuation", "behavior": "Contiguous"})", "a!!b", {"a", "!!", "b"}},
       {R"({"type": "CharDelimiterSplit", "delimiter": "-"})", "a-b--c", {"a", "b", "c"}},
+      {R"({"type": "FixedLength", "length": 2})", "aé日bc", {"aé", "日b", "c"}},
       {R"({"type": "Split", "pattern": {"String": "-"}, "behavior": "Removed"})",
        "a-b--c",
        {"a", "b", "c"}},

@@ -175,6 +175,12 @@ int join(lua_State* L) {
 
 // ---------------------------------------------------------------- fields
 
+int marks_inner_pieces(lua_State* L) {
+  const bool marks = self<TokenizerPointer>(L, "marks_inner_pieces")->marks_inner_pieces();
+  lua_pushboolean(L, marks ? 1 : 0);
+  return 1;
+}
+
 int kind(lua_State* L) {
   lua_pushstring(L, self<TokenizerPointer>(L, "kind")->kind());
   return 1;
@@ -327,6 +333,7 @@ void add_tokenizer(lua_State* L) {
   };
   constexpr Member kGetters[] = {
       {"kind", guarded<kind>},
+      {"marks_inner_pieces", guarded<marks_inner_pieces>},
       {"vocab_size", guarded<vocab_size>},
       {"max_id", guarded<max_id>},
       {"max_base_id", guarded<max_base_id>},

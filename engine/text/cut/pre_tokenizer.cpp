@@ -5,6 +5,7 @@
 #include "engine/base/error.h"
 #include "engine/text/cut/parts.h"
 #include "engine/text/pattern/pattern.h"
+#include "engine/text/pattern/step_list.h"
 #include "engine/text/unicode/byte_level.h"
 #include "engine/text/unicode/unicode.h"
 
@@ -83,6 +84,27 @@ class PatternSplit final : public PreTokenizer {
   std::unique_ptr<Pattern> pattern_;
   SplitBehavior behavior_;
   bool invert_;
+};
+
+/// Every so many characters; the last piece may be shorter.
+class FixedLength final : public PreTokenizer {
+ public:
+  explicit FixedLength(std::int64_t length) : length_(length) {}
+
+  void split(AlignedText& text, Pieces& pieces) const override {
+    const std::string& bytes = text.text();
+    cut_all(pieces, SplitBehavior::isolated, false, [&](TextSpan piece, Pieces& matches) {
+      for (std::uint32_t first = piece.first, at = first; at < piece.last; first = at) {
+        for (std::int64_t n = 0; n < length_ && at < piece.last; ++n) {
+          at += character_at(bytes, at).size;
+        }
+        matches.push_back({first, at});
+      }
+    });
+  }
+
+ private:
+  std::int64_t length_;
 };
 
 /// Puts `prefix` before a piece; both stand for the piece's first character.
@@ -261,7 +283,7 @@ std::unique_ptr<PreTokenizer> characters(CharacterSplit::Test is, SplitBehavior 
 
 std::unique_ptr<PreTokenizer> read_sequence(const Json& json) {
   std::vector<std::unique_ptr<PreTokenizer>> steps;
-  for (const Json& step : json.get("pretokenizers").items()) {
+  for (const Json& step : steps_of(json.get("pretokenizers"))) {
     if (auto read = read_pre_tokenizer(step)) steps.push_back(std::move(read));
   }
   return std::make_unique<Sequence>(std::move(steps));
@@ -275,7 +297,7 @@ std::unique_ptr<PreTokenizer> read_byte_level(const Json& json) {
 
 constexpr const char* kKnown =
     "known types are ByteLevel, Whitespace, WhitespaceSplit, BertPreTokenizer, Metaspace, Split, "
-    "Digits, Punctuation, CharDelimiterSplit, Sequence";
+    "Digits, Punctuation, CharDelimiterSplit, FixedLength, Sequence";
 
 }  // namespace
 
@@ -308,6 +330,10 @@ std::unique_ptr<PreTokenizer> read_pre_tokenizer(const Json& json) {
   if (type == "Digits") {
     const bool single = json.boolean("individual_digits", false);
     return characters(is_number, single ? SplitBehavior::isolated : SplitBehavior::contiguous);
+  }
+  if (type == "FixedLength") {
+    return std::make_unique<FixedLength>(
+        json.has("length") ? json.integer_in("length", 1, std::int64_t{1} << 31) : 5);
   }
   if (type == "CharDelimiterSplit") {
     return std::make_unique<PatternSplit>(

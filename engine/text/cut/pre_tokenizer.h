@@ -27,7 +27,7 @@ class PreTokenizer {
 
 /// `pre_tokenizer` of a tokenizer.json: ByteLevel, Whitespace, WhitespaceSplit, BertPreTokenizer,
 /// Metaspace (all prepend schemes, old spellings too), Split (all behaviors, invert), Digits,
-/// Punctuation, CharDelimiterSplit, Sequence. Null for JSON null. Throws
+/// Punctuation, CharDelimiterSplit, FixedLength, Sequence. Null for JSON null. Throws
 /// Error(unsupported) naming an unknown type and the known ones, Error(format) for bad fields.
 std::unique_ptr<PreTokenizer> read_pre_tokenizer(const Json& json);
 

@@ -2,6 +2,7 @@
 
 #include <optional>
 
+#include "engine/text/decode/growth.h"
 #include "engine/text/decode/stream_decoder.h"
 #include "engine/text/unicode/byte_level.h"
 
@@ -17,6 +18,7 @@ void replace_all(std::string& text, std::string_view what, std::string_view with
   std::size_t at = 0;
   for (; found != std::string::npos; found = text.find(what, at)) {
     out.append(text, at, found - at).append(with);
+    check_growth(out.size(), text.size());
     at = found + what.size();
   }
   text = out.append(text, at);
@@ -283,6 +285,7 @@ DecoderStep replace_step(std::shared_ptr<const Pattern> pattern, std::string con
     std::uint32_t at = 0;
     for (const TextSpan& match : matches) {
       out.append(piece, at, match.first - at).append(content);
+      check_growth(out.size(), piece.size());
       at = match.last;
     }
     piece = out.append(piece, at, piece.size() - at);

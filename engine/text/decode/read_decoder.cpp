@@ -4,12 +4,16 @@
 
 #include "engine/base/error.h"
 #include "engine/base/utf8.h"
+#include "engine/text/decode/growth.h"
 #include "engine/text/decode/piece_steps.h"
+#include "engine/text/pattern/step_list.h"
 
 namespace perilune {
 namespace {
 
 using Strings = std::vector<std::string>;
+
+using Steps = std::vector<std::unique_ptr<DecoderRecipe>>;
 
 /// A recipe that makes one kind of step.
 class StepRecipe final : public DecoderRecipe {
@@ -26,11 +30,13 @@ std::unique_ptr<DecoderRecipe> recipe(StepRecipe::Make make) {
   return std::make_unique<StepRecipe>(std::move(make));
 }
 
+/// Steps one after the other; what they make of a text is bounded by its pieces' bytes.
 class Chain final : public PieceDecoder {
  public:
   explicit Chain(std::vector<std::unique_ptr<PieceDecoder>> steps) : steps_(std::move(steps)) {}
 
   void push(std::string piece, Strings& out) override {
+    given_ += piece.size();
     Strings given{std::move(piece)};
     pass(0, std::move(given), out);
   }
@@ -48,17 +54,20 @@ class Chain final : public PieceDecoder {
       Strings next;
       for (std::string& piece : given) steps_[i]->push(std::move(piece), next);
       given = std::move(next);
+      std::size_t made = 0;
+      for (const std::string& piece : given) made += piece.size();
+      check_growth(made, given_);
     }
     for (std::string& piece : given) out.push_back(std::move(piece));
   }
 
   std::vector<std::unique_ptr<PieceDecoder>> steps_;
+  std::size_t given_ = 0;  // bytes of all pieces so far
 };
 
 class ChainRecipe final : public DecoderRecipe {
  public:
-  explicit ChainRecipe(std::vector<std::unique_ptr<DecoderRecipe>> steps)
-      : steps_(std::move(steps)) {}
+  explicit ChainRecipe(Steps steps) : steps_(std::move(steps)) {}
   std::unique_ptr<PieceDecoder> make() const override {
     std::vector<std::unique_ptr<PieceDecoder>> made;
     for (const auto& step : steps_) made.push_back(step->make());
@@ -66,17 +75,8 @@ class ChainRecipe final : public DecoderRecipe {
   }
 
  private:
-  std::vector<std::unique_ptr<DecoderRecipe>> steps_;
+  Steps steps_;
 };
-
-std::unique_ptr<DecoderRecipe> read_step(const Json& json, bool& fused);
-
-// `fused`: from a Fuse or ByteLevel on there is one string, which comes in parts.
-std::unique_ptr<DecoderRecipe> read_sequence(const Json& json, bool& fused) {
-  std::vector<std::unique_ptr<DecoderRecipe>> steps;
-  for (const Json& step : json.get("decoders").items()) steps.push_back(read_step(step, fused));
-  return std::make_unique<ChainRecipe>(std::move(steps));
-}
 
 std::unique_ptr<DecoderRecipe> read_metaspace(const Json& json, bool fused) {
   const std::string mark = json.string("replacement", "\xE2\x96\x81");
@@ -121,9 +121,9 @@ std::unique_ptr<DecoderRecipe> piecewise(StepRecipe::Make make, bool fused) {
   return recipe([make = std::move(make)] { return whole_step(make()); });
 }
 
+// `fused`: from a Fuse or ByteLevel on there is one string, which comes in parts.
 std::unique_ptr<DecoderRecipe> read_step(const Json& json, bool& fused) {
   const std::string type = json.string("type");
-  if (type == "Sequence") return read_sequence(json, fused);
   if (type == "Metaspace") return read_metaspace(json, fused);
   if (type == "Strip") return read_strip(json, fused);
   if (type == "Replace") return read_replace(json, fused);
@@ -157,12 +157,23 @@ std::unique_ptr<DecoderRecipe> read_step(const Json& json, bool& fused) {
       .hint(kKnown);
 }
 
+// The steps of `json` and of the sequences in it, in their order.
+void read_steps(const Json& json, bool& fused, Steps& out) {
+  if (json.string("type") != "Sequence") {
+    out.push_back(read_step(json, fused));
+    return;
+  }
+  for (const Json& step : steps_of(json.get("decoders"))) read_steps(step, fused, out);
+}
+
 }  // namespace
 
 std::unique_ptr<DecoderRecipe> read_decoder(const Json& json) {
   if (json.is_null()) return recipe(spaced_step);
   bool fused = false;
-  return read_step(json, fused);
+  Steps steps;
+  read_steps(json, fused, steps);
+  return std::make_unique<ChainRecipe>(std::move(steps));
 }
 
 std::unique_ptr<DecoderRecipe> make_byte_level_decoder() {

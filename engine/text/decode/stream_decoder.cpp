@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "engine/text/decode/growth.h"
+
 namespace perilune {
 
 void StreamReplace::push(std::string_view text, std::string& out) {
@@ -13,6 +15,7 @@ void StreamReplace::push(std::string_view text, std::string& out) {
     if (found == std::string::npos) break;
     out.append(held_, done, found - done);
     out += replacement_;
+    check_growth(out.size(), held_.size());
     done = found + pattern_.size();
   }
   std::size_t keep = std::min(held_.size() - done, pattern_.size() - 1);

@@ -2,6 +2,7 @@
 
 #include "engine/base/error.h"
 #include "engine/text/normalize/steps.h"
+#include "engine/text/pattern/step_list.h"
 #include "engine/text/unicode/byte_level.h"
 #include "engine/text/unicode/published_marks.h"
 #include "engine/text/unicode/unicode.h"
@@ -155,7 +156,7 @@ class Sequence final : public Normalizer {
 
 std::unique_ptr<Normalizer> read_sequence(const Json& json) {
   std::vector<std::unique_ptr<Normalizer>> steps;
-  for (const Json& step : json.get("normalizers").items()) {
+  for (const Json& step : steps_of(json.get("normalizers"))) {
     if (auto read = read_normalizer(step)) steps.push_back(std::move(read));
   }
   return std::make_unique<Sequence>(std::move(steps));

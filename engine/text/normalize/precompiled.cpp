@@ -70,13 +70,18 @@ class Precompiled final : public Normalizer {
     writer.keep(static_cast<std::uint32_t>(kept), static_cast<std::uint32_t>(first));
     kept = first + part.size();
     const int before = count_characters(part);
+    const int after = count_characters(rule.replacement);
     int made = 0;
+    std::size_t from = 0;  // where the character begins whose place is taken
     for (std::size_t at = 0; at < rule.replacement.size(); ++made) {
       const Character c = character_at(rule.replacement, at);
-      writer.put({c.value, made < before ? 0 : 1});
       at += c.size;
+      const bool last = made + 1 == after && after < before;  // it stands for all that are left
+      const TextSpan of{static_cast<std::uint32_t>(first + from), static_cast<std::uint32_t>(kept)};
+      writer.put({c.value, made >= before ? 1 : last ? after - before : 0, of});
+      if (from < part.size()) from += character_at(part, from).size;
     }
-    if (made < before) writer.remove(before - made);
+    if (after == 0) writer.remove(before);
     return true;
   }
 

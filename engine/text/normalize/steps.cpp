@@ -44,7 +44,11 @@ void ChangeWriter::write(const Change& change) {
     return;
   }
   pass(1);
-  writer_.replace(before, at_, made);
+  if (change.change < 0 && change.of.first < change.of.last) {
+    writer_.replace(change.of.first, change.of.last, made);
+  } else {
+    writer_.replace(before, at_, made);
+  }
   pass(-change.change);
 }
 
@@ -102,7 +106,10 @@ void apply_form(AlignedText& text, NormalForm form) {
     to_form(bytes, form, changes);
     if (!same_characters(bytes, changes)) {
       writer.keep(static_cast<std::uint32_t>(done), part.first);
-      for (const Change& change : changes) writer.put(change);
+      for (Change change : changes) {
+        change.of = {change.of.first + part.first, change.of.last + part.first};
+        writer.put(change);
+      }
       done = part.last;
     }
     part = next_part(old, part.last, form);

@@ -9,6 +9,7 @@
 #include "engine/text/readers/open.h"
 #include "engine/text/tokenizer/config.h"
 #include "engine/text/tokenizer/pipeline.h"
+#include "engine/text/tokenizer/roles.h"
 
 namespace perilune {
 namespace {
@@ -61,7 +62,7 @@ class JsonTokenizerReader {
     parts_.model = read_token_model(model, raw && merges);
     parts_.kind = parts_.model->kind();
     parts_.spelled_bytes = raw && !merges;
-    next_id_ = parts_.model->max_id() + 1;
+    next_id_ = parts_.model->size();
     parts_.post_processing = read_post_processor(member("post_processor"));
     parts_.decoder = read_decoder(member("decoder"));
     read_added();
@@ -101,7 +102,7 @@ class JsonTokenizerReader {
     }
   }
 
-  // The vocabulary knows better, as published.
+  // As published: the vocabulary knows better, and what it does not have goes on after it.
   void settle_id(AddedToken& token, const std::string& place) {
     const std::optional<std::int32_t> known = parts_.model->id(token.content);
     if (known && *known != token.id) {
@@ -110,7 +111,15 @@ class JsonTokenizerReader {
       token.id = *known;
       return;
     }
-    const std::string* other = known ? nullptr : parts_.model->piece(token.id);
+    if (!known) number(token);
+  }
+
+  void number(AddedToken& token) {
+    if (added(token.content) != nullptr) return;  // put() knows its id
+    const std::int32_t written = token.id;
+    token.id = next_id_++;
+    if (written >= 0 && written != token.id) warn(renumbered(token, written));
+    const std::string* other = parts_.model->piece(token.id);
     if (other != nullptr) {
       warn("added token \"" + token.content + "\" has id " + std::to_string(token.id) +
            ", which is \"" + *other + "\" in the vocabulary");
@@ -118,7 +127,6 @@ class JsonTokenizerReader {
   }
 
   void put(AddedToken token) {
-    next_id_ = std::max(next_id_, token.id + 1);
     const auto [place, fresh] = by_content_.emplace(token.content, parts_.added.size());
     if (fresh) {
       parts_.added.push_back(std::move(token));
@@ -131,12 +139,6 @@ class JsonTokenizerReader {
   AddedToken* added(const std::string& content) {
     const auto found = by_content_.find(content);
     return found == by_content_.end() ? nullptr : &parts_.added[found->second];
-  }
-
-  bool taken(std::int32_t id) const {
-    return parts_.model->piece(id) != nullptr ||
-           std::any_of(parts_.added.begin(), parts_.added.end(),
-                       [id](const AddedToken& token) { return token.id == id; });
   }
 
   void read_truncation() {
@@ -185,7 +187,8 @@ class JsonTokenizerReader {
 
   void apply_config() {
     if (config_->model_max_length) parts_.model_max_length = config_->model_max_length;
-    parts_.clean_up_spaces = config_->clean_up_spaces;
+    parts_.clean_up_spaces = config_->cleans_up(is_byte_pairs(*parts_.model));
+    parts_.token_types = config_->token_types;
     parts_.chat_templates = config_->chat_templates;
     if (!config_->padding_side.empty()) parts_.padding_side = config_->padding_side;
     if (!config_->truncation_side.empty()) parts_.truncation_side = config_->truncation_side;
@@ -218,10 +221,8 @@ class JsonTokenizerReader {
     AddedToken fresh = token;
     if (id) {
       fresh.id = *id;
-    } else if (token.id > kMaxId || taken(token.id)) {
-      warn("added token \"" + token.content + "\" is left out: its id " + std::to_string(token.id) +
-           " is another token's in tokenizer.json");
-      return;
+    } else {
+      number(fresh);
     }
     put(std::move(fresh));
   }
@@ -234,8 +235,9 @@ class JsonTokenizerReader {
     AddedToken fresh = token;
     fresh.special = true;
     const std::optional<std::int32_t> id = parts_.model->id(token.content);
-    fresh.id = id ? *id : next_id_;
+    fresh.id = id.value_or(-1);
     if (!id) {
+      number(fresh);
       warn(std::string(name) + " \"" + token.content +
            "\" is not in the vocabulary; it became id " + std::to_string(fresh.id));
     }
@@ -250,7 +252,7 @@ class JsonTokenizerReader {
   const TokenizerConfig* config_;
   TokenizerParts parts_;
   std::unordered_map<std::string, std::size_t> by_content_;  // places in parts_.added
-  std::int32_t next_id_ = 0;
+  std::int32_t next_id_ = 0;  // of the next token that the vocabulary does not have
 };
 
 }  // namespace

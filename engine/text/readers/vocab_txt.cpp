@@ -58,13 +58,11 @@ bool has_upper_case(const Vocabulary& vocabulary) {
 BertNormalizing normalizing_of(const Json& settings, const Vocabulary& vocabulary,
                                const std::string& name, std::vector<std::string>& warnings) {
   BertNormalizing options;
-  if (settings.find_value("do_lower_case") != nullptr) {
-    options.lowercase = settings.boolean("do_lower_case");
-  } else if (has_upper_case(vocabulary)) {
-    options.lowercase = false;
+  options.lowercase = settings.boolean("do_lower_case", true);
+  if (settings.find_value("do_lower_case") == nullptr && has_upper_case(vocabulary)) {
     warnings.push_back(name +
-                       " has upper-case letters, so text keeps its case; no file says so "
-                       "(do_lower_case in tokenizer_config.json)");
+                       " has upper-case letters, which no text will have: it is put in lower case, "
+                       "as published where no file says do_lower_case (tokenizer_config.json)");
   }
   options.handle_chinese_chars = settings.boolean("tokenize_chinese_chars", true);
   options.strip_accents = settings.boolean("strip_accents", options.lowercase);

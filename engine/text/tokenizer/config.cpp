@@ -1,5 +1,6 @@
 #include "engine/text/tokenizer/config.h"
 
+#include <algorithm>
 #include <filesystem>
 
 #include "engine/base/error.h"
@@ -138,6 +139,9 @@ void read_settings(const Json& json, TokenizerConfig& config) {
   config.legacy = optional_boolean(json, "legacy");
   config.add_prefix_space = optional_boolean(json, "add_prefix_space");
   config.clean_up_spaces = json.boolean("clean_up_tokenization_spaces", false);
+  config.clean_up_byte_pairs =
+      json.boolean("clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output",
+                   config.tokenizer_class.find("LukeTokenizer") != std::string::npos);
   config.padding_side = read_side(json, "padding_side");
   config.truncation_side = read_side(json, "truncation_side");
   if (json.find_value("extra_ids") != nullptr) {
@@ -152,6 +156,73 @@ void read_settings(const Json& json, TokenizerConfig& config) {
     }
     if (length < 2147483648.0) config.model_max_length = static_cast<std::int64_t>(length);
   }
+}
+
+// Whose published tokenizers say which text a token is of, where no file does.
+constexpr std::string_view kTypedClasses[] = {"BertTokenizer",
+                                              "ElectraTokenizer",
+                                              "ConvBertTokenizer",
+                                              "MobileBertTokenizer",
+                                              "SqueezeBertTokenizer",
+                                              "LayoutLMTokenizer",
+                                              "LayoutLMv2Tokenizer",
+                                              "LxmertTokenizer",
+                                              "DPRContextEncoderTokenizer",
+                                              "DPRQuestionEncoderTokenizer",
+                                              "DebertaTokenizer",
+                                              "DebertaV2Tokenizer",
+                                              "FNetTokenizer",
+                                              "MarkupLMTokenizer",
+                                              "TapasTokenizer",
+                                              "CanineTokenizer"};
+constexpr std::string_view kTypedModels[] = {"bert",
+                                             "distilbert",
+                                             "electra",
+                                             "convbert",
+                                             "mobilebert",
+                                             "squeezebert",
+                                             "layoutlm",
+                                             "layoutlmv2",
+                                             "lxmert",
+                                             "dpr",
+                                             "deberta",
+                                             "deberta-v2",
+                                             "fnet",
+                                             "markuplm",
+                                             "tapas",
+                                             "canine",
+                                             "ernie",
+                                             "megatron-bert",
+                                             "nezha",
+                                             "nomic_bert",
+                                             "qdqbert",
+                                             "realm",
+                                             "retribert",
+                                             "visual_bert",
+                                             "align",
+                                             "bark",
+                                             "blip",
+                                             "bros",
+                                             "chinese_clip",
+                                             "flava",
+                                             "git",
+                                             "grounding-dino",
+                                             "mm-grounding-dino",
+                                             "tvp",
+                                             "vilt"};
+
+bool has_token_types(const Json& settings, const TokenizerConfig& config) {
+  const auto among = [](const auto& list, std::string_view name) {
+    return std::find(std::begin(list), std::end(list), name) != std::end(list);
+  };
+  if (const Json* names = settings.find_value("model_input_names")) {
+    const std::vector<Json>& list = names->items();
+    return std::any_of(list.begin(), list.end(), [&](const Json& name) {
+      return name.as_string(names->place()) == "token_type_ids";
+    });
+  }
+  if (!config.tokenizer_class.empty()) return among(kTypedClasses, config.tokenizer_class);
+  return config.model_type.empty() || among(kTypedModels, config.model_type);
 }
 
 Json read_object(const std::string& path) {
@@ -192,9 +263,9 @@ constexpr NamedRole kRoles[] = {
     {"bos_token", &TokenizerConfig::bos, &SpecialTokens::bos},
     {"eos_token", &TokenizerConfig::eos, &SpecialTokens::eos},
     {"unk_token", &TokenizerConfig::unk, &SpecialTokens::unk},
+    {"sep_token", &TokenizerConfig::sep, &SpecialTokens::sep},
     {"pad_token", &TokenizerConfig::pad, &SpecialTokens::pad},
     {"cls_token", &TokenizerConfig::cls, &SpecialTokens::cls},
-    {"sep_token", &TokenizerConfig::sep, &SpecialTokens::sep},
     {"mask_token", &TokenizerConfig::mask, &SpecialTokens::mask},
 };
 
@@ -206,14 +277,12 @@ std::span<const NamedRole> named_roles() {
 
 TokenizerConfig read_tokenizer_config(const std::string& folder) {
   TokenizerConfig config;
-  const std::string settings = join_path(folder, "tokenizer_config.json");
-  if (file_exists(settings)) {
-    const Json json = read_object(settings);
-    read_settings(json, config);
-    read_roles(json, config);
-    read_added(json, config);
-    read_templates(json, config);
-  }
+  const std::string path = join_path(folder, "tokenizer_config.json");
+  const Json settings = file_exists(path) ? read_object(path) : Json::object();
+  read_settings(settings, config);
+  read_roles(settings, config);
+  read_added(settings, config);
+  read_templates(settings, config);
   read_template_files(folder, config);
   const std::string special = join_path(folder, "special_tokens_map.json");
   if (file_exists(special)) read_roles(read_object(special), config);
@@ -232,6 +301,7 @@ TokenizerConfig read_tokenizer_config(const std::string& folder) {
   std::string& name = config.tokenizer_class;
   if (name.size() > 4 && name.compare(name.size() - 4, 4, "Fast") == 0)
     name.resize(name.size() - 4);
+  config.token_types = has_token_types(settings, config);
   return config;
 }
 

@@ -29,9 +29,17 @@ struct TokenizerConfig {
   std::optional<bool> add_bos, add_eos, legacy, add_prefix_space;
   std::optional<std::int64_t> extra_ids;
   std::optional<std::int64_t> model_max_length;  // nullopt: none, or beyond 2^31
-  bool clean_up_spaces = false;
-  std::string padding_side, truncation_side;          // "left", "right" or ""
+  bool clean_up_spaces = false;                  // of clean_up_tokenization_spaces
+  bool clean_up_byte_pairs = false;              // … where the vocabulary is one of byte pairs
+  bool token_types = true;                       // whether a pair's second text has type 1
+  std::string padding_side, truncation_side;     // "left", "right" or ""
   std::map<std::string, std::string> chat_templates;  // Jinja sources by name
+
+  /// Whether decoding takes spaces before punctuation out: as published, of byte pairs only where a
+  /// file or its class insists, because they spell every space.
+  bool cleans_up(bool byte_pairs) const {
+    return clean_up_spaces && (!byte_pairs || clean_up_byte_pairs);
+  }
 };
 
 /// The token that `role` names.
@@ -40,7 +48,7 @@ struct NamedRole {
   TokenizerConfig::Role TokenizerConfig::*role;
   std::optional<std::int32_t> SpecialTokens::*id;
 };
-/// Every role.
+/// Every role, in the order in which missing tokens get their ids.
 std::span<const NamedRole> named_roles();
 
 /// Reads what is in `folder`; missing files leave their settings out. Throws Error(file | format).

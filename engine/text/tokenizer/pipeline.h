@@ -29,8 +29,9 @@ struct TokenizerParts {
   std::vector<AddedToken> added;           // ids are given
   SpecialTokens specials;                  // roles; put in added where they are no entries
   std::optional<std::int64_t> model_max_length;
-  bool clean_up_spaces = false;               // after decoding, as tokenizer_config.json says
-  std::string padding_side, truncation_side;  // Tokenizer's
+  bool clean_up_spaces = false;  // after decoding, as tokenizer_config.json says
+  bool token_types = true;       // false: every text has type 0, whatever post_processing says
+  std::string padding_side, truncation_side;          // Tokenizer's
   std::map<std::string, std::string> chat_templates;  // Tokenizer::chat_templates
   std::vector<std::string> warnings;
 };

@@ -43,6 +43,11 @@ PipelineTokenizer::PipelineTokenizer(TokenizerParts parts) : parts_(std::move(pa
     put_added(std::move(token));
   }
   parts_.added.clear();
+  if (!parts_.token_types) {
+    for (auto* items : {&parts_.post_processing.single, &parts_.post_processing.pair}) {
+      for (PostProcessing::Item& item : *items) item.type_id = 0;
+    }
+  }
   rebuild();
   check_templates();
   check_roles();

@@ -18,6 +18,7 @@ class PipelineTokenizer final : public Tokenizer {
   explicit PipelineTokenizer(TokenizerParts parts);
 
   const char* kind() const override { return parts_.kind.c_str(); }
+  bool marks_inner_pieces() const override { return parts_.model->marks_inner_pieces(); }
   std::int32_t vocab_size() const override { return parts_.model->size(); }
   std::int32_t max_id() const override { return max_id_; }
   std::int32_t max_base_id() const override;

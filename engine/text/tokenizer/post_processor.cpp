@@ -1,6 +1,7 @@
 #include "engine/text/tokenizer/post_processor.h"
 
 #include "engine/base/error.h"
+#include "engine/text/pattern/step_list.h"
 
 namespace perilune {
 namespace {
@@ -117,7 +118,7 @@ void read_one(const Json& json, PostProcessing& out, bool& puts, int depth) {
   const std::string& type = json.string("type");
   if (type == "Sequence") {
     if (depth > 4) fail(json.place(), "too many sequences inside one another");
-    for (const Json& step : json.get("processors").items()) read_one(step, out, puts, depth + 1);
+    for (const Json& step : steps_of(json.get("processors"))) read_one(step, out, puts, depth + 1);
     return;
   }
   if (type == "ByteLevel") return read_byte_level(json, out);

@@ -26,6 +26,11 @@ void apply_config(TokenizerParts& parts, const TokenizerConfig& config,
 /// Roles alone, of spellings that are entries; nothing is added.
 void name_roles(TokenizerParts& parts, const RoleDefaults& defaults);
 
+/// What a warning says of an added token that did not get the id `written`.
+std::string renumbered(const AddedToken& token, std::int32_t written);
+/// Whether a vocabulary spells every space.
+bool is_byte_pairs(const TokenModel& model);
+
 /// The id of an entry or added token; Error(format) naming the file where there is none.
 std::int32_t required_id(const TokenizerParts& parts, std::string_view content);
 /// Of a class whose name some file gives; "" where no file does or the name says nothing.

@@ -59,6 +59,8 @@ class Tokenizer : public std::enable_shared_from_this<Tokenizer> {
 
   /// "sentencepiece", "bpe", "wordpiece", "unigram", "wordlevel" or "tiktoken".
   virtual const char* kind() const = 0;
+  /// Whether what goes on inside a word is spelled with a mark before it ("##ing").
+  virtual bool marks_inner_pieces() const { return false; }
   /// Entries of the base vocabulary, without added tokens.
   virtual std::int32_t vocab_size() const = 0;
   /// The highest id that exists, added tokens included.

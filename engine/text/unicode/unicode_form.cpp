@@ -158,6 +158,8 @@ void compose_all(std::vector<Change>& text) {
       if (const auto joined = composed(text[starter].value, here.value)) {
         text[starter].value = *joined;
         text[starter].change += here.change - 1;
+        text[starter].of.first = std::min(text[starter].of.first, here.of.first);
+        text[starter].of.last = std::max(text[starter].of.last, here.of.last);
         continue;
       }
     }
@@ -220,10 +222,13 @@ void to_form(std::string_view text, NormalForm form, std::vector<Change>& out) {
   std::u32string parts;
   for (std::size_t at = 0; at < text.size();) {
     const Character c = character_at(text, at);
+    const auto first = static_cast<std::uint32_t>(at);
     at += c.size;
     parts.clear();
     append_decomposition(c.value, compatible, parts);
-    for (std::size_t i = 0; i < parts.size(); ++i) out.push_back({parts[i], i == 0 ? 0 : 1});
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      out.push_back({parts[i], i == 0 ? 0 : 1, {first, first + c.size}});
+    }
   }
   reorder(out);
   if (form == NormalForm::c || form == NormalForm::kc) compose_all(out);

@@ -12,10 +12,12 @@ enum class NormalForm { c, d, kc, kd };
 
 /// A character of a changed text, and how many characters of the old one it stands for, as the
 /// published tokenizers count: 0: it takes the place of one; above 0: it was inserted after
-/// another; -n: it takes the place of one and n more after it are gone.
+/// another; -n: it takes the place of one and n more after it are gone. Then `of` are the bytes of
+/// the old text that it is made of.
 struct Change {
   char32_t value;
   int change;
+  TextSpan of{};
 };
 
 /// The next part of `text` from byte `from` on that may not be in the form yet; empty where there

@@ -38,6 +38,7 @@ class Bpe final : public TokenModel {
   }
   const std::string* piece(std::int32_t id) const override { return tables_.vocabulary.piece(id); }
   std::optional<std::int32_t> unknown() const override;
+  bool marks_inner_pieces() const override { return !options_.continuing_prefix.empty(); }
   std::span<const std::int32_t> byte_ids() const override { return byte_ids_; }
 
   static std::size_t join_place(std::uint32_t left, std::uint32_t right, std::size_t size) {

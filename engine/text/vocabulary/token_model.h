@@ -41,6 +41,8 @@ class TokenModel {
   /// The spelling of `id`; nullptr for an id without entry.
   virtual const std::string* piece(std::int32_t id) const = 0;
   virtual std::optional<std::int32_t> unknown() const = 0;
+  /// Whether what goes on inside a word is spelled with a mark before it ("##ing").
+  virtual bool marks_inner_pieces() const { return false; }
   /// Ids of <0x00> … where unknown characters fall back to bytes; else empty.
   virtual std::span<const std::int32_t> byte_ids() const { return {}; }
 };

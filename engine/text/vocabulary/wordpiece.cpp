@@ -23,6 +23,7 @@ class WordPiece final : public WordModel {
   }
 
   const char* kind() const override { return "wordpiece"; }
+  bool marks_inner_pieces() const override { return !options_.continuing_prefix.empty(); }
 
   void tokenize(std::string_view text, std::span<const TextSpan> pieces,
                 std::vector<ModelToken>& out) const override {

@@ -3,6 +3,7 @@
 
 ---@class Tokenizer
 ---@field kind string "sentencepiece", "bpe", "wordpiece", "unigram", "wordlevel" or "tiktoken"
+---@field marks_inner_pieces boolean whether what goes on inside a word is spelled with a mark ("##ing")
 ---@field vocab_size integer pieces of the base vocabulary
 ---@field max_id integer the highest id, added tokens included
 ---@field max_base_id integer the highest id of the base vocabulary or a special token
