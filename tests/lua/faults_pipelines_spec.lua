@@ -32,3 +32,16 @@ t.test("fill-mask: the piece of a special token is its spelling", function()
   t.equal(pl.pipeline("fill-mask", m, { targets = { unk } })("the " .. tok:piece(tok.specials.mask))[1].piece, unk)
   m:close()
 end)
+
+-- Answers, scores and places on the golden models, texts of many scripts and windows included.
+local check = require("perilune.compare.pipelines").check "tests/golden"
+local number = 0
+for line in io.lines "tests/faults/pipeline_answers.jsonl" do
+  local row = core.json(line)
+  number = number + 1
+  t.test(("%d: %s on %s (tests/faults/ask_pipelines.py)"):format(number, row.task, row.model), function()
+    t.ok(row.output, row.error)
+    local problem = check(row)
+    t.ok(not problem, problem)
+  end)
+end

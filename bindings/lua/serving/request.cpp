@@ -271,7 +271,7 @@ void set_generated(lua_State* L, const Request& request) {
   set_sequence(L, request, request.sequences[0]);
   set_field(L, "reused_tokens", request.progress.reused_tokens);
   set_field(L, "seed", static_cast<std::int64_t>(request.spec.options.sampling.seed));
-  if (!request.sequences[0].prompt_logprobs.empty()) {
+  if (request.spec.options.prompt_logprobs) {  // of a prompt of one token: none
     push_list(L, request.sequences[0].prompt_logprobs);
     lua_setfield(L, -2, "prompt_logprobs");
   }

@@ -49,7 +49,32 @@ checks["token-classification"] = function(ours, row)
   end)
 end
 
+checks["question-answering"] = function(ours, row)
+  local context = row.input.context
+  return entries("answers", as_list(ours), as_list(row.output), function(a, b)
+    local first, last = code_points(context, a.first - 1), code_points(context, a.last)
+    return near("score", a.score, b.score) or a.answer ~= b.answer and off("answer", a.answer, b.answer)
+      or first ~= b.start and off("start", first, b.start) or last ~= b["end"] and off("end", last, b["end"]) or nil
+  end)
+end
+
+-- The published version decodes the new tokens alone, which loses the space between prompt and answer.
+local function trimmed(text) return (text:gsub("^%s+", "")) end
+
+local function generated(prompt)
+  return function(ours, row)
+    local theirs = row.output[1].generated_text
+    if prompt then theirs = theirs:sub(#row.input + 1) end
+    return trimmed(ours.text) ~= trimmed(theirs) and off("text", ours.text, theirs) or nil
+  end
+end
+checks["text-generation"], checks["text2text-generation"] = generated(true), generated(false)
+
+-- One mask gives a list, several a list of lists.
 checks["fill-mask"] = function(ours, row)
+  if row.output[1] and row.output[1].token == nil then
+    return entries("masks", ours, row.output, function(a, b) return checks["fill-mask"](a, { output = b }) end)
+  end
   return entries("fillings", ours, row.output, function(a, b)
     return a.id ~= b.token and off("token", a.id, b.token) or a.piece ~= b.token_str and off("token_str", a.piece, b.token_str)
       or near("score", a.score, b.score) or a.text ~= b.sequence and off("sequence", a.text, b.sequence) or nil
@@ -78,7 +103,13 @@ local function options_of(row)
   -- A null top_k means all of them.
   if row.task == "text-classification" and #row.output > 1 and not o.top_k then o.top_k = "all" end
   if row.task == "feature-extraction" then o.pooling = "none" end
+  if row.task == "question-answering" then o.stride, o.doc_stride = o.doc_stride, nil end
   return o
+end
+
+local function input_of(row)
+  if type(row.input) ~= "table" or not row.input.text_pair then return row.input end
+  return { text = row.input.text, pair = row.input.text_pair }
 end
 
 --- A function that checks one row; models are loaded once.
@@ -90,7 +121,7 @@ function compare_pipelines.check(folder)
     local check = checks[row.task]
     if not check then return "there is no comparison for the task " .. tostring(row.task) end
     models[row.model] = models[row.model] or pl.load(folder .. "/" .. row.model, { compute = "f32" })
-    return check(pl.pipeline(row.task, models[row.model], options_of(row))(row.input), row)
+    return check(pl.pipeline(row.task, models[row.model], options_of(row))(input_of(row)), row)
   end
 end
 

@@ -70,11 +70,14 @@ local function fill(p, job, scores, place)
   else
     order = rows.order(scores)
   end
-  local text = {}
-  for i, id in ipairs(job.ids) do text[i] = id end
+  local pad = p.tokenizer.specials.pad
   for i = 1, math.min(p.options.top_k or 5, #order) do
     local id = order[i] - 1
-    text[place] = id
+    local text = {}
+    for at, other in ipairs(job.ids) do
+      local here = at == place and id or other
+      if here ~= pad then text[#text + 1] = here end
+    end
     list[i] = { id = id, piece = p.tokenizer:decode({ id }, { special = true }), score = scores[order[i]],
       text = p.tokenizer:decode(text, { special = #job.order > 1 }) }
   end

@@ -24,6 +24,15 @@ end
 ---@return integer|nil
 function rows.limit(p) return p.limit_ or p.model.max_tokens end
 
+--- How long a row is made where an input is cut: what the model takes, its tokenizer names or the task wants,
+--- whichever is least.
+---@param p Pipeline
+---@return integer|nil
+function rows.width(p)
+  local least = math.min(rows.limit(p) or math.huge, p.tokenizer.model_max_length or math.huge, p.width_ or math.huge)
+  return least < math.huge and least or nil
+end
+
 -- Tokens that cutting took from an input, by its text: a text that is read with several others counts once.
 local function note_lost(p, input, batch)
   local text, lost = type(input) == "table" and input.text or input, 0
@@ -43,7 +52,7 @@ local function cutting(p)
     how.to = truncate or nil
   end
   if stride then how.stride, how.windows = stride, true end
-  if how.to == nil or how.to == "model" then how.to = rows.limit(p) end
+  if how.to == nil or how.to == "model" then how.to = rows.width(p) end
   if how.windows and how.to == nil then
     raise("option", p.task, "windows: this model has no limit of its own", "say how long they are: truncate = { windows = true, to = n }")
   end

@@ -40,7 +40,7 @@ local function entities(p, text, tokens, scores)
     if token.first then
       local surface = text:sub(token.first, token.last)
       local inside
-      if p.tokenizer.kind == "wordpiece" then
+      if p.tokenizer.marks_inner_pieces then
         inside = characters(token.piece) ~= characters(surface)
       else
         inside = token.first > 1 and not text:sub(token.first - 1, token.first):find " "
@@ -128,19 +128,26 @@ local function groups(p, list)
   return out
 end
 
--- Of entities that overlap where windows do, the longer one stays, then the likelier.
+-- Of entities that overlap where windows do, the one of more characters stays, then the likelier. As published the
+-- first is held against itself, so that one without text is there twice.
 local function without_overlap(list)
-  table.sort(list, function(a, b) return a.first < b.first end)
-  local out = {}
+  local order, out = {}, {}
+  for i, entity in ipairs(list) do order[entity] = i end
+  table.sort(list, function(a, b)
+    if a.first ~= b.first then return a.first < b.first end
+    return order[a] < order[b]
+  end)
+  local before = list[1]
   for _, entity in ipairs(list) do
-    local last = out[#out]
-    if last and entity.first <= last.last then
-      local mine, theirs = entity.last - entity.first, last.last - last.first
-      if mine > theirs or mine == theirs and entity.score > last.score then out[#out] = entity end
+    if entity.first <= before.last then
+      local mine, theirs = characters(entity.text), characters(before.text)
+      if mine > theirs or mine == theirs and entity.score > before.score then before = entity end
     else
-      out[#out + 1] = entity
+      out[#out + 1] = before
+      before = entity
     end
   end
+  out[#out + 1] = before
   return out
 end
 

@@ -12,7 +12,7 @@ local task = {
 
 function task.prepare(p)
   for id, name in pairs(p.model.labels or {}) do
-    if name:lower():sub(1, 6) == "entail" then p.entailment_ = id end
+    if name:lower():sub(1, 6) == "entail" then p.entailment_ = math.min(p.entailment_ or id, id) end
   end
   if not p.entailment_ then
     raise("argument", p.task, "the model has no label that begins with \"entail\"", "this task needs a model of natural language inference")
@@ -58,7 +58,13 @@ function task.finish(p, _, job)
   for i, lists in ipairs(windows) do entailed[i], scores[i] = unpack(rows.join(p.options.join, lists)) end
   if not (p.options.multi_label or #job.labels == 1) then scores = rows.softmax(entailed) end
   local out = { labels = {}, scores = {} }
-  for i, at in ipairs(rows.order(scores)) do out.labels[i], out.scores[i] = job.labels[at], scores[at] end
+  local order = {}
+  for i = 1, #scores do order[i] = i end
+  table.sort(order, function(a, b)   -- of equal ones the later, as published
+    if scores[a] ~= scores[b] then return scores[a] > scores[b] end
+    return a > b
+  end)
+  for i, at in ipairs(order) do out.labels[i], out.scores[i] = job.labels[at], scores[at] end
   return out
 end
 

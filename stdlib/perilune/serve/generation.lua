@@ -139,7 +139,7 @@ local function fit_prompt(ids, limit, new_tokens, context, op)
     raise("length", op, ("the prompt has %d tokens, the model has %d positions"):format(#ids, limit),
       'shorten it, or say context="truncate_left" to drop its beginning')
   end
-  local keep = math.max(1, limit - new_tokens)
+  local keep = math.max(limit - new_tokens, math.ceil(limit / 2))   -- an answer as long as the model leaves half to the prompt
   local kept = {}
   for i = #ids - keep + 1, #ids do kept[#kept + 1] = ids[i] end
   return kept, #ids - keep

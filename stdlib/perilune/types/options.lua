@@ -31,7 +31,7 @@
 ---@field min_p number drop tokens less likely than this share of the most likely one
 ---@field repetition_penalty number above 1 makes tokens of the text so far less likely
 ---@field seed integer the same seed gives the same text; default: a fresh one, named in the result
----@field stop string|string[] end where such a text would begin
+---@field stop string|string[] end where such a text would begin; a text that a special token spells is that token
 ---@field stop_strings string|string[] the published name of stop
 ---@field eos_token_id integer|integer[] ids that end the text
 ---@field pad_token_id integer read from published files, without effect: rows are never padded
@@ -43,7 +43,7 @@
 ---@field processors function|function[] function(row, state) may change a row of logits before a token is chosen
 ---@field stop_when fun(state: table): boolean|string ends the text when it answers true or a reason
 ---@field on_token function called with every new token
----@field context string a prompt beyond the model's positions: "error" (default) or "truncate_left"
+---@field context string a prompt beyond the model's positions: "error" (default) or "truncate_left", which keeps the newest, at least half of the positions
 ---@field on_progress fun(done: integer, total: integer) of m:generate: prompts that are done, or of a single one tokens
 ---@field policy table|function of a call with several prompts: the order of work, such as pl.policy.fifo()
 ---@field truncate any not for prompts: raises and names context
