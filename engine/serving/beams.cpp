@@ -30,8 +30,7 @@ bool is_stop(const Request& request, std::int32_t id) {
 void set_text(const Request& request, std::vector<std::int32_t> ids, Sequence& sequence) {
   if (!request.spec.tokenizer) return;
   if (!ids.empty() && is_stop(request, ids.back())) ids.pop_back();
-  DecodeOptions options;
-  options.continues = true;
+  const DecodeOptions options = answer_decoding(request.spec);
   StopMatcher stops(request.spec.options.stop_strings);
   sequence.text = stops.push(request.spec.tokenizer->decode(ids, options));
   sequence.text += stops.flush();

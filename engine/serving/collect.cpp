@@ -158,9 +158,7 @@ void Scheduler::State::split_outputs(Request& request) {
     copy.output_index = k;
     copy.cache = request.sequences[0].cache->fork();
     if (request.spec.tokenizer) {
-      DecodeOptions decode;
-      decode.continues = true;
-      copy.decoder = request.spec.tokenizer->decoder(decode);
+      copy.decoder = request.spec.tokenizer->decoder(answer_decoding(request.spec));
       copy.stops = std::make_unique<StopMatcher>(request.spec.options.stop_strings);
     }
     request.sequences.push_back(std::move(copy));

@@ -26,6 +26,12 @@ const char* request_state_name(RequestState state) {
   return "?";
 }
 
+DecodeOptions answer_decoding(const RequestSpec& spec) {
+  DecodeOptions options;
+  options.continues = spec.source == nullptr || !spec.tokenizer->decode(spec.prompt).empty();
+  return options;
+}
+
 std::int64_t Request::pending_tokens() const {
   if (needs_encoding()) return source_tokens();
   std::int64_t most = 0;

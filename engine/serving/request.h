@@ -115,6 +115,10 @@ struct RequestSpec {
   bool keep_events = true;
 };
 
+/// How an answer becomes text: a decoder-only model goes on with its prompt, an encoder-decoder
+/// begins a text of its own, unless it was given words to begin with.
+DecodeOptions answer_decoding(const RequestSpec& spec);
+
 /// How far it is. Written by the thread that steps; `state` may be read by any, and once it is done
 /// so may all else.
 struct Progress {

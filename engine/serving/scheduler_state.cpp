@@ -146,9 +146,7 @@ Sequence first_sequence(const RequestSpec& spec, const std::shared_ptr<Cache>& c
     sequence.cache = std::make_unique<SequenceCache>(cache);
   }
   if (spec.kind == RequestKind::generate && spec.tokenizer && spec.options.beams.beams == 1) {
-    DecodeOptions options;
-    options.continues = true;
-    sequence.decoder = spec.tokenizer->decoder(options);
+    sequence.decoder = spec.tokenizer->decoder(answer_decoding(spec));
     sequence.stops = std::make_unique<StopMatcher>(spec.options.stop_strings);
   }
   return sequence;

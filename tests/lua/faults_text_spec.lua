@@ -110,6 +110,43 @@ for _, case in ipairs {   -- settings, types of a pair
   end)
 end
 
+-- ---------------------------------------------------------------- keys of the settings that change ids
+
+local cased = '{"type":"BertNormalizer","clean_text":true,"handle_chinese_chars":true,"strip_accents":null,"lowercase":false}'
+local cased_model = '{"type":"WordPiece","unk_token":"[UNK]","continuing_subword_prefix":"##","max_input_chars_per_word":100,' ..
+  '"vocab":{"[PAD]":0,"[UNK]":1,"[CLS]":2,"[SEP]":3,"[MASK]":4,"A":5,"a":6,"é":7,"e":8,"日":9}}'
+
+for _, case in ipairs {   -- settings, ids of "A é 日A", warnings: asked of transformers 5.24 (tokenizer.json keeps case)
+  { '"tokenizer_class":"BertTokenizer"', { 6, 8, 9, 6 }, 1 }, { '"tokenizer_class":"PreTrainedTokenizerFast"', { 5, 7, 9, 5 }, 0 },
+  { '"tokenizer_class":"BertTokenizer","do_lower_case":false', { 5, 7, 9, 5 }, 0 },
+  { '"tokenizer_class":"ElectraTokenizerFast","do_lower_case":true', { 6, 8, 9, 6 }, 0 },
+  { '"tokenizer_class":"DistilBertTokenizer","do_lower_case":true,"tokenize_chinese_chars":false', { 6, 8, 1 }, 0 },
+  { '"tokenizer_class":"BertTokenizer","do_lower_case":false,"strip_accents":true', { 5, 8, 9, 5 }, 0 },
+  { '"tokenizer_class":"BertTokenizer","do_lower_case":false,"never_split":["x"]', { 5, 7, 9, 5 }, 1 },
+} do
+  t.test("BERT's normalizer is made of the settings: " .. case[1], function()
+    local tok = tokenizer({ model = cased_model, normalizer = cased, pre_tokenizer = '{"type":"BertPreTokenizer"}' }, "{" .. case[1] .. "}")
+    t.equal(tok:ids "A é 日A", case[2])
+    t.equal(#tok.warnings, case[3], table.concat(tok.warnings, "\n"))
+  end)
+end
+
+local spaced = '{"type":"ByteLevel","add_prefix_space":true,"trim_offsets":true,"use_regex":true}'
+local byte_model = '{"type":"BPE","vocab":{"a":0,"<":1,"s":2,">":3,"Ġ":4,"<s>":5},"merges":[]}'
+
+for _, case in ipairs {   -- settings, ids of "a<s>"
+  { '"tokenizer_class":"GPT2Tokenizer"', { 0, 1, 2, 3 } }, { '"tokenizer_class":"GPT2Tokenizer","add_prefix_space":true', { 4, 0, 1, 2, 3 } },
+  { '"tokenizer_class":"PreTrainedTokenizerFast"', { 4, 0, 1, 2, 3 } }, { '"tokenizer_class":"PreTrainedTokenizerFast","add_prefix_space":false', { 4, 0, 1, 2, 3 } },
+  { '"tokenizer_class":"GPT2Tokenizer","bos_token":"<s>"', { 0, 5 } },
+  { '"tokenizer_class":"GPT2Tokenizer","bos_token":"<s>","split_special_tokens":true', { 0, 1, 2, 3 } },
+  { '"tokenizer_class":"GPT2Tokenizer","extra_special_tokens":["<s>"]', { 0, 5 } },
+  { '"tokenizer_class":"GPT2Tokenizer","extra_special_tokens":{"image_token":"<s>"}', { 0, 5 } },
+} do
+  t.test("byte-level pairs with the settings " .. case[1], function()
+    t.equal(tokenizer({ model = byte_model, pre_tokenizer = spaced }, "{" .. case[1] .. "}"):ids "a<s>", case[2])
+  end)
+end
+
 -- ---------------------------------------------------------------- places of composed characters
 
 local letters = '{"type":"BPE","unk_token":"<unk>","vocab":{"<unk>":0,"가":1,"나":2,"요":3,"각":4,"가나":5,"é":6,"ệ":7,"ガ":8,"x":9,"ǖ":10},"merges":[["가","나"]]}'

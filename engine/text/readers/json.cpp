@@ -40,6 +40,31 @@ const std::vector<RoleSpellings>& known_spellings() {
   return table;
 }
 
+bool among(std::string_view name, std::initializer_list<std::string_view> names) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+bool is_bert(const TokenizerConfig& config) {
+  if (config.tokenizer_class.empty()) {
+    return among(config.model_type,
+                 {"bert", "distilbert", "electra", "mobilebert", "convbert", "squeezebert",
+                  "layoutlm", "lxmert", "dpr", "mpnet", "nomic_bert"});
+  }
+  return among(config.tokenizer_class,
+               {"BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MobileBertTokenizer",
+                "ConvBertTokenizer", "SqueezeBertTokenizer", "LayoutLMTokenizer", "LxmertTokenizer",
+                "DPRQuestionEncoderTokenizer", "DPRContextEncoderTokenizer", "MPNetTokenizer"});
+}
+
+bool makes_byte_level(const TokenizerConfig& config) {
+  if (config.tokenizer_class.empty()) {
+    return among(config.model_type, {"gpt2", "roberta", "bart", "codegen", "gpt_neox"});
+  }
+  return among(config.tokenizer_class,
+               {"GPT2Tokenizer", "RobertaTokenizer", "BartTokenizer", "LEDTokenizer",
+                "LongformerTokenizer", "CodeGenTokenizer", "GPTNeoXTokenizer"});
+}
+
 class JsonTokenizerReader {
  public:
   JsonTokenizerReader(const Json& json, const std::string& path, const TokenizerConfig* config)
@@ -54,8 +79,8 @@ class JsonTokenizerReader {
       throw Error(ErrorCode::unsupported, "load",
                   json_.place_of("version") + ": " + version + " is not known, 1.0 is");
     }
-    parts_.normalizer = read_normalizer(member("normalizer"));
-    parts_.pre_tokenizer = read_pre_tokenizer(member("pre_tokenizer"));
+    parts_.normalizer = read_normalizer(normalizer_of_class());
+    parts_.pre_tokenizer = read_pre_tokenizer(pre_tokenizer_of_class());
     const bool raw = parts_.pre_tokenizer != nullptr && parts_.pre_tokenizer->raw_bytes();
     const Json& model = json_.get("model");
     const bool merges = model.string("type", model.has("merges") ? "BPE" : "") == "BPE";
@@ -81,6 +106,35 @@ class JsonTokenizerReader {
   Json member(const char* name) const {
     const Json* value = json_.find(name);
     return value == nullptr ? Json() : *value;
+  }
+
+  // BERT and its kin make their normalizer of the settings, whatever the file says.
+  Json normalizer_of_class() {
+    Json normalizer = member("normalizer");
+    if (config_ == nullptr || !is_bert(*config_) || !normalizer.is_object()) return normalizer;
+    if (normalizer.string("type", "") != "BertNormalizer") return normalizer;
+    const bool kept = !normalizer.boolean("lowercase", true);
+    const bool lowers = config_->do_lower_case.value_or(true);
+    if (kept && !config_->do_lower_case) {
+      warn(
+          "text is put in lower case, as published where no file says do_lower_case "
+          "(tokenizer_config.json); tokenizer.json alone would keep it");
+    }
+    normalizer.set("lowercase", lowers);
+    normalizer.set("strip_accents", config_->strip_accents.value_or(lowers));
+    normalizer.set("handle_chinese_chars", config_->tokenize_chinese_chars.value_or(true));
+    return normalizer;
+  }
+
+  // So do classes of byte-level pairs with the space before the text.
+  Json pre_tokenizer_of_class() {
+    Json pre_tokenizer = member("pre_tokenizer");
+    if (config_ == nullptr || !pre_tokenizer.is_object()) return pre_tokenizer;
+    if (pre_tokenizer.string("type", "") != "ByteLevel" || !makes_byte_level(*config_)) {
+      return pre_tokenizer;
+    }
+    pre_tokenizer.set("add_prefix_space", config_->add_prefix_space.value_or(false));
+    return pre_tokenizer;
   }
 
   void read_added() {
@@ -189,6 +243,8 @@ class JsonTokenizerReader {
     if (config_->model_max_length) parts_.model_max_length = config_->model_max_length;
     parts_.clean_up_spaces = config_->cleans_up(is_byte_pairs(*parts_.model));
     parts_.token_types = config_->token_types;
+    parts_.split_specials = config_->split_specials;
+    for (const std::string& text : config_->warnings) warn(text);
     parts_.chat_templates = config_->chat_templates;
     if (!config_->padding_side.empty()) parts_.padding_side = config_->padding_side;
     if (!config_->truncation_side.empty()) parts_.truncation_side = config_->truncation_side;

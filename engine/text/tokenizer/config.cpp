@@ -45,13 +45,21 @@ void read_role(const Json& json, const char* name, TokenizerConfig::Role& role) 
 
 void read_roles(const Json& json, TokenizerConfig& config) {
   for (const NamedRole& named : named_roles()) read_role(json, named.name, config.*named.role);
-  const Json* list = json.find_value("additional_special_tokens");
-  if (list == nullptr || !config.additional_special.empty()) return;
-  if (!list->is_array()) list->as_string(json.place_of("additional_special_tokens"));
-  for (std::size_t i = 0; i < list->size(); ++i) {
-    AddedToken token = read_token(list->at(i), list->place_of(i));
-    token.special = true;
-    config.additional_special.push_back(std::move(token));
+  if (!config.additional_special.empty()) return;
+  for (const char* name : {"additional_special_tokens", "extra_special_tokens"}) {
+    const Json* list = json.find_value(name);
+    if (list == nullptr) continue;
+    const auto put = [&](const Json& value, const std::string& place) {
+      AddedToken token = read_token(value, place);
+      token.special = true;
+      config.additional_special.push_back(std::move(token));
+    };
+    if (list->is_object()) {  // by a name of its own
+      for (const auto& [role, value] : list->members()) put(value, list->place_of(role));
+    } else {
+      const std::vector<Json>& entries = list->items();
+      for (std::size_t i = 0; i < entries.size(); ++i) put(entries[i], list->place_of(i));
+    }
   }
 }
 
@@ -132,6 +140,25 @@ std::optional<bool> optional_boolean(const Json& json, const char* name) {
   return json.boolean(name);
 }
 
+// What their published classes would do to ids, and nothing here does.
+void name_unread(const Json& json, TokenizerConfig& config) {
+  const auto name = [&](const char* key, bool matters) {
+    if (matters) {
+      config.warnings.push_back(json.place_of(key) +
+                                ": not applied here; the published class makes other ids with it");
+    }
+  };
+  const auto filled = [&](const char* key) {
+    const Json* value = json.find_value(key);
+    return value != nullptr && (value->is_string() || value->size() > 0);
+  };
+  const Json* sampling = json.find_value("sp_model_kwargs");
+  name("sp_model_kwargs", sampling != nullptr && sampling->is_object() && sampling->size() > 0);
+  for (const char* key : {"src_lang", "tgt_lang", "never_split"}) name(key, filled(key));
+  const Json* basic = json.find_value("do_basic_tokenize");
+  name("do_basic_tokenize", basic != nullptr && !json.boolean("do_basic_tokenize"));
+}
+
 void read_settings(const Json& json, TokenizerConfig& config) {
   config.tokenizer_class = json.string("tokenizer_class", "");
   config.add_bos = optional_boolean(json, "add_bos_token");
@@ -142,6 +169,11 @@ void read_settings(const Json& json, TokenizerConfig& config) {
   config.clean_up_byte_pairs =
       json.boolean("clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output",
                    config.tokenizer_class.find("LukeTokenizer") != std::string::npos);
+  config.split_specials = json.boolean("split_special_tokens", false);
+  config.do_lower_case = optional_boolean(json, "do_lower_case");
+  config.strip_accents = optional_boolean(json, "strip_accents");
+  config.tokenize_chinese_chars = optional_boolean(json, "tokenize_chinese_chars");
+  name_unread(json, config);
   config.padding_side = read_side(json, "padding_side");
   config.truncation_side = read_side(json, "truncation_side");
   if (json.find_value("extra_ids") != nullptr) {

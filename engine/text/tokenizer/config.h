@@ -31,8 +31,11 @@ struct TokenizerConfig {
   std::optional<std::int64_t> model_max_length;  // nullopt: none, or beyond 2^31
   bool clean_up_spaces = false;                  // of clean_up_tokenization_spaces
   bool clean_up_byte_pairs = false;              // … where the vocabulary is one of byte pairs
-  bool token_types = true;                       // whether a pair's second text has type 1
-  std::string padding_side, truncation_side;     // "left", "right" or ""
+  bool split_specials = false;  // special tokens that are written in a text are text
+  std::optional<bool> do_lower_case, strip_accents, tokenize_chinese_chars;  // of BERT and its kin
+  std::vector<std::string> warnings;          // keys that change ids as published, and do not here
+  bool token_types = true;                    // whether a pair's second text has type 1
+  std::string padding_side, truncation_side;  // "left", "right" or ""
   std::map<std::string, std::string> chat_templates;  // Jinja sources by name
 
   /// Whether decoding takes spaces before punctuation out: as published, of byte pairs only where a

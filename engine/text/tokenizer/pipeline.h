@@ -30,6 +30,7 @@ struct TokenizerParts {
   SpecialTokens specials;                  // roles; put in added where they are no entries
   std::optional<std::int64_t> model_max_length;
   bool clean_up_spaces = false;  // after decoding, as tokenizer_config.json says
+  bool split_specials = false;   // special tokens that are written in a text are text
   bool token_types = true;       // false: every text has type 0, whatever post_processing says
   std::string padding_side, truncation_side;          // Tokenizer's
   std::map<std::string, std::string> chat_templates;  // Tokenizer::chat_templates

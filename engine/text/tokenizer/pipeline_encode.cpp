@@ -109,6 +109,7 @@ class TextEncoder {
         parts_(tokenizer.parts_),
         options_(options),
         which_(which),
+        recognize_(options.recognize && !parts_.split_specials),
         shows_unknown_(std::string_view(parts_.model->kind()) == "unigram"),
         first_token_(out.tokens.size()),
         out_(out) {}
@@ -127,7 +128,7 @@ class TextEncoder {
       part({0, static_cast<std::uint32_t>(text_.size())});
     } else {
       std::vector<AddedStretch> stretches;
-      tokenizer_.raw_.find(text_, options_.recognize, stretches);
+      tokenizer_.raw_.find(text_, recognize_, stretches);
       for (const AddedStretch& stretch : stretches) {
         if (stretch.token == nullptr) {
           part(stretch.span);
@@ -154,7 +155,7 @@ class TextEncoder {
     if (parts_.normalizer != nullptr) parts_.normalizer->apply(text);
     if (tokenizer_.normalized_.empty()) return pieces(text);
     std::vector<AddedStretch> stretches;
-    tokenizer_.normalized_.find(text.text(), options_.recognize, stretches);
+    tokenizer_.normalized_.find(text.text(), recognize_, stretches);
     if (stretches.size() == 1 && stretches[0].token == nullptr) return pieces(text);
     for (const AddedStretch& stretch : stretches) {
       if (stretch.token != nullptr) {
@@ -255,6 +256,7 @@ class TextEncoder {
   const TokenizerParts& parts_;
   const EncodeOptions& options_;
   int which_;
+  bool recognize_;  // special tokens in the text
   bool shows_unknown_;
   std::size_t first_token_;  // of this text in out_.tokens
   Encoding& out_;

@@ -147,6 +147,8 @@ void apply_config(TokenizerParts& parts, const TokenizerConfig& config,
   parts.model_max_length = config.model_max_length;
   parts.clean_up_spaces = config.cleans_up(is_byte_pairs(*parts.model));
   parts.token_types = config.token_types;
+  parts.split_specials = config.split_specials;
+  parts.warnings.insert(parts.warnings.end(), config.warnings.begin(), config.warnings.end());
   parts.chat_templates = config.chat_templates;
   parts.padding_side = config.padding_side;
   parts.truncation_side = config.truncation_side;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/base/error.h"
+#include "engine/text/vocabulary/make_segmenter.h"
 
 namespace perilune {
 namespace {
@@ -29,6 +30,8 @@ SentencePieceTokenizer::SentencePieceTokenizer(SentencePieceModel model, std::st
   prefix_space_ = config.add_prefix_space.value_or(true);
   clean_up_ = config.cleans_up(model_.algorithm == SentencePieceModel::Algorithm::bpe);
   model_max_length_ = config.model_max_length;
+  split_specials_ = config.split_specials;
+  warn(config.warnings);
   chat_templates_ = config.chat_templates;
   padding_side_ = config.padding_side;
   truncation_side_ = config.truncation_side;

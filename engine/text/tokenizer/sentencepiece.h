@@ -91,6 +91,7 @@ class SentencePieceTokenizer final : public Tokenizer {
   bool legacy_ = true;
   bool prefix_space_ = true;
   bool clean_up_ = false;
+  bool split_specials_ = false;
   std::optional<std::int64_t> model_max_length_;
 };
 

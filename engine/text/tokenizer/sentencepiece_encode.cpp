@@ -72,7 +72,7 @@ void SentencePieceTokenizer::encode_text(std::string_view text, int which,
                     std::to_string(kMaxText) + " are encoded at once");
   }
   std::vector<TextPart> parts;
-  if (options.recognize && !added_.tokens().empty()) {
+  if (options.recognize && !split_specials_ && !added_.tokens().empty()) {
     parts = added_.split(text);
   } else if (!text.empty()) {
     parts.push_back({0, text.size(), nullptr});

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/text/sentencepiece/file.h"
 #include "engine/text/unicode/byte_trie.h"
 #include "engine/text/vocabulary/entries.h"
 #include "engine/text/vocabulary/memo.h"

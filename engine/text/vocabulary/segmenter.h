@@ -1,11 +1,9 @@
 // What a SentencePiece model makes of normalized text, by each of its four algorithms.
 #pragma once
 
-#include <memory>
 #include <string_view>
 #include <vector>
 
-#include "engine/text/sentencepiece/file.h"
 #include "engine/text/vocabulary/token_model.h"
 
 namespace perilune {
@@ -17,8 +15,5 @@ class Segmenter {
   /// Appends the pieces of `text` (valid UTF-8), end to end; the unknown piece where none is.
   virtual void segment(std::string_view text, std::vector<ModelToken>& out) const = 0;
 };
-
-/// `model` is valid (parse_sentencepiece) and stays where it is.
-std::unique_ptr<Segmenter> make_segmenter(const SentencePieceModel& model);
 
 }  // namespace perilune

@@ -61,14 +61,15 @@ end
 -- The published version decodes the new tokens alone, which loses the space between prompt and answer.
 local function trimmed(text) return (text:gsub("^%s+", "")) end
 
-local function generated(prompt)
-  return function(ours, row)
-    local theirs = row.output[1].generated_text
-    if prompt then theirs = theirs:sub(#row.input + 1) end
-    return trimmed(ours.text) ~= trimmed(theirs) and off("text", ours.text, theirs) or nil
-  end
+checks["text-generation"] = function(ours, row)
+  local theirs = row.output[1].generated_text:sub(#row.input + 1)
+  return trimmed(ours.text) ~= trimmed(theirs) and off("text", ours.text, theirs) or nil
 end
-checks["text-generation"], checks["text2text-generation"] = generated(true), generated(false)
+
+checks["text2text-generation"] = function(ours, row)
+  local theirs = row.output[1].generated_text
+  return ours.text ~= theirs and off("text", ours.text, theirs) or nil
+end
 
 -- One mask gives a list, several a list of lists.
 checks["fill-mask"] = function(ours, row)
@@ -103,6 +104,7 @@ local function options_of(row)
   -- A null top_k means all of them.
   if row.task == "text-classification" and #row.output > 1 and not o.top_k then o.top_k = "all" end
   if row.task == "feature-extraction" then o.pooling = "none" end
+  if row.task == "zero-shot-classification" then o.truncate = "model" end
   if row.task == "question-answering" then o.stride, o.doc_stride = o.doc_stride, nil end
   return o
 end

@@ -1,4 +1,4 @@
-#include "engine/text/vocabulary/segmenter.h"
+#include "engine/text/vocabulary/make_segmenter.h"
 
 #include "engine/text/unicode/byte_trie.h"
 #include "engine/text/unicode/unicode.h"
