@@ -51,6 +51,8 @@ TEST_CASE("every kind of pre-tokenizer") {
       {R"({"type": "Punctuation"})", "a!!b", {"a", "!", "!", "b"}},
       {R"({"type": "Punctuation", "behavior": "Contiguous"})", "a!!b", {"a", "!!", "b"}},
       {R"({"type": "CharDelimiterSplit", "delimiter": "-"})", "a-b--c", {"a", "b", "c"}},
+      {R"({"type": "UnicodeScripts"})", "どこで生れ。Yes", {"どこで生れ", "。", "Yes"}},
+      {R"({"type": "UnicodeScripts"})", " a א1カー日", {"a ", "א", "1", "カー日"}},
       {R"({"type": "FixedLength", "length": 2})", "aé日bc", {"aé", "日b", "c"}},
       {R"({"type": "Split", "pattern": {"String": "-"}, "behavior": "Removed"})",
        "a-b--c",

@@ -218,17 +218,18 @@ TEST_CASE("a folder's settings give roles, lengths and templates, and its ids ar
   CHECK(roles.eos == 8);
   CHECK(roles.cls == 1);
   CHECK_FALSE(roles.bos);
-  CHECK(roles.pad == 13);  // after the highest id, 12
+  CHECK(roles.pad == 11);  // after <x>, <y> and <z>
   CHECK(tokenizer->is_special(8));
   CHECK(tokenizer->is_special(9));
-  CHECK_FALSE(tokenizer->is_special(12));
-  CHECK(tokenizer->encode("<z>[CLS]").ids == Ids{12, 1});
+  CHECK_FALSE(tokenizer->is_special(10));
+  CHECK(tokenizer->encode("<z>[CLS]").ids == Ids{10, 1});
   CHECK(tokenizer->model_max_length() == 77);
   CHECK(tokenizer->padding_side() == "left");
   CHECK(tokenizer->chat_templates().at("tools") == "two");
-  REQUIRE(tokenizer->warnings().size() == 2);
+  REQUIRE(tokenizer->warnings().size() == 3);
   CHECK(tokenizer->warnings()[0].find("\"<y>\" has id 7") != std::string::npos);
-  CHECK(tokenizer->warnings()[1].find("pad_token \"<pad>\" is not in the vocabulary") !=
+  CHECK(tokenizer->warnings()[1].find("\"<z>\" has id 12 in the files") != std::string::npos);
+  CHECK(tokenizer->warnings()[2].find("pad_token \"<pad>\" is not in the vocabulary") !=
         std::string::npos);
 
   folder.write("chat_template.jinja", "from a file");
@@ -302,7 +303,6 @@ TEST_CASE("what a file says wrongly or newly is an error that names it") {
       {processor(R"({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "[X]",
           "type_id": 0}}]})"),
        "\"[X]\" is not in special_tokens"},
-      {words(token(8, "<x>") + "," + token(8, "<y>")), "belongs to two added tokens"},
       {words(token(-1, "<x>")), "is not within 0 to"},
       {words(token(2000000000, "<x>")), "is not within 0 to"},
       {words("", R"("truncation": {"max_length": 0}, )"), "is not within 1 to"},

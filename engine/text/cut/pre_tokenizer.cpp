@@ -4,6 +4,7 @@
 
 #include "engine/base/error.h"
 #include "engine/text/cut/parts.h"
+#include "engine/text/cut/script_table.h"
 #include "engine/text/pattern/pattern.h"
 #include "engine/text/pattern/step_list.h"
 #include "engine/text/unicode/byte_level.h"
@@ -105,6 +106,38 @@ class FixedLength final : public PreTokenizer {
 
  private:
   std::int64_t length_;
+};
+
+/// Where the script changes; what stands beside every script goes with what is before it, and is
+/// lost at the start, as published.
+class ScriptSplit final : public PreTokenizer {
+ public:
+  void split(AlignedText& text, Pieces& pieces) const override {
+    const std::string& bytes = text.text();
+    Pieces out;
+    for (const TextSpan& piece : pieces) {
+      int last = kAnyScript;
+      for (std::uint32_t at = piece.first; at < piece.last;) {
+        const Character c = character_at(bytes, at);
+        const int script = script_of(c.value);
+        if (script != kAnyScript && script != last) {
+          out.push_back({at, at});
+          last = script;
+        }
+        at += c.size;
+        if (last != kAnyScript) out.back().last = at;
+      }
+    }
+    pieces = std::move(out);
+  }
+
+ private:
+  static int script_of(char32_t value) {
+    const auto* after = std::upper_bound(
+        std::begin(kScriptRanges), std::end(kScriptRanges), value,
+        [](char32_t wanted, const ScriptRange& range) { return wanted < range.first; });
+    return (after - 1)->script;
+  }
 };
 
 /// Puts `prefix` before a piece; both stand for the piece's first character.
@@ -297,7 +330,8 @@ std::unique_ptr<PreTokenizer> read_byte_level(const Json& json) {
 
 constexpr const char* kKnown =
     "known types are ByteLevel, Whitespace, WhitespaceSplit, BertPreTokenizer, Metaspace, Split, "
-    "Digits, Punctuation, CharDelimiterSplit, FixedLength, Sequence";
+    "Digits, Punctuation, CharDelimiterSplit, FixedLength, UnicodeScripts, "
+    "Sequence";
 
 }  // namespace
 
@@ -331,6 +365,7 @@ std::unique_ptr<PreTokenizer> read_pre_tokenizer(const Json& json) {
     const bool single = json.boolean("individual_digits", false);
     return characters(is_number, single ? SplitBehavior::isolated : SplitBehavior::contiguous);
   }
+  if (type == "UnicodeScripts") return std::make_unique<ScriptSplit>();
   if (type == "FixedLength") {
     return std::make_unique<FixedLength>(
         json.has("length") ? json.integer_in("length", 1, std::int64_t{1} << 31) : 5);

@@ -27,8 +27,9 @@ class PreTokenizer {
 
 /// `pre_tokenizer` of a tokenizer.json: ByteLevel, Whitespace, WhitespaceSplit, BertPreTokenizer,
 /// Metaspace (all prepend schemes, old spellings too), Split (all behaviors, invert), Digits,
-/// Punctuation, CharDelimiterSplit, FixedLength, Sequence. Null for JSON null. Throws
-/// Error(unsupported) naming an unknown type and the known ones, Error(format) for bad fields.
+/// Punctuation, CharDelimiterSplit, FixedLength, UnicodeScripts, Sequence. Null for JSON null.
+/// Throws Error(unsupported) naming an unknown type and the known ones, Error(format) for bad
+/// fields.
 std::unique_ptr<PreTokenizer> read_pre_tokenizer(const Json& json);
 
 /// Byte-level with these patterns, each cutting what the one before left (GGUF `pre`, tiktoken); an

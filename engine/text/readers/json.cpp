@@ -15,6 +15,7 @@ namespace perilune {
 namespace {
 
 constexpr std::int64_t kMaxId = (1 << 24) - 1;
+constexpr std::size_t kTold = 8;  // moved tokens that are named one by one
 
 // Roles of a file that comes alone, by the spellings that published tokenizers use; the first that
 // is a special added token has the role.
@@ -99,6 +100,9 @@ class JsonTokenizerReader {
     }
     if (!parts_.specials.unk) parts_.specials.unk = parts_.model->unknown();
     read_padding();
+    if (moved_ > kTold) {
+      warn(std::to_string(moved_ - kTold) + " more added tokens have other ids than the files say");
+    }
     return std::move(parts_);
   }
 
@@ -172,7 +176,7 @@ class JsonTokenizerReader {
     if (added(token.content) != nullptr) return;  // put() knows its id
     const std::int32_t written = token.id;
     token.id = next_id_++;
-    if (written >= 0 && written != token.id) warn(renumbered(token, written));
+    if (written >= 0 && written != token.id && ++moved_ <= kTold) warn(renumbered(token, written));
     const std::string* other = parts_.model->piece(token.id);
     if (other != nullptr) {
       warn("added token \"" + token.content + "\" has id " + std::to_string(token.id) +
@@ -308,6 +312,7 @@ class JsonTokenizerReader {
   const TokenizerConfig* config_;
   TokenizerParts parts_;
   std::unordered_map<std::string, std::size_t> by_content_;  // places in parts_.added
+  std::size_t moved_ = 0;     // tokens that have another id than the file says
   std::int32_t next_id_ = 0;  // of the next token that the vocabulary does not have
 };
 

@@ -55,14 +55,18 @@ bool has_upper_case(const Vocabulary& vocabulary) {
   });
 }
 
-BertNormalizing normalizing_of(const Json& settings, const Vocabulary& vocabulary,
+// As published: lower case where no file says otherwise. A file that comes alone is asked itself.
+BertNormalizing normalizing_of(const Json& settings, bool alone, const Vocabulary& vocabulary,
                                const std::string& name, std::vector<std::string>& warnings) {
   BertNormalizing options;
-  options.lowercase = settings.boolean("do_lower_case", true);
-  if (settings.find_value("do_lower_case") == nullptr && has_upper_case(vocabulary)) {
-    warnings.push_back(name +
-                       " has upper-case letters, which no text will have: it is put in lower case, "
-                       "as published where no file says do_lower_case (tokenizer_config.json)");
+  const bool silent = settings.find_value("do_lower_case") == nullptr;
+  const bool odd = silent && has_upper_case(vocabulary);
+  options.lowercase = settings.boolean("do_lower_case", !(odd && alone));
+  if (odd) {
+    warnings.push_back(name + " has upper-case letters, and no file says do_lower_case: " +
+                       (alone ? "text keeps its case"
+                              : "text is put in lower case, as published "
+                                "(tokenizer_config.json can say otherwise)"));
   }
   options.handle_chinese_chars = settings.boolean("tokenize_chinese_chars", true);
   options.strip_accents = settings.boolean("strip_accents", options.lowercase);
@@ -130,8 +134,8 @@ std::shared_ptr<Tokenizer> load_vocab_txt(const std::string& path, const Tokeniz
   parts.kind = "wordpiece";
   parts.path = path;
   Vocabulary vocabulary = read_lines(path, parts.warnings);
-  parts.normalizer =
-      make_bert_normalizer(normalizing_of(settings, vocabulary, base_name(path), parts.warnings));
+  parts.normalizer = make_bert_normalizer(
+      normalizing_of(settings, config == nullptr, vocabulary, base_name(path), parts.warnings));
   parts.pre_tokenizer = make_bert_pre_tokenizer();
   WordPieceOptions options;
   options.unknown = spelling_of(config, &TokenizerConfig::unk, roles.unk);

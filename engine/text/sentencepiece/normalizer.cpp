@@ -41,9 +41,20 @@ NormalizedText SentencePieceNormalizer::normalize(std::string_view text, bool du
     out.origin.push_back(static_cast<std::uint32_t>(consumed));
     return out;
   }
+  out.text.reserve(text.size() + text.size() / 2);
+  out.origin.reserve(text.size() + text.size() / 2);
   if (dummy_prefix && !as_suffix_) append(space_);
   bool after_space = remove_extra_;
+  const bool plain = charsmap_.empty() && symbols_.empty();
   while (consumed < text.size()) {
+    std::size_t end = consumed;  // of a run that stays as it is
+    while (plain && end < text.size() && text[end] > 0 && text[end] != ' ') ++end;
+    if (end > consumed) {
+      out.text += text.substr(consumed, end - consumed);
+      for (; consumed < end; ++consumed) out.origin.push_back(static_cast<std::uint32_t>(consumed));
+      after_space = false;
+      continue;
+    }
     const Step step = next(rest());
     std::string_view bytes = step.out;
     while (after_space && !bytes.empty() && bytes.front() == ' ') bytes.remove_prefix(1);

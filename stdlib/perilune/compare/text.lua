@@ -45,6 +45,15 @@ local function characters_before(text)
 end
 
 -- Our spans as half-open code point offsets; what was put in has none.
+-- Where the next character with a token begins. The published place of one that was put together ends with its
+-- first letter; ours goes on to its end.
+local function next_place(theirs, i, size)
+  for k = i + 1, #theirs do
+    if theirs[k][1] > theirs[i][1] then return theirs[k][1] end
+  end
+  return size
+end
+
 local function offsets_problem(tokens, text, theirs)
   local count = characters_before(text)
   for i, token in ipairs(tokens) do
@@ -55,7 +64,8 @@ local function offsets_problem(tokens, text, theirs)
     end
     local want = theirs[i]
     local empty = first == last and want[1] == want[2]
-    if not empty and (first ~= want[1] or last ~= want[2]) then
+    local composed = first == want[1] and last > want[2] and last <= next_place(theirs, i, count[#text])
+    if not empty and not composed and (first ~= want[1] or last ~= want[2]) then
       return ("offsets of token %d: got [%d, %d), expected [%d, %d)"):format(i, first, last, want[1], want[2])
     end
   end
