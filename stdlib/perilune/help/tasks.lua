@@ -40,7 +40,8 @@ print(found.text == text:sub(found.first, found.last))                --> true]]
   { name = "question-answering", what = "where a context answers a question", heads = "question",
     input = "{ question=, context= }", answer = "{ answer=, score=, first=, last= }: answer = context:sub(first, last); with top_k a list",
     options = { { "top_k", "how many answers" }, { "max_answer_len", "tokens of an answer at most; default 15" },
-      { "handle_impossible_answer", 'true: "" where there is no answer' }, { "align_to_words", "whole words; default true" }, truncate, stride },
+      { "handle_impossible_answer", 'true: "" where there is no answer' }, { "align_to_words", "whole words; default true" },
+        { "max_seq_len", "tokens of a window; default 384, as published" }, truncate, stride },
     example = [[
 local ask = pl.pipeline("question-answering", "tests/golden/bert-question")
 local context = "the old man lived near the harbour"
