@@ -159,7 +159,7 @@ function load.prepare(path, o, op)
   s.threads = o.threads
   local fine, err = pcall(trace_all, s)
   if not fine then
-    local guess = type(err) == "table" and config.guess_hint(json)
+    local guess = type(err) == "table" and not kind.no_memory(err) and config.guess_hint(json)
     if guess then err.hint, err.message = guess, ("%s; %s"):format(err.message, guess) end
     error(err, 0)
   end

@@ -24,6 +24,13 @@ function kind.expect(object, class, op)
   end
 end
 
+--- Whether an error stands for a lack of memory: who tries something out with pcall has no answer then.
+---@param err any
+---@return boolean
+function kind.no_memory(err)
+  return err == "not enough memory" or type(err) == "table" and rawget(err, "code") == "memory"
+end
+
 --- Whether a value is a plain list (entries from 1, no class). {} is one.
 ---@param value any
 ---@return boolean

@@ -1,6 +1,7 @@
 -- What ends an answer to messages beside the model's own eos, which may be another one, and the model would
 -- go on as the user: what the template puts behind an answer, and the tokens of the vocabulary that
 -- published models end turns with.
+local kind = require "perilune.base.kind"
 local chat_template = require "perilune.chat.template"
 
 local turn_end = {}
@@ -18,6 +19,7 @@ local known = setmetatable({}, { __mode = "k" })
 -- What follows the mark when these messages are rendered; nil where the template refuses them.
 local function behind_mark(tok, source, messages)
   local fine, text = pcall(chat_template.chat, tok, messages, { template = source, add_generation_prompt = false })
+  if not fine and kind.no_memory(text) then error(text, 0) end
   return fine and text:match("^.*" .. mark:gsub("%-", "%%-") .. "(.*)$") or nil
 end
 

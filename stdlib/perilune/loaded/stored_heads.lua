@@ -1,5 +1,6 @@
 -- Which heads a checkpoint holds: what to say where another one is asked for.
 local raise = require "perilune.base.raise"
+local kind = require "perilune.base.kind"
 local names_of = require "perilune.base.names_of"
 local family = require "perilune.loaded.family"
 local passes = require "perilune.loaded.passes"
@@ -18,7 +19,7 @@ end
 
 -- A head that cannot be traced while others can is not in the file. Sizes that do not fit are told as they are.
 local function explain(s, err)
-  local heads = type(err) == "table" and err.code ~= "shape" and err.code ~= "unsupported" and heads_of(s) or {}
+  local heads = type(err) == "table" and not kind.no_memory(err) and err.code ~= "shape" and err.code ~= "unsupported" and heads_of(s) or {}
   if #heads == 0 then error(err, 0) end
   local lacking = tostring(err.message):match '"([^"]+%.[^"]+)"'
   raise("option", "load", ("the weights hold no head %s%s"):format(s.head, lacking and " (" .. lacking .. " is missing)" or ""),
