@@ -33,6 +33,14 @@ t.test("fill-mask: the piece of a special token is its spelling", function()
   m:close()
 end)
 
+t.test("zero-shot: labels as a text with commas are those of a list", function()
+  local m = pl.load("tests/golden/bert-sequence", { compute = "f32" })
+  local function ask(labels) return pl.pipeline("zero-shot-classification", m, { candidate_labels = labels })("the sea") end
+  t.equal(ask " food, travel ,, the sea,", ask { "food", "travel", "the sea" })
+  t.raises_text(function() ask " , " end, "candidate_labels")
+  m:close()
+end)
+
 -- Answers, scores and places on the golden models, texts of many scripts and windows included.
 local check = require("perilune.compare.pipelines").check "tests/golden"
 local number = 0

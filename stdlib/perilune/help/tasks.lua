@@ -57,7 +57,7 @@ local mask = fill.tokenizer:piece(fill.tokenizer.specials.mask)
 print(#fill("the " .. mask .. " is old"))                              --> 2]] },
   { name = "zero-shot-classification", what = "labels that nobody trained, by a model of entailment", heads = "sequence",
     input = "a text, or { text=, candidate_labels= }", answer = "{ labels=, scores= }, best first",
-    options = { { "candidate_labels", "the labels" }, { "hypothesis_template", '"This example is {}."' },
+    options = { { "candidate_labels", "the labels: a list, or a text with commas between them" }, { "hypothesis_template", '"This example is {}."' },
       { "multi_label", "true: each label by itself" }, truncate, stride, join '"mean" (default) or "max" of entailment' },
     example = [[
 local m = pl.load "tests/golden/bert-sequence"

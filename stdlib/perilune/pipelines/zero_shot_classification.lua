@@ -7,7 +7,7 @@ local rows = require "perilune.pipelines.rows"
 
 local task = {
   heads = { "sequence" },
-  spec = rows.with { candidate_labels = "table", hypothesis_template = "string", multi_label = "boolean", join = { "mean", "max" } },
+  spec = rows.with { candidate_labels = "table|string", hypothesis_template = "string", multi_label = "boolean", join = { "mean", "max" } },
 }
 
 function task.prepare(p)
@@ -20,8 +20,15 @@ function task.prepare(p)
   p.contradiction_ = p.entailment_ == 0 and #p.model.labels or 0   -- as published: the last label, or the first
 end
 
+-- A list, or a text with commas between the labels.
 local function labels_of(p, input)
   local labels = type(input) == "table" and input.candidate_labels or p.options.candidate_labels
+  if type(labels) == "string" then
+    local list = {}
+    for part in labels:gmatch "[^,]+" do list[#list + 1] = part:match "^%s*(.-)%s*$" end
+    labels = {}
+    for _, label in ipairs(list) do if label ~= "" then labels[#labels + 1] = label end end
+  end
   if type(labels) ~= "table" or #labels == 0 then
     raise("option", p.task, "option candidate_labels: expected a list of labels, got " .. options.show(labels))
   end
