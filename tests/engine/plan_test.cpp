@@ -76,7 +76,7 @@ PlanGraph graph_of(const SmallLlama& model, Write&& write, std::shared_ptr<const
   }
   for (const ProgramNode& node : (*keep)->nodes) {
     graph.steps.push_back(
-        {node.op, node.inputs, node.outputs, node.where, model.context->cpu_device()});
+        {node.op, node.inputs, node.outputs, node.where, node.module, model.context->cpu_device()});
   }
   graph.asked.assign(graph.values.size(), false);
   graph.asked[static_cast<std::size_t>((*keep)->outputs[0].second)] = true;
