@@ -29,7 +29,7 @@ void launch(const Launch& on, const char* name, const LaunchConfig& config,
   auto& stream = *static_cast<Stream*>(on.stream);
   if (stream.status != 0 || config.grid.x == 0 || config.grid.y == 0 || config.grid.z == 0) return;
   ++stream.launches;
-  [[maybe_unused]] const char* const before = std::exchange(stream.last, name);
+  [[maybe_unused]] const char* const before = stream.last.exchange(name);
 #ifdef PERILUNE_EMULATOR
   emulator::run(stream, name, config, [&] { kernel(Parameters(arguments)...); });
 #else
@@ -39,11 +39,15 @@ void launch(const Launch& on, const char* name, const LaunchConfig& config,
   how.dynamicSmemBytes = config.shared_bytes;
   how.stream = static_cast<cudaStream_t>(stream.handle);
   const auto start = [&]() -> cudaError_t {
-    if (config.shared_bytes > 48 * 1024) {
-      const cudaError_t status = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                                                      cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                                      static_cast<int>(config.shared_bytes));
-      if (status != cudaSuccess) return status;
+    const void* const function = reinterpret_cast<const void*>(kernel);
+    if (config.shared_bytes > 48 * 1024 && stream.must_allow(function, config.shared_bytes)) {
+      const cudaError_t status =
+          cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               static_cast<int>(config.shared_bytes));
+      if (status != cudaSuccess) {
+        stream.allowed.clear();  // asked again, all of them
+        return status;
+      }
     }
     return cudaLaunchKernelEx(&how, kernel, static_cast<Parameters>(arguments)...);
   };

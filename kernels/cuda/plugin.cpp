@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <mutex>
 #include <new>
 
 #include "kernels/cuda/backend.h"
@@ -57,9 +58,10 @@ int healthy(const PluginDevice& device, PluginError& error) {
 int noted(PluginDevice& device, int status, PluginError& error) {
   if (status != kPluginPoisoned || device.stream.status != 0) return status;
   const std::size_t length = std::strlen(error.text);
-  if (*device.stream.last != '\0') {
+  const char* const last = device.stream.last;
+  if (*last != '\0') {
     std::snprintf(error.text + length, sizeof error.text - length,
-                  "; the kernel started last was %s", device.stream.last);
+                  "; the kernel started last was %s", last);
   }
   cuda::record_failure(device.stream, status, error.text);
   return status;
@@ -95,6 +97,7 @@ int on_device(PluginDevice* device, PluginError* error, const Work& work) {
 /// Tells, once, of a start that was refused; for calls that wait for the device.
 int told(PluginDevice* device, int status, PluginError* error) {
   char* const refusal = device->stream.refusal;
+  const std::lock_guard lock(device->stream.mutex);
   if (status != kPluginDone || *refusal == '\0') return status;
   backend::fail(*error, kPluginFailed, "%s", refusal);
   *refusal = '\0';

@@ -3,10 +3,12 @@
 #include <dlfcn.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <functional>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "engine/base/error.h"
@@ -315,6 +317,39 @@ TEST_CASE("an event is reached when the device gets there, not before") {
   CHECK(context->cpu().make_event() == nullptr);
   gpus->fault = true;
   CHECK(failure_of([&] { event->done(); }).code == ErrorCode::device);
+}
+
+TEST_CASE("a kernel is allowed large shared memory once, and again when it wants more") {
+  kernels::cuda::Stream stream;
+  const int first = 0, second = 0;  // their addresses stand for kernels
+  CHECK(stream.must_allow(&first, 50000));
+  CHECK_FALSE(stream.must_allow(&first, 50000));
+  CHECK_FALSE(stream.must_allow(&first, 49500));
+  CHECK(stream.must_allow(&second, 50000));
+  CHECK(stream.must_allow(&first, 60000));
+  CHECK_FALSE(stream.must_allow(&first, 60000));
+  CHECK_FALSE(stream.must_allow(&second, 50000));
+}
+
+TEST_CASE("several threads may find out a failure: one is kept, whole") {
+  std::atomic<int> torn{0};
+  for (int round = 0; round < 200; ++round) {
+    kernels::cuda::Stream stream;
+    std::vector<std::thread> threads;
+    for (int t = 1; t <= 3; ++t) {
+      threads.emplace_back([&stream, &torn, t] {
+        const std::string text(400, static_cast<char>('a' + t));
+        kernels::cuda::record_failure(stream, t, text.c_str());
+        // Whoever sees the status sees the message.
+        const int status = stream.status;
+        const std::string seen = stream.message;
+        if (seen != std::string(400, static_cast<char>('a' + status))) ++torn;
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    CHECK(std::string(stream.message) == std::string(400, static_cast<char>('a' + stream.status)));
+  }
+  CHECK(torn == 0);
 }
 
 TEST_CASE("a start with wrong arguments is told once, and the device stays well") {
