@@ -350,7 +350,7 @@ struct GatherRowsArguments {
   const std::int64_t* indices;
   std::int64_t rows, row_bytes, x_stride_bytes;
 };
-/// out[r, o] = activation(a[r, o]) * b[r, o]
+/// out[i] = activation(a[i]) * b[i]; b null: as if all ones
 struct GatedArguments {
   float* out;
   const float* a;

@@ -234,26 +234,16 @@ std::vector<TensorSpec> ActivationOp::infer(std::span<const TensorSpec> inputs) 
 }
 
 std::size_t ActivationOp::scratch_bytes(const OpRun& run) const {
-  return contiguous_scratch(run.inputs[0]) + ScratchCursor::align(run.inputs[0].bytes()) +
-         lend_scratch(run, sizeof(float));
+  return contiguous_scratch(run.inputs[0]);
 }
 
-// Through the gated kernel with ones: x * 1 is exact, and only so are the bits those of the fused
-// forms on every tier.
+// Through the gated kernel, whose bits are those of the fused forms on every tier.
 void ActivationOp::run(OpRun& run) const {
   const std::int64_t count = run.outputs[0].elements();
   if (count == 0) return;
   ScratchCursor scratch(run.launch.scratch);
   const auto* x = static_cast<const float*>(contiguous_input(run, run.inputs[0], scratch));
-  float* ones = scratch.take<float>(count);
-  const std::vector<float> one = {1.0f};
-  kernels::CopyArguments fill{};
-  fill.rank = 1;
-  fill.sizes[0] = count;
-  fill.out = {ones, DType::f32, {1}};
-  fill.x = {const_cast<float*>(lend(run, one, scratch)), DType::f32, {0}};
-  run.kernels().copy(run.launch, fill);
-  run.kernels().gated(run.launch, {run.outputs[0].as<float>(), x, ones, count, activation_});
+  run.kernels().gated(run.launch, {run.outputs[0].as<float>(), x, nullptr, count, activation_});
 }
 
 std::string ActivationOp::describe() const {

@@ -151,6 +151,7 @@ PERILUNE_INLINE float largest_of(const float* x, std::int64_t count) {
 
 template <Activation kActivation>
 void gate_run(float* out, const float* a, const float* b, std::int64_t count) {
+  if (b == nullptr) return activate_run<kActivation>(out, a, count);
   each_vector(count, [&](std::int64_t i, std::int64_t n) {
     store_some(out + i, mul(activated<kActivation>(load_some(a + i, n)), load_some(b + i, n)), n);
   });
@@ -174,7 +175,7 @@ using GateFunction = void (*)(float* out, const float* a, const float* b, std::i
 [[maybe_unused]] void gated(const Launch& launch, const GatedArguments& a) {
   const GateFunction function = gate_function(a.activation);
   parallel_ranges(launch, a.count, kElementsPerTask, [&](std::int64_t begin, std::int64_t end) {
-    function(a.out + begin, a.a + begin, a.b + begin, end - begin);
+    function(a.out + begin, a.a + begin, a.b == nullptr ? nullptr : a.b + begin, end - begin);
   });
 }
 

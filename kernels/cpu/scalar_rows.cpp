@@ -144,7 +144,10 @@ void cumulative_sum(const Launch& launch, const CumulativeSumArguments& a) {
 
 void gated(const Launch& launch, const GatedArguments& a) {
   parallel_ranges(launch, a.count, kElementsPerTask, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) a.out[i] = activate(a.activation, a.a[i]) * a.b[i];
+    for (std::int64_t i = begin; i < end; ++i) {
+      const float value = activate(a.activation, a.a[i]);
+      a.out[i] = a.b == nullptr ? value : value * a.b[i];
+    }
   });
 }
 

@@ -58,6 +58,13 @@ struct DenseGated {
   }
 };
 
+struct DenseActivation {
+  Activation activation;
+  __device__ __forceinline__ float operator()(float a, float) const {
+    return activate(activation, a);
+  }
+};
+
 template <class Function>
 struct Dense {
   Function function;
@@ -193,7 +200,11 @@ void where(const Launch& on, const WhereArguments& a) {
 }
 
 void gated(const Launch& on, const GatedArguments& a) {
-  run_dense(on, "gated", DenseGated{a.activation}, a.out, a.a, a.b, a.count);
+  if (a.b == nullptr) {
+    run_dense(on, "activation", DenseActivation{a.activation}, a.out, a.a, nullptr, a.count);
+  } else {
+    run_dense(on, "gated", DenseGated{a.activation}, a.out, a.a, a.b, a.count);
+  }
 }
 
 }  // namespace perilune::kernels::cuda

@@ -138,6 +138,9 @@ TEST_CASE("activations: accurate, and the same bits fused, gated and on their ow
       std::vector<float> ones(x.size(), 1.0f), out(x.size(), NAN);
       const auto count = static_cast<std::int64_t>(x.size());
       table->gated(launch_of(3), {out.data(), x.data(), ones.data(), count, activation});
+      std::vector<float> alone(x.size(), NAN);
+      table->gated(launch_of(3), {alone.data(), x.data(), nullptr, count, activation});
+      CHECK(same_bits(alone, out));
       double worst = 0;
       for (std::size_t i = 0; i < x.size(); ++i)
         worst =
@@ -193,6 +196,10 @@ TEST_CASE("a NaN passes through every activation") {
       CHECK(std::isnan(out[1]));
       CHECK_FALSE(std::isnan(out[0]));
       CHECK_FALSE(std::isnan(out[2]));
+      std::vector<float> alone(3);
+      table->gated(launch_of(1), {alone.data(), x.data(), nullptr, 3, activation});
+      CHECK(std::isnan(alone[1]));
+      CHECK_FALSE(std::isnan(alone[0]));
     }
 }
 
