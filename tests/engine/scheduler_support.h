@@ -93,6 +93,10 @@ class Whims final : public Policy {
   std::mt19937 random_;
 };
 
+inline std::string served_folder() {
+  return golden_model("llama-gqa");
+}
+
 /// The small Llama with a plan and a pool.
 struct Served {
   SmallLlama model;
