@@ -30,38 +30,64 @@ void RaggedRows::set_even(std::string_view name, AxisIdentity new_identity, std:
   for (std::int64_t r = 0; r <= rows; ++r) starts[static_cast<std::size_t>(r)] = r * length;
 }
 
+void RaggedRows::set_lengths(std::string_view name, AxisIdentity new_identity,
+                             std::span<const std::int64_t> lengths) {
+  axis = name;
+  identity = new_identity;
+  starts.assign(1, 0);
+  starts.reserve(lengths.size() + 1);
+  for (std::int64_t length : lengths) {
+    const auto end = length < 0 ? std::nullopt : checked_add(starts.back(), length);
+    if (!end) throw Error(ErrorCode::internal, "batch", "a row length that cannot be");
+    starts.push_back(*end);
+  }
+}
+
 RaggedRows RaggedRows::from_lengths(std::string axis, AxisIdentity identity,
                                     const std::vector<std::int64_t>& lengths) {
   RaggedRows rows;
-  rows.axis = std::move(axis);
-  rows.identity = identity;
-  rows.starts.reserve(lengths.size() + 1);
-  for (std::int64_t length : lengths) {
-    const auto end = length < 0 ? std::nullopt : checked_add(rows.starts.back(), length);
-    if (!end) throw Error(ErrorCode::internal, "batch", "a row length that cannot be");
-    rows.starts.push_back(*end);
-  }
+  rows.set_lengths(axis, identity, lengths);
   return rows;
+}
+
+void Batch::renew(RaggedRows& rows, std::span<const std::int64_t> lengths,
+                  std::string_view axis) const {
+  rows.set_lengths(axis, context_->new_identity(), lengths);
+  if (rows.total() > std::numeric_limits<std::int32_t>::max()) {
+    throw Error(
+        ErrorCode::argument, "batch",
+        std::to_string(rows.total()) + " " + rows.axis + "s in one batch; at most 2147483647");
+  }
 }
 
 RaggedRows Batch::new_rows(const std::vector<std::int64_t>& lengths,
                            const std::string& axis) const {
-  RaggedRows rows = RaggedRows::from_lengths(axis, context_->new_identity(), lengths);
-  if (rows.total() > std::numeric_limits<std::int32_t>::max()) {
-    throw Error(ErrorCode::argument, "batch",
-                std::to_string(rows.total()) + " " + axis + "s in one batch; at most 2147483647");
-  }
+  RaggedRows rows;
+  renew(rows, lengths, axis);
   return rows;
 }
 
 void Batch::set_rows(const std::vector<std::int64_t>& lengths, const std::string& axis) {
-  rows_ = new_rows(lengths, axis);
+  renew(rows_, lengths, axis);
   batch_identity_ = context_->new_identity();
+}
+
+void Batch::refit(Tensor& tensor) const {
+  Shape shape = ragged_shape(rows_);
+  const auto bytes = static_cast<std::size_t>(rows_.total()) * sizeof(std::int32_t);
+  const bool fits =
+      tensor.defined() && tensor.storage().use_count() == 1 && tensor.storage()->bytes() >= bytes;
+  if (!fits) {
+    tensor = Tensor::make(context_, DType::i32, std::move(shape));
+    return;
+  }
+  const Tensor::Strides strides = row_major(shape);
+  tensor = Tensor(tensor.storage(), DType::i32, std::move(shape), strides, 0);
 }
 
 void Batch::fill_defaults() {
   if (!has_positions_) {
-    positions_ = Tensor::make(context_, DType::i32, ragged_shape(rows_));
+    refit(positions_);
     auto* to = positions_.as<std::int32_t>();
     for (std::int64_t r = 0; r < size(); ++r) {
       const std::int64_t first = facts_[static_cast<std::size_t>(r)].first_position;
@@ -70,7 +96,19 @@ void Batch::fill_defaults() {
       }
     }
   }
-  if (!has_type_ids_) type_ids_ = Tensor::zeros(context_, DType::i32, ragged_shape(rows_));
+  if (has_type_ids_) return;
+  refit(type_ids_);
+  std::fill_n(type_ids_.as<std::int32_t>(), rows_.total(), 0);
+}
+
+void Batch::check_row_lengths(std::span<const std::int64_t> lengths) {
+  for (std::size_t r = 0; r < lengths.size(); ++r) {
+    if (lengths[r] > 0) continue;
+    throw Error(
+        ErrorCode::argument, "batch",
+        "row " + std::to_string(r + 1) + " of " + std::to_string(lengths.size()) + " has no tokens")
+        .hint("leave the row out, or begin it with the model's start token");
+  }
 }
 
 std::shared_ptr<const Batch> Batch::make(const std::shared_ptr<Context>& context,
@@ -86,15 +124,8 @@ std::shared_ptr<const Batch> Batch::make(const std::shared_ptr<Context>& context
   }
   std::vector<std::int64_t> lengths;
   lengths.reserve(rows.size());
-  for (std::size_t r = 0; r < rows.size(); ++r) {
-    if (rows[r].empty()) {
-      throw Error(
-          ErrorCode::argument, "batch",
-          "row " + std::to_string(r + 1) + " of " + std::to_string(rows.size()) + " has no tokens")
-          .hint("leave the row out, or begin it with the model's start token");
-    }
-    lengths.push_back(static_cast<std::int64_t>(rows[r].size()));
-  }
+  for (const auto& row : rows) lengths.push_back(static_cast<std::int64_t>(row.size()));
+  check_row_lengths(lengths);
   std::shared_ptr<Batch> batch(new Batch());
   batch->context_ = context;
   batch->set_rows(rows.empty() ? inputs[0].lengths : lengths,
@@ -250,25 +281,55 @@ std::shared_ptr<const Batch> Batch::with_labels(
   return copy;
 }
 
+void Batch::check_position(std::size_t row, const SequenceFacts& facts) const {
+  const auto end = checked_add(facts.first_position, rows_.length(static_cast<std::int64_t>(row)));
+  if (end && *end <= std::numeric_limits<std::int32_t>::max()) return;
+  throw Error(ErrorCode::argument, "batch",
+              "row " + std::to_string(row + 1) + " begins at position " +
+                  std::to_string(facts.first_position));
+}
+
 std::shared_ptr<const Batch> Batch::with_facts(std::vector<SequenceFacts> facts) const {
   if (static_cast<std::int64_t>(facts.size()) != size()) {
     throw Error(ErrorCode::argument, "batch",
                 "facts for " + std::to_string(facts.size()) + " rows, the batch has " +
                     std::to_string(size()));
   }
-  for (std::size_t r = 0; r < facts.size(); ++r) {
-    const auto end =
-        checked_add(facts[r].first_position, rows_.length(static_cast<std::int64_t>(r)));
-    if (facts[r].first_position < 0 || !end || *end > std::numeric_limits<std::int32_t>::max()) {
-      throw Error(ErrorCode::argument, "batch",
-                  "row " + std::to_string(r + 1) + " begins at position " +
-                      std::to_string(facts[r].first_position));
-    }
-  }
+  for (std::size_t r = 0; r < facts.size(); ++r) check_position(r, facts[r]);
   auto copy = clone();
   copy->facts_ = std::move(facts);
   copy->fill_defaults();
   return copy;
+}
+
+void Batch::check_wanted(std::size_t row, std::span<const std::int64_t> wanted) const {
+  const std::int64_t length = rows_.length(static_cast<std::int64_t>(row));
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    const std::int64_t token = wanted[i];
+    const bool ascending = i == 0 || wanted[i - 1] < token;
+    if (token >= 0 && token < length && ascending) continue;
+    throw Error(ErrorCode::argument, "batch",
+                "rows lists token " + std::to_string(token + 1) + " of row " +
+                    std::to_string(row + 1) +
+                    (ascending ? ", which has " + std::to_string(length) + " tokens"
+                               : " after token " + std::to_string(wanted[i - 1] + 1) +
+                                     "; list tokens in ascending order, each once"));
+  }
+}
+
+void Batch::append_wanted(std::int64_t row, RowSelection by_default, std::int64_t first,
+                          std::vector<std::int64_t>& offsets) const {
+  const RowSelection selection = selection_or(by_default);
+  if (selection == RowSelection::listed) {
+    for (const std::int64_t offset : wanted_[static_cast<std::size_t>(row)]) {
+      offsets.push_back(first + offset);
+    }
+    return;
+  }
+  const std::int64_t length = rows_.length(row);
+  for (std::int64_t i = selection == RowSelection::last ? length - 1 : 0; i < length; ++i) {
+    offsets.push_back(first + i);
+  }
 }
 
 std::shared_ptr<const Batch> Batch::with_rows(RowSelection selection,
@@ -279,21 +340,7 @@ std::shared_ptr<const Batch> Batch::with_rows(RowSelection selection,
                   "rows lists tokens of " + std::to_string(wanted.size()) +
                       " rows, the batch has " + std::to_string(size()));
     }
-    for (std::size_t r = 0; r < wanted.size(); ++r) {
-      const std::int64_t length = rows_.length(static_cast<std::int64_t>(r));
-      for (std::size_t i = 0; i < wanted[r].size(); ++i) {
-        const std::int64_t token = wanted[r][i];
-        const bool ascending = i == 0 || wanted[r][i - 1] < token;
-        if (token < 0 || token >= length || !ascending) {
-          throw Error(ErrorCode::argument, "batch",
-                      "rows lists token " + std::to_string(token + 1) + " of row " +
-                          std::to_string(r + 1) +
-                          (ascending ? ", which has " + std::to_string(length) + " tokens"
-                                     : " after token " + std::to_string(wanted[r][i - 1] + 1) +
-                                           "; list tokens in ascending order, each once"));
-        }
-      }
-    }
+    for (std::size_t r = 0; r < wanted.size(); ++r) check_wanted(r, wanted[r]);
   } else if (!wanted.empty()) {
     throw Error(ErrorCode::argument, "batch", "tokens are listed, but rows is not a list");
   }

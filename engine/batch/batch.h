@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,9 @@ struct RaggedRows {
   /// Becomes `rows` rows of `length` each, in place.
   void set_even(std::string_view name, AxisIdentity new_identity, std::int64_t rows,
                 std::int64_t length);
+  /// Becomes rows of these lengths, in place.
+  void set_lengths(std::string_view name, AxisIdentity new_identity,
+                   std::span<const std::int64_t> lengths);
   static RaggedRows from_lengths(std::string axis, AxisIdentity identity,
                                  const std::vector<std::int64_t>& lengths);
 };
@@ -101,6 +105,14 @@ class Batch {
   RowSelection row_selection() const { return selection_; }
   /// For RowSelection::listed: 0-based token offsets inside each row.
   const std::vector<std::vector<std::int64_t>>& wanted() const { return wanted_; }
+  /// What is asked for where the batch says nothing (RowSelection::automatic).
+  RowSelection selection_or(RowSelection by_default) const {
+    return selection_ == RowSelection::automatic ? by_default : selection_;
+  }
+  /// Appends the offsets in row `row` of the tokens that logits are computed for, ascending: the
+  /// one place with this rule. `first` is added to each.
+  void append_wanted(std::int64_t row, RowSelection by_default, std::int64_t first,
+                     std::vector<std::int64_t>& offsets) const;
 
   /// How a padded pair came in (first column of each row's tokens), for answers in the same layout.
   struct PaddedLayout {
@@ -148,10 +160,18 @@ class Batch {
   std::pair<int, const RaggedRows*> ragged_axis(std::string_view op, const Tensor& ragged) const;
 
  private:
+  friend class BatchMaker;
   Batch() = default;
   std::shared_ptr<Batch> clone() const;
   void set_rows(const std::vector<std::int64_t>& lengths, const std::string& axis);
+  void renew(RaggedRows& rows, std::span<const std::int64_t> lengths, std::string_view axis) const;
   RaggedRows new_rows(const std::vector<std::int64_t>& lengths, const std::string& axis) const;
+  static void check_row_lengths(std::span<const std::int64_t> lengths);
+  void check_position(std::size_t row, const SequenceFacts& facts) const;
+  void check_wanted(std::size_t row, std::span<const std::int64_t> wanted) const;
+  /// Makes `tensor` an i32 [token] of these rows: where it is, if it has room and nobody else holds
+  /// its memory.
+  void refit(Tensor& tensor) const;
   void add_input(const BatchInput& input);
   /// Positions and type ids that nobody gave.
   void fill_defaults();

@@ -15,7 +15,24 @@ const InputForm* input_form(const std::string& name) {
 }
 
 PassBinding::PassBinding(std::shared_ptr<Context> context, std::shared_ptr<const Batch> batch)
-    : context_(std::move(context)), batch_(std::move(batch)) {
+    : context_(std::move(context)) {
+  restart(std::move(batch));
+}
+
+void PassBinding::release() {
+  batch_ = nullptr;
+  inputs_.clear();
+  bound_ = 0;
+  caches_.clear();
+  layout_ = nullptr;
+  cross_lengths_.clear();
+  wanted_.clear();
+  wanted_identity_ = 0;
+}
+
+void PassBinding::restart(std::shared_ptr<const Batch> batch) {
+  release();
+  batch_ = std::move(batch);
   add_rows(batch_->rows());
   for (const RaggedRows& rows : batch_->other_rows()) add_rows(rows);
 }
@@ -39,38 +56,41 @@ const Tensor& PassBinding::input(const std::string& name) const {
 }
 
 const RaggedRows& PassBinding::rows(AxisIdentity identity) const {
-  for (const RaggedRows& rows : rows_) {
-    if (rows.identity == identity) return rows;
+  for (std::size_t i = 0; i < bound_; ++i) {
+    if (rows_[i].identity == identity) return rows_[i];
   }
   throw Error(ErrorCode::state, "bind", "an axis of rows belongs to another batch or pass")
       .hint("use tensors of this pass: what other passes made comes as an input of this one");
 }
 
-void PassBinding::add_rows(const RaggedRows& rows) {
-  for (RaggedRows& held : rows_) {
-    if (held.identity == rows.identity) {
-      held = rows;
-      return;
-    }
+/// The rows of this identity, or room for them.
+RaggedRows& PassBinding::slot(AxisIdentity identity) {
+  for (std::size_t i = 0; i < bound_; ++i) {
+    if (rows_[i].identity == identity) return rows_[i];
   }
-  rows_.push_back(rows);
+  if (bound_ == rows_.size()) rows_.emplace_back();
+  return rows_[bound_++];
+}
+
+void PassBinding::add_rows(const RaggedRows& rows) {
+  slot(rows.identity) = rows;
 }
 
 bool PassBinding::has_rows(AxisIdentity identity) const {
-  return std::any_of(rows_.begin(), rows_.end(),
+  return std::any_of(rows_.begin(), rows_.begin() + static_cast<std::ptrdiff_t>(bound_),
                      [&](const RaggedRows& rows) { return rows.identity == identity; });
 }
 
-void PassBinding::set_caches(std::vector<SequenceCache*> caches, const CacheLayout* layout,
-                             std::vector<std::int64_t> cross_lengths) {
+void PassBinding::set_caches(const std::vector<SequenceCache*>& caches, const CacheLayout* layout,
+                             const std::vector<std::int64_t>& cross_lengths) {
   if (static_cast<std::int64_t>(caches.size()) != batch_->size()) {
     throw Error(
         ErrorCode::internal, "bind",
         std::to_string(caches.size()) + " caches for " + std::to_string(batch_->size()) + " rows");
   }
-  caches_ = std::move(caches);
+  caches_ = caches;
   layout_ = layout;
-  cross_lengths_ = std::move(cross_lengths);
+  cross_lengths_ = cross_lengths;
 }
 
 void PassBinding::kv_rows(const KvSlot& slot, KvKind kind, bool writing, AxisIdentity identity,
@@ -124,8 +144,29 @@ void PassBinding::kv_rows(const KvSlot& slot, KvKind kind, bool writing, AxisIde
   }
 }
 
-void PassBinding::set_wanted(std::vector<std::int64_t> wanted, std::vector<std::int64_t> per_row,
-                             bool last) {
+void PassBinding::set_wanted(const std::vector<std::int64_t>& wanted,
+                             const std::vector<std::int64_t>& per_row, bool last) {
+  wanted_ = wanted;
+  wanted_per_row_ = per_row;
+  settle_wanted(last);
+}
+
+void PassBinding::bind_wanted(RowSelection by_default) {
+  wanted_.clear();
+  wanted_per_row_.clear();
+  for (std::int64_t r = 0; r < batch_->size(); ++r) {
+    const std::size_t before = wanted_.size();
+    batch_->append_wanted(r, by_default, batch_->rows().starts[static_cast<std::size_t>(r)],
+                          wanted_);
+    wanted_per_row_.push_back(static_cast<std::int64_t>(wanted_.size() - before));
+  }
+  settle_wanted(batch_->selection_or(by_default) == RowSelection::last);
+}
+
+/// Checks the wanted tokens and gives them their axis.
+void PassBinding::settle_wanted(bool last) {
+  const std::vector<std::int64_t>& wanted = wanted_;
+  const std::vector<std::int64_t>& per_row = wanted_per_row_;
   std::int64_t total = 0;
   for (std::int64_t count : per_row) total += count;
   bool good = static_cast<std::int64_t>(per_row.size()) == batch_->size() &&
@@ -137,13 +178,12 @@ void PassBinding::set_wanted(std::vector<std::int64_t> wanted, std::vector<std::
   if (!good) {
     throw Error(ErrorCode::internal, "bind", "wanted rows do not fit the batch");
   }
-  wanted_ = std::move(wanted);
   const bool all = !last && total == batch_->tokens();
   wanted_identity_ = last  ? batch_->batch_identity()
                      : all ? batch_->rows().identity
                            : context_->new_identity();
   if (all) return;  // its rows are known
-  add_rows(RaggedRows::from_lengths(last ? "batch" : "token", wanted_identity_, per_row));
+  slot(wanted_identity_).set_lengths(last ? "batch" : "token", wanted_identity_, per_row);
 }
 
 Tensor PassBinding::answer(const Tensor& result) const {

@@ -27,6 +27,10 @@ const InputForm* input_form(const std::string& name);
 class PassBinding {
  public:
   PassBinding(std::shared_ptr<Context> context, std::shared_ptr<const Batch> batch);
+  /// Another batch, and nothing else bound yet; memory is used again.
+  void restart(std::shared_ptr<const Batch> batch);
+  /// Lets batch, inputs and caches go, until restart().
+  void release();
 
   const std::shared_ptr<Context>& context() const { return context_; }
   const Batch& batch() const { return *batch_; }
@@ -45,8 +49,8 @@ class PassBinding {
 
   /// One cache a row, in row order; room must be reserved already. Borrowed. `cross_lengths`: what
   /// an earlier pass of the same run wrote for each row and nobody has committed yet.
-  void set_caches(std::vector<SequenceCache*> caches, const CacheLayout* layout,
-                  std::vector<std::int64_t> cross_lengths = {});
+  void set_caches(const std::vector<SequenceCache*>& caches, const CacheLayout* layout,
+                  const std::vector<std::int64_t>& cross_lengths = {});
   bool has_caches() const { return !caches_.empty(); }
   const CacheLayout* cache_layout() const { return layout_; }
   /// The kernel's rows for a slot. Self: tokens are the batch's rows, appended at first_position.
@@ -61,8 +65,10 @@ class PassBinding {
   /// `last` was said; 0 before set_wanted.
   AxisIdentity wanted_identity() const { return wanted_identity_; }
   /// `last`: one token a row, so that the answer's axis is "batch".
-  void set_wanted(std::vector<std::int64_t> wanted, std::vector<std::int64_t> per_row,
+  void set_wanted(const std::vector<std::int64_t>& wanted, const std::vector<std::int64_t>& per_row,
                   bool last = false);
+  /// The same as the batch itself says, and where it says nothing, as `by_default`.
+  void bind_wanted(RowSelection by_default);
   /// A result of the pass as answers name its axes: wanted rows as they were bound.
   Tensor answer(const Tensor& result) const;
 
@@ -71,14 +77,18 @@ class PassBinding {
   std::vector<std::int64_t> rope_lengths(AxisIdentity identity) const;
 
  private:
+  RaggedRows& slot(AxisIdentity identity);
+  void settle_wanted(bool last);
+
   std::shared_ptr<Context> context_;
   std::shared_ptr<const Batch> batch_;
   std::map<std::string, Tensor> inputs_;
   std::vector<RaggedRows> rows_;
+  std::size_t bound_ = 0;  // of rows_; what is behind it is memory to use again
   std::vector<SequenceCache*> caches_;
   const CacheLayout* layout_ = nullptr;
   std::vector<std::int64_t> cross_lengths_;
-  std::vector<std::int64_t> wanted_;
+  std::vector<std::int64_t> wanted_, wanted_per_row_;
   AxisIdentity wanted_identity_ = 0;
 };
 

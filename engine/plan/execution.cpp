@@ -3,7 +3,9 @@
 #include <optional>
 #include <thread>
 
+#include "engine/device/kernel_clock.h"
 #include "engine/ops/run_tables.h"
+#include "engine/plan/deadline.h"
 #include "engine/plan/pass_rows.h"
 #include "engine/plan/plan.h"
 
@@ -32,6 +34,7 @@ struct Execution::State {
   std::vector<std::size_t> input_steps;              // steps that read an input, or a view of one
   std::vector<bool> given_ids;      // per step: ids come from an input, checked at bind
   std::vector<Tensor> lent_inputs;  // per value: inputs' memory on devices of their own
+  const KernelClock* clock = nullptr;
   std::size_t next = 0;
   std::unique_ptr<DeviceEvent> end;  // of what was started last, where a device works on its own
   bool started = false;              // all ops were; the device has not been seen to be done
@@ -255,6 +258,7 @@ OpRun Execution::State::op_run(std::size_t step) {
             binding->has_caches() ? &slots[step] : nullptr,
             given_ids[step]};
   run.launch.scratch = place.scratch == nullptr ? nullptr : place.scratch->data();
+  if (clock != nullptr && &clock->timed() == &of.device->kernels()) run.table = &clock->table();
   return run;
 }
 
@@ -329,12 +333,27 @@ void Execution::bind(std::shared_ptr<PassBinding> binding) {
   state.next = 0;
 }
 
+void Execution::release() {
+  State& state = *state_;
+  state.next = state.plan->steps().size();
+  state.started = false;
+  state.binding.reset();
+  for (const std::size_t value : state.input_values) state.tensors[value] = Tensor();
+  for (const std::size_t s : state.input_steps) {
+    state.inputs[s].clear();
+    const PlanStep& step = state.plan->steps()[s];
+    if (!step.op->is_view()) continue;
+    state.tensors[static_cast<std::size_t>(step.outputs[0])] = Tensor();
+  }
+}
+
 bool Execution::run(double deadline) {
   State& state = *state_;
   const std::vector<PlanStep>& steps = state.plan->steps();
   if (state.binding == nullptr) {
     throw Error(ErrorCode::state, state.plan->program().entry, "the pass is not bound to a batch");
   }
+  Deadline end(deadline);
   while (state.next < steps.size()) {
     state.started = true;
     const PlanStep& step = steps[state.next];
@@ -352,8 +371,7 @@ bool Execution::run(double deadline) {
       }
     }
     ++state.next;
-    const bool limited = deadline < 1e300 && state.next < steps.size();
-    if (limited && !step.op->is_view() && clock_seconds() >= deadline) return false;
+    if (state.next < steps.size() && !step.op->is_view() && end.passed_after_op()) return false;
     if (state.next == steps.size() && state.end != nullptr) state.end->record();
   }
   return state.reached(deadline);
@@ -376,6 +394,10 @@ bool Execution::State::reached(double deadline) {
 
 bool Execution::done() const {
   return state_->next >= state_->plan->steps().size() && !state_->started;
+}
+
+void Execution::use_clock(const KernelClock* clock) {
+  state_->clock = clock;
 }
 
 const Plan& Execution::plan() const {

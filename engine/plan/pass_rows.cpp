@@ -48,37 +48,9 @@ void bind_axes(const Plan& plan, const PassBinding& binding, AxisRows& axes) {
 
 std::vector<std::int64_t> wanted_offsets(const Batch& batch, std::int64_t row,
                                          const Program& program) {
-  RowSelection selection = batch.row_selection();
-  if (selection == RowSelection::automatic) selection = program.default_rows;
-  if (selection == RowSelection::listed) return batch.wanted()[static_cast<std::size_t>(row)];
-  const std::int64_t length = batch.rows().length(row);
   std::vector<std::int64_t> offsets;
-  for (std::int64_t i = selection == RowSelection::last ? length - 1 : 0; i < length; ++i) {
-    offsets.push_back(i);
-  }
+  batch.append_wanted(row, program.default_rows, 0, offsets);
   return offsets;
-}
-
-namespace {
-
-bool wants_last(const Batch& batch, const Program& program) {
-  const RowSelection said = batch.row_selection();
-  return (said == RowSelection::automatic ? program.default_rows : said) == RowSelection::last;
-}
-
-}  // namespace
-
-void bind_wanted(PassBinding& binding, const Program& program) {
-  const Batch& batch = binding.batch();
-  std::vector<std::int64_t> wanted, per_row;
-  for (std::int64_t r = 0; r < batch.size(); ++r) {
-    const std::vector<std::int64_t> offsets = wanted_offsets(batch, r, program);
-    for (const std::int64_t offset : offsets) {
-      wanted.push_back(batch.rows().starts[static_cast<std::size_t>(r)] + offset);
-    }
-    per_row.push_back(static_cast<std::int64_t>(offsets.size()));
-  }
-  binding.set_wanted(std::move(wanted), std::move(per_row), wants_last(batch, program));
 }
 
 namespace {
@@ -104,7 +76,7 @@ RaggedRows output_rows(const Plan& plan, const std::shared_ptr<const Batch>& bat
     throw Error(ErrorCode::argument, plan.program().entry, "there is no output \"" + output + "\"");
   }
   PassBinding binding(plan.context(), batch);
-  bind_wanted(binding, plan.program());
+  binding.bind_wanted(plan.program().default_rows);
   AxisRows axes;
   bind_axes(plan, binding, axes);
   return rows_of_spec(*spec, axes);
@@ -124,7 +96,8 @@ Tensor row_output(const Tensor& output, std::size_t row, const PassBinding& bind
       const RaggedRows& rows = binding.rows(axis.identity);
       first = rows.starts[row];
       count = rows.length(static_cast<std::int64_t>(row));
-      const bool last = axis.identity == binding.wanted_identity() && wants_last(input, program);
+      const bool last = axis.identity == binding.wanted_identity() &&
+                        input.selection_or(program.default_rows) == RowSelection::last;
       if (last) axis.name = "batch";
       axis.identity = last                      ? input.batch_identity()
                       : count == input.tokens() ? input.rows().identity

@@ -11,8 +11,7 @@ namespace perilune {
 void bind_axes(const Plan& plan, const PassBinding& binding, AxisRows& axes);
 
 /// Offsets in row `row` of `batch` whose logits are computed, ascending: what the batch says itself
-/// (Batch::row_selection), else the program's default (Program::default_rows). The one place with
-/// this rule.
+/// (Batch::row_selection), else the program's default (Program::default_rows).
 std::vector<std::int64_t> wanted_offsets(const Batch& batch, std::int64_t row,
                                          const Program& program);
 
@@ -20,9 +19,6 @@ std::vector<std::int64_t> wanted_offsets(const Batch& batch, std::int64_t row,
 /// convolution halves frames). Nothing runs and nothing is allocated on a device.
 RaggedRows output_rows(const Plan& plan, const std::shared_ptr<const Batch>& batch,
                        const std::string& output = "encoded");
-
-/// Tells a binding of this program's batch the rows that wanted_offsets gives.
-void bind_wanted(PassBinding& binding, const Program& program);
 
 /// The part of an output (on the host) that belongs to row `row`, as a copy with the identities of
 /// `input`, the row's own batch of one; [batch=1, ...] where `input` asks for its last token.

@@ -1,34 +1,12 @@
 #include "engine/plan/pass_run.h"
 
 #include <algorithm>
+#include <span>
 
 #include "engine/base/error.h"
 #include "engine/device/context.h"
 
 namespace perilune {
-
-// ---------------------------------------------------------------- executions
-
-std::unique_ptr<Execution> ExecutionStore::take(const std::shared_ptr<const Plan>& plan) {
-  kept_.reserve(most_ + 1);  // what comes back needs no memory
-  for (auto kept = kept_.rbegin(); kept != kept_.rend(); ++kept) {
-    if (&(*kept)->plan() != plan.get()) continue;
-    std::unique_ptr<Execution> execution = std::move(*kept);
-    kept_.erase(std::next(kept).base());
-    return execution;
-  }
-  return std::make_unique<Execution>(plan);
-}
-
-void ExecutionStore::give(std::unique_ptr<Execution> execution) {
-  std::erase_if(kept_, [&](const std::unique_ptr<Execution>& kept) {
-    return &kept->plan() == &execution->plan();
-  });
-  kept_.push_back(std::move(execution));
-  if (kept_.size() > most_) kept_.erase(kept_.begin());
-}
-
-// ---------------------------------------------------------------- a run
 
 namespace {
 
@@ -39,12 +17,26 @@ struct Stage {
   std::shared_ptr<PassBinding> binding;
   std::unique_ptr<Execution> execution;  // null where the caller writes the pass line by line
   NamedTensors written;                  // what such a caller made
-  bool done = false;
+  bool bound = false, done = false;
 
+  void end(ExecutionStore& store);
   Tensor output(const std::string& name) const;
   std::vector<std::string> names() const;
   NamedTensors on_host() const;
 };
+
+void Stage::end(ExecutionStore& store) {
+  if (execution != nullptr) store.give(std::move(execution));
+  if (binding != nullptr && binding.use_count() == 1) {
+    binding->release();
+  } else {
+    binding = nullptr;
+  }
+  plan = nullptr;
+  batch = nullptr;
+  written.clear();
+  bound = done = false;
+}
 
 Tensor Stage::output(const std::string& name) const {
   if (execution != nullptr) return execution->output(name);
@@ -77,13 +69,18 @@ NamedTensors Stage::on_host() const {
 struct PassRun::State {
   ExecutionStore& store;
   PassWork work;
-  std::vector<Stage> stages;
+  std::vector<Stage> stages;  // those that run, then what earlier runs left to use again
+  std::size_t count = 0;      // of those that run
   std::size_t next = 0;
   std::vector<std::int64_t> encoded;
   bool writes_self = false, reserved = false, committed = false;
 
-  State(ExecutionStore& kept, PassWork given) : store(kept), work(std::move(given)) {}
+  explicit State(ExecutionStore& kept) : store(kept) {}
 
+  void add_stage(const std::shared_ptr<const Plan>& plan,
+                 const std::shared_ptr<const Batch>& batch);
+  void begin();
+  std::span<const Stage> passes() const { return {stages.data(), count}; }
   void check() const;
   void continue_rows();
   std::int64_t own_tokens(std::size_t row) const;
@@ -92,7 +89,7 @@ struct PassRun::State {
   void release();
   void bind_stage(Stage& stage);
   void bind_inputs(Stage& stage);
-  const Stage& last() const { return stages.back(); }
+  const Stage& last() const { return stages.at(count - 1); }
 };
 
 void PassRun::State::check() const {
@@ -107,30 +104,34 @@ void PassRun::State::check() const {
   if (work.encode && work.main && work.source->size() != work.batch->size()) {
     throw refuse(rows(work.batch->size()) + " for a source of " + rows(work.source->size()));
   }
-  const std::int64_t count = work.main ? work.batch->size() : work.source->size();
-  const bool keeps = std::any_of(stages.begin(), stages.end(), [](const Stage& stage) {
+  const std::int64_t size = work.main ? work.batch->size() : work.source->size();
+  const std::span<const Stage> all = passes();
+  const bool keeps = std::any_of(all.begin(), all.end(), [](const Stage& stage) {
     return !stage.plan->program().kv_slots.empty();
   });
   if (work.caches.empty() && keeps) {
     throw Error(ErrorCode::state, "attention", "this pass keeps keys and values, and has no cache")
         .hint("give the pass a cache with one sequence for each row");
   }
-  if (!work.caches.empty() && static_cast<std::int64_t>(work.caches.size()) != count) {
-    throw refuse(std::to_string(work.caches.size()) + " caches for a batch of " + rows(count));
+  if (!work.caches.empty() && static_cast<std::int64_t>(work.caches.size()) != size) {
+    throw refuse(std::to_string(work.caches.size()) + " caches for a batch of " + rows(size));
   }
 }
 
 /// Rows of the main pass continue where their caches end.
 void PassRun::State::continue_rows() {
   if (!writes_self) return;
+  const std::vector<SequenceFacts>& given = work.batch->facts();
   bool moves = false;
-  std::vector<SequenceFacts> facts = work.batch->facts();
   for (std::size_t row = 0; row < work.caches.size(); ++row) {
-    const std::int64_t length = work.caches[row]->length();
-    moves = moves || facts[row].first_position != length;
-    facts[row].first_position = length;
+    moves = moves || given[row].first_position != work.caches[row]->length();
   }
-  if (moves) work.batch = work.batch->with_facts(std::move(facts));
+  if (!moves) return;
+  std::vector<SequenceFacts> facts = given;
+  for (std::size_t row = 0; row < work.caches.size(); ++row) {
+    facts[row].first_position = work.caches[row]->length();
+  }
+  work.batch = work.batch->with_facts(std::move(facts));
 }
 
 std::int64_t PassRun::State::own_tokens(std::size_t row) const {
@@ -182,46 +183,76 @@ void PassRun::State::bind_inputs(Stage& stage) {
 }
 
 void PassRun::State::bind_stage(Stage& stage) {
-  const Program& program = stage.plan->program();
-  stage.binding = std::make_shared<PassBinding>(stage.plan->context(), stage.batch);
+  if (stage.binding == nullptr || stage.binding->context() != stage.plan->context()) {
+    stage.binding = std::make_shared<PassBinding>(stage.plan->context(), stage.batch);
+  } else {
+    stage.binding->restart(stage.batch);
+  }
   bind_inputs(stage);
   if (!work.caches.empty()) {
     stage.binding->set_caches(work.caches, &work.caches.front()->cache()->layout(), encoded);
   }
-  bind_wanted(*stage.binding, program);
+  stage.binding->bind_wanted(stage.plan->program().default_rows);
+  stage.bound = true;
 }
 
-PassRun::PassRun(ExecutionStore& store, PassWork work)
-    : state_(std::make_unique<State>(store, std::move(work))) {
-  State& state = *state_;
-  for (const auto& [plan, batch] : {std::pair{state.work.encode, state.work.source},
-                                    std::pair{state.work.cross, state.work.source},
-                                    std::pair{state.work.main, state.work.batch}}) {
-    if (plan == nullptr) continue;
-    Stage& stage = state.stages.emplace_back();
-    stage.plan = plan;
-    stage.batch = batch;
+void PassRun::State::add_stage(const std::shared_ptr<const Plan>& plan,
+                               const std::shared_ptr<const Batch>& batch) {
+  if (plan == nullptr) return;
+  if (count == stages.size()) stages.emplace_back();
+  Stage& stage = stages[count++];
+  stage.plan = plan;
+  stage.batch = batch;
+}
+
+/// From `work`, which is given.
+void PassRun::State::begin() {
+  add_stage(work.encode, work.source);
+  add_stage(work.cross, work.source);
+  add_stage(work.main, work.batch);
+  check();
+  writes_self = work.main && work.main->program().writes(KvKind::self);
+  continue_rows();
+  if (work.main) stages[count - 1].batch = work.batch;
+  if (work.cross) {
+    const RaggedRows rows = output_rows(*work.encode, work.source);
+    for (std::int64_t r = 0; r < rows.rows(); ++r) encoded.push_back(rows.length(r));
+    if (rows.rows() != work.source->size()) {
+      throw Error(ErrorCode::shape, work.encode->program().entry,
+                  "\"encoded\" has " + std::to_string(rows.rows()) + " rows for a source of " +
+                      std::to_string(work.source->size()));
+    }
   }
-  state.check();
-  state.reserved = state.work.reserved;
-  state.writes_self = state.work.main && state.work.main->program().writes(KvKind::self);
-  state.continue_rows();
-  if (state.work.main) state.stages.back().batch = state.work.batch;
-  if (!state.work.cross) return;
-  const RaggedRows rows = output_rows(*state.work.encode, state.work.source);
-  for (std::int64_t r = 0; r < rows.rows(); ++r) state.encoded.push_back(rows.length(r));
-  if (rows.rows() != state.work.source->size()) {
-    throw Error(ErrorCode::shape, state.work.encode->program().entry,
-                "\"encoded\" has " + std::to_string(rows.rows()) + " rows for a source of " +
-                    std::to_string(state.work.source->size()));
-  }
+  reserved = work.reserved;  // what throws before leaves the caller's room to the caller
+}
+
+PassRun::PassRun(ExecutionStore& store) : state_(std::make_unique<State>(store)) {}
+
+PassRun::PassRun(ExecutionStore& store, PassWork work) : PassRun(store) {
+  state_->work = std::move(work);
+  state_->begin();
 }
 
 PassRun::~PassRun() {
+  end();
+}
+
+void PassRun::restart(const PassWork& work) {
+  end();
+  state_->work = work;
+  state_->begin();
+}
+
+void PassRun::end() {
   rollback();
-  for (Stage& stage : state_->stages) {
-    if (stage.execution != nullptr) state_->store.give(std::move(stage.execution));
-  }
+  State& state = *state_;
+  for (std::size_t i = 0; i < state.count; ++i) state.stages[i].end(state.store);
+  state.count = state.next = 0;
+  state.work.encode = state.work.cross = state.work.main = nullptr;
+  state.work.source = state.work.batch = nullptr;
+  state.work.caches.clear();
+  state.encoded.clear();
+  state.writes_self = state.reserved = state.committed = false;
 }
 
 PassFit PassRun::fits() const {
@@ -264,24 +295,30 @@ bool PassRun::next_pass() {
   if (!state.reserved && !state.work.caches.empty()) {
     throw Error(ErrorCode::state, "forward", "no room was reserved for the pass");
   }
-  while (state.next < state.stages.size() && state.stages[state.next].done) ++state.next;
-  if (state.next == state.stages.size()) return false;
+  while (state.next < state.count && state.stages[state.next].done) ++state.next;
+  if (state.next == state.count) return false;
   Stage& stage = state.stages[state.next];
-  if (stage.binding == nullptr) state.bind_stage(stage);
+  if (!stage.bound) state.bind_stage(stage);
+  return true;
+}
+
+bool PassRun::bind() {
+  if (!next_pass()) return false;
+  Stage& stage = state_->stages[state_->next];
+  if (stage.execution == nullptr) {
+    stage.execution = state_->store.take(stage.plan);
+    stage.execution->bind(stage.binding);
+  }
   return true;
 }
 
 bool PassRun::run(double deadline) {
   State& state = *state_;
-  while (next_pass()) {
+  while (bind()) {
     Stage& stage = state.stages[state.next];
-    if (stage.execution == nullptr) {
-      stage.execution = state.store.take(stage.plan);
-      stage.execution->bind(stage.binding);
-    }
     if (!stage.execution->run(deadline)) return false;
     stage.done = true;
-    if (state.next + 1 < state.stages.size() && clock_seconds() >= deadline) return false;
+    if (state.next + 1 < state.count && clock_seconds() >= deadline) return false;
   }
   return true;
 }
@@ -321,7 +358,7 @@ NamedTensors PassRun::read_back_encoded() const {
 }
 
 const PassBinding& PassRun::binding() const {
-  if (state_->last().binding == nullptr) {
+  if (!state_->last().bound) {
     throw Error(ErrorCode::state, "forward", "the pass has not run yet");
   }
   return *state_->last().binding;

@@ -9,25 +9,12 @@
 #include <utility>
 #include <vector>
 
+#include "engine/plan/execution_store.h"
 #include "engine/plan/pass_rows.h"
-#include "engine/plan/plan.h"
 
 namespace perilune {
 
 using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
-
-/// Executions with their arenas, kept between runs: those of the plans used last. Not thread-safe.
-class ExecutionStore {
- public:
-  explicit ExecutionStore(std::size_t most = 4) : most_(most) {}
-  /// The one that is kept for this plan, else a new one (a nested run of a plan has its own).
-  std::unique_ptr<Execution> take(const std::shared_ptr<const Plan>& plan);
-  void give(std::unique_ptr<Execution> execution);
-
- private:
-  std::size_t most_;
-  std::vector<std::unique_ptr<Execution>> kept_;  // used last: at the end
-};
 
 /// What to run. Rows of `source`, `batch` and `caches` belong together by their number.
 struct PassWork {
@@ -63,9 +50,17 @@ class PassRun {
   /// Throws Error(argument | state) for operands that do not belong together. `store` must outlive
   /// the run.
   PassRun(ExecutionStore& store, PassWork work);
+  /// One that has nothing to run until restart().
+  explicit PassRun(ExecutionStore& store);
   ~PassRun();
   PassRun(const PassRun&) = delete;
   PassRun& operator=(const PassRun&) = delete;
+
+  /// Another run in this one's memory; what was not committed is rolled back. Throws as the
+  /// constructor does.
+  void restart(const PassWork& work);
+  /// Rolls back what was not committed and lets plans, batches and caches go, until restart().
+  void end();
 
   /// Changes nothing. A device may still refuse the memory that the budget promises.
   PassFit fits() const;
@@ -73,6 +68,8 @@ class PassRun {
   bool reserve();
   /// The same, with an Error(memory) that names `op`, the row and both numbers.
   void reserve_or_throw(const std::string& op);
+  /// Makes the next pass ready to run, as run() does by itself. False: none is left.
+  bool bind();
   /// Goes on until all passes are done (true) or clock_seconds() >= deadline (checked between two
   /// ops; at least one runs). Room must be reserved. Throws what an op throws, Error(memory) for an
   /// arena, Error(cancelled) when the context is interrupted.

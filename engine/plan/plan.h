@@ -12,6 +12,8 @@
 
 namespace perilune {
 
+class KernelClock;
+
 struct PlanOptions {
   kernels::MathMode math = kernels::MathMode::f32;
   DType cache_dtype = DType::f32;
@@ -93,10 +95,15 @@ class Execution {
   /// one and no op makes a ragged axis, but for tables that grow in steps with the length of
   /// sequences. Throws Error(memory), and is unbound then; cache and batch are untouched.
   void bind(std::shared_ptr<PassBinding> binding);
+  /// Lets the binding and what was read from it go; sizes and memory stay for the next bind.
+  void release();
   /// Runs until done or until clock_seconds() >= deadline (checked between two ops; at least one op
   /// runs). True when done. Throws Error(cancelled) when the context is interrupted.
   bool run(double deadline = 1e300);
   bool done() const;
+  /// Ops of the device whose table a clock times call its kernels through the clock, which outlives
+  /// their runs; null: as ever.
+  void use_clock(const KernelClock* clock);
   const Plan& plan() const;
   PassBinding& binding();
   /// An output or asked path by name; a view of the arena, valid until the next bind (copy to

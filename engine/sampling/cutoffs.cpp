@@ -3,65 +3,62 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
-#include <vector>
 
 #include "engine/sampling/logits.h"
 
 namespace perilune {
 
-namespace {
-
-/// Natural log-probabilities; -infinity stays.
-std::vector<double> log_softmax(std::span<const float> logits) {
+void Cutoffs::find_log_probabilities(std::span<const float> logits) {
   const double shift = log_sum_exp(logits);
-  std::vector<double> result(logits.size());
+  log_probabilities_.resize(logits.size());
   for (std::size_t i = 0; i < logits.size(); ++i) {
-    result[i] = static_cast<double>(logits[i]) - shift;
+    log_probabilities_[i] = static_cast<double>(logits[i]) - shift;
   }
-  return result;
 }
 
-double entropy_of(const std::vector<double>& log_probabilities) {
+double Cutoffs::entropy() const {
   double entropy = 0;
-  for (const double x : log_probabilities) {
+  for (const double x : log_probabilities_) {
     if (std::isfinite(x)) entropy -= x * std::exp(x);
   }
   return entropy;
 }
 
-}  // namespace
-
-void keep_typical(std::span<float> logits, double mass) {
-  if (*std::max_element(logits.begin(), logits.end()) == kNever) return;
-  const std::vector<double> log_probabilities = log_softmax(logits);
-  const double entropy = entropy_of(log_probabilities);
-  std::vector<std::size_t> order(logits.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  const auto distance = [&](std::size_t i) { return std::abs(-log_probabilities[i] - entropy); };
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, std::size_t b) { return distance(a) < distance(b); });
+void Cutoffs::keep_typical(std::span<float> logits, double mass) {
+  if (logits[best_of(logits)] == kNever) return;
+  find_log_probabilities(logits);
+  const double middle = entropy();
+  order_.resize(logits.size());
+  std::iota(order_.begin(), order_.end(), std::size_t{0});
+  const auto distance = [&](std::size_t i) {
+    const double away = std::abs(-log_probabilities_[i] - middle);
+    return std::isnan(away) ? 0.0 : away;  // of an infinite logit
+  };
+  std::sort(order_.begin(), order_.end(), [&](std::size_t a, std::size_t b) {
+    const double of_a = distance(a), of_b = distance(b);
+    return of_a != of_b ? of_a < of_b : a < b;
+  });
   double sum = 0;
   std::size_t last = 0;  // the first place where the mass is reached
-  while (last + 1 < order.size()) {
-    sum += std::exp(log_probabilities[order[last]]);
+  while (last + 1 < order_.size()) {
+    sum += std::exp(log_probabilities_[order_[last]]);
     if (sum >= mass) break;
     ++last;
   }
-  const double most = distance(order[last]);
-  for (std::size_t k = 1; k < order.size(); ++k) {
-    if (distance(order[k]) > most) logits[order[k]] = kNever;
+  const double most = distance(order_[last]);
+  for (std::size_t k = 1; k < order_.size(); ++k) {
+    if (distance(order_[k]) > most) logits[order_[k]] = kNever;
   }
 }
 
-void keep_above(std::span<float> logits, double epsilon, bool by_entropy) {
-  const float best = *std::max_element(logits.begin(), logits.end());
+void Cutoffs::keep_above(std::span<float> logits, double epsilon, bool by_entropy) {
+  const float best = logits[best_of(logits)];
   if (best == kNever) return;
-  const std::vector<double> log_probabilities = log_softmax(logits);
+  find_log_probabilities(logits);
   const double bar =
-      by_entropy ? std::min(epsilon, std::sqrt(epsilon) * std::exp(-entropy_of(log_probabilities)))
-                 : epsilon;
+      by_entropy ? std::min(epsilon, std::sqrt(epsilon) * std::exp(-entropy())) : epsilon;
   for (std::size_t i = 0; i < logits.size(); ++i) {
-    if (std::exp(log_probabilities[i]) < bar && logits[i] < best) logits[i] = kNever;
+    if (std::exp(log_probabilities_[i]) < bar && logits[i] < best) logits[i] = kNever;
   }
 }
 

@@ -1,6 +1,7 @@
 // What a row of logits is read by.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <span>
@@ -9,6 +10,12 @@ namespace perilune {
 
 /// The logit of a token that is left out.
 inline constexpr float kNever = -std::numeric_limits<float>::infinity();
+
+bool holds_nan(std::span<const float> logits);
+
+/// Where the greatest is, the first of equals; NaN is passed over (0: there is nothing else).
+/// `logits` is not empty.
+std::size_t best_of(std::span<const float> logits);
 
 /// Unnormalised probability; the best has 1, whatever its value.
 double weight(float logit, float best);

@@ -5,7 +5,6 @@
 
 #include "engine/base/error.h"
 #include "engine/base/number_text.h"
-#include "engine/sampling/cutoffs.h"
 #include "engine/sampling/logits.h"
 
 namespace perilune {
@@ -21,10 +20,6 @@ std::string number(double value) {
   throw Error(ErrorCode::option, "generate",
               "option " + name + ": expected " + allowed + ", got " + value)
       .hint(hint);
-}
-
-bool holds_nan(std::span<const float> logits) {
-  return std::any_of(logits.begin(), logits.end(), [](float x) { return std::isnan(x); });
 }
 
 /// Best first; of equal ones the lowest id first.
@@ -106,6 +101,7 @@ void Sampler::log_probabilities(std::span<const float> logits, const SamplingSta
   result.top.clear();
   if (count == 0) return;
   candidates_.clear();
+  candidates_.reserve(logits.size());
   for (std::size_t i = 0; i < reachable; ++i) {
     candidates_.push_back({static_cast<std::int32_t>(i), logits[i]});
   }
@@ -150,8 +146,9 @@ void Sampler::keep_top_k(std::span<float> logits) {
 
 void Sampler::keep_top_p(std::span<float> logits) {
   if (options_.top_p >= 1.0) return;
-  const float best = *std::max_element(logits.begin(), logits.end());
+  const float best = logits[best_of(logits)];
   candidates_.clear();
+  candidates_.reserve(logits.size());
   double total = 0;
   for (std::size_t i = 0; i < logits.size(); ++i) {
     if (logits[i] == kNever) continue;
@@ -183,7 +180,7 @@ void Sampler::keep_top_p(std::span<float> logits) {
 
 void Sampler::keep_min_p(std::span<float> logits) const {
   if (options_.min_p <= 0) return;
-  const float best = *std::max_element(logits.begin(), logits.end());
+  const float best = logits[best_of(logits)];
   for (float& x : logits) {
     if (x != kNever && weight(x, best) < options_.min_p) x = kNever;
   }
@@ -197,9 +194,9 @@ void Sampler::filter(std::span<float> logits) {
   keep_top_k(logits);
   keep_top_p(logits);
   keep_min_p(logits);
-  if (options_.typical_p < 1.0) keep_typical(logits, options_.typical_p);
-  if (options_.epsilon_cutoff > 0) keep_above(logits, options_.epsilon_cutoff, false);
-  if (options_.eta_cutoff > 0) keep_above(logits, options_.eta_cutoff, true);
+  if (options_.typical_p < 1.0) cutoffs_.keep_typical(logits, options_.typical_p);
+  if (options_.epsilon_cutoff > 0) cutoffs_.keep_above(logits, options_.epsilon_cutoff, false);
+  if (options_.eta_cutoff > 0) cutoffs_.keep_above(logits, options_.eta_cutoff, true);
 }
 
 void Sampler::choose(std::span<float> logits, const SamplingState& state, Sampled& result) {
@@ -210,10 +207,10 @@ void Sampler::choose(std::span<float> logits, const SamplingState& state, Sample
     return;
   }
   if (options_.do_sample) filter(logits);
-  const auto found = std::max_element(logits.begin(), logits.end());  // the first of equals
-  const float best = *found;
+  const std::size_t found = best_of(logits);
+  const float best = logits[found];
   if (best == kNever) return;  // everything is masked out
-  result.id = static_cast<std::int32_t>(found - logits.begin());
+  result.id = static_cast<std::int32_t>(found);
   if (options_.do_sample) {
     double total = 0;
     for (float x : logits) total += weight(x, best);

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "engine/sampling/cutoffs.h"
+
 namespace perilune {
 
 /// A bias on the last id of a sequence where its others came before.
@@ -110,6 +112,7 @@ class Sampler {
   std::vector<TokenLogprob> candidates_;  // reused
   std::vector<float> raw_;                // the untouched row
   std::vector<float> scratch_;
+  Cutoffs cutoffs_;
   double log_sum_ = 0;  // of the untouched row: log of the sum of exp
 };
 

@@ -106,26 +106,13 @@ void Scheduler::State::check(const StepPlan& plan) {
   if (!(plan.wait_ms >= 0)) bad_plan("wait_ms is " + number_text(plan.wait_ms, 6));
 }
 
-/// The group of `work` for a pass, made where there is none yet.
-ScheduledGroup& Scheduler::State::group_for(const std::shared_ptr<const Plan>& plan, PassKind kind,
-                                            bool padded) {
-  for (ScheduledGroup& group : work) {
-    if (group.plan == plan && group.kind == kind) return group;
-  }
-  ScheduledGroup& group = work.emplace_back();
-  group.plan = plan;
-  group.kind = kind;
-  group.padded = padded;
-  return group;
-}
-
 bool Scheduler::State::schedule_source(const RequestPointer& request) {
   ScheduledRow row;
   row.request = request;
   row.sequence = request->leader();
   row.tokens = request->source_tokens();
   if (!row.of().cache->reserve_cross(request->spec.encoded_tokens)) return false;
-  group_for(request->spec.encode_plan, PassKind::encode, false).rows.push_back(std::move(row));
+  work.group(request->spec.encode_plan, PassKind::encode, false).rows.push_back(std::move(row));
   return true;
 }
 
@@ -133,7 +120,11 @@ bool Scheduler::State::schedule_rows(const RequestPointer& request, std::int64_t
                                      bool padded) {
   for (Sequence& sequence : request->sequences) {
     const std::int64_t own = std::min(tokens, sequence.pending());
-    if (own == 0 || !sequence.cache || sequence.cache->reserve(own)) continue;
+    if (own == 0 || !sequence.cache) continue;
+    if (sequence.cache->reserve(own)) {
+      sequence.make_room_for(own);
+      continue;
+    }
     for (Sequence& other : request->sequences) {
       if (other.cache) other.cache->rollback();
     }
@@ -141,7 +132,7 @@ bool Scheduler::State::schedule_rows(const RequestPointer& request, std::int64_t
   }
   const bool forward = request->spec.kind == RequestKind::forward;
   ScheduledGroup& group =
-      group_for(request->spec.plan, forward ? PassKind::forward : PassKind::generate, padded);
+      work.group(request->spec.plan, forward ? PassKind::forward : PassKind::generate, padded);
   for (std::size_t s = 0; s < request->sequences.size(); ++s) {
     const Sequence& sequence = request->sequences[s];
     const std::int64_t own = std::min(tokens, sequence.pending());
@@ -158,11 +149,7 @@ bool Scheduler::State::schedule_rows(const RequestPointer& request, std::int64_t
 
 /// Takes back what schedule() had done of a request when it failed.
 void Scheduler::State::unschedule(const Request& request) {
-  for (ScheduledGroup& group : work) {
-    std::erase_if(group.rows,
-                  [&](const ScheduledRow& row) { return row.request.get() == &request; });
-  }
-  std::erase_if(work, [](const ScheduledGroup& group) { return group.rows.empty(); });
+  work.drop(request);
   for (const Sequence& sequence : request.sequences) {
     if (sequence.cache) sequence.cache->rollback();
   }

@@ -72,8 +72,7 @@ void Scheduler::State::offer_beam(const RequestPointer& request, std::size_t ind
   std::span<float> scores = logits_at(logits, at, changes_rows(*request));
   const SamplingState state = sampling_state(*request, index);
   Sampled sampled;
-  sampled.not_finite =
-      std::any_of(scores.begin(), scores.end(), [](float x) { return std::isnan(x); });
+  sampled.not_finite = holds_nan(scores);
   sampled.id = 0;
   if (!check_sampled(request, sampled, true, state.position)) return;
   to_log_probabilities(scores);
@@ -81,8 +80,7 @@ void Scheduler::State::offer_beam(const RequestPointer& request, std::size_t ind
   if (hooked) {
     scores = process(*request, index, scores);
     sampled.id = 0;
-    sampled.not_finite =
-        std::any_of(scores.begin(), scores.end(), [](float x) { return std::isnan(x); });
+    sampled.not_finite = holds_nan(scores);
     if (!check_sampled(request, sampled, false, state.position)) return;
   }
   request->progress.beams->offer(index, scores);

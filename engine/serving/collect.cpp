@@ -78,7 +78,7 @@ void Scheduler::State::complete_rows(ScheduledGroup& group) {
     const ScheduledRow& row = group.rows[r];
     const RequestPointer request = row.request;
     const std::int64_t first = next;
-    next += static_cast<std::int64_t>(row.wanted.size());
+    next += static_cast<std::int64_t>(row.wanted);
     if (request->done()) {  // cancelled meanwhile
       drop_row(row);
       continue;
@@ -89,7 +89,7 @@ void Scheduler::State::complete_rows(ScheduledGroup& group) {
       if (group.kind == PassKind::forward) {
         collect(row, r, group);
       } else {
-        sample_row(row, group.logits, first);
+        sample_row(row, group, first);
       }
     } catch (const std::exception&) {
       tell_failure([&](std::string_view text, ErrorCode code) { fail(request, text, code); });
@@ -101,13 +101,15 @@ void Scheduler::State::complete_rows(ScheduledGroup& group) {
 }
 
 /// `first`: where the row's wanted logits begin.
-void Scheduler::State::sample_row(const ScheduledRow& row, const Tensor& logits,
+void Scheduler::State::sample_row(const ScheduledRow& row, const ScheduledGroup& group,
                                   std::int64_t first) {
   const RequestPointer request = row.request;
-  if (request->spec.options.prompt_logprobs && row.sequence == 0) score_prompt(row, logits, first);
+  const Tensor& logits = group.logits;
+  if (request->spec.options.prompt_logprobs && row.sequence == 0) {
+    score_prompt(row, group.wanted_of(row), logits, first);
+  }
   if (row.chooses) {
-    const auto last = static_cast<std::int64_t>(row.wanted.size()) - 1;
-    const std::int64_t at = first + last;
+    const std::int64_t at = first + static_cast<std::int64_t>(row.wanted) - 1;
     if (request->progress.beams) {
       // One that was computed again may have offered before.
       if (!row.of().offered) offer_beam(request, row.sequence, logits, at);
@@ -128,11 +130,11 @@ void Scheduler::State::sample_row(const ScheduledRow& row, const Tensor& logits,
   }
 }
 
-void Scheduler::State::score_prompt(const ScheduledRow& row, const Tensor& logits,
-                                    std::int64_t first) {
+void Scheduler::State::score_prompt(const ScheduledRow& row, std::span<const std::int64_t> wanted,
+                                    const Tensor& logits, std::int64_t first) {
   Sequence& sequence = row.of();
-  for (std::size_t i = 0; i < row.wanted.size(); ++i) {
-    const std::int64_t position = row.first + row.wanted[i];
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    const std::int64_t position = row.first + wanted[i];
     if (position != static_cast<std::int64_t>(sequence.prompt_logprobs.size())) continue;
     if (position + 1 >= row.request->spec.prompt_tokens) break;
     const std::int64_t at = first + static_cast<std::int64_t>(i);
@@ -161,6 +163,7 @@ void Scheduler::State::split_outputs(Request& request) {
       copy.decoder = request.spec.tokenizer->decoder(answer_decoding(request.spec));
       copy.stops = std::make_unique<StopMatcher>(request.spec.options.stop_strings);
     }
+    copy.make_room();
     request.sequences.push_back(std::move(copy));
   }
 }
@@ -201,6 +204,7 @@ SamplingState Scheduler::State::sampling_state(const Request& request, std::size
 /// Fails the request for a row that gave no token.
 bool Scheduler::State::check_sampled(const RequestPointer& request, const Sampled& sampled,
                                      bool from_model, std::int64_t position) {
+  if (!sampled.not_finite && sampled.id >= 0) return !request->done();
   const std::string place = " at position " + std::to_string(position + 1);
   if (sampled.not_finite) {
     fail(request,
@@ -208,14 +212,15 @@ bool Scheduler::State::check_sampled(const RequestPointer& request, const Sample
                           "; the weights are damaged, or the compute mode overflows"
                     : "processors: a processor wrote NaN into the scores" + place,
          from_model ? ErrorCode::format : ErrorCode::argument);
-  } else if (sampled.id < 0) {
+  } else {
     fail(request, "generate: every token is masked out" + place, ErrorCode::argument);
   }
-  return !request->done();
+  return false;
 }
 
 void Scheduler::State::choose(const RequestPointer& request, std::size_t index,
                               const Tensor& logits, std::int64_t at) {
+  enter(StepPart::choose);
   Sequence& sequence = request->sequences[index];
   request->progress.current_sequence = index;
   if (take_best(request, index, at)) return;
@@ -261,6 +266,7 @@ std::span<float> Scheduler::State::process(const Request& request, std::size_t i
 /// Takes chosen ids into their sequence, as many as it wants before it ends.
 void Scheduler::State::accept(const RequestPointer& request, std::size_t index,
                               std::span<const std::int32_t> ids) {
+  enter(StepPart::events);
   std::size_t taken = 0;
   while (taken < ids.size() && !request->done() && !request->sequences[index].finished) {
     accept_one(request, index, ids[taken]);
@@ -308,7 +314,8 @@ void Scheduler::State::accept_one(const RequestPointer& request, std::size_t ind
     sequence.reason = reason;
     sequence.cache.reset();
   }
-  const std::string text = sequence.text.substr(sequence.emitted);
+  std::string text;
+  if (request->spec.hooks.on_token) text = sequence.text.substr(sequence.emitted);
   release_text(request, sequence, id);
   if (request->spec.hooks.on_token) request->spec.hooks.on_token(*request, id, text);
   if (request->unfinished() == 0) finish(request, request->reason());
@@ -331,83 +338,10 @@ void Scheduler::State::collect(const ScheduledRow& row, std::size_t index,
   const RequestPointer request = row.request;
   for (const auto& [name, tensor] : group.outputs) {
     request->progress.forward_outputs.emplace_back(
-        name, row_output(tensor, index, group.run->binding(), *request->spec.forward_input,
+        name, row_output(tensor, index, group.run.binding(), *request->spec.forward_input,
                          group.plan->program()));
   }
   finish(request, FinishReason::stop);
-}
-
-/// The events of a request's end.
-void Scheduler::State::tell_end(const RequestPointer& request, FinishReason reason) {
-  if (reason == FinishReason::error) {
-    Event event;
-    event.kind = EventKind::error;
-    event.text = request->progress.error;
-    emit(request, std::move(event));
-  }
-  Event event;
-  event.kind = EventKind::done;
-  event.text = finish_reason_name(request->reason());
-  request->progress.state = RequestState::done;  // others may read it from here on
-  emit(request, std::move(event));
-}
-
-/// Ends a request, also where there is no memory to tell all of it.
-void Scheduler::State::finish(const RequestPointer& request, FinishReason reason) {
-  if (request->done()) return;
-  const bool keep_pages = in_flight(*request);  // a pass that runs still writes to them
-  try {
-    if (request->progress.beams && !keep_pages) settle_beams(*request, reason);
-  } catch (const std::bad_alloc&) {             // the beams that run are not the answer
-    request->progress.error = "out of memory";  // short enough to need none
-    request->progress.error_code = ErrorCode::memory;
-    reason = FinishReason::error;
-  }
-  for (Sequence& sequence : request->sequences) {
-    try {
-      if (!sequence.finished) sequence.text += flush_text(sequence);
-      if (sequence.emitted < sequence.text.size()) release_text(request, sequence, -1);
-    } catch (const std::exception&) {
-      // The text so far is what there is.
-    }
-    if (!sequence.finished) sequence.reason = reason;
-    sequence.finished = true;
-    if (!keep_pages) sequence.cache.reset();
-  }
-  request->progress.times.finished = clock_seconds();
-  ++stats.finished;
-  ended.push_back(request.get());
-  try {
-    tell_end(request, reason);
-  } catch (const std::bad_alloc&) {
-    request->progress.state = RequestState::done;
-  }
-  inbox.close(*request);
-  {
-    const std::lock_guard lock(told_mutex);
-    finished.push_back(request);
-  }
-  try {
-    announce(*request);
-    const std::shared_ptr<Policy> told = policy;
-    told->finished(queue.changed(*request));
-  } catch (const std::bad_alloc&) {
-    // It is not the policy's fault.
-  } catch (const std::exception& error) {
-    context->warn(error.what(), "policy " + policy->name());
-  }
-}
-
-void Scheduler::State::fail(const RequestPointer& request, std::string_view text, ErrorCode code) {
-  if (request->done()) return;
-  request->progress.error_code = code;
-  try {
-    request->progress.error = text;
-  } catch (const std::bad_alloc&) {
-    request->progress.error = "out of memory";  // short enough to need none
-    request->progress.error_code = ErrorCode::memory;
-  }
-  finish(request, FinishReason::error);
 }
 
 }  // namespace perilune

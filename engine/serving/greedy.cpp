@@ -22,9 +22,9 @@ bool Scheduler::State::choose_on_device(const ScheduledGroup& group, const Tenso
   std::size_t plain = 0, needed = 0;
   for (const ScheduledRow& row : group.rows) {
     if (row.request->done()) continue;
-    const bool best = row.wanted.size() == 1 && chooses_best(*row.request);
+    const bool best = row.wanted == 1 && chooses_best(*row.request);
     plain += best ? 1 : 0;
-    needed += best ? 0 : row.wanted.size();
+    needed += best ? 0 : row.wanted;
   }
   if (plain <= needed) return false;
   const Shape shape({{"row", logits.shape().axis(0).size}, {"vocab", logits.shape().axis(1).size}});

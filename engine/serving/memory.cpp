@@ -1,6 +1,8 @@
 #include "engine/serving/memory.h"
 
 #include <algorithm>
+#include <array>
+#include <memory_resource>
 
 namespace perilune {
 
@@ -26,7 +28,11 @@ std::int64_t bytes_needed(const Request& request, std::int64_t tokens) {
     const Sequence& only = request.sequences[0];
     return only.cache ? only.cache->bytes_needed(std::min(tokens, only.pending())) : 0;
   }
-  std::vector<CacheGrowth> growths;
+  // On the stack, as far as it goes: this is asked for in every step.
+  std::array<std::byte, 2048> memory;
+  std::pmr::monotonic_buffer_resource stack(memory.data(), memory.size());
+  std::pmr::vector<CacheGrowth> growths(&stack);
+  growths.reserve(request.sequences.size());
   for (const Sequence& sequence : request.sequences) {
     const std::int64_t own = std::min(tokens, sequence.pending());
     if (sequence.cache && own > 0) growths.push_back({sequence.cache.get(), own, 0});

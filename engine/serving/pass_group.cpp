@@ -12,23 +12,25 @@ namespace {
 
 constexpr double kCancelSeconds = 0.004;  // how often a running pass looks for cancelled rows
 
-/// Offsets in the row whose logits are needed.
-std::vector<std::int64_t> needed_logits(const ScheduledRow& row, const Plan& plan) {
+/// Appends the offsets in the row whose logits are needed to the group's.
+void add_wanted(ScheduledRow& row, ScheduledGroup& group) {
+  std::vector<std::int64_t>& wanted = group.wanted;
   const Request& request = *row.request;
+  row.first_wanted = wanted.size();
   if (request.spec.kind == RequestKind::forward) {
-    return wanted_offsets(*request.spec.forward_input, 0, plan.program());
-  }
-  std::vector<std::int64_t> wanted;
-  if (request.spec.options.prompt_logprobs && row.sequence == 0) {
-    const auto done = static_cast<std::int64_t>(row.of().prompt_logprobs.size());
-    for (std::int64_t t = std::max<std::int64_t>(0, done - row.first); t < row.tokens; ++t) {
-      if (row.first + t < request.spec.prompt_tokens - 1) wanted.push_back(t);
+    const Batch& input = *request.spec.forward_input;
+    input.append_wanted(0, group.plan->program().default_rows, 0, wanted);
+  } else {
+    if (request.spec.options.prompt_logprobs && row.sequence == 0) {
+      const auto done = static_cast<std::int64_t>(row.of().prompt_logprobs.size());
+      for (std::int64_t t = std::max<std::int64_t>(0, done - row.first); t < row.tokens; ++t) {
+        if (row.first + t < request.spec.prompt_tokens - 1) wanted.push_back(t);
+      }
     }
+    const bool last_is_there = wanted.size() > row.first_wanted && wanted.back() == row.tokens - 1;
+    if (row.chooses && !last_is_there) wanted.push_back(row.tokens - 1);
   }
-  if (row.chooses && (wanted.empty() || wanted.back() != row.tokens - 1)) {
-    wanted.push_back(row.tokens - 1);
-  }
-  return wanted;
+  row.wanted = wanted.size() - row.first_wanted;
 }
 
 /// Row lengths that bring every row of a padded step to the longest.
@@ -51,86 +53,105 @@ bool cancelled(const ScheduledGroup& group) {
 
 }  // namespace
 
-std::shared_ptr<const Batch> Scheduler::State::make_batch(
+/// Inputs of forward requests, or sources, as one batch.
+std::shared_ptr<const Batch> Scheduler::State::join_inputs(
     const ScheduledGroup& group, const std::vector<std::int64_t>& fillers) const {
-  std::vector<std::vector<std::int32_t>> filler_ids;
-  for (std::int64_t length : fillers) filler_ids.emplace_back(static_cast<std::size_t>(length), 0);
-  if (group.kind != PassKind::generate) {
-    std::shared_ptr<const Batch> batch;
-    for (const ScheduledRow& row : group.rows) {
-      const Request& request = *row.request;
-      const auto& input =
-          group.kind == PassKind::encode ? request.spec.source : request.spec.forward_input;
-      const auto one = input->with_rows(RowSelection::automatic);
-      batch = batch ? batch->concat(*one) : one;
-    }
-    return fillers.empty() ? batch : batch->concat(*Batch::make(context, filler_ids));
-  }
-  std::vector<std::vector<std::int32_t>> ids;
-  std::vector<SequenceFacts> facts;
+  std::shared_ptr<const Batch> batch;
   for (const ScheduledRow& row : group.rows) {
-    const auto begin = row.of().ids.begin() + row.first;
-    ids.emplace_back(begin, begin + row.tokens);
-    SequenceFacts fact;
-    fact.prompt_tokens = row.request->spec.prompt_tokens;
-    fact.first_position = row.first;
-    facts.push_back(fact);
+    const Request& request = *row.request;
+    const auto& input =
+        group.kind == PassKind::encode ? request.spec.source : request.spec.forward_input;
+    const auto one = input->with_rows(RowSelection::automatic);
+    batch = batch ? batch->concat(*one) : one;
   }
-  ids.insert(ids.end(), filler_ids.begin(), filler_ids.end());
-  facts.resize(ids.size());
-  return Batch::make(context, ids)->with_facts(std::move(facts));
+  if (!fillers.empty()) {
+    std::vector<std::vector<std::int32_t>> ids;
+    for (std::int64_t length : fillers) ids.emplace_back(static_cast<std::size_t>(length), 0);
+    batch = batch->concat(*Batch::make(context, ids));
+  }
+  if (group.kind == PassKind::encode) return batch;
+  std::vector<std::vector<std::int64_t>> wanted;
+  for (const ScheduledRow& row : group.rows) {
+    const std::span<const std::int64_t> own = group.wanted_of(row);
+    wanted.emplace_back(own.begin(), own.end());
+  }
+  wanted.resize(static_cast<std::size_t>(batch->size()));
+  return batch->with_rows(RowSelection::listed, std::move(wanted));
 }
 
-/// One cache a row; filler rows have pages of their own, outside the pool that requests share.
-std::vector<SequenceCache*> Scheduler::State::caches_of(ScheduledGroup& group,
-                                                        const std::vector<std::int64_t>& fillers) {
-  std::vector<SequenceCache*> caches;
-  if (!group.rows[0].of().cache) return caches;
+/// Ids that rows go on with.
+std::shared_ptr<const Batch> Scheduler::State::next_batch(
+    ScheduledGroup& group, const std::vector<std::int64_t>& fillers) {
+  batch_rows.clear();
+  for (const ScheduledRow& row : group.rows) {
+    BatchMaker::Row next;
+    next.ids =
+        std::span(row.of().ids)
+            .subspan(static_cast<std::size_t>(row.first), static_cast<std::size_t>(row.tokens));
+    next.facts.prompt_tokens = row.request->spec.prompt_tokens;
+    next.facts.first_position = row.first;
+    next.wanted = group.wanted_of(row);
+    batch_rows.push_back(next);
+  }
+  if (!fillers.empty()) {
+    const std::int64_t longest = *std::max_element(fillers.begin(), fillers.end());
+    filler_ids.assign(static_cast<std::size_t>(longest), 0);
+  }
+  for (const std::int64_t length : fillers) {
+    BatchMaker::Row filler;
+    filler.ids = std::span(filler_ids).first(static_cast<std::size_t>(length));
+    batch_rows.push_back(filler);
+  }
+  return group.batches.make(context, batch_rows);
+}
+
+/// One cache a row, in pass_work; filler rows have pages of their own, outside the pool that
+/// requests share.
+void Scheduler::State::add_caches(ScheduledGroup& group, const std::vector<std::int64_t>& fillers) {
+  std::vector<SequenceCache*>& caches = pass_work.caches;
+  caches.clear();
+  if (!group.rows[0].of().cache) return;
   for (const ScheduledRow& row : group.rows) caches.push_back(row.of().cache.get());
-  const std::shared_ptr<Cache> pool = group.rows[0].of().cache->cache();
-  for (std::size_t i = 0; i < fillers.size(); ++i) {
+  const std::shared_ptr<Cache>& pool = group.rows[0].of().cache->cache();
+  for (const std::int64_t length : fillers) {
     std::shared_ptr<Cache>& scratch = filler_caches[pool.get()];
     if (!scratch) {
       scratch = std::make_shared<Cache>(context, pool->device(), pool->layout(),
                                         std::numeric_limits<std::int64_t>::max() / 4);
     }
     group.fillers.push_back(std::make_unique<SequenceCache>(scratch));
-    if (group.reserved && !group.fillers.back()->reserve(fillers[i])) {
+    if (group.reserved && !group.fillers.back()->reserve(length)) {
       throw Error(ErrorCode::memory, "step", "no memory for the filler rows of a padded step");
     }
     caches.push_back(group.fillers.back().get());
   }
-  return caches;
 }
 
 void Scheduler::State::start(ScheduledGroup& group) {
   const std::vector<std::int64_t> fillers = filler_lengths(group);
-  std::shared_ptr<const Batch> batch = make_batch(group, fillers);
   group.fillers.clear();
-  PassWork work;
-  work.caches = caches_of(group, fillers);
-  work.reserved = group.reserved;
-  if (group.kind == PassKind::encode) {
-    work.encode = group.plan;
-    work.cross = group.rows[0].request->spec.cross_plan;
-    work.source = std::move(batch);
-  } else {
-    std::vector<std::vector<std::int64_t>> wanted;
-    for (ScheduledRow& row : group.rows) {
-      const auto length = static_cast<std::int64_t>(row.of().ids.size());
-      row.chooses = group.kind == PassKind::generate && row.first + row.tokens == length &&
-                    row.request->spec.options.max_new_tokens > 0;
-      row.wanted = needed_logits(row, *group.plan);
-      wanted.push_back(row.wanted);
-    }
-    wanted.resize(static_cast<std::size_t>(batch->size()));
-    work.main = group.plan;
-    work.batch = batch->with_rows(RowSelection::listed, std::move(wanted));
+  group.wanted.clear();
+  for (ScheduledRow& row : group.rows) {
+    const auto length = static_cast<std::int64_t>(row.of().ids.size());
+    row.chooses = group.kind == PassKind::generate && row.first + row.tokens == length &&
+                  row.request->spec.options.max_new_tokens > 0;
+    if (group.kind != PassKind::encode) add_wanted(row, group);
   }
-  auto run = std::make_unique<PassRun>(executions, std::move(work));
-  run->reserve_or_throw("step");
+  std::shared_ptr<const Batch> batch =
+      group.kind == PassKind::generate ? next_batch(group, fillers) : join_inputs(group, fillers);
+  add_caches(group, fillers);
+  pass_work.reserved = group.reserved;
+  const bool encodes = group.kind == PassKind::encode;
+  pass_work.encode = encodes ? group.plan : nullptr;
+  pass_work.cross = encodes ? group.rows[0].request->spec.cross_plan : nullptr;
+  pass_work.main = encodes ? nullptr : group.plan;
+  pass_work.source = encodes ? batch : nullptr;
+  pass_work.batch = encodes ? nullptr : std::move(batch);
+  group.run.restart(pass_work);
+  pass_work.source = pass_work.batch = nullptr;
+  group.run.reserve_or_throw("step");
   group.reserved = true;
-  group.run = std::move(run);
+  group.begun = true;
 }
 
 /// What is needed of a pass that is done, where the host can read it. A fault of what a device did
@@ -138,11 +159,11 @@ void Scheduler::State::start(ScheduledGroup& group) {
 void Scheduler::State::read_results(ScheduledGroup& group) {
   best_ids.clear();
   if (group.kind == PassKind::forward) {
-    for (const std::string& name : group.run->output_names()) {
-      group.outputs.emplace_back(name, group.run->output(name).to(context->cpu_device()));
+    for (const std::string& name : group.run.output_names()) {
+      group.outputs.emplace_back(name, group.run.output(name).to(context->cpu_device()));
     }
-  } else if (group.kind == PassKind::generate && !group.run->binding().wanted().empty()) {
-    group.logits = group.run->output("logits");
+  } else if (group.kind == PassKind::generate && !group.wanted.empty()) {
+    group.logits = group.run.output("logits");
     if (!choose_on_device(group, group.logits)) {
       group.logits = group.logits.to(context->cpu_device());
     }
@@ -154,12 +175,17 @@ bool Scheduler::State::run_group(double deadline) {
   ScheduledGroup& group = work.front();
   try {
     if (!cancelled(group)) {
-      if (group.run == nullptr) start(group);
+      enter(StepPart::batch);
+      if (!group.begun) start(group);
+      enter(StepPart::bind);
+      group.run.bind();
+      enter(StepPart::run);
       for (;;) {
-        if (group.run->run(std::min(deadline, clock_seconds() + kCancelSeconds))) break;
+        if (group.run.run(std::min(deadline, clock_seconds() + kCancelSeconds))) break;
         if (cancelled(group)) break;
         if (clock_seconds() >= deadline) return false;
       }
+      enter(StepPart::read);
       if (!cancelled(group)) read_results(group);
     }
   } catch (const Error& error) {
@@ -177,36 +203,36 @@ bool Scheduler::State::run_group(double deadline) {
     abandon();
     return true;
   }
-  ScheduledGroup complete_group = std::move(work.front());
-  work.pop_front();
-  complete_group.run->commit();
-  complete(complete_group);
+  enter(StepPart::events);
+  GroupPointer done = work.take_front();
+  done->run.commit();
+  complete(*done);
+  work.keep(std::move(done));
+  enter(StepPart::rest);
   return true;
 }
 
 /// A pass that failed: each of its requests runs alone, so that only those at fault fail.
 void Scheduler::State::split_failed(std::string_view text, ErrorCode code) {
-  ScheduledGroup group = std::move(work.front());
-  work.pop_front();
-  group.run.reset();
-  for (const ScheduledRow& row : group.rows) drop_row(row);  // reserved again when they run
-  std::vector<ScheduledGroup> alone;
-  for (ScheduledRow& row : group.rows) {
-    if (alone.empty() || alone.back().rows[0].request != row.request) {
-      alone.emplace_back();
-      alone.back().plan = group.plan;
-      alone.back().kind = group.kind;
-      alone.back().reserved = false;
-      alone.back().padded = group.padded;
+  const GroupPointer group = work.take_front();
+  group->run.end();
+  for (const ScheduledRow& row : group->rows) drop_row(row);  // reserved again when they run
+  std::vector<GroupPointer> alone;
+  for (ScheduledRow& row : group->rows) {
+    if (alone.empty() || alone.back()->rows[0].request != row.request) {
+      ScheduledGroup& own = *alone.emplace_back(work.make());
+      own.plan = group->plan;
+      own.kind = group->kind;
+      own.reserved = false;
+      own.padded = group->padded;
     }
-    alone.back().rows.push_back(std::move(row));
+    alone.back()->rows.push_back(std::move(row));
   }
   if (alone.size() > 1) {
-    for (std::size_t i = alone.size(); i-- > 0;) work.push_front(std::move(alone[i]));
+    for (std::size_t i = alone.size(); i-- > 0;) work.put_front(std::move(alone[i]));
     return;
   }
-  for (const ScheduledRow& row : alone[0].rows) drop_row(row);
-  const RequestPointer request = alone[0].rows[0].request;
+  const RequestPointer request = alone[0]->rows[0].request;
   if (!request->done()) fail(request, text, code);
 }
 
@@ -223,11 +249,10 @@ void Scheduler::State::drop_row(const ScheduledRow& row) {
 }
 
 void Scheduler::State::abandon() {
-  ScheduledGroup group = std::move(work.front());
-  work.pop_front();
-  group.run.reset();
-  for (const ScheduledRow& row : group.rows) drop_row(row);
-  for (const ScheduledRow& row : group.rows) {
+  const GroupPointer group = work.take_front();
+  group->run.end();
+  for (const ScheduledRow& row : group->rows) drop_row(row);
+  for (const ScheduledRow& row : group->rows) {
     const RequestPointer request = row.request;
     if (!request->done()) finish(request, FinishReason::cancelled);
   }
@@ -235,11 +260,10 @@ void Scheduler::State::abandon() {
 
 void Scheduler::State::rollback_all() {
   while (!work.empty()) {
-    ScheduledGroup group = std::move(work.front());
-    work.pop_front();
-    group.run.reset();
-    for (const ScheduledRow& row : group.rows) drop_row(row);
-    for (const ScheduledRow& row : group.rows) settle(*row.request);
+    const GroupPointer group = work.take_front();
+    group->run.end();
+    for (const ScheduledRow& row : group->rows) drop_row(row);
+    for (const ScheduledRow& row : group->rows) settle(*row.request);
   }
 }
 
@@ -254,8 +278,8 @@ void Scheduler::State::settle(Request& request) {
 }
 
 bool Scheduler::State::in_flight(const Request& request) const {
-  for (const ScheduledGroup& group : work) {
-    for (const ScheduledRow& row : group.rows) {
+  for (const GroupPointer& group : work.groups()) {
+    for (const ScheduledRow& row : group->rows) {
       if (row.request.get() == &request) return true;
     }
   }

@@ -32,6 +32,32 @@ DecodeOptions answer_decoding(const RequestSpec& spec) {
   return options;
 }
 
+namespace {
+
+template <class List>
+void grow(List& list, std::size_t more) {
+  if (list.capacity() - list.size() >= more) return;
+  list.reserve(list.size() + std::max(more, list.size() / 2));
+}
+
+}  // namespace
+
+void Sequence::make_room_for(std::int64_t tokens) {
+  const CacheLayout& layout = cache->cache()->layout();
+  if (layout.pages_for(computed + tokens) != layout.pages_for(computed)) make_room();
+}
+
+void Sequence::make_room() {
+  constexpr std::size_t kTextBytes = 16;  // of a token; longer ones may make the text grow
+  const CacheLayout& layout = cache->cache()->layout();
+  const auto more = static_cast<std::size_t>(layout.page_tokens()) + 1;
+  grow(ids, more);
+  if (decoder) grow(text, more * kTextBytes);
+  if (logprobs.empty()) return;
+  grow(logprobs, more);
+  grow(top_logprobs, more);
+}
+
 std::int64_t Request::pending_tokens() const {
   if (needs_encoding()) return source_tokens();
   std::int64_t most = 0;

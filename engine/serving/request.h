@@ -78,6 +78,10 @@ struct Sequence {
   std::unique_ptr<StreamDecoder> decoder;
   std::unique_ptr<StopMatcher> stops;
 
+  /// Room in the lists of what is generated for a page of tokens, so that steps inside a page
+  /// allocate nothing; where the next `tokens` begin one.
+  void make_room();
+  void make_room_for(std::int64_t tokens);
   /// Ids of the next passes: up to the end, or to where others go on from it.
   std::int64_t pending() const {
     if (finished || waits_for >= 0) return 0;

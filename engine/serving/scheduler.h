@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/serving/policy.h"
+#include "engine/serving/step_times.h"
 
 namespace perilune {
 
@@ -79,6 +80,10 @@ class Scheduler {
   /// pass. Throws Error(policy) for a bad plan (with the policy's own error text) and leaves
   /// everything as it was; other failures end the requests they belong to.
   StepResult step(double budget_ms = 0);
+  /// Whether times() are kept: of steps of passes on the CPU. By the thread that steps.
+  void keep_times(bool keep);
+  /// Of the last step; null where they are not kept.
+  const StepTimes* times() const;
   /// At once; also from inside a policy or a callback.
   void set_policy(std::shared_ptr<Policy> policy);
 

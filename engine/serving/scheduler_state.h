@@ -1,4 +1,4 @@
-// What a Scheduler holds. Private to scheduler*.cpp.
+// What a Scheduler holds. Private to this room.
 #pragma once
 
 #include <atomic>
@@ -12,40 +12,14 @@
 #include <vector>
 
 #include "engine/base/error.h"
-#include "engine/plan/pass_run.h"
 #include "engine/serving/decide.h"
 #include "engine/serving/inbox.h"
 #include "engine/serving/outbox.h"
 #include "engine/serving/queue.h"
 #include "engine/serving/scheduler.h"
+#include "engine/serving/step_work.h"
 
 namespace perilune {
-
-/// One sequence's part of a step: ids [first, first + tokens).
-struct ScheduledRow {
-  RequestPointer request;
-  std::size_t sequence = 0;
-  std::int64_t first = 0, tokens = 0;
-  bool chooses = false;              // its last token's logits give the next id
-  std::vector<std::int64_t> wanted;  // token offsets in the row whose logits are needed
-
-  Sequence& of() const { return request->sequences[sequence]; }
-};
-
-enum class PassKind { generate, forward, encode };  // encode: with cross
-
-/// Rows that one pass computes: same plan, same kind.
-struct ScheduledGroup {
-  std::shared_ptr<const Plan> plan;
-  PassKind kind = PassKind::generate;
-  std::vector<ScheduledRow> rows;
-  bool padded = false;
-  std::vector<std::unique_ptr<SequenceCache>> fillers;  // padded: one a filler row
-  bool reserved = true;                                 // its rows have room
-  std::unique_ptr<PassRun> run;                         // begun; room is reserved
-  Tensor logits;         // generate: of the wanted rows, on the host unless best_ids are there
-  NamedTensors outputs;  // forward: on the host
-};
 
 struct Scheduler::State {
   State(std::shared_ptr<Context> its_context, std::shared_ptr<Policy> its_policy,
@@ -72,18 +46,25 @@ struct Scheduler::State {
   Decision decision{queue};
   Room room;  // of the step under way
   ExecutionStore executions;
-  std::deque<ScheduledGroup> work;  // what is left of the step under way
+  StepWork work{executions};
+  PassWork pass_work;  // reused, as the next two are
+  std::vector<BatchMaker::Row> batch_rows;
+  std::vector<std::int32_t> filler_ids;
   std::map<const Cache*, std::shared_ptr<Cache>> filler_caches;
   Tensor logits_row;  // reused copy
   std::vector<std::int64_t>
       best_ids;  // of the pass' rows of logits, chosen on the device; see below
   SchedulerStats stats;
   bool stepping = false;
-  int empty_plans = 0;       // in a row
-  std::uint64_t checks = 0;  // plans that were checked, for Request::named
-  StepResult result;         // of the call under way
+  int empty_plans = 0;               // in a row
+  std::uint64_t checks = 0;          // plans that were checked, for Request::named
+  StepResult result;                 // of the call under way
+  std::unique_ptr<StepTimes> times;  // null: not kept
+  void enter(StepPart part) {
+    if (times) times->enter(part);
+  }
 
-  // scheduler_state.cpp
+  // step.cpp
   void absorb();
   void announce();
   void announce(Request& request);
@@ -103,19 +84,19 @@ struct Scheduler::State {
   void unschedule(const Request& request);
   bool schedule_source(const RequestPointer& request);
   bool schedule_rows(const RequestPointer& request, std::int64_t tokens, bool padded);
-  ScheduledGroup& group_for(const std::shared_ptr<const Plan>& plan, PassKind kind, bool padded);
   bool apply(const StepPlan& plan);
   void exhaust(const RequestPointer& request);
   bool nothing_planned(const StepPlan& plan);
   [[noreturn]] void bad_plan(const std::string& what) const;
 
-  // scheduler_pass.cpp: one group's pass
+  // pass_group.cpp: one group's pass
   void start(ScheduledGroup& group);
-  std::shared_ptr<const Batch> make_batch(const ScheduledGroup& group,
-                                          const std::vector<std::int64_t>& fillers) const;
+  std::shared_ptr<const Batch> next_batch(ScheduledGroup& group,
+                                          const std::vector<std::int64_t>& fillers);
+  std::shared_ptr<const Batch> join_inputs(const ScheduledGroup& group,
+                                           const std::vector<std::int64_t>& fillers) const;
   void settle(Request& request);
-  std::vector<SequenceCache*> caches_of(ScheduledGroup& group,
-                                        const std::vector<std::int64_t>& fillers);
+  void add_caches(ScheduledGroup& group, const std::vector<std::int64_t>& fillers);
   void read_results(ScheduledGroup& group);
   bool run_group(double deadline);
   void split_failed(std::string_view text, ErrorCode code);
@@ -124,12 +105,13 @@ struct Scheduler::State {
   void rollback_all();
   bool in_flight(const Request& request) const;
 
-  // scheduler_sample.cpp: after the commit, row by row
+  // collect.cpp: after the commit, row by row
   void complete(ScheduledGroup& group);
   void complete_rows(ScheduledGroup& group);
-  void sample_row(const ScheduledRow& row, const Tensor& logits, std::int64_t first);
+  void sample_row(const ScheduledRow& row, const ScheduledGroup& group, std::int64_t first);
   void collect(const ScheduledRow& row, std::size_t index, const ScheduledGroup& group);
-  void score_prompt(const ScheduledRow& row, const Tensor& logits, std::int64_t first);
+  void score_prompt(const ScheduledRow& row, std::span<const std::int64_t> wanted,
+                    const Tensor& logits, std::int64_t first);
   void split_outputs(Request& request);
   std::span<float> logits_at(const Tensor& logits, std::int64_t at, bool own_copy);
   void choose(const RequestPointer& request, std::size_t index, const Tensor& logits,
@@ -142,16 +124,18 @@ struct Scheduler::State {
   void accept(const RequestPointer& request, std::size_t index, std::span<const std::int32_t> ids);
   void accept_one(const RequestPointer& request, std::size_t index, std::int32_t id);
   void release_text(const RequestPointer& request, Sequence& sequence, std::int32_t id);
+
+  // finish.cpp
   void finish(const RequestPointer& request, FinishReason reason);
   void fail(const RequestPointer& request, std::string_view text, ErrorCode code);
   void tell_end(const RequestPointer& request, FinishReason reason);
 
-  // scheduler_greedy.cpp: choices that need no row of logits on the host
+  // greedy.cpp: choices that need no row of logits on the host
   bool chooses_best(const Request& request) const;
   bool choose_on_device(const ScheduledGroup& group, const Tensor& logits);
   bool take_best(const RequestPointer& request, std::size_t index, std::int64_t at);
 
-  // scheduler_beams.cpp
+  // beams.cpp
   void offer_beam(const RequestPointer& request, std::size_t index, const Tensor& logits,
                   std::int64_t at);
   void advance_beams(const RequestPointer& request);

@@ -1,9 +1,11 @@
 // The sampler against the published processors, and its own properties.
 #include "engine/sampling/sampler.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <map>
+#include <random>
 
 #include "engine/base/error.h"
 #include "engine/base/file.h"
@@ -143,6 +145,26 @@ TEST_CASE("greedy takes the best, of equal ones the lowest id") {
   options.top_k = 1;
   CHECK(pick(options, {1, 3, 2, 3}) == 1);
   CHECK(pick(options, {kNever, kNever}) == -1);
+}
+
+TEST_CASE("the best of a row is the first of equals, and a NaN is found wherever it is") {
+  std::mt19937 random(3);
+  for (std::size_t size = 1; size < 70; ++size) {
+    std::vector<float> row(size);
+    for (float& x : row) x = static_cast<float>(static_cast<int>(random() % 9)) - 4.0f;
+    CAPTURE(size);
+    const auto first = std::max_element(row.begin(), row.end()) - row.begin();
+    CHECK(best_of(row) == static_cast<std::size_t>(first));
+    CHECK_FALSE(holds_nan(row));
+    const std::vector<float> never(size, kNever);
+    CHECK(best_of(never) == 0);
+    for (std::size_t i = 0; i < size; ++i) {
+      std::vector<float> with = row;
+      with[i] = NAN;
+      CHECK(holds_nan(with));
+      CHECK(best_of(with) < size);
+    }
+  }
 }
 
 TEST_CASE("ties at the edge of top-k stay, of top-p the lowest ids") {

@@ -101,7 +101,7 @@ t.test("plans that are rubbish: an error with a place, nothing changed", functio
   local line = e:submit(prompts[1], options)
   local err = t.raises_table(function() e:drain() end, "never runs request " .. line.id)
   t.equal(err.code, "policy")
-  t.ok(err.message:find("api_engine_spec", 1, true), err.message)
+  t.ok(err.message:find("api_policy_spec", 1, true), err.message)
 end)
 
 t.test("plans that are odd and right", function()

@@ -545,6 +545,7 @@ void add_engine(lua_State* L) {
       {"events", guarded<events>},
       {"set_policy", guarded_once<set_policy>},
       {"stats", guarded<stats>},
+      {"times", guarded<step_times>},
       {"cancel_all", guarded_once<cancel_all>},
       {"idle", guarded<idle>},
       {"set_more", guarded<set_more>},

@@ -84,6 +84,7 @@ bool read_hooks(lua_State* L, Options& options, EngineObject& engine, RequestSpe
 /// Pushes the userdata of a request, the same one while scripts hold it. Index 1 is the engine.
 void push_request(lua_State* L, EngineObject& engine, const RequestPointer& request);
 void push_event(lua_State* L, const Event& event);
+int step_times(lua_State* L);
 void add_request(lua_State* L);
 
 }  // namespace perilune::lua
