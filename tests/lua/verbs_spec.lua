@@ -112,6 +112,22 @@ verb_test("bench", "measures rates", function()
   expect("bench", 2, "name one model folder")
 end)
 
+verb_test("bench --overhead", "measures a step beside its kernels", function()
+  local options = "--overhead --device cpu --prompt 3 --new 8 --repeats 1"
+  local times = core.json(expect(("bench %s %s --json"):format(golden, options), 0), "bench").runs[1]
+  t.equal(times.steps, 5)   -- of 8: not the prompt's, the first that decodes and the last
+  t.equal(times.threads, 1)
+  local sum = 0
+  for _, part in ipairs { "decide", "batch", "bind", "run", "read", "choose", "events", "rest" } do
+    t.ok(times.parts_us[part].median >= 0 and times.parts_us[part].p99 >= times.parts_us[part].median, part)
+    sum = sum + times.parts_us[part].p99
+  end
+  t.ok(times.kernels_us.median > 0 and times.clock_readings > 40)
+  t.ok(times.outside_us.median > 0 and times.outside_us.median <= sum, "the parts are all of it")
+  t.ok(times.total_us.median >= times.kernels_us.median)
+  expect(("bench %s %s"):format(golden, options), 0, "outside kernels", "decide", "choose")
+end)
+
 verb_test("doctor", "finds and tells", function()
   expect("doctor scripts/models/reviews", 0, "the tokenizer fits")
   t.ok(#core.json(expect("doctor scripts/models/reviews --json", 0), "doctor") > 4)

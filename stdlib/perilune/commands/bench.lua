@@ -4,16 +4,18 @@ local core = require "perilune.core"
 local pass_runner = require "perilune.loaded.pass_runner"
 local command_line = require "perilune.program.command_line"
 local byte_count = require "perilune.base.byte_count"
+local step_overhead = require "perilune.program.step_overhead"
 
 local bench = {
   summary = "measure prefill and decode rates",
   usage = "perilune bench MODEL [--json] [--threads LIST] [options]",
   options = {
     json = { help = "machine-readable" },
-    threads = { value = "LIST", help = "thread counts to measure, such as 1,2 (default: 1 and all)" },
-    prompt = { value = "N", number = true, help = "prompt tokens (default 256, or what the model can take)" },
-    new = { value = "N", number = true, help = "generated tokens (default 64)" },
-    repeats = { value = "N", number = true, help = "runs of each; the median counts (default 3)" },
+    overhead = { help = "instead: what a decode step of one row costs beside its kernels" },
+    threads = { value = "LIST", help = "thread counts to measure, such as 1,2 (default: 1 and all; 1 with --overhead)" },
+    prompt = { value = "N", number = true, help = "prompt tokens (default 256, or what the model can take; 16 with --overhead)" },
+    new = { value = "N", number = true, help = "generated tokens (default 64; 256 with --overhead)" },
+    repeats = { value = "N", number = true, help = "runs of each; the median counts (default 3; 5 with --overhead)" },
     compute = { value = "MODE", help = "auto, f32, bf16" },
     device = { value = "NAME", help = "auto, cpu, cuda, emulator" },
   },
@@ -69,6 +71,38 @@ end
 -- One new token is prefill's: there is no rate of decoding then.
 local function rate_text(format, value) return value and format:format(value) or "-" end
 
+local part_help = {
+  decide = "the policy, its answer made a plan, pages", batch = "ids, positions, wanted rows", bind = "the pass made ready for them",
+  run = "ops, without their kernels", read = "results to the host", choose = "logits to an id",
+  events = "commit, text, events, queue entries", rest = "looking for what is new, counts",
+}
+
+local function print_overhead(path, report)
+  print(("%s: decode steps of one row on the CPU, greedy, policy fifo; microseconds"):format(path))
+  for _, run in ipairs(report.runs) do
+    print(("%d thread%s, %d steps: total %.1f, kernels %.1f (medians)"):format(run.threads, run.threads == 1 and "" or "s",
+      run.steps, run.total_us.median, run.kernels_us.median))
+    local rows = { { "", "median", "p99", "" } }
+    local function row(name, times, what) rows[#rows + 1] = { name, ("%.2f"):format(times.median), ("%.2f"):format(times.p99), what } end
+    for _, part in ipairs(step_overhead.parts) do row(part, run.parts_us[part], part_help[part]) end
+    row("outside kernels", run.outside_us, ("with %d readings of a clock"):format(run.clock_readings))
+    print(command_line.columns(rows))
+  end
+end
+
+-- What a step costs beside its kernels; the exit status.
+local function run_overhead(path, m, options)
+  local new = math.max(4, options.new or math.min(256, (m.max_tokens or 512) - 32))
+  local prompt = prompt_ids(m, math.max(1, math.min(options.prompt or 16, (m.max_tokens or 512) - new)))
+  local report = { model = path, family = m.family, compute = m.compute, device = m.device, prompt_tokens = #prompt,
+    new_tokens = new, runs = core.array {} }
+  for i, threads in ipairs(thread_counts(options.threads or "1")) do
+    report.runs[i] = step_overhead.measure(m, { threads = threads, prompt = prompt, new = new, repeats = options.repeats or 5 })
+  end
+  if options.json then print(core.write_json(report)) else print_overhead(path, report) end
+  return command_line.ok
+end
+
 function bench.run(options, arguments)
   local path = arguments[1]
   if not path or #arguments > 1 then
@@ -82,6 +116,7 @@ function bench.run(options, arguments)
   end
   local counts = thread_counts(options.threads)
   local m = pl.load(path, { compute = options.compute, device = options.device })
+  if options.overhead then return run_overhead(path, m, options) end
   local new = options.new or 64
   local most = m.max_tokens and m.max_tokens - new or 256
   local prompt = prompt_ids(m, math.max(1, math.min(options.prompt or 256, most)))
