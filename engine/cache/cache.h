@@ -108,6 +108,9 @@ class SequenceCache {
   /// Committed positions of the self groups; of the cross groups.
   std::int64_t length() const { return length_; }
   std::int64_t cross_length() const { return cross_length_; }
+  /// How long the text was that its keys were made for, where rotary tables depend on that.
+  std::int64_t made_for() const { return made_for_; }
+  void set_made_for(std::int64_t tokens) { made_for_ = tokens; }
   /// Makes room for positions [length, length + tokens) of the self groups; a shared last page is
   /// copied first (copy-on-write). False (and nothing changed) when the pool has too few pages.
   bool reserve(std::int64_t tokens);
@@ -164,7 +167,7 @@ class SequenceCache {
   void drop_front(std::size_t group, std::size_t pages);
 
   std::shared_ptr<Cache> cache_;
-  std::int64_t length_ = 0, cross_length_ = 0;
+  std::int64_t length_ = 0, cross_length_ = 0, made_for_ = 0;
   bool open_self_ = false, open_cross_ = false;      // reserved, not committed
   std::vector<std::vector<std::int32_t>> page_ids_;  // per group; kNoPage where dropped
   std::vector<std::vector<void*>> pointers_;         // per group; null where dropped

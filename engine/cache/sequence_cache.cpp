@@ -212,6 +212,7 @@ std::unique_ptr<SequenceCache> SequenceCache::fork() const {
   auto copy = std::make_unique<SequenceCache>(cache_);
   copy->length_ = length_;
   copy->cross_length_ = cross_length_;
+  copy->made_for_ = made_for_;
   const CacheLayout& layout = cache_->layout();
   for (std::size_t g = 0; g < page_ids_.size(); ++g) {
     const std::int64_t positions =

@@ -19,6 +19,11 @@ class RopeTableOp final : public Op {
   }
   void run(OpRun& run) const override;
   std::size_t scratch_bytes(const OpRun& run) const override;
+  bool depends_on_length() const { return options_->depends_on_length(); }
+  /// Whether texts of `a` and of `b` tokens have one table of frequencies.
+  bool same_table(std::int64_t a, std::int64_t b) const {
+    return !depends_on_length() || canonical_length(a) == canonical_length(b);
+  }
 
  private:
   std::int64_t canonical_length(std::int64_t length) const;

@@ -83,6 +83,8 @@ struct PassRun::State {
   std::span<const Stage> passes() const { return {stages.data(), count}; }
   void check() const;
   void continue_rows();
+  std::int64_t text_tokens(std::size_t row) const;
+  void expect_same_keys() const;
   std::int64_t own_tokens(std::size_t row) const;
   std::int64_t encoded_tokens(std::size_t row) const;
   bool reserve_rows(PassFit& fit);
@@ -132,6 +134,27 @@ void PassRun::State::continue_rows() {
     facts[row].first_position = work.caches[row]->length();
   }
   work.batch = work.batch->with_facts(std::move(facts));
+}
+
+/// How long a row's text is with what its cache holds, or what its prompt is known to become.
+std::int64_t PassRun::State::text_tokens(std::size_t row) const {
+  return std::max(work.batch->facts()[row].prompt_tokens,
+                  work.caches[row]->length() + own_tokens(row));
+}
+
+void PassRun::State::expect_same_keys() const {
+  if (!writes_self || work.main->program().length_tables.empty()) return;
+  for (std::size_t row = 0; row < work.caches.size(); ++row) {
+    const SequenceCache& cache = *work.caches[row];
+    if (cache.length() == 0) continue;
+    if (work.main->program().same_keys(cache.made_for(), text_tokens(row))) continue;
+    throw Error(ErrorCode::state, "forward",
+                "row " + std::to_string(row + 1) + ": its cache holds keys of a text of " +
+                    std::to_string(cache.made_for()) + " tokens; a text of " +
+                    std::to_string(text_tokens(row)) +
+                    " has others, since this model's rotary positions depend on the length")
+        .hint("begin again with an empty cache and the whole text");
+  }
 }
 
 std::int64_t PassRun::State::own_tokens(std::size_t row) const {
@@ -213,6 +236,7 @@ void PassRun::State::begin() {
   check();
   writes_self = work.main && work.main->program().writes(KvKind::self);
   continue_rows();
+  expect_same_keys();
   if (work.main) stages[count - 1].batch = work.batch;
   if (work.cross) {
     const RaggedRows rows = output_rows(*work.encode, work.source);
@@ -381,7 +405,9 @@ void PassRun::commit() {
   for (std::size_t row = 0; row < state.work.caches.size(); ++row) {
     SequenceCache& cache = *state.work.caches[row];
     if (state.work.cross) cache.commit_cross(state.encoded[row]);
-    if (state.writes_self) cache.commit(state.own_tokens(row));
+    if (!state.writes_self) continue;
+    cache.set_made_for(state.text_tokens(row));
+    cache.commit(state.own_tokens(row));
   }
 }
 

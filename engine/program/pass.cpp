@@ -198,6 +198,7 @@ void TracePass::output(const std::string& name, const Value& value) {
 std::shared_ptr<const Program> TracePass::finish(const std::string& head) {
   expect_open("trace");
   program_->head = head;
+  program_->find_length_tables();
   return std::exchange(program_, nullptr);
 }
 

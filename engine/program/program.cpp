@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "engine/ops/rope_op.h"
+
 namespace perilune {
 
 const int* Program::find_mark(const std::string& path) const {
@@ -9,6 +11,18 @@ const int* Program::find_mark(const std::string& path) const {
     if (name == path) return &value;
   }
   return nullptr;
+}
+
+void Program::find_length_tables() {
+  for (const ProgramNode& node : nodes) {
+    const auto* table = dynamic_cast<const RopeTableOp*>(node.op.get());
+    if (table != nullptr && table->depends_on_length()) length_tables.push_back(table);
+  }
+}
+
+bool Program::same_keys(std::int64_t a, std::int64_t b) const {
+  return std::all_of(length_tables.begin(), length_tables.end(),
+                     [&](const RopeTableOp* table) { return table->same_table(a, b); });
 }
 
 bool Program::writes(KvKind kind) const {

@@ -32,6 +32,8 @@ struct ProgramAxis {
                        // name ("encoded"), or "" when made by an op
 };
 
+class RopeTableOp;
+
 /// A path whose value costs extra (attention weights): its op joins a plan only when asked for.
 struct LazyMark {
   std::string path;
@@ -56,6 +58,12 @@ class Program {
   /// token, else `all`.
   RowSelection default_rows = RowSelection::all;
 
+  /// Rotary tables that depend on how long the whole text is; owned by the nodes.
+  std::vector<const RopeTableOp*> length_tables;
+  void find_length_tables();
+
+  /// Whether keys that were made for a text of `a` tokens are those of a text of `b`.
+  bool same_keys(std::int64_t a, std::int64_t b) const;
   /// Whether the pass writes keys and values of this kind.
   bool writes(KvKind kind) const;
   const int* find_mark(const std::string& path) const;

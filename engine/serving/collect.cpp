@@ -96,7 +96,9 @@ void Scheduler::State::complete_rows(ScheduledGroup& group) {
     }
   }
   for (const ScheduledRow& row : group.rows) {
-    if (!row.request->done()) queue.changed(*row.request);
+    if (row.request->done()) continue;
+    drop_outgrown_keys(*row.request);
+    queue.changed(*row.request);
   }
 }
 

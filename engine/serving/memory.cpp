@@ -88,6 +88,7 @@ void set_stops(Request& request) {
 }  // namespace
 
 void preempt(Request& request) {
+  const Program& program = request.spec.plan->program();
   for (Sequence& sequence : request.sequences) {
     if (sequence.cache) sequence.cache->clear();
     sequence.computed = 0;
@@ -100,14 +101,32 @@ void preempt(Request& request) {
     if (sequence.finished) continue;
     sequence.shared = 0;
     for (std::size_t j = 0; j < i; ++j) {
-      if (request.sequences[j].finished) continue;
-      const std::int64_t common = ids_in_common(sequence, request.sequences[j]);
+      const Sequence& other = request.sequences[j];
+      if (other.finished) continue;
+      if (!program.same_keys(static_cast<std::int64_t>(other.ids.size()),
+                             static_cast<std::int64_t>(sequence.ids.size()))) {
+        continue;
+      }
+      const std::int64_t common = ids_in_common(sequence, other);
       if (common <= sequence.shared) continue;
       sequence.shared = common;
       sequence.waits_for = static_cast<std::ptrdiff_t>(j);
     }
   }
   set_stops(request);
+}
+
+void drop_outgrown_keys(Request& request) {
+  const Program& program = request.spec.plan->program();
+  if (program.length_tables.empty()) return;
+  for (Sequence& sequence : request.sequences) {
+    if (sequence.finished || !sequence.cache || sequence.cache->length() == 0) continue;
+    const auto tokens = static_cast<std::int64_t>(sequence.ids.size());
+    if (program.same_keys(sequence.cache->made_for(), tokens)) continue;
+    sequence.cache->crop(0);
+    sequence.computed = 0;
+    request.progress.state = RequestState::prefill;
+  }
 }
 
 void share_again(Request& request) {

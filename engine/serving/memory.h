@@ -23,6 +23,9 @@ std::int64_t bytes_released(const Request& request);
 /// Gives all pages back, for the request to be computed again later. What its sequences have in
 /// common will be computed once and shared as before.
 void preempt(Request& request);
+/// Where rotary positions depend on how long a text is: drops the keys of sequences whose text has
+/// outgrown them, for the next passes to compute the whole text again, each by itself.
+void drop_outgrown_keys(Request& request);
 /// Sequences that waited for what they have in common with another, and now have it.
 void share_again(Request& request);
 

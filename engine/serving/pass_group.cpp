@@ -88,7 +88,7 @@ std::shared_ptr<const Batch> Scheduler::State::next_batch(
     next.ids =
         std::span(row.of().ids)
             .subspan(static_cast<std::size_t>(row.first), static_cast<std::size_t>(row.tokens));
-    next.facts.prompt_tokens = row.request->spec.prompt_tokens;
+    next.facts.prompt_tokens = static_cast<std::int64_t>(row.of().ids.size());
     next.facts.first_position = row.first;
     next.wanted = group.wanted_of(row);
     batch_rows.push_back(next);

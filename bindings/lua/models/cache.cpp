@@ -166,6 +166,11 @@ int sequence_crop(lua_State* L) {
   return 0;
 }
 
+int sequence_made_for(lua_State* L) {
+  push_integer(L, self<SequencePointer>(L, "made_for")->made_for());
+  return 1;
+}
+
 int sequence_can_crop(lua_State* L) {
   const auto& sequence = *self<SequencePointer>(L, "can_crop");
   lua_pushboolean(L, sequence.can_crop(to_integer(L, 2, "can_crop", "length")));
@@ -232,6 +237,7 @@ int sequence_restore(lua_State* L) {
     }
     sequence->skip_pages(static_cast<int>(g), missing);
   }
+  sequence->set_made_for(lua_isnoneornil(L, 4) ? length : to_integer(L, 4, "restore", "made for"));
   if (!sequence->reserve(length)) {
     throw Error(
         ErrorCode::memory, "cache_load",
@@ -282,6 +288,7 @@ void add_cache(lua_State* L) {
   };
   constexpr Member kSequenceGetters[] = {
       {"length", guarded<sequence_length>},
+      {"made_for", guarded<sequence_made_for>},
       {"cross_length", guarded<sequence_cross_length>},
   };
   register_type<SequencePointer>(L, kSequenceMethods, kSequenceGetters);

@@ -210,6 +210,22 @@ int marks(lua_State* L) {
   return 1;
 }
 
+/// program:same_keys(a, b): of texts of a and of b tokens.
+int same_keys(lua_State* L) {
+  const auto& program = *self<ProgramPointer>(L, "same_keys");
+  lua_pushboolean(
+      L, program.same_keys(to_integer(L, 2, "same_keys", "a"), to_integer(L, 3, "same_keys", "b"))
+             ? 1
+             : 0);
+  return 1;
+}
+
+int depends_on_length(lua_State* L) {
+  const auto& program = *self<ProgramPointer>(L, "depends_on_length");
+  lua_pushboolean(L, program.length_tables.empty() ? 0 : 1);
+  return 1;
+}
+
 int outputs(lua_State* L) {
   std::vector<std::string> names;
   for (const auto& [name, value] : self<ProgramPointer>(L, "outputs")->outputs) {
@@ -261,6 +277,8 @@ void add_pass(lua_State* L) {
       {"marks", guarded<marks>},
       {"outputs", guarded<outputs>},
       {"inputs", guarded<inputs>},
+      {"same_keys", guarded<same_keys>},
+      {"depends_on_length", guarded<depends_on_length>},
       {"text", guarded<text>},
   };
   constexpr Member kGetters[] = {

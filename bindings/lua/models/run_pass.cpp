@@ -54,6 +54,22 @@ std::shared_ptr<const Batch> read_rows(lua_State* L, Options& options,
               "option rows: \"" + word + "\" is not \"last\", \"all\", \"none\" or lists");
 }
 
+/// lengths= of the rows' whole texts, where more than the batch and its caches will follow.
+std::shared_ptr<const Batch> read_lengths(lua_State* L, Options& options,
+                                          std::shared_ptr<const Batch> batch) {
+  if (!options.push("lengths")) return batch;
+  const auto lengths = to_integers(L, -1, options.op(), "option lengths");
+  lua_pop(L, 1);
+  std::vector<SequenceFacts> facts = batch->facts();
+  if (lengths.size() != facts.size()) {
+    throw Error(ErrorCode::argument, options.op(),
+                std::to_string(lengths.size()) + " lengths for a batch of " +
+                    std::to_string(facts.size()) + " rows");
+  }
+  for (std::size_t row = 0; row < facts.size(); ++row) facts[row].prompt_tokens = lengths[row];
+  return batch->with_facts(std::move(facts));
+}
+
 std::vector<SequencePointer> read_caches(lua_State* L, Options& options, const Batch& batch,
                                          bool wanted) {
   std::vector<SequencePointer> caches;
@@ -137,7 +153,7 @@ BoundPass bind_passes(lua_State* L, const std::string& op) {
   Options options(L, 3, op);
   if (!lua_isnoneornil(L, 2)) {
     work.batch = check_object<BatchObject>(L, 2, op.c_str(), "batch").batch;
-    work.batch = read_rows(L, options, work.batch);
+    work.batch = read_lengths(L, options, read_rows(L, options, work.batch));
   }
   if (const auto* source = options.object<BatchObject>("source")) work.source = source->batch;
   const auto& rows = work.batch != nullptr ? work.batch : work.source;

@@ -50,8 +50,13 @@ end
 function Cache:fork()
   pass_runner.expect(self, "Cache", "fork")
   local sequences = {}
-  for i, sequence in ipairs(rawget(self, "sequences_")) do sequences[i] = sequence:fork() end
-  return setmetatable({ sequences_ = sequences, state_ = rawget(self, "state_") }, Cache)
+  local texts = {}
+  for i, sequence in ipairs(rawget(self, "sequences_")) do
+    sequences[i] = sequence:fork()
+    local ids = (rawget(self, "texts_") or {})[i]
+    texts[i] = ids and { unpack(ids) }
+  end
+  return setmetatable({ sequences_ = sequences, state_ = rawget(self, "state_"), texts_ = texts }, Cache)
 end
 
 --- Keeps the first n positions of every row. A sliding-window model gives back what left its window: there, n is
@@ -80,13 +85,13 @@ end
 ---@param path string
 function Cache:save(path)
   pass_runner.expect(self, "Cache", "save")
-  local s, lengths, tensors = rawget(self, "state_"), {}, {}
+  local s, lengths, made_for, tensors = rawget(self, "state_"), {}, {}, {}
   if s.closed then raise("state", "save", "the model was closed: " .. s.path) end
   for i, sequence in ipairs(rawget(self, "sequences_")) do
-    lengths[i] = tostring(sequence.length)
+    lengths[i], made_for[i] = tostring(sequence.length), tostring(sequence.made_for)
     for group = 1, sequence:groups() do tensors[("rows.%d.groups.%d"):format(i, group)] = sequence:pages(group) end
   end
-  core.save_tensors(path, tensors, { lengths = table.concat(lengths, " "), cache = s.cache_dtype, compute = s.compute,
+  core.save_tensors(path, tensors, { lengths = table.concat(lengths, " "), made_for = table.concat(made_for, " "), cache = s.cache_dtype, compute = s.compute,
     model = s.checkpoint:fingerprint() })
 end
 
@@ -131,6 +136,55 @@ function cache.sequences(c, s, batch)
     end
   end
   return sequences
+end
+
+-- Ids that a cache's rows were made of: kept where keys depend on how long the text becomes.
+local function texts_of(c)
+  local texts = rawget(c, "texts_") or {}
+  rawset(c, "texts_", texts)
+  return texts
+end
+
+local function program_of(s, batch) return pass_runner.program(s, pass_runner.entry_for(s, batch)) end
+
+--- Makes the keys of rows again whose text grows to where the model's rotary positions are others.
+---@param c Cache
+---@param m table
+---@param batch userdata what is to follow
+function cache.renew(c, m, batch)
+  local s = rawget(c, "state_")
+  local program = program_of(s, batch)
+  if not program:depends_on_length() then return end
+  local texts, again, sequences, lengths = texts_of(c), {}, {}, {}
+  for i, sequence in ipairs(rawget(c, "sequences_")) do
+    local held, whole = sequence.length, sequence.length + batch.lengths[i]
+    if held > 0 and not program:same_keys(sequence.made_for, whole) then
+      if #(texts[i] or {}) < held then
+        raise("state", "forward", ("row %d: its keys are those of a text of %d tokens, a text of %d has others"):format(i,
+          sequence.made_for, whole), "begin again with an empty cache and the whole text")
+      end
+      again[#again + 1], sequences[#sequences + 1], lengths[#lengths + 1] = { unpack(texts[i], 1, held) }, sequence, whole
+    end
+  end
+  if #again == 0 then return end
+  for _, sequence in ipairs(sequences) do sequence:clear() end
+  pass_runner.run(m, { batch = core.batch(again), rows = "none", caches = sequences, lengths = lengths })
+end
+
+--- Notes what was added to the rows of a cache.
+---@param c Cache
+---@param batch userdata
+function cache.note(c, batch)
+  if not program_of(rawget(c, "state_"), batch):depends_on_length() then return end
+  local texts, sequences = texts_of(c), rawget(c, "sequences_")
+  for i, row in batch:rows() do
+    local before, ids = sequences[i].length - batch.lengths[i], {}
+    for k = 1, row.ids and before or 0 do ids[k] = (texts[i] or {})[k] end
+    if row.ids and #ids == before then
+      for _, id in ipairs(row.ids) do ids[#ids + 1] = id end
+    end
+    texts[i] = ids
+  end
 end
 
 return cache

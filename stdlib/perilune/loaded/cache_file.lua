@@ -33,11 +33,12 @@ function cache_file.cache_load(path, m)
       :format(path, tostring(about.cache), tostring(about.compute), s.cache_dtype, s.compute), "load the model in the same way")
   end
   local pool, sequences = pass_runner.pool(s), {}
+  local made_for = (about.made_for or about.lengths):gmatch "%d+"
   for length in about.lengths:gmatch "%d+" do
     local sequence, pages = pool:sequence(), {}
     sequences[#sequences + 1] = sequence
     for group = 1, sequence:groups() do pages[group] = file:tensor(("rows.%d.groups.%d"):format(#sequences, group)) end
-    sequence:restore(tonumber(length), pages)
+    sequence:restore(tonumber(length), pages, tonumber(made_for()))
   end
   return caches.of(sequences, s)
 end

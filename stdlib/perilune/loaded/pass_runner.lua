@@ -162,7 +162,7 @@ function pass_runner.run(m, work)
     plans.encode = pass_runner.plan(s, "encode", paths.encode)
     plans.cross = s.family.cross and pass_runner.plan(s, "cross") or nil
   end
-  local o = { source = work.source, rows = work.rows, caches = work.caches, cache = pass_runner.pool(s) }
+  local o = { source = work.source, rows = work.rows, caches = work.caches, lengths = work.lengths, cache = pass_runner.pool(s) }
   if not rawget(m, "eager_") and #s.hooks == 0 then return core.execute(plans, work.batch, o) end
   local run, lines = core.eager(plans, work.batch, o), { axes = s.c.axes, config = s.c, hook = hook_of(m) }
   local pass, entry = run:next(s.checkpoint, lines)

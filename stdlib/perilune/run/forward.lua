@@ -100,9 +100,13 @@ function forward.compute(m, input, o, op, paths)
   if not family.two_part(s.family) then
     local batch, view = inputs.read(m, input, op, s.c.max_tokens, o.allow_foreign)
     decoder_start.refuse(o, op)
-    if o.cache ~= nil then work.caches = caches.sequences(o.cache, s, batch) end
     work.batch = batch
-    return pass_runner.run(m, work), {}, { batch = batch, view = view }
+    if o.cache == nil then return pass_runner.run(m, work), {}, { batch = batch, view = view } end
+    work.caches = caches.sequences(o.cache, s, batch)
+    caches.renew(o.cache, m, batch)
+    local results = pass_runner.run(m, work)
+    caches.note(o.cache, batch)
+    return results, {}, { batch = batch, view = view }
   end
   if o.cache ~= nil then raise("unsupported", op, "option cache: not for an encoder-decoder yet") end
   local source, source_view = inputs.read(m, input, op, s.c.max_source, o.allow_foreign)
