@@ -2,17 +2,19 @@
 --   perilune scripts/make_guide.lua          writes the chapters anew
 --   perilune scripts/make_guide.lua --check  says which differ, and ends with 1 where one does
 -- A block whose fence is "```lua (not run)" is shown only. A chapter's blocks share their globals and locals are theirs.
-local core = require "perilune.core"
-
 local guide = { folder = "docs/guide" }
 
---- The chapters, in order.
+local function read(path)
+  local file = assert(io.open(path, "rb"))
+  local text = file:read "*a"
+  file:close()
+  return text
+end
+
+--- The chapters, in the order that the guide's first page lists them.
 function guide.chapters()
   local names = {}
-  for _, name in ipairs(core.list_directory(guide.folder)) do
-    if name:match "^%d.*%.md$" then names[#names + 1] = guide.folder .. "/" .. name end
-  end
-  table.sort(names)
+  for name in read(guide.folder .. "/README.md"):gmatch "%((%d[^)]*%.md)%)" do names[#names + 1] = guide.folder .. "/" .. name end
   return names
 end
 
@@ -35,7 +37,7 @@ end
 ---@param path string
 ---@return string
 function guide.run(path)
-  local text = core.read_file(path)
+  local text = read(path)
   local globals = setmetatable({}, { __index = _G })
   globals._G = globals
   local out, at = {}, 1
@@ -62,8 +64,10 @@ local wrong = 0
 for _, path in ipairs(guide.chapters()) do
   local text = guide.run(path)
   if arg[1] ~= "--check" then
-    core.write_file(path, text)
-  elseif text ~= core.read_file(path) then
+    local file = assert(io.open(path, "wb"))
+    file:write(text)
+    file:close()
+  elseif text ~= read(path) then
     wrong = wrong + 1
     print(path .. " differs from what it prints now")
   end
