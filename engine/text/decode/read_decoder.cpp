@@ -173,6 +173,7 @@ std::unique_ptr<DecoderRecipe> read_decoder(const Json& json) {
   bool fused = false;
   Steps steps;
   read_steps(json, fused, steps);
+  if (steps.size() == 1) return std::move(steps.front());  // it bounds what it makes itself
   return std::make_unique<ChainRecipe>(std::move(steps));
 }
 
