@@ -125,7 +125,8 @@ struct CheckedLaunch : Launch {
     cuda::Stream& used = test_stream();
     if (used.status == 0) return;
     const std::string message = used.message;
-    used = {};
+    used.status = 0;
+    used.message[0] = '\0';
     FAIL_CHECK("a kernel failed: " << message);
   }
 };
