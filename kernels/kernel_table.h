@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/coding.h"
 #include "kernels/dtype.h"
 
 namespace perilune::kernels {
@@ -33,18 +34,26 @@ struct Launch {
 
 // ---------------------------------------------------------------- weights
 
-/// How the elements of a weight are stored on disk (more formats come with quantization).
-enum class WeightFormat : std::uint8_t { f32, f16, bf16 };
+/// What the elements of a weight are: numbers, or the codes of a Coding.
+enum class WeightFormat : std::uint8_t { f32, f16, bf16, coded };
 
-/// What products are made of: f32 widens weights; bf16 rounds activations (and f32 weights) to bf16
-/// and sums in f32. A property of the plan.
-enum class MathMode : std::uint8_t { f32, bf16 };
+/// What a product is made of. f32 widens weights; bf16 rounds activations (and f32 weights) to bf16
+/// and sums in f32. int8, for coded weights only: each row of x is cut into kCodedBlock inputs that
+/// are rounded to whole numbers x' of largest magnitude 127 times a = largest / 127; the products
+/// of codes and x' of a group are summed exactly, and sum = fma(exact, scale * a, sum), then, with
+/// minimums, sum = fma(minimum, a * (exact sum of x'), sum), group after group. A block that holds
+/// an infinity or a NaN makes its row NaN.
+enum class MathMode : std::uint8_t { f32, bf16, int8 };
+
+constexpr const char* math_name(MathMode math) {
+  return math == MathMode::f32 ? "f32" : (math == MathMode::bf16 ? "bf16" : "int8");
+}
 
 /// A matrix packed for this table: outputs interleaved in panels, inputs ascending. Opaque to
 /// callers.
 struct PackedMatrix {
   const void* data = nullptr;
-  const float* scales = nullptr;  // formats that have scales; else null
+  const Coding* coding = nullptr;  // of coded weights; lives as long as the program
   std::int64_t outputs = 0;
   std::int64_t inputs = 0;
   WeightFormat format = WeightFormat::f32;  // of the packed elements
@@ -59,6 +68,15 @@ struct PackArguments {
   std::int64_t outputs, inputs;
   MathMode math;
   void* destination;  // packed_bytes(...) bytes, 64-byte aligned
+};
+
+/// Rows of stored blocks, `row_bytes` apart, each of inputs / format.elements blocks.
+struct PackCodedArguments {
+  const std::uint8_t* source;  // memory of the device
+  const BlockFormat* format;
+  std::int64_t row_bytes;
+  std::int64_t outputs, inputs;
+  void* destination;  // coded_bytes(...) bytes, 64-byte aligned
 };
 
 /// Published names: gelu is the erf form, gelu_tanh the tanh approximation (gelu_new,
@@ -370,7 +388,8 @@ struct MatmulArguments {
 };
 
 /// What one device (and, on a CPU, one instruction-set tier) can do. No entry is null but the two
-/// kv_rows ones, where the device reads host memory.
+/// kv_rows ones, where the device reads host memory, and the two for coded weights, where it has
+/// no products with them: those are widened before they are packed.
 struct KernelTable {
   const char* tier;            // "scalar", "v2", "avx2", "avx512", "sm_90", "emulator"
   bool fast_bf16;              // has a bf16 dot product: compute="auto" may choose mode bf16
@@ -381,6 +400,9 @@ struct KernelTable {
                               MathMode);
   WeightFormat (*packed_format)(WeightFormat source, MathMode);
   void (*pack)(const Launch&, const PackArguments&);
+  /// Coded weights have one packed form, whatever the mode.
+  std::size_t (*coded_bytes)(const Coding&, std::int64_t outputs, std::int64_t inputs);
+  void (*pack_coded)(const Launch&, const PackCodedArguments&);
   /// rows[i] of the packed matrix as f32: out [count, inputs].
   void (*unpack_rows)(const Launch&, const PackedMatrix&, const std::int64_t* rows,
                       std::int64_t count, float* out);

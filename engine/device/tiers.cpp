@@ -4,7 +4,7 @@ namespace perilune {
 
 KernelTraits kernel_traits(const Device& device) {
   const kernels::KernelTable& table = device.kernels();
-  return {table.tier, table.fast_bf16, table.exact_f32_fma};
+  return {table.tier, table.fast_bf16, table.exact_f32_fma, table.pack_coded != nullptr};
 }
 
 std::vector<std::string> usable_cpu_tiers() {

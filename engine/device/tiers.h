@@ -12,6 +12,7 @@ struct KernelTraits {
   std::string tier;            // "avx2", "sm_90", ...
   bool fast_bf16 = false;      // products in bf16 cost less than in f32
   bool exact_f32_fma = false;  // one rounding for a product and a sum
+  bool coded = false;          // multiplies weights of few bits as they are
 };
 KernelTraits kernel_traits(const Device& device);
 

@@ -15,6 +15,11 @@ void require_readable(const StoredTensor& tensor, std::string_view file) {
       .hint("convert it to F32, F16 or BF16 (integers: I32, I64, I8, U8)");
 }
 
+void TensorFile::read_blocks(const StoredTensor& tensor, std::uint64_t, std::size_t, void*) const {
+  throw Error(ErrorCode::internal, "load",
+              path() + ": tensor \"" + tensor.name + "\" is not stored in blocks");
+}
+
 Tensor read_tensor(const std::shared_ptr<Context>& context, const TensorFile& file,
                    const StoredTensor& tensor, const std::vector<std::string>& axes) {
   require_readable(tensor, file.path());

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/tensor/tensor.h"
+#include "kernels/coding.h"
 
 namespace perilune {
 
@@ -22,6 +23,7 @@ struct StoredTensor {
                           // of what the type is decoded into)
   std::string type;       // as the file says: "BF16", "Q4_K"
   bool readable = true;   // false: `type` has no dtype here (F64, F8_E4M3, ...)
+  const kernels::BlockFormat* format = nullptr;  // of quantized rows, else null
 };
 
 /// "[2, 3]"
@@ -42,6 +44,9 @@ class TensorFile {
   /// Reads bytes [begin, begin + size) of the tensor's data into `to`.
   virtual void read(const StoredTensor& tensor, std::uint64_t begin, std::size_t size,
                     void* to) const = 0;
+  /// Stored blocks [first, first + count) as they are; for tensors that have a `format`.
+  virtual void read_blocks(const StoredTensor& tensor, std::uint64_t first, std::size_t count,
+                           void* to) const;
   virtual const std::map<std::string, std::string>& metadata() const = 0;
   /// The tensor's bytes where the file is mapped, else null. Any alignment.
   virtual const void* mapped(const StoredTensor& tensor) const = 0;

@@ -1,5 +1,6 @@
 #include "engine/ops/linear.h"
 
+#include <algorithm>
 #include <array>
 
 #include "engine/ops/elementwise.h"
@@ -86,11 +87,23 @@ kernels::LinearArguments LinearOp::arguments(const OpRun& run,
   arguments.x_stride = view ? view->stride : inputs;
   arguments.rows = inputs == 0 ? 0 : x.elements() / inputs;
   arguments.inputs = inputs;
-  arguments.math = run.math;
   arguments.scale = static_cast<float>(scale_);
   arguments.segments = segments;
   arguments.segment_count = static_cast<std::int64_t>(parts_.size());
   return arguments;
+}
+
+template <class Each>
+void LinearOp::by_math(kernels::LinearArguments linear, const Each& each) const {
+  const kernels::LinearSegment* segments = linear.segments;
+  const std::int64_t count = linear.segment_count;
+  for (std::int64_t first = 0, next = 0; first < count; first = next) {
+    linear.math = segments[first].weight.math;
+    while (next < count && segments[next].weight.math == linear.math) ++next;
+    linear.segments = segments + first;
+    linear.segment_count = next - first;
+    each(linear);
+  }
 }
 
 std::size_t LinearOp::scratch_bytes(const OpRun& run) const {
@@ -98,7 +111,11 @@ std::size_t LinearOp::scratch_bytes(const OpRun& run) const {
   const kernels::LinearArguments linear = arguments(run, segments.data());
   const std::size_t copy =
       linear.x == nullptr ? ScratchCursor::align(run.inputs[0].bytes()) : std::size_t{0};
-  return copy + run.kernels().linear_scratch(linear, run.launch.parallel.threads);
+  std::size_t most = 0;
+  by_math(linear, [&](const kernels::LinearArguments& part) {
+    most = std::max(most, run.kernels().linear_scratch(part, run.launch.parallel.threads));
+  });
+  return copy + most;
 }
 
 void LinearOp::run(OpRun& run) const {
@@ -111,7 +128,8 @@ void LinearOp::run(OpRun& run) const {
   }
   kernels::Launch launch = run.launch;
   launch.scratch = scratch.rest();
-  run.kernels().linear(launch, linear);
+  by_math(linear,
+          [&](const kernels::LinearArguments& part) { run.kernels().linear(launch, part); });
 }
 
 std::vector<std::shared_ptr<Weight>> LinearOp::weights() const {

@@ -43,6 +43,9 @@ class LinearOp final : public Op {
  private:
   int trailing() const { return over_.empty() ? 1 : static_cast<int>(over_.size()); }
   kernels::LinearArguments arguments(const OpRun& run, kernels::LinearSegment* segments) const;
+  /// Calls each(arguments) for runs of parts that have one arithmetic.
+  template <class Each>
+  void by_math(kernels::LinearArguments linear, const Each& each) const;
 
   std::vector<LinearPart> parts_;
   std::vector<std::string> over_;

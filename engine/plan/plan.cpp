@@ -228,8 +228,7 @@ std::size_t Plan::weight_bytes(const std::vector<const Plan*>& others, const Dev
   std::size_t bytes = 0;
   for (const auto& [weight, device] : weights_of(steps_)) {
     if (counted.count({weight, device}) != 0 || (on != nullptr && device != on)) continue;
-    bytes += device->kernels().packed_bytes(weight->format(), weight->outputs(), weight->inputs(),
-                                            options_.math);
+    bytes += weight->packed_bytes_on(*device, options_.math);
   }
   return bytes;
 }
@@ -247,9 +246,7 @@ std::vector<PlanPart> Plan::parts() const {
     PlanPart& made = parts.emplace_back();
     made.device = steps.empty() ? options_.device : steps.front().device;
     for (const auto& [weight, device] : weights_of(steps)) {
-      made.weights.emplace_back(weight->path(),
-                                device->kernels().packed_bytes(weight->format(), weight->outputs(),
-                                                               weight->inputs(), options_.math));
+      made.weights.emplace_back(weight->path(), weight->packed_bytes_on(*device, options_.math));
     }
     std::vector<KvSlotSpec> slots;
     for (const KvSlotSpec& slot : kv_slots()) {
@@ -294,8 +291,7 @@ const std::vector<OpConstants>& Plan::constants() const {
 }
 
 std::string Plan::text() const {
-  std::string text =
-      program_->entry + (options_.math == kernels::MathMode::bf16 ? " bf16" : " f32");
+  std::string text = program_->entry + " " + kernels::math_name(options_.math);
   text += ", " + std::to_string(steps_.size()) + " ops, " + std::to_string(buffers_) +
           " buffers, " + options_.device->name() + " " + options_.device->kernels().tier + "\n";
   const auto value_text = [&](int id) {

@@ -92,6 +92,7 @@ class FileCheckpoint final : public Checkpoint {
   std::vector<std::string> unread() const override;
   std::vector<std::string> names() const override;
   DType main_dtype() const override { return main_dtype_; }
+  const kernels::BlockFormat* main_blocks() const override { return main_blocks_; }
   std::uint64_t stored_bytes() const override { return stored_bytes_; }
   std::uint64_t packed_bytes(const Device* on) const override;
 
@@ -127,6 +128,7 @@ class FileCheckpoint final : public Checkpoint {
   std::vector<Stored> stored_;
   Names names_;
   DType main_dtype_ = DType::f32;
+  const kernels::BlockFormat* main_blocks_ = nullptr;
   std::uint64_t stored_bytes_ = 0;
   bool changed_ = false;
   mutable std::mutex mutex_;  // over read, weight and tensor of the names
@@ -136,17 +138,24 @@ FileCheckpoint::FileCheckpoint(std::shared_ptr<Context> context, std::string fol
                                const CheckpointOptions& options)
     : context_(std::move(context)), folder_(std::move(folder)) {
   const auto [entries, unlisted] = open_checkpoint_files(*context_, folder_, options.map);
-  std::array<std::uint64_t, 3> bytes{};  // f32, f16, bf16
+  std::array<std::uint64_t, 3> bytes{};                           // f32, f16, bf16
+  std::map<const kernels::BlockFormat*, std::uint64_t> elements;  // null: numbers
   for (const CheckpointEntry& entry : entries) {
     add(entry, entry.tensor->name, options);
     if (unlisted.contains(entry.tensor->name)) stored_.back().unused = true;
     const std::uint64_t size = entry.tensor->end - entry.tensor->begin;
     stored_bytes_ += size;
+    elements[entry.tensor->format] += size / dtype_size(entry.tensor->dtype);
     if (entry.tensor->readable && is_float(entry.tensor->dtype)) {
       bytes[static_cast<std::size_t>(entry.tensor->dtype)] += size;
     }
   }
   main_dtype_ = static_cast<DType>(std::max_element(bytes.begin(), bytes.end()) - bytes.begin());
+  std::uint64_t most = 0;
+  for (const auto& [format, count] : elements) {
+    if (count > most) main_blocks_ = format;
+    most = std::max(most, count);
+  }
   add_shared_names(entries, options);
   for (const std::vector<std::string>& names : options.ties) tie(names);
 }

@@ -50,6 +50,8 @@ class Checkpoint {
   virtual std::vector<std::string> names() const = 0;
   /// The dtype most bytes are read as, for compute="auto".
   virtual DType main_dtype() const = 0;
+  /// The format of most stored elements, where these are blocks of few bits; null otherwise.
+  virtual const kernels::BlockFormat* main_blocks() const = 0;
   virtual std::uint64_t stored_bytes() const = 0;
   virtual std::uint64_t packed_bytes(const Device* on = nullptr) const = 0;
 };

@@ -51,22 +51,22 @@ bool has_ordered_rows(const StoredView& view) {
   return view.group_rows == 0 && view.head_rows == 0;
 }
 
-/// Reads [begin, begin + bytes) of the stored tensor, on all threads.
-void read_in_parallel(const Context& context, const StoredView& view, const StoredTensor& stored,
-                      std::uint64_t begin, std::size_t bytes, char* to) {
-  constexpr std::size_t kPart = std::size_t{1} << 20;
-  const auto parts = static_cast<std::int64_t>((bytes + kPart - 1) / kPart);
+/// Calls read(first, count) for parts of about `part` of `total` items, on all threads.
+template <class Read>
+void read_in_parallel(const Context& context, std::size_t total, std::size_t part,
+                      const Read& read) {
+  const auto parts = static_cast<std::int64_t>((total + part - 1) / part);
   const kernels::Parallel parallel = context.parallel();
   if (parts <= 1 || parallel.run == nullptr || parallel.threads <= 1) {
-    view.file->read(stored, begin, bytes, to);
+    read(std::size_t{0}, total);
     return;
   }
   std::exception_ptr problem;
   std::mutex mutex;
   const auto read_part = [&](std::int64_t index) {
-    const std::size_t first = static_cast<std::size_t>(index) * kPart;
+    const std::size_t first = static_cast<std::size_t>(index) * part;
     try {
-      view.file->read(stored, begin + first, std::min(kPart, bytes - first), to + first);
+      read(first, std::min(part, total - first));
     } catch (...) {
       const std::lock_guard lock(mutex);
       problem = std::current_exception();
@@ -79,6 +79,29 @@ void read_in_parallel(const Context& context, const StoredView& view, const Stor
       },
       const_cast<void*>(static_cast<const void*>(&read_part)));
   if (problem) std::rethrow_exception(problem);
+}
+
+constexpr std::size_t kReadPart = std::size_t{1} << 20;  // bytes read at a time
+
+/// Whether the view's rows are whole blocks, one after the other.
+bool keeps_blocks(const StoredView& view, const kernels::BlockFormat& format) {
+  if (view.sizes.size() != 2 || view.strides[1] != 1) return false;
+  const auto whole = [&](std::int64_t elements) { return elements % format.elements == 0; };
+  return view.sizes[1] > 0 && whole(view.sizes[1]) && whole(view.strides[0]) &&
+         whole(view.offset) && whole(view.group_stride);
+}
+
+/// Where the view's row `row` begins, in stored elements.
+std::int64_t row_begin(const StoredView& view, std::int64_t row) {
+  if (view.group_rows != 0) {
+    return view.offset + row / view.group_rows * view.group_stride +
+           row % view.group_rows * view.strides[0];
+  }
+  if (view.head_rows != 0) {
+    const std::int64_t in_head = row % view.head_rows, half = view.head_rows / 2;
+    row += in_head % half * 2 + in_head / half - in_head;
+  }
+  return view.offset + row * view.strides[0];
 }
 
 /// The bytes of the view, from its first element on, in memory of the CPU.
@@ -102,8 +125,10 @@ Staged stage(const std::shared_ptr<Context>& context, const StoredView& view) {
     }
   }
   staged.storage = std::make_shared<Storage>(context, context->cpu_device(), staged.bytes);
-  read_in_parallel(*context, view, stored, begin, staged.bytes,
-                   static_cast<char*>(staged.storage->data()));
+  auto* to = static_cast<char*>(staged.storage->data());
+  read_in_parallel(*context, staged.bytes, kReadPart, [&](std::size_t first, std::size_t count) {
+    view.file->read(stored, begin + first, count, to + first);
+  });
   staged.data = staged.storage->data();
   return staged;
 }
@@ -179,11 +204,55 @@ Weight::Weight(std::shared_ptr<Context> context, std::string path, StoredView vi
         ErrorCode::unsupported, "load",
         "weight \"" + path_ + "\" is stored with something added, which only vectors may be");
   }
+  const kernels::BlockFormat* format = stored_tensor(view_).format;
+  if (format != nullptr && keeps_blocks(view_, *format)) blocks_ = format;
 }
 
 std::string Weight::describe() const {
-  return std::string(dtype_name(view_.dtype)) + "[" + std::to_string(outputs()) + ", " +
-         std::to_string(inputs()) + "]";
+  return std::string(blocks_ != nullptr ? blocks_->name : dtype_name(view_.dtype)) + "[" +
+         std::to_string(outputs()) + ", " + std::to_string(inputs()) + "]";
+}
+
+bool Weight::packs_blocks(const Device& device) const {
+  return blocks_ != nullptr && device.kernels().pack_coded != nullptr && device.host_visible();
+}
+
+Weight::Packed Weight::pack_blocks(Device& device) const {
+  const StoredTensor& stored = stored_tensor(view_);
+  const std::int64_t row_blocks = inputs() / blocks_->elements;
+  const std::int64_t row_bytes = row_blocks * blocks_->bytes;
+  const Storage rows(context_, context_->cpu_device(),
+                     static_cast<std::size_t>(outputs() * row_bytes));
+  auto* to = static_cast<std::uint8_t*>(const_cast<void*>(rows.data()));
+  // Rows that follow each other in the file too are read in one go.
+  const std::size_t part =
+      std::max<std::size_t>(1, kReadPart / static_cast<std::size_t>(row_bytes));
+  read_in_parallel(
+      *context_, static_cast<std::size_t>(outputs()), part,
+      [&](std::size_t first, std::size_t count) {
+        const auto end = static_cast<std::int64_t>(first + count);
+        for (auto row = static_cast<std::int64_t>(first); row < end;) {
+          const std::int64_t begin = row_begin(view_, row);
+          std::int64_t next = row + 1;
+          while (next < end && row_begin(view_, next) == begin + (next - row) * inputs()) ++next;
+          view_.file->read_blocks(stored, static_cast<std::uint64_t>(begin / blocks_->elements),
+                                  static_cast<std::size_t>((next - row) * row_blocks),
+                                  to + row * row_bytes);
+          row = next;
+        }
+      });
+  const kernels::KernelTable& table = device.kernels();
+  Packed packed;
+  packed.storage = std::make_shared<Storage>(
+      context_, context_->shared(device), table.coded_bytes(blocks_->coding, outputs(), inputs()));
+  table.pack_coded(device.launch(),
+                   {to, blocks_, row_bytes, outputs(), inputs(), packed.storage->data()});
+  packed.matrix.data = packed.storage->data();
+  packed.matrix.coding = &blocks_->coding;
+  packed.matrix.outputs = outputs();
+  packed.matrix.inputs = inputs();
+  packed.matrix.format = kernels::WeightFormat::coded;
+  return packed;
 }
 
 Weight::Packed Weight::pack(Device& device, kernels::MathMode math) const {
@@ -223,12 +292,38 @@ Weight::Packed Weight::pack(Device& device, kernels::MathMode math) const {
   return packed;
 }
 
+namespace {
+
+/// How numbers are multiplied in a plan's mode.
+kernels::MathMode number_math(const kernels::KernelTable& table, kernels::WeightFormat format,
+                              kernels::MathMode math) {
+  using kernels::MathMode;
+  if (math != MathMode::int8) return math;
+  return format == kernels::WeightFormat::bf16 && table.fast_bf16 ? MathMode::bf16 : MathMode::f32;
+}
+
+}  // namespace
+
 kernels::PackedMatrix Weight::packed(Device& device, kernels::MathMode math) const {
   const std::lock_guard lock(mutex_);
-  const auto key = std::make_pair(static_cast<const Device*>(&device), math);
-  const auto found = packed_.find(key);
-  if (found != packed_.end()) return found->second.matrix;
-  return packed_.emplace(key, pack(device, math)).first->second.matrix;
+  const bool coded = packs_blocks(device);
+  // Packed codes serve every mode.
+  const kernels::MathMode form =
+      coded ? kernels::MathMode::int8 : number_math(device.kernels(), format_, math);
+  const auto key = std::make_pair(static_cast<const Device*>(&device), form);
+  auto found = packed_.find(key);
+  if (found == packed_.end()) {
+    found = packed_.emplace(key, coded ? pack_blocks(device) : pack(device, form)).first;
+  }
+  kernels::PackedMatrix matrix = found->second.matrix;
+  if (coded) matrix.math = math;
+  return matrix;
+}
+
+std::size_t Weight::packed_bytes_on(const Device& device, kernels::MathMode math) const {
+  const kernels::KernelTable& table = device.kernels();
+  if (packs_blocks(device)) return table.coded_bytes(blocks_->coding, outputs(), inputs());
+  return table.packed_bytes(format_, outputs(), inputs(), number_math(table, format_, math));
 }
 
 std::size_t Weight::packed_bytes(const Device* on) const {

@@ -27,14 +27,22 @@ class Weight {
 
   const std::string& path() const { return path_; }
   const StoredView& view() const { return view_; }
+  /// What numbers are widened from, where they are not multiplied as codes.
   kernels::WeightFormat format() const { return format_; }
+  /// The format of its rows' blocks; null where they are numbers, or where the view cuts through
+  /// blocks or turns them.
+  const kernels::BlockFormat* blocks() const { return blocks_; }
   std::int64_t outputs() const { return view_.sizes[0]; }
   std::int64_t inputs() const { return view_.sizes[1]; }
-  /// "bf16[1024, 3072]"
+  /// "bf16[1024, 3072]", "Q4_K[1024, 3072]"
   std::string describe() const;
 
-  /// Packed for the device's table, made once and kept. Reads the file. Thread-safe.
+  /// Packed for the device's table, made once and kept. Reads the file. Thread-safe. Blocks stay
+  /// blocks where the table multiplies codes, in any mode. Mode int8 is for these: numbers are then
+  /// packed for bf16 where that is what they are and the table has it, else for f32.
   kernels::PackedMatrix packed(Device& device, kernels::MathMode math) const;
+  /// Bytes that packed() takes on the device.
+  std::size_t packed_bytes_on(const Device& device, kernels::MathMode math) const;
   /// Bytes of the packed forms made so far; `on`: of those on one device.
   std::size_t packed_bytes(const Device* on = nullptr) const;
   /// A copy, f32 [outputs, inputs], axes named "output" and "input" unless given.
@@ -46,12 +54,15 @@ class Weight {
     kernels::PackedMatrix matrix;
     std::shared_ptr<Storage> storage;
   };
+  bool packs_blocks(const Device& device) const;
   Packed pack(Device& device, kernels::MathMode math) const;
+  Packed pack_blocks(Device& device) const;
 
   std::shared_ptr<Context> context_;
   std::string path_;
   StoredView view_;
   kernels::WeightFormat format_;
+  const kernels::BlockFormat* blocks_ = nullptr;
   mutable std::mutex mutex_;
   mutable std::map<std::pair<const Device*, kernels::MathMode>, Packed> packed_;
 };

@@ -5,8 +5,10 @@
 // 2. Tasks take blocks of row tiles times ranges of panels. Inputs go in blocks of kSteps, so that
 //    a panel's part rests in the first cache while the row tiles pass by.
 // 3. Weights of 16 bits are widened exactly: on the fly for one row tile, else once per block.
+//    Codes are widened once per block, or multiplied as they are (fast_coded.h).
 #pragma once
 
+#include "kernels/cpu/fast_coded.h"
 #include "kernels/cpu/fast_tile.h"
 #include "kernels/cpu/parallel.h"
 
@@ -21,7 +23,8 @@ inline constexpr std::int64_t kProductsPerTask = 1 << 15;
 /// Row tiles of a product: tile t covers rows [begin(t), begin(t + 1)).
 struct RowTiles {
   std::int64_t rows, count;
-  explicit RowTiles(std::int64_t all) : rows(all), count((all + kRowTile - 1) / kRowTile) {}
+  explicit RowTiles(std::int64_t all, std::int64_t most = kRowTile)
+      : rows(all), count((all + most - 1) / most) {}
   std::int64_t begin(std::int64_t tile) const { return tile * rows / count; }
 };
 
@@ -33,6 +36,7 @@ PERILUNE_INLINE std::int64_t steps_of(const LinearArguments& a) {
 }
 
 [[maybe_unused]] std::size_t linear_scratch(const LinearArguments& a, int) {
+  if (a.math == MathMode::int8) return coded_scratch(a);
   return static_cast<std::size_t>(a.rows * steps_of(a)) * sizeof(float);
 }
 
@@ -89,6 +93,9 @@ void pack_input(const Launch& launch, const LinearArguments& a, const RowTiles& 
 
 // ---------------------------------------------------------------- one segment
 
+/// A weight of codes, widened before it is multiplied.
+struct Coded {};
+
 template <class Input, class Weight>
 struct Product {
   const LinearArguments& a;
@@ -110,16 +117,16 @@ struct Product {
 };
 
 /// scale, bias and activation on finished sums.
-template <class Input, class Weight>
-void finish(const Product<Input, Weight>& p, std::int64_t first_row, std::int64_t rows,
-            std::int64_t column, std::int64_t columns) {
-  const RunFunction activate = activation_function(p.segment.activation);
-  if (p.a.scale == 1.0f && p.segment.bias == nullptr && activate == nullptr) return;
-  const float* bias = p.segment.bias == nullptr ? nullptr : p.segment.bias + column;
+[[maybe_unused]] void finish(const LinearArguments& a, const LinearSegment& segment,
+                             std::int64_t first_row, std::int64_t rows, std::int64_t column,
+                             std::int64_t columns) {
+  const RunFunction activate = activation_function(segment.activation);
+  if (a.scale == 1.0f && segment.bias == nullptr && activate == nullptr) return;
+  const float* bias = segment.bias == nullptr ? nullptr : segment.bias + column;
   for (std::int64_t r = first_row; r < first_row + rows; ++r) {
-    float* out = p.segment.out + r * p.segment.out_stride + column;
-    if (p.a.scale != 1.0f) {
-      const Vec scale = splat(p.a.scale);
+    float* out = segment.out + r * segment.out_stride + column;
+    if (a.scale != 1.0f) {
+      const Vec scale = splat(a.scale);
       map(out, out, columns, [&](Vec v) { return mul(v, scale); });
     }
     for (std::int64_t i = 0; bias != nullptr && i < columns; i += kLanes) {
@@ -168,7 +175,8 @@ void run_once(const Product<Input, Weight>& p, std::int64_t begin, std::int64_t 
       many(tile);
     else
       run_tile(tile, one, rows, p.columns(panel));
-    finish(p, 0, rows, panel * kPanelWidth, (last - panel) * kPanelWidth + p.columns(last));
+    finish(p.a, p.segment, 0, rows, panel * kPanelWidth,
+           (last - panel) * kPanelWidth + p.columns(last));
     panel += count;
   }
 }
@@ -176,6 +184,29 @@ void run_once(const Product<Input, Weight>& p, std::int64_t begin, std::int64_t 
 /// Pairs are multiplied as they are.
 PERILUNE_INLINE const Bf16Pair* widened(const Bf16Pair* weight, std::int64_t, float*) {
   return weight;
+}
+
+/// Steps [from, to) of a panel of codes, whole blocks, as the mode wants its weights.
+PERILUNE_INLINE const float* widened_codes(const PackedMatrix& weight, const std::uint8_t* panel,
+                                           std::int64_t from, std::int64_t to, float* buffer) {
+  widen_panel(*weight.coding, panel, from, to, buffer);
+  if (weight.math == MathMode::bf16)
+    map(buffer, buffer, (to - from) * kPanelWidth, [](Vec v) { return round_to_bf16(v); });
+  return buffer;
+}
+template <class Pair>  // Bf16Pair, where a tier multiplies pairs
+PERILUNE_INLINE const Pair* widened_codes(const PackedMatrix& weight, const std::uint8_t* panel,
+                                          std::int64_t from, std::int64_t to, Pair* buffer) {
+  alignas(64) float block[kCodedBlock * kPanelWidth];
+  Pair* out = buffer;
+  for (std::int64_t k = from * 2; k < to * 2; k += kCodedBlock) {
+    widen_panel(*weight.coding, panel, k, k + kCodedBlock, block);
+    for (std::int64_t i = 0; i < kCodedBlock; i += 2)
+      for (int v = 0; v < kPanelWidth; v += kLanes, out += kLanes)
+        store_pairs(out, round_to_bf16(load(block + i * kPanelWidth + v)),
+                    round_to_bf16(load(block + (i + 1) * kPanelWidth + v)));
+  }
+  return buffer;
 }
 
 /// Row tiles [first, last) times one panel, over steps [from, to). `weight` is that part of the
@@ -193,8 +224,19 @@ void run_part(const Product<Input, Weight>& p, std::int64_t panel, const Part* w
                                     p.segment.out_stride,
                                     from == 0};
     run_tile(tile, tile_function<Input, Part>(rows, false), rows, p.columns(panel));
-    if (to == p.steps) finish(p, row, rows, panel * kPanelWidth, p.columns(panel));
+    if (to == p.steps) finish(p.a, p.segment, row, rows, panel * kPanelWidth, p.columns(panel));
   }
+}
+
+template <class Input>
+void run_panel(const Product<Input, Coded>& p, std::int64_t panel, std::int64_t first,
+               std::int64_t last, std::int64_t from, std::int64_t to) {
+  const PackedMatrix& weight = p.segment.weight;
+  const std::int64_t bytes =
+      coded_panel_bytes(coded_layout(*weight.coding, kPanelWidth), weight.inputs);
+  alignas(64) Input buffer[kSteps * kPanelWidth];
+  const auto* codes = static_cast<const std::uint8_t*>(weight.data) + panel * bytes;
+  run_part(p, panel, widened_codes(weight, codes, from, to, buffer), first, last, from, to);
 }
 
 template <class Input, class Weight>
@@ -211,7 +253,9 @@ void run_panel(const Product<Input, Weight>& p, std::int64_t panel, std::int64_t
 template <class Input, class Weight>
 void run_block(const Product<Input, Weight>& p, std::int64_t begin, std::int64_t end,
                std::int64_t first, std::int64_t last) {
-  if (p.tiles.count == 1) return run_once(p, begin, end);
+  if constexpr (!std::is_same_v<Weight, Coded>) {
+    if (p.tiles.count == 1) return run_once(p, begin, end);
+  }
   const bool small = (p.tiles.begin(last) - p.tiles.begin(first)) * p.steps <= kSmallInput;
   const std::int64_t group = small ? 1 : end - begin;
   for (std::int64_t at = begin; at < end; at += group)
@@ -227,7 +271,9 @@ void run_segment(const LinearArguments& a, const LinearSegment& segment, const R
                  const Input* x, std::int64_t begin, std::int64_t end, std::int64_t first,
                  std::int64_t last) {
   const std::int64_t steps = steps_of(a);
-  if constexpr (kStepWidth<Input> == 2) {
+  if (segment.weight.format == WeightFormat::coded) {
+    run_block(Product<Input, Coded>{a, segment, tiles, x, steps}, begin, end, first, last);
+  } else if constexpr (kStepWidth<Input> == 2) {
     run_block(Product<Input, Bf16Pair>{a, segment, tiles, x, steps}, begin, end, first, last);
   } else if (segment.weight.format == WeightFormat::f32) {
     run_block(Product<Input, float>{a, segment, tiles, x, steps}, begin, end, first, last);
@@ -244,26 +290,25 @@ PERILUNE_INLINE std::int64_t panels_of(const LinearSegment& segment) {
   return (segment.weight.outputs + kPanelWidth - 1) / kPanelWidth;
 }
 
-/// Panels [begin, end) of all segments laid end to end.
-template <class Input>
-void run_panels(const LinearArguments& a, const RowTiles& tiles, const Input* x, std::int64_t begin,
-                std::int64_t end, std::int64_t first, std::int64_t last) {
+/// Calls run(segment, from, to) for the parts of [begin, end) in all segments' panels laid end to
+/// end.
+template <class Run>
+void each_segment(const LinearArguments& a, std::int64_t begin, std::int64_t end, const Run& run) {
   std::int64_t start = 0;
   for (std::int64_t s = 0; s < a.segment_count; ++s) {
     const std::int64_t count = panels_of(a.segments[s]);
     const std::int64_t from = begin > start ? begin - start : 0;
     const std::int64_t to = end - start < count ? end - start : count;
-    if (from < to) run_segment(a, a.segments[s], tiles, x, from, to, first, last);
+    if (from < to) run(a.segments[s], from, to);
     start += count;
   }
 }
 
-template <class Input>
-void run_linear(const Launch& launch, const LinearArguments& a) {
-  if (a.rows == 0) return;
-  const RowTiles tiles(a.rows);
-  Input* x = static_cast<Input*>(launch.scratch);
-  pack_input(launch, a, tiles, x);
+/// Calls run(segment, panel from, to, row tile from, to) so that every panel meets every row tile
+/// once, on all threads.
+template <class Run>
+void each_block(const Launch& launch, const LinearArguments& a, const RowTiles& tiles,
+                const Run& run) {
   std::int64_t panels = 0;
   for (std::int64_t s = 0; s < a.segment_count; ++s) panels += panels_of(a.segments[s]);
   const std::int64_t blocks = (a.rows + kBlockRows - 1) / kBlockRows;
@@ -273,12 +318,32 @@ void run_linear(const Launch& launch, const LinearArguments& a) {
   const std::int64_t ranges = ranges_wanted < panels ? ranges_wanted : panels;
   parallel_tasks(launch, blocks * ranges, [&](std::int64_t task) {
     const std::int64_t block = task / ranges, range = task % ranges;
-    run_panels(a, tiles, x, range * panels / ranges, (range + 1) * panels / ranges,
-               block * tiles.count / blocks, (block + 1) * tiles.count / blocks);
+    each_segment(a, range * panels / ranges, (range + 1) * panels / ranges,
+                 [&](const LinearSegment& segment, std::int64_t from, std::int64_t to) {
+                   run(segment, from, to, block * tiles.count / blocks,
+                       (block + 1) * tiles.count / blocks);
+                 });
   });
 }
 
+template <class Input>
+void run_linear(const Launch& launch, const LinearArguments& a) {
+  const RowTiles tiles(a.rows);
+  Input* x = static_cast<Input*>(launch.scratch);
+  pack_input(launch, a, tiles, x);
+  each_block(
+      launch, a, tiles,
+      [&](const LinearSegment& segment, std::int64_t from, std::int64_t to, std::int64_t first,
+          std::int64_t last) { run_segment(a, segment, tiles, x, from, to, first, last); });
+}
+
+// ---------------------------------------------------------------- the entry
+
+void run_coded(const Launch& launch, const LinearArguments& a);  // fast_linear_int8.h
+
 [[maybe_unused]] void linear(const Launch& launch, const LinearArguments& a) {
+  if (a.rows == 0) return;
+  if (a.math == MathMode::int8) return run_coded(launch, a);
   if constexpr (kBf16Dot) {
     if (uses_pairs(a)) return run_linear<Bf16Pair>(launch, a);
   }

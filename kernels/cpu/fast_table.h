@@ -3,6 +3,7 @@
 
 #include <type_traits>
 
+#include "kernels/cpu/coded_panels.h"
 #include "kernels/cpu/panels.h"
 #include "kernels/cpu/scalar.h"
 #include "kernels/cpu/tiers.h"
@@ -10,6 +11,8 @@
 #include "kernels/cpu/fast_math.h"
 //
 #include "kernels/cpu/fast_linear.h"
+//
+#include "kernels/cpu/fast_linear_int8.h"
 //
 #include "kernels/cpu/fast_attention.h"
 #include "kernels/cpu/fast_rows.h"
@@ -25,6 +28,13 @@ inline constexpr panels::Layout kLayout = {kPanelWidth, kBf16Dot};
 }
 [[maybe_unused]] void pack(const Launch& launch, const PackArguments& arguments) {
   panels::pack(launch, kLayout, arguments);
+}
+[[maybe_unused]] std::size_t coded_bytes(const Coding& coding, std::int64_t outputs,
+                                         std::int64_t inputs) {
+  return coded_panels::packed_bytes(kPanelWidth, coding, outputs, inputs);
+}
+[[maybe_unused]] void pack_coded(const Launch& launch, const PackCodedArguments& arguments) {
+  coded_panels::pack(launch, kPanelWidth, arguments);
 }
 [[maybe_unused]] void unpack_rows(const Launch& launch, const PackedMatrix& matrix,
                                   const std::int64_t* rows, std::int64_t count, float* out) {
@@ -44,6 +54,8 @@ constexpr KernelTable make_table(const char* tier) {
       .packed_bytes = packed_bytes,
       .packed_format = panels::packed_format,
       .pack = pack,
+      .coded_bytes = coded_bytes,
+      .pack_coded = pack_coded,
       .unpack_rows = unpack_rows,
       .linear_scratch = linear_scratch,
       .linear = linear,

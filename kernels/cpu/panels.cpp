@@ -1,5 +1,6 @@
 #include "kernels/cpu/panels.h"
 
+#include "kernels/cpu/coded_panels.h"
 #include "kernels/cpu/parallel.h"
 
 namespace perilune::kernels::panels {
@@ -89,7 +90,9 @@ void read_row(const Layout& layout, const PackedMatrix& matrix, std::int64_t row
 
 void read_row_any(const Layout& layout, const PackedMatrix& matrix, std::int64_t row, float scale,
                   float* out) {
-  if (matrix.format == WeightFormat::f32)
+  if (matrix.format == WeightFormat::coded)
+    coded_panels::read_row(layout.width, matrix, row, scale, out);
+  else if (matrix.format == WeightFormat::f32)
     read_row<float>(layout, matrix, row, scale, out);
   else
     read_row<std::uint16_t>(layout, matrix, row, scale, out);

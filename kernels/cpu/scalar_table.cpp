@@ -1,3 +1,4 @@
+#include "kernels/cpu/coded_panels.h"
 #include "kernels/cpu/panels.h"
 #include "kernels/cpu/scalar.h"
 
@@ -10,6 +11,12 @@ std::size_t packed_bytes(WeightFormat source, std::int64_t outputs, std::int64_t
 }
 void pack(const Launch& launch, const PackArguments& arguments) {
   panels::pack(launch, panels::kScalarLayout, arguments);
+}
+std::size_t coded_bytes(const Coding& coding, std::int64_t outputs, std::int64_t inputs) {
+  return coded_panels::packed_bytes(panels::kScalarLayout.width, coding, outputs, inputs);
+}
+void pack_coded(const Launch& launch, const PackCodedArguments& arguments) {
+  coded_panels::pack(launch, panels::kScalarLayout.width, arguments);
 }
 void unpack_rows(const Launch& launch, const PackedMatrix& matrix, const std::int64_t* rows,
                  std::int64_t count, float* out) {
@@ -30,6 +37,8 @@ const KernelTable& table() {
       .packed_bytes = packed_bytes,
       .packed_format = panels::packed_format,
       .pack = pack,
+      .coded_bytes = coded_bytes,
+      .pack_coded = pack_coded,
       .unpack_rows = unpack_rows,
       .linear_scratch = linear_scratch,
       .linear = linear,

@@ -18,6 +18,7 @@ inline constexpr bool kBf16Dot = false;      // no dot product of bf16 pairs
 inline constexpr int kPanelWidth = 16;       // outputs side by side in a packed weight
 inline constexpr int kRowTile = 6;           // rows of a product's register tile
 inline constexpr int kAttentionRows = 3;     // query rows of attention's register tile
+inline constexpr int kCodedRows = 3;         // rows of the tile of products with codes
 inline constexpr std::int64_t kSteps = 384;  // inputs of a panel that stay in the first cache
 
 PERILUNE_INLINE Vec zero() {
@@ -117,6 +118,60 @@ PERILUNE_INLINE float largest(Vec x) {
 }
 PERILUNE_INLINE float first(Vec x) {
   return _mm256_cvtss_f32(x);
+}
+
+// Whole numbers: codes are four bytes a lane.
+using IntVec = __m256i;
+using Codes = __m256i;
+inline constexpr bool kDotBiased = false;  // dot_bytes takes the 128 out of its weights
+
+PERILUNE_INLINE IntVec int_splat(std::int32_t x) {
+  return _mm256_set1_epi32(x);
+}
+PERILUNE_INLINE Vec to_float(IntVec x) {
+  return _mm256_cvtepi32_ps(x);
+}
+PERILUNE_INLINE Codes load_codes(const std::uint8_t* p) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+}
+PERILUNE_INLINE Codes broadcast_codes(const std::int8_t* p) {
+  std::int32_t four;
+  __builtin_memcpy(&four, p, 4);
+  return _mm256_set1_epi32(four);
+}
+PERILUNE_INLINE Codes low_nibbles(Codes x) {
+  return _mm256_and_si256(x, _mm256_set1_epi8(15));
+}
+PERILUNE_INLINE Codes high_nibbles(Codes x) {
+  return _mm256_and_si256(_mm256_srli_epi16(x, 4), _mm256_set1_epi8(15));
+}
+/// Sixteen values + 128, for look_up.
+PERILUNE_INLINE Codes code_table(const std::int8_t* values) {
+  const __m128i table = _mm_loadu_si128(reinterpret_cast<const __m128i*>(values));
+  return _mm256_broadcastsi128_si256(_mm_xor_si128(table, _mm_set1_epi8(-128)));
+}
+PERILUNE_INLINE Codes look_up(Codes table, Codes nibbles) {
+  return _mm256_shuffle_epi8(table, nibbles);
+}
+/// sum + the four products of each lane; weights 0 to 15, so that no pair saturates.
+PERILUNE_INLINE IntVec dot_small(IntVec sum, Codes weights, Codes x) {
+  const __m256i pairs = _mm256_maddubs_epi16(weights, x);
+  return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+/// The same for weights + 128: magnitudes to 128 times x to 127 do not saturate either.
+PERILUNE_INLINE IntVec dot_bytes(IntVec sum, Codes weights, Codes x) {
+  const __m256i w = _mm256_xor_si256(weights, _mm256_set1_epi8(-128));
+  return dot_small(sum, _mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+}
+PERILUNE_INLINE Vec low_byte(Codes x) {
+  return _mm256_cvtepi32_ps(_mm256_and_si256(x, _mm256_set1_epi32(255)));
+}
+PERILUNE_INLINE Codes next_byte(Codes x) {
+  return _mm256_srli_epi32(x, 8);
+}
+PERILUNE_INLINE Vec load_bytes(const std::int8_t* p) {
+  return _mm256_cvtepi32_ps(
+      _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
 }
 
 }  // namespace

@@ -18,6 +18,7 @@ inline constexpr bool kBf16Dot = true;
 inline constexpr int kPanelWidth = 32;
 inline constexpr int kRowTile = 12;
 inline constexpr int kAttentionRows = 6;
+inline constexpr int kCodedRows = 6;
 inline constexpr std::int64_t kSteps = 192;
 
 PERILUNE_INLINE Vec zero() {
@@ -130,6 +131,63 @@ PERILUNE_INLINE float largest(Vec x) {
 }
 PERILUNE_INLINE float first(Vec x) {
   return _mm512_cvtss_f32(x);
+}
+
+// Whole numbers: codes are four bytes a lane.
+using IntVec = __m512i;
+using Codes = __m512i;
+inline constexpr bool kDotBiased = true;  // dot_bytes leaves 128 * (sum of x) in its result
+
+PERILUNE_INLINE IntVec int_splat(std::int32_t x) {
+  return _mm512_set1_epi32(x);
+}
+PERILUNE_INLINE Vec to_float(IntVec x) {
+  return _mm512_cvtepi32_ps(x);
+}
+PERILUNE_INLINE Codes load_codes(const std::uint8_t* p) {
+  return _mm512_loadu_si512(p);
+}
+PERILUNE_INLINE Codes broadcast_codes(const std::int8_t* p) {
+  std::int32_t four;
+  __builtin_memcpy(&four, p, 4);
+  return _mm512_set1_epi32(four);
+}
+PERILUNE_INLINE Codes low_nibbles(Codes x) {
+  return _mm512_and_si512(x, _mm512_set1_epi8(15));
+}
+PERILUNE_INLINE Codes high_nibbles(Codes x) {
+  return _mm512_and_si512(_mm512_srli_epi16(x, 4), _mm512_set1_epi8(15));
+}
+/// Sixteen values + 128, for look_up.
+PERILUNE_INLINE Codes code_table(const std::int8_t* values) {
+  const __m128i table = _mm_loadu_si128(reinterpret_cast<const __m128i*>(values));
+  return _mm512_broadcast_i32x4(_mm_xor_si128(table, _mm_set1_epi8(-128)));
+}
+PERILUNE_INLINE Codes look_up(Codes table, Codes nibbles) {
+  return _mm512_shuffle_epi8(table, nibbles);
+}
+/// sum + the four products of each lane; weights 0 to 15.
+PERILUNE_INLINE IntVec dot_small(IntVec sum, Codes weights, Codes x) {
+  return _mm512_dpbusd_epi32(sum, weights, x);
+}
+/// The same for weights + 128.
+PERILUNE_INLINE IntVec dot_bytes(IntVec sum, Codes weights, Codes x) {
+  return _mm512_dpbusd_epi32(sum, weights, x);
+}
+PERILUNE_INLINE Vec low_byte(Codes x) {
+  return _mm512_cvtepi32_ps(_mm512_and_si512(x, _mm512_set1_epi32(255)));
+}
+PERILUNE_INLINE Codes next_byte(Codes x) {
+  return _mm512_srli_epi32(x, 8);
+}
+PERILUNE_INLINE Vec load_bytes(const std::int8_t* p) {
+  return _mm512_cvtepi32_ps(
+      _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+}
+/// Both are bf16 values.
+PERILUNE_INLINE void store_pairs(Bf16Pair* p, Vec first, Vec second) {
+  const __m512i low = _mm512_srli_epi32(_mm512_castps_si512(first), 16);
+  _mm512_storeu_si512(p, _mm512_or_si512(low, _mm512_castps_si512(second)));
 }
 
 }  // namespace

@@ -123,6 +123,7 @@ void linear_f32(const Launch& on, const Products& products, WeightFormat format)
     case WeightFormat::f32: return launch_f32<float>(on, products);
     case WeightFormat::f16: return launch_f32<f16>(on, products);
     case WeightFormat::bf16: return launch_f32<bf16>(on, products);
+    case WeightFormat::coded: break;  // widened before they are packed here
   }
 }
 

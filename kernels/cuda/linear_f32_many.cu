@@ -213,6 +213,7 @@ void linear_f32_many(const Launch& on, const Products& products, WeightFormat fo
     case WeightFormat::f32: return choose_tile<float>(on, products);
     case WeightFormat::f16: return choose_tile<f16>(on, products);
     case WeightFormat::bf16: return choose_tile<bf16>(on, products);
+    case WeightFormat::coded: break;  // widened before they are packed here
   }
 }
 

@@ -21,6 +21,7 @@ __device__ __forceinline__ float source_value(const PackArguments& a, std::int64
     case WeightFormat::f32: return static_cast<const float*>(a.source)[at];
     case WeightFormat::f16: return to_float(static_cast<const f16*>(a.source)[at]);
     case WeightFormat::bf16: return to_float(static_cast<const bf16*>(a.source)[at]);
+    case WeightFormat::coded: break;  // widened before they are packed here
   }
   return 0.0f;
 }
@@ -38,6 +39,7 @@ __global__ void __launch_bounds__(kThreads)
     case WeightFormat::f32: static_cast<float*>(a.destination)[index] = value; break;
     case WeightFormat::f16: static_cast<f16*>(a.destination)[index] = to_f16(value); break;
     case WeightFormat::bf16: static_cast<bf16*>(a.destination)[index] = to_bf16(value); break;
+    case WeightFormat::coded: break;  // widened before they are packed here
   }
 }
 

@@ -67,6 +67,7 @@ __device__ __forceinline__ float packed_value(const PackedMatrix& matrix, std::i
     case WeightFormat::f32: return static_cast<const float*>(matrix.data)[index];
     case WeightFormat::f16: return to_float(static_cast<const f16*>(matrix.data)[index]);
     case WeightFormat::bf16: return to_float(static_cast<const bf16*>(matrix.data)[index]);
+    case WeightFormat::coded: break;  // widened before they are packed here
   }
   return 0.0f;
 }

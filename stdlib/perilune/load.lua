@@ -33,10 +33,7 @@ local function refuse_later_options(o, op)
   for _, key in ipairs { "quantize", "adapters" } do
     if o[key] ~= nil then raise("unsupported", op, "option " .. key .. " is not supported yet") end
   end
-  if o.compute == "int8" then raise("unsupported", op, 'compute="int8" is not supported yet', 'use "f32" or "bf16"') end
-  if o.cache == "int8" or o.cache == "f16" then
-    raise("unsupported", op, ('cache="%s" is not supported yet'):format(o.cache), 'use "f32" or "bf16"')
-  end
+  if o.cache == "int8" then raise("unsupported", op, 'cache="int8" is not supported yet', 'use "f32", "f16" or "bf16"') end
 end
 
 local most_warnings = 100

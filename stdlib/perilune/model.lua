@@ -24,7 +24,7 @@ local weights = require "perilune.loaded.weights"
 ---@field head string which head the model runs
 ---@field device string where it runs; with a device_map, where what it does not name runs
 ---@field device_map table<string, string> where each part is: { path → device }; printed, also what it takes there and why
----@field compute string "f32" or "bf16"
+---@field compute string "f32", "bf16" or "int8"
 ---@field threads integer threads that its passes run on
 ---@field cache_dtype string element type of keys and values
 ---@field max_tokens integer|nil positions

@@ -24,6 +24,7 @@ inline constexpr bool kBf16Dot = true;
 inline constexpr int kPanelWidth = 32;
 inline constexpr int kRowTile = 4;  // smaller tiles than avx512 has: they take long to compile
 inline constexpr int kAttentionRows = 2;
+inline constexpr int kCodedRows = 2;
 inline constexpr std::int64_t kSteps = 192;
 
 template <class Function>
@@ -136,6 +137,70 @@ Vec each(Function function) {
 }
 [[gnu::noinline, maybe_unused]] float first(Vec x) {
   return x.lane[0];
+}
+
+// Whole numbers: codes are four bytes a lane.
+struct IntVec {
+  std::int32_t lane[16];
+};
+struct Codes {
+  std::uint8_t byte[64];
+};
+inline constexpr bool kDotBiased = true;
+
+template <class Function>
+Codes each_byte(Function function) {
+  Codes out;
+  for (int i = 0; i < 64; ++i) out.byte[i] = static_cast<std::uint8_t>(function(i));
+  return out;
+}
+[[gnu::noinline, maybe_unused]] IntVec int_splat(std::int32_t x) {
+  IntVec out;
+  for (std::int32_t& lane : out.lane) lane = x;
+  return out;
+}
+[[gnu::noinline, maybe_unused]] Vec to_float(IntVec x) {
+  return each([&](int i) { return static_cast<float>(x.lane[i]); });
+}
+[[gnu::noinline, maybe_unused]] Codes load_codes(const std::uint8_t* p) {
+  return each_byte([=](int i) { return p[i]; });
+}
+[[gnu::noinline, maybe_unused]] Codes broadcast_codes(const std::int8_t* p) {
+  return each_byte([=](int i) { return p[i % 4]; });
+}
+[[gnu::noinline, maybe_unused]] Codes low_nibbles(Codes x) {
+  return each_byte([&](int i) { return x.byte[i] & 15; });
+}
+[[gnu::noinline, maybe_unused]] Codes high_nibbles(Codes x) {
+  return each_byte([&](int i) { return x.byte[i] >> 4; });
+}
+[[gnu::noinline, maybe_unused]] Codes code_table(const std::int8_t* values) {
+  return each_byte([=](int i) { return values[i % 16] + 128; });
+}
+[[gnu::noinline, maybe_unused]] Codes look_up(Codes table, Codes nibbles) {
+  return each_byte([&](int i) { return table.byte[nibbles.byte[i]]; });
+}
+[[gnu::noinline, maybe_unused]] IntVec dot_small(IntVec sum, Codes weights, Codes x) {
+  for (int i = 0; i < 64; ++i)
+    sum.lane[i / 4] += weights.byte[i] * static_cast<std::int8_t>(x.byte[i]);
+  return sum;
+}
+[[gnu::noinline, maybe_unused]] IntVec dot_bytes(IntVec sum, Codes weights, Codes x) {
+  return dot_small(sum, weights, x);
+}
+[[gnu::noinline, maybe_unused]] Vec low_byte(Codes x) {
+  return each([&](int i) { return static_cast<float>(x.byte[4 * i]); });
+}
+[[gnu::noinline, maybe_unused]] Codes next_byte(Codes x) {
+  return each_byte([&](int i) { return i % 4 == 3 ? 0 : x.byte[i + 1]; });
+}
+[[gnu::noinline, maybe_unused]] Vec load_bytes(const std::int8_t* p) {
+  return each([=](int i) { return static_cast<float>(p[i]); });
+}
+[[gnu::noinline, maybe_unused]] void store_pairs(Bf16Pair* p, Vec first, Vec second) {
+  for (int i = 0; i < kLanes; ++i)
+    p[i].bits = (__builtin_bit_cast(std::uint32_t, first.lane[i]) >> 16) |
+                __builtin_bit_cast(std::uint32_t, second.lane[i]);
 }
 
 }  // namespace

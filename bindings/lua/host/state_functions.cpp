@@ -58,6 +58,7 @@ int devices(lua_State* L) {
     set_field(L, "tier", traits.tier);
     set_field(L, "fast_bf16", traits.fast_bf16);
     set_field(L, "exact_f32_fma", traits.exact_f32_fma);
+    set_field(L, "coded", traits.coded);
     set_field(L, "model", device->model());
     set_field(L, "launches", static_cast<std::int64_t>(device->launches()));
     set_field(L, "threads", static_cast<std::int64_t>(context->threads()));

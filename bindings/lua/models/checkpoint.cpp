@@ -252,6 +252,13 @@ int main_dtype(lua_State* L) {
   return 1;
 }
 
+int main_blocks(lua_State* L) {
+  const auto* format = open_checkpoint(L, "main_blocks").main_blocks();
+  if (format == nullptr) return 0;
+  lua_pushstring(L, format->name);
+  return 1;
+}
+
 int stored_bytes(lua_State* L) {
   push_integer(L, static_cast<std::int64_t>(open_checkpoint(L, "stored_bytes").stored_bytes()));
   return 1;
@@ -291,6 +298,7 @@ void add_checkpoint(lua_State* L) {
   };
   constexpr Member kGetters[] = {
       {"main_dtype", guarded<main_dtype>},
+      {"main_blocks", guarded<main_blocks>},
       {"stored_bytes", guarded<stored_bytes>},
       {"folder", guarded<folder>},
   };

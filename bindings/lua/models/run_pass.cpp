@@ -183,7 +183,8 @@ void push_tensors(lua_State* L, const NamedTensors& tensors) {
 }
 
 MathMode to_math(Options& options) {
-  const auto mode = options.choice("compute", {"auto", "f32", "bf16"});
+  const auto mode = options.choice("compute", {"auto", "f32", "bf16", "int8"});
+  if (mode == "int8") return MathMode::int8;
   return mode == "bf16" ? MathMode::bf16 : MathMode::f32;
 }
 

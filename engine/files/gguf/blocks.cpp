@@ -11,15 +11,6 @@ constexpr int kHalf = kBlock / 2;
 /// Twice the values of a 4-bit float (E2M1).
 constexpr float kShortFloats[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
-/// Five-bit numbers: four bits of `low` and a fifth of `high`, which has a bit for each.
-void five_bits(const std::uint8_t* low, std::uint32_t high, float* out) {
-  for (int i = 0; i < kHalf; ++i) {
-    const std::uint32_t first = high >> i & 1, second = high >> (i + kHalf) & 1;
-    out[i] = static_cast<float>((low[i] & 15) | first << 4);
-    out[i + kHalf] = static_cast<float>((low[i] >> 4) | second << 4);
-  }
-}
-
 /// Half of an unsigned E4M3 number, for values that are doubled.
 float half_of_e4m3(std::uint8_t byte) {
   if (byte == 0x7f || byte == 0) return 0.0f;
@@ -27,13 +18,6 @@ float half_of_e4m3(std::uint8_t byte) {
   const float mantissa = static_cast<float>(byte & 7);
   if (exponent == 0) return std::ldexp(mantissa, -10);
   return std::ldexp(1.0f + mantissa / 8.0f, exponent - 8);
-}
-
-/// Half of 2^(byte - 127), subnormal where it must be.
-float half_of_e8m0(std::uint8_t byte) {
-  const std::uint32_t bits =
-      byte < 2 ? 0x00200000u << byte : static_cast<std::uint32_t>(byte - 1) << 23;
-  return std::bit_cast<float>(bits);
 }
 
 /// The digit of three that `byte` has in front after `power` = 3^n shifts, less one.
@@ -44,44 +28,14 @@ float ternary_digit(std::uint8_t byte, std::uint8_t power) {
 
 }  // namespace
 
-void q4_0(const std::uint8_t* block, float* out) {
-  const float scale = load_f16(block);
-  const std::uint8_t* low = block + 2;
-  for (int i = 0; i < kHalf; ++i) {
-    out[i] = static_cast<float>((low[i] & 15) - 8) * scale;
-    out[i + kHalf] = static_cast<float>((low[i] >> 4) - 8) * scale;
-  }
-}
-
-void q4_1(const std::uint8_t* block, float* out) {
-  const float scale = load_f16(block), least = load_f16(block + 2);
-  const std::uint8_t* low = block + 4;
-  for (int i = 0; i < kHalf; ++i) {
-    out[i] = static_cast<float>(low[i] & 15) * scale + least;
-    out[i + kHalf] = static_cast<float>(low[i] >> 4) * scale + least;
-  }
-}
-
-void q5_0(const std::uint8_t* block, float* out) {
-  const float scale = load_f16(block);
-  five_bits(block + 6, load_u32(block + 2), out);
-  for (int i = 0; i < kBlock; ++i) out[i] = (out[i] - 16.0f) * scale;
-}
-
-void q5_1(const std::uint8_t* block, float* out) {
-  const float scale = load_f16(block), least = load_f16(block + 2);
-  five_bits(block + 8, load_u32(block + 4), out);
-  for (int i = 0; i < kBlock; ++i) out[i] = out[i] * scale + least;
-}
-
-void q8_0(const std::uint8_t* block, float* out) {
-  const float scale = load_f16(block);
-  for (int i = 0; i < kBlock; ++i) out[i] = signed_byte(block[2 + i]) * scale;
-}
-
 void q8_1(const std::uint8_t* block, float* out) {  // bytes 2 and 3: a sum for products
   const float scale = load_f16(block);
   for (int i = 0; i < kBlock; ++i) out[i] = signed_byte(block[4 + i]) * scale;
+}
+
+void q8_k(const std::uint8_t* block, float* out) {  // after the values: sums for products
+  const float scale = load_f32(block);
+  for (int i = 0; i < 256; ++i) out[i] = signed_byte(block[4 + i]) * scale;
 }
 
 void q1_0(const std::uint8_t* block, float* out) {
@@ -110,14 +64,6 @@ void tq2_0(const std::uint8_t* block, float* out) {
         *out++ = static_cast<float>((block[part + i] >> shift & 3) - 1) * scale;
       }
     }
-  }
-}
-
-void mxfp4(const std::uint8_t* block, float* out) {
-  const float scale = half_of_e8m0(block[0]);
-  for (int i = 0; i < kHalf; ++i) {
-    out[i] = kShortFloats[block[1 + i] & 15] * scale;
-    out[i + kHalf] = kShortFloats[block[1 + i] >> 4] * scale;
   }
 }
 

@@ -11,8 +11,6 @@ constexpr int kRuns = 8;  // of 32 values, in a block of 256
 constexpr float kIq2Levels[4] = {8, 25, 43, 0};  // the code books never name the fourth
 constexpr float kIq3XxsLevels[8] = {4, 12, 20, 28, 36, 44, 52, 62};
 constexpr float kIq3SLevels[8] = {1, 3, 5, 7, 9, 11, 13, 15};
-constexpr float kIq4Levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
-                                  1,    13,   25,  38,  53,  69,  89,  113};
 constexpr float kIq1Delta = 0.125f;
 
 /// Eight signs from seven bits: the number of minus signs is even.
@@ -146,28 +144,6 @@ void iq1_m(const std::uint8_t* block, float* out) {
       const int four = high[group] >> (4 * i);
       const int index = block[2 * group + i] | (four & 7) << 8;
       out = put_iq1(kIq1Grid[index], (four & 8) != 0 ? -kIq1Delta : kIq1Delta, d, out);
-    }
-  }
-}
-
-void iq4_nl(const std::uint8_t* block, float* out) {
-  const float scale = load_f16(block);
-  for (int i = 0; i < 16; ++i) {
-    out[i] = scale * kIq4Levels[block[2 + i] & 15];
-    out[i + 16] = scale * kIq4Levels[block[2 + i] >> 4];
-  }
-}
-
-void iq4_xs(const std::uint8_t* block, float* out) {
-  const float scale = load_f16(block);
-  const std::uint16_t high = load_u16(block + 2);
-  for (int run = 0; run < kRuns; ++run, out += 32) {
-    const int low = block[4 + run / 2] >> (run % 2 * 4) & 15;
-    const float d = scale * static_cast<float>((low | (high >> (2 * run) & 3) << 4) - 32);
-    const std::uint8_t* bits = block + 8 + 16 * run;
-    for (int i = 0; i < 16; ++i) {
-      out[i] = d * kIq4Levels[bits[i] & 15];
-      out[i + 16] = d * kIq4Levels[bits[i] >> 4];
     }
   }
 }

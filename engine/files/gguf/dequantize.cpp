@@ -6,6 +6,7 @@
 
 #include "engine/base/error.h"
 #include "engine/files/gguf/blocks.h"
+#include "kernels/coding.h"
 
 namespace perilune {
 namespace {
@@ -15,20 +16,15 @@ struct Decoder {
   gguf_blocks::Decode decode;
 };
 
+/// Types that products do not know: these are only read as numbers.
 constexpr Decoder kDecoders[] = {
-    {"Q4_0", gguf_blocks::q4_0},       {"Q4_1", gguf_blocks::q4_1},
-    {"Q5_0", gguf_blocks::q5_0},       {"Q5_1", gguf_blocks::q5_1},
-    {"Q8_0", gguf_blocks::q8_0},       {"Q8_1", gguf_blocks::q8_1},
-    {"Q2_K", gguf_blocks::q2_k},       {"Q3_K", gguf_blocks::q3_k},
-    {"Q4_K", gguf_blocks::q4_k},       {"Q5_K", gguf_blocks::q5_k},
-    {"Q6_K", gguf_blocks::q6_k},       {"Q8_K", gguf_blocks::q8_k},
+    {"Q8_1", gguf_blocks::q8_1},       {"Q8_K", gguf_blocks::q8_k},
     {"IQ1_S", gguf_blocks::iq1_s},     {"IQ1_M", gguf_blocks::iq1_m},
     {"IQ2_XXS", gguf_blocks::iq2_xxs}, {"IQ2_XS", gguf_blocks::iq2_xs},
     {"IQ2_S", gguf_blocks::iq2_s},     {"IQ3_XXS", gguf_blocks::iq3_xxs},
-    {"IQ3_S", gguf_blocks::iq3_s},     {"IQ4_NL", gguf_blocks::iq4_nl},
-    {"IQ4_XS", gguf_blocks::iq4_xs},   {"TQ1_0", gguf_blocks::tq1_0},
-    {"TQ2_0", gguf_blocks::tq2_0},     {"MXFP4", gguf_blocks::mxfp4},
-    {"NVFP4", gguf_blocks::nvfp4},     {"Q1_0", gguf_blocks::q1_0},
+    {"IQ3_S", gguf_blocks::iq3_s},     {"TQ1_0", gguf_blocks::tq1_0},
+    {"TQ2_0", gguf_blocks::tq2_0},     {"NVFP4", gguf_blocks::nvfp4},
+    {"Q1_0", gguf_blocks::q1_0},
 };
 
 const Decoder* find_decoder(const GgufTensorType& type) {
@@ -41,16 +37,22 @@ const Decoder* find_decoder(const GgufTensorType& type) {
 }  // namespace
 
 bool is_quantized(const GgufTensorType& type) {
-  return find_decoder(type) != nullptr;
+  return kernels::find_block_format(type.name) != nullptr || find_decoder(type) != nullptr;
 }
 
 void dequantize(const GgufTensorType& type, const void* blocks, std::size_t count, float* to) {
+  const auto* from = static_cast<const std::uint8_t*>(blocks);
+  if (const kernels::BlockFormat* format = kernels::find_block_format(type.name)) {
+    for (std::size_t i = 0; i < count; ++i, from += type.bytes, to += type.block) {
+      kernels::read_block_values(*format, from, to);
+    }
+    return;
+  }
   const Decoder* decoder = find_decoder(type);
   if (decoder == nullptr) {
     throw Error(ErrorCode::internal, "load",
                 std::string("type ") + type.name + " is not quantized");
   }
-  const auto* from = static_cast<const std::uint8_t*>(blocks);
   for (std::size_t i = 0; i < count; ++i, from += type.bytes, to += type.block) {
     decoder->decode(from, to);
   }

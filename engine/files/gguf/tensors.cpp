@@ -60,6 +60,7 @@ StoredTensor stored_tensor(const GgufTensor& tensor) {
     stored.dtype = *dtype;
     return stored;
   }
+  stored.format = kernels::find_block_format(type.name);
   const bool short_integer = stored.type == "I16";
   stored.readable = short_integer || stored.type == "F64" || is_quantized(type);
   stored.dtype = short_integer ? DType::i32 : DType::f32;
@@ -85,6 +86,8 @@ class GgufTensors final : public TensorFile {
   const void* mapped(const StoredTensor& tensor) const override;
   void read(const StoredTensor& tensor, std::uint64_t begin, std::size_t size,
             void* to) const override;
+  void read_blocks(const StoredTensor& tensor, std::uint64_t first, std::size_t count,
+                   void* to) const override;
 
  private:
   void map_file();
@@ -174,6 +177,18 @@ void GgufTensors::read(const StoredTensor& tensor, std::uint64_t begin, std::siz
   } else {
     read_decoded(source(tensor), begin, size, static_cast<char*>(to));
   }
+}
+
+void GgufTensors::read_blocks(const StoredTensor& tensor, std::uint64_t first, std::size_t count,
+                              void* to) const {
+  const GgufTensor& stored = source(tensor);
+  const std::uint64_t bytes = stored.type->bytes;
+  const std::uint64_t blocks = (stored.end - stored.begin) / bytes;
+  if (tensor.format == nullptr || first > blocks || count > blocks - first) {
+    throw Error(ErrorCode::internal, "load",
+                path() + ": blocks outside of tensor \"" + tensor.name + "\" were asked for");
+  }
+  if (count != 0) file_->read(stored, first * bytes, count * bytes, to);
 }
 
 }  // namespace

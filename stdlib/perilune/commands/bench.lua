@@ -16,7 +16,7 @@ local bench = {
     prompt = { value = "N", number = true, help = "prompt tokens (default 256, or what the model can take; 16 with --overhead)" },
     new = { value = "N", number = true, help = "generated tokens (default 64; 256 with --overhead)" },
     repeats = { value = "N", number = true, help = "runs of each; the median counts (default 3; 5 with --overhead)" },
-    compute = { value = "MODE", help = "auto, f32, bf16" },
+    compute = { value = "MODE", help = "auto, f32, bf16, int8" },
     device = { value = "NAME", help = "auto, cpu, cuda, emulator" },
   },
   help = "Decode reads every weight once a token, so it cannot be faster than memory allows: the share\n"

@@ -19,7 +19,7 @@ local run = {
     ["stop"] = { value = "TEXT", help = "end where TEXT would begin" },
     ["threads"] = { value = "N", number = true, help = "processor threads (default: all this process may use)" },
     ["device"] = { value = "NAME", help = "auto, cpu, cuda, emulator" },
-    ["compute"] = { value = "MODE", help = "auto, f32, bf16" },
+    ["compute"] = { value = "MODE", help = "auto, f32, bf16, int8" },
     ["quiet"] = { help = "no closing line on a terminal" },
   },
   help = "Without PROMPT, or with \"-\", the prompt is read from standard input. What the model's\n"

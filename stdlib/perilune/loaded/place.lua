@@ -24,15 +24,27 @@ local function read_limits(given)
   return limits
 end
 
--- The arithmetic and the type of keys and values, as all of these devices are fast at it.
+-- Keys and values in halves are as exact as rounded products ask for.
+local cache_dtype = { f32 = "f32", bf16 = "bf16", int8 = "f16" }
+
+-- The arithmetic and the type of keys and values: as all of these devices are fast at it, and codes as they are where
+-- one of them can multiply them (the others widen theirs).
 local function choose_compute(s, o, names)
+  local blocks = s.checkpoint.main_blocks
+  if o.compute == "int8" and not blocks then
+    raise("unsupported", "load", ('compute="int8" multiplies weights of few bits, those of %s are %s'):format(s.path,
+      s.checkpoint.main_dtype), 'take a quantized file, or compute="bf16"')
+  end
   s.compute = o.compute
   if s.compute == nil or s.compute == "auto" then
-    local fast = s.checkpoint.main_dtype == "bf16"
-    for _, name in ipairs(names) do fast = fast and pass_runner.device(name).fast_bf16 end
-    s.compute = fast and "bf16" or "f32"
+    local fast, coded = s.checkpoint.main_dtype == "bf16", false
+    for _, name in ipairs(names) do
+      local device = pass_runner.device(name)
+      fast, coded = fast and device.fast_bf16, coded or device.coded
+    end
+    s.compute = blocks and coded and "int8" or fast and "bf16" or "f32"
   end
-  s.cache_dtype = o.cache or (s.compute == "f32" and "f32" or "bf16")
+  s.cache_dtype = o.cache or cache_dtype[s.compute]
 end
 
 local function plan_on(s, entry, device)

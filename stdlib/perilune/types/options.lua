@@ -4,8 +4,11 @@
 --- What pl.load and pl.estimate take.
 ---@class LoadOptions
 ---@field device string "auto" (default), "cpu", "cuda", "cuda:0" or "emulator"; the default comes from PERILUNE_DEVICE where it is set
----@field compute string "auto" (default), "f32" or "bf16": the arithmetic of products
----@field cache string "f32" or "bf16": element type of keys and values
+---@field compute string "auto" (default), "f32", "bf16" or "int8": the arithmetic of products. "int8" is for weights of few
+---bits, whose codes are multiplied as they are stored, with activations rounded to eight bits in blocks of 32; "auto" takes
+---it for such files where the device can. The other modes widen the codes exactly, a part at a time
+---@field cache string "f32", "f16" or "bf16": element type of keys and values; by default f32 with compute="f32", bf16 with
+---"bf16", f16 with "int8"
 ---@field threads integer processor threads of this model; default: those of the process, all that it may use
 ---@field allow_oversize boolean true loads a model that needs more memory than is free; by default that is an error before a weight is read
 ---@field head string a head of the family instead of the one that config.json names

@@ -1,0 +1,55 @@
+// Weights of few bits: what a packed code means, and the published formats that store them in
+// blocks. One entry here is all that reading, packing, products and reports need to know of a
+// format.
+#pragma once
+
+#include <cstdint>
+
+namespace perilune::kernels {
+
+/// Inputs whose codes lie together in a packed matrix; in mode int8 they share an activation scale.
+inline constexpr std::int64_t kCodedBlock = 32;
+/// Inputs that share the outer scale of ScaleType::nested.
+inline constexpr std::int64_t kNestedBlock = 256;
+
+/// f16 and f32: one number a group. nested: an f16 for kNestedBlock inputs times a whole number of
+/// eight bits for each group.
+enum class ScaleType : std::uint8_t { f16, f32, nested };
+
+/// How a packed matrix of codes means numbers: weight = scale * value + minimum, the product and
+/// the sum each rounded to f32. A code of 8 bits is its value + 128; one of 4 bits is
+/// values[code], or code - zero where there is no table.
+struct Coding {
+  std::uint8_t bits;   // of a packed code: 4 or 8
+  std::uint8_t group;  // inputs that share a scale: 16 or 32
+  ScaleType scale;
+  bool minimum;  // groups have one, stored as the scale is; nested ones are taken negative
+  std::int8_t zero;
+  const std::int8_t* values;  // [16] or null
+};
+
+/// A stored block taken apart, its codes as Coding packs them.
+struct CodedBlock {
+  std::uint8_t codes[kNestedBlock];
+  float scale, minimum;  // of the block (f16, f32), or the outer ones (nested)
+  std::int8_t scales[kNestedBlock / 16], minimums[kNestedBlock / 16];  // nested: for each group
+};
+
+/// A published layout of quantized rows.
+struct BlockFormat {
+  const char* name;       // as its publisher spells it
+  std::int64_t elements;  // of a block, all of one row
+  std::int64_t bytes;     // of a block
+  Coding coding;
+  void (*read)(const std::uint8_t* block, CodedBlock* to);
+};
+
+/// The format called `name`, or null. The formats live as long as the program.
+const BlockFormat* find_block_format(const char* name);
+/// The format at `index`, null at the end.
+const BlockFormat* block_format(int index);
+
+/// The `format.elements` values of a stored block, exactly as its publisher defines them.
+void read_block_values(const BlockFormat& format, const std::uint8_t* block, float* out);
+
+}  // namespace perilune::kernels

@@ -1,0 +1,164 @@
+#include "kernels/cpu/coded_panels.h"
+
+#include <cstring>
+
+#include "kernels/cpu/coded_layout.h"
+#include "kernels/cpu/parallel.h"
+
+namespace perilune::kernels::coded_panels {
+namespace {
+
+/// Writes one output's numbers into its panel.
+class Writer {
+ public:
+  Writer(const Coding& coding, const CodedLayout& layout, std::uint8_t* panel, std::int64_t column)
+      : coding_(coding), at_(layout), panel_(panel), column_(column) {}
+
+  /// The block's first input is `first` of its row.
+  void put(const CodedBlock& from, std::int64_t first, std::int64_t elements) const {
+    if (coding_.scale == ScaleType::nested) put_outer(from, first / kCodedBlock);
+    for (std::int64_t done = 0; done < elements; done += kCodedBlock) {
+      std::uint8_t* block = panel_ + coded_block_at(at_, (first + done) / kCodedBlock);
+      put_codes(from.codes + done, block);
+      for (std::int64_t group = 0; group < at_.groups; ++group)
+        put_scales(from, done / coding_.group + group, group, block + at_.code_bytes);
+    }
+  }
+
+ private:
+  void put_outer(const CodedBlock& from, std::int64_t block) const {
+    std::uint8_t* unit = panel_ + coded_unit_at(at_, block);
+    put_f16(unit, from.scale);
+    if (coding_.minimum) put_f16(unit + at_.width * 2, from.minimum);
+  }
+
+  void put_codes(const std::uint8_t* codes, std::uint8_t* block) const {
+    constexpr std::int64_t kQuad = 4, kHalf = kCodedBlock / 2;
+    const std::int64_t count = coding_.bits == 8 ? kCodedBlock : kHalf;
+    for (std::int64_t i = 0; i < count; ++i) {
+      const int above = coding_.bits == 8 ? 0 : codes[i + kHalf] << 4;
+      block[(i / kQuad * at_.width + column_) * kQuad + i % kQuad] =
+          static_cast<std::uint8_t>(codes[i] | above);
+    }
+  }
+
+  /// `scales`: what follows the codes. `index`: the group in `from`; `group`: in its block.
+  void put_scales(const CodedBlock& from, std::int64_t index, std::int64_t group,
+                  std::uint8_t* scales) const {
+    std::uint8_t* scale = scales + group * at_.scale_bytes;
+    std::uint8_t* minimum = scale + at_.groups * at_.scale_bytes;
+    switch (coding_.scale) {
+      case ScaleType::f16:
+        put_f16(scale, from.scale);
+        if (coding_.minimum) put_f16(minimum, from.minimum);
+        break;
+      case ScaleType::f32:
+        std::memcpy(scale + column_ * 4, &from.scale, 4);
+        if (coding_.minimum) std::memcpy(minimum + column_ * 4, &from.minimum, 4);
+        break;
+      case ScaleType::nested:
+        scale[column_] = static_cast<std::uint8_t>(from.scales[index]);
+        if (coding_.minimum) minimum[column_] = static_cast<std::uint8_t>(from.minimums[index]);
+        break;
+    }
+  }
+
+  void put_f16(std::uint8_t* to, float value) const {
+    const std::uint16_t bits = f32_to_f16(value);
+    std::memcpy(to + column_ * 2, &bits, 2);
+  }
+
+  const Coding& coding_;
+  const CodedLayout& at_;
+  std::uint8_t* panel_;
+  std::int64_t column_;
+};
+
+float get_f16(const std::uint8_t* from, std::int64_t column) {
+  std::uint16_t bits = 0;
+  std::memcpy(&bits, from + column * 2, 2);
+  return f16_to_f32(bits);
+}
+
+/// One number of a group: `outer` is that of the unit, where numbers are nested.
+float get_scale(ScaleType type, const std::uint8_t* from, const std::uint8_t* outer,
+                std::int64_t column) {
+  if (type == ScaleType::f16) return get_f16(from, column);
+  if (type == ScaleType::nested)
+    return get_f16(outer, column) * static_cast<float>(static_cast<std::int8_t>(from[column]));
+  float value = 0;
+  std::memcpy(&value, from + column * 4, 4);
+  return value;
+}
+
+}  // namespace
+
+std::size_t packed_bytes(std::int64_t width, const Coding& coding, std::int64_t outputs,
+                         std::int64_t inputs) {
+  const std::int64_t panels = (outputs + width - 1) / width;
+  return static_cast<std::size_t>(panels * coded_panel_bytes(coded_layout(coding, width), inputs));
+}
+
+void pack(const Launch& launch, std::int64_t width, const PackCodedArguments& a) {
+  const CodedLayout layout = coded_layout(a.format->coding, width);
+  const std::int64_t panel_bytes = coded_panel_bytes(layout, a.inputs);
+  const std::int64_t panels = (a.outputs + width - 1) / width;
+  parallel_ranges(
+      launch, panels, 1 + 65536 / (panel_bytes + 1), [&](std::int64_t begin, std::int64_t end) {
+        CodedBlock block{};
+        for (std::int64_t p = begin; p < end; ++p) {
+          std::uint8_t* panel = static_cast<std::uint8_t*>(a.destination) + p * panel_bytes;
+          if ((p + 1) * width > a.outputs)
+            std::memset(panel, 0, static_cast<std::size_t>(panel_bytes));
+          for (std::int64_t j = 0; j < width && p * width + j < a.outputs; ++j) {
+            const Writer writer(a.format->coding, layout, panel, j);
+            const std::uint8_t* from = a.source + (p * width + j) * a.row_bytes;
+            for (std::int64_t k = 0; k < a.inputs; k += a.format->elements) {
+              a.format->read(from, &block);
+              writer.put(block, k, a.format->elements);
+              from += a.format->bytes;
+            }
+          }
+        }
+      });
+}
+
+Element element(std::int64_t width, const PackedMatrix& matrix, std::int64_t output,
+                std::int64_t input) {
+  const Coding& coding = *matrix.coding;
+  const CodedLayout at = coded_layout(coding, width);
+  const std::uint8_t* panel = static_cast<const std::uint8_t*>(matrix.data) +
+                              output / width * coded_panel_bytes(at, matrix.inputs);
+  const std::int64_t column = output % width, index = input / kCodedBlock,
+                     in_block = input % kCodedBlock;
+  const std::uint8_t* block = panel + coded_block_at(at, index);
+  const std::uint8_t* unit = panel + coded_unit_at(at, index);
+  const bool wide = coding.bits == 8;
+  const std::int64_t i = wide ? in_block : in_block % 16;
+  const std::uint8_t byte = block[(i / 4 * width + column) * 4 + i % 4];
+  const int code = wide ? byte : (in_block < 16 ? byte & 15 : byte >> 4);
+
+  Element found{};
+  found.value =
+      wide ? code - 128 : (coding.values != nullptr ? coding.values[code] : code - coding.zero);
+  const std::uint8_t* scale = block + at.code_bytes + in_block / coding.group * at.scale_bytes;
+  found.scale = get_scale(coding.scale, scale, unit, column);
+  if (coding.minimum) {
+    const float minimum =
+        get_scale(coding.scale, scale + at.groups * at.scale_bytes, unit + width * 2, column);
+    found.minimum = coding.scale == ScaleType::nested ? -minimum : minimum;
+  }
+  return found;
+}
+
+void read_row(std::int64_t width, const PackedMatrix& matrix, std::int64_t row, float factor,
+              float* out) {
+  for (std::int64_t k = 0; k < matrix.inputs; ++k) {
+    const Element e = element(width, matrix, row, k);
+    float value = static_cast<float>(e.value) * e.scale;
+    if (matrix.coding->minimum) value += e.minimum;
+    out[k] = factor == 1.0f ? value : value * factor;
+  }
+}
+
+}  // namespace perilune::kernels::coded_panels

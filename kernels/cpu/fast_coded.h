@@ -1,0 +1,323 @@
+// linear with coded weights. In mode int8 x is rounded to bytes, block by block, and the codes are
+// multiplied as they are (MathMode::int8 has the formula). In the other modes a part of a panel is
+// widened into the first cache and multiplied as any other weight (fast_linear.h).
+#pragma once
+
+#include "kernels/cpu/coded_layout.h"
+#include "kernels/cpu/parallel.h"
+
+namespace perilune::kernels::PERILUNE_TIER {
+namespace {
+
+enum class CodeKind : std::uint8_t { nibbles, table, bytes };
+
+PERILUNE_INLINE CodeKind kind_of(const Coding& coding) {
+  if (coding.bits == 8) return CodeKind::bytes;
+  return coding.values == nullptr ? CodeKind::nibbles : CodeKind::table;
+}
+
+// ---------------------------------------------------------------- x as bytes
+
+/// Rows of x rounded for mode int8.
+struct CodedInput {
+  std::int8_t* codes;  // [row, blocks * kCodedBlock]
+  float* scales;       // [row, blocks]
+  std::int32_t* sums;  // [row, blocks, 2]: of each half of a block
+  std::int64_t blocks;
+
+  CodedInput(void* scratch, std::int64_t rows, std::int64_t inputs) : blocks(coded_blocks(inputs)) {
+    codes = static_cast<std::int8_t*>(scratch);
+    scales = reinterpret_cast<float*>(codes + (rows * blocks * kCodedBlock + 63) / 64 * 64);
+    sums = reinterpret_cast<std::int32_t*>(scales + rows * blocks);
+  }
+};
+
+[[maybe_unused]] std::size_t coded_scratch(const LinearArguments& a) {
+  const std::int64_t blocks = a.rows * coded_blocks(a.inputs);
+  return static_cast<std::size_t>(blocks * (kCodedBlock + 4 + 8) + 64);
+}
+
+/// One block of a row. Too small to divide by: zeros, as the exact product would nearly be.
+PERILUNE_INLINE void round_block(const float* x, std::int8_t* codes, float* scale,
+                                 std::int32_t* sums) {
+  constexpr float kLeast = 1e-30f;
+  Vec most = zero(), poison = zero();
+  for (std::int64_t i = 0; i < kCodedBlock; i += kLanes) {
+    const Vec v = load(x + i);
+    most = larger(most, magnitude(v));
+    poison = add(poison, mul(v, zero()));  // 0, or NaN
+  }
+  const float largest_value = largest(most);
+  const bool finite = sum(poison) == 0;
+  const bool rounds = finite && largest_value >= kLeast;
+  *scale = finite ? (rounds ? largest_value / 127.0f : 0.0f) : __builtin_nanf("");
+  alignas(64) float rounded[kCodedBlock];
+  const Vec factor = splat(rounds ? 127.0f / largest_value : 0.0f);
+  for (std::int64_t i = 0; i < kCodedBlock; i += kLanes)
+    store(rounded + i, rounds ? nearest(mul(load(x + i), factor)) : zero());
+  for (std::int64_t half = 0; half < 2; ++half) {
+    std::int32_t total = 0;
+    for (std::int64_t i = half * 16; i < half * 16 + 16; ++i) {
+      const auto code = static_cast<std::int32_t>(rounded[i]);
+      codes[i] = static_cast<std::int8_t>(code);
+      total += code;
+    }
+    sums[half] = total;
+  }
+}
+
+[[maybe_unused]] void round_rows(const Launch& launch, const LinearArguments& a,
+                                 const CodedInput& to) {
+  parallel_ranges(
+      launch, a.rows, 1 + 16384 / (a.inputs + 1), [&](std::int64_t begin, std::int64_t end) {
+        alignas(64) float last[kCodedBlock];
+        for (std::int64_t r = begin; r < end; ++r)
+          for (std::int64_t b = 0; b < to.blocks; ++b) {
+            const float* x = a.x + r * a.x_stride + b * kCodedBlock;
+            const std::int64_t left = a.inputs - b * kCodedBlock;
+            if (left < kCodedBlock) {
+              for (std::int64_t i = 0; i < kCodedBlock; ++i) last[i] = i < left ? x[i] : 0;
+              x = last;
+            }
+            const std::int64_t at = r * to.blocks + b;
+            round_block(x, to.codes + at * kCodedBlock, to.scales + at, to.sums + at * 2);
+          }
+      });
+}
+
+// ---------------------------------------------------------------- scales
+
+/// One number of kLanes outputs of a group. `outer`: the unit's, where numbers are nested.
+PERILUNE_INLINE Vec load_scales(ScaleType type, const std::uint8_t* from,
+                                const std::uint8_t* outer) {
+  if (type == ScaleType::f16) return load(reinterpret_cast<const F16*>(from));
+  if (type == ScaleType::f32) return load(reinterpret_cast<const float*>(from));
+  return mul(load(reinterpret_cast<const F16*>(outer)),
+             load_bytes(reinterpret_cast<const std::int8_t*>(from)));
+}
+
+/// Bytes of one output's number.
+PERILUNE_INLINE std::int64_t scale_size(ScaleType type) {
+  return type == ScaleType::f16 ? 2 : (type == ScaleType::f32 ? 4 : 1);
+}
+
+/// A block of a panel.
+struct CodedPart {
+  const Coding& coding;
+  const CodedLayout& at;
+  const std::uint8_t* codes;  // of the block
+  const std::uint8_t* unit;
+
+  PERILUNE_INLINE Vec scale(std::int64_t group, int vec) const {
+    const std::uint8_t* from = codes + at.code_bytes + group * at.scale_bytes;
+    return load_scales(coding.scale, from + vec * kLanes * scale_size(coding.scale),
+                       unit + vec * kLanes * 2);
+  }
+  PERILUNE_INLINE Vec minimum(std::int64_t group, int vec) const {
+    const std::uint8_t* from = codes + at.code_bytes + (at.groups + group) * at.scale_bytes;
+    const Vec found = load_scales(coding.scale, from + vec * kLanes * scale_size(coding.scale),
+                                  unit + at.width * 2 + vec * kLanes * 2);
+    return coding.scale == ScaleType::nested ? mul(found, splat(-1.0f)) : found;
+  }
+};
+
+// ---------------------------------------------------------------- the tile of mode int8
+
+inline constexpr std::int64_t kCodedSteps = 16;  // blocks of a panel that stay in the first cache
+
+/// Addresses of one call: blocks [from, to) of the first of the panels.
+struct CodedTile {
+  const std::int8_t* x;  // the first row's
+  const float* scales;
+  const std::int32_t* sums;
+  std::int64_t blocks;  // of a row
+  const std::uint8_t* panel;
+  std::int64_t panel_apart;  // bytes from a panel to the next
+  std::int64_t from, to;
+  float* out;  // [row, panel * kPanelWidth]
+  std::int64_t out_stride;
+  const Coding* coding;
+};
+
+/// Codes of four inputs for kLanes outputs, as dot_small or dot_bytes takes them.
+template <CodeKind kKind>
+PERILUNE_INLINE Codes unpack_quad(const std::uint8_t* codes, std::int64_t half, std::int64_t quad,
+                                  int vec, const Codes& table) {
+  if constexpr (kKind == CodeKind::bytes) {
+    return load_codes(codes + ((half * 4 + quad) * kPanelWidth + vec * kLanes) * 4);
+  } else {
+    const Codes both = load_codes(codes + (quad * kPanelWidth + vec * kLanes) * 4);
+    const Codes chosen = half == 0 ? low_nibbles(both) : high_nibbles(both);
+    if constexpr (kKind == CodeKind::nibbles) return chosen;
+    return look_up(table, chosen);
+  }
+}
+
+/// The rows' sums of whole numbers in a group: of x, for biases and minimums.
+PERILUNE_INLINE std::int32_t sum_of_x(const CodedTile& tile, int row, std::int64_t block,
+                                      std::int64_t half, bool split) {
+  const std::int32_t* halves = tile.sums + (row * tile.blocks + block) * 2;
+  return split ? halves[half] : halves[0] + halves[1];
+}
+
+/// Exact products of half a block, added to `exact`.
+template <int kRows, int kVecs, CodeKind kKind>
+PERILUNE_INLINE void add_half(const CodedTile& tile, const std::uint8_t* codes, std::int64_t block,
+                              std::int64_t half, const Codes& table,
+                              IntVec (&exact)[kRows][kVecs]) {
+  constexpr int kPanelVecs = kPanelWidth / kLanes;
+#pragma GCC unroll 4
+  for (std::int64_t quad = 0; quad < 4; ++quad) {
+    Codes factors[kVecs];
+#pragma GCC unroll 16
+    for (int v = 0; v < kVecs; ++v)
+      factors[v] = unpack_quad<kKind>(codes + v / kPanelVecs * tile.panel_apart, half, quad,
+                                      v % kPanelVecs, table);
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      const Codes x =
+          broadcast_codes(tile.x + (r * tile.blocks + block) * kCodedBlock + half * 16 + quad * 4);
+#pragma GCC unroll 16
+      for (int v = 0; v < kVecs; ++v)
+        exact[r][v] = kKind == CodeKind::nibbles ? dot_small(exact[r][v], factors[v], x)
+                                                 : dot_bytes(exact[r][v], factors[v], x);
+    }
+  }
+}
+
+/// A finished group, scaled, added to `sums`.
+template <int kRows, int kVecs>
+PERILUNE_INLINE void add_group(const CodedTile& tile, const CodedPart& first, std::int64_t block,
+                               std::int64_t half, bool split, const IntVec (&exact)[kRows][kVecs],
+                               Vec (&sums)[kRows][kVecs]) {
+  constexpr int kPanelVecs = kPanelWidth / kLanes;
+  const std::int64_t group = split ? half : 0;
+#pragma GCC unroll 16
+  for (int v = 0; v < kVecs; ++v) {
+    const std::int64_t apart = v / kPanelVecs * tile.panel_apart;
+    const CodedPart part = {first.coding, first.at, first.codes + apart, first.unit + apart};
+    const Vec scale = part.scale(group, v % kPanelVecs);
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r)
+      sums[r][v] =
+          multiply_add(to_float(exact[r][v]),
+                       mul(scale, splat(tile.scales[r * tile.blocks + block])), sums[r][v]);
+    if (!first.coding.minimum) continue;
+    const Vec minimum = part.minimum(group, v % kPanelVecs);
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      const float total = static_cast<float>(sum_of_x(tile, r, block, half, split));
+      const float offset = tile.scales[r * tile.blocks + block] * total;
+      sums[r][v] = multiply_add(minimum, splat(offset), sums[r][v]);
+    }
+  }
+}
+
+template <int kRows, int kPanels, CodeKind kKind>
+void multiply_codes(const CodedTile& given) {
+  constexpr int kVecs = kPanels * (kPanelWidth / kLanes);
+  const CodedTile tile = given;  // stays in registers
+  const Coding coding = *tile.coding;
+  const CodedLayout at = coded_layout(coding, kPanelWidth);
+  const bool split = coding.group == 16;
+  const Codes table = kKind == CodeKind::table ? code_table(coding.values) : Codes{};
+  const std::int32_t bias = kKind == CodeKind::nibbles ? coding.zero : (kDotBiased ? 128 : 0);
+  Vec sums[kRows][kVecs];
+  IntVec exact[kRows][kVecs] = {};
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 16
+    for (int v = 0; v < kVecs; ++v)
+      sums[r][v] = tile.from == 0 ? zero() : load(tile.out + r * tile.out_stride + v * kLanes);
+
+  for (std::int64_t block = tile.from; block < tile.to; ++block) {
+    const CodedPart part = {coding, at, tile.panel + coded_block_at(at, block),
+                            tile.panel + coded_unit_at(at, block)};
+    for (std::int64_t half = 0; half < 2; ++half) {
+      if (half == 0 || split) {
+#pragma GCC unroll 16
+        for (int r = 0; r < kRows; ++r) {
+          const IntVec start = int_splat(-bias * sum_of_x(tile, r, block, half, split));
+#pragma GCC unroll 16
+          for (int v = 0; v < kVecs; ++v) exact[r][v] = start;
+        }
+      }
+      add_half<kRows, kVecs, kKind>(tile, part.codes, block, half, table, exact);
+      if (half == 1 || split) add_group<kRows, kVecs>(tile, part, block, half, split, exact, sums);
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 16
+    for (int v = 0; v < kVecs; ++v) store(tile.out + r * tile.out_stride + v * kLanes, sums[r][v]);
+}
+
+using CodedFunction = void (*)(const CodedTile&);
+
+/// Panels that few rows take at once, so that the multipliers have enough to do.
+constexpr int coded_panels_at_once(std::int64_t rows) {
+  return rows * 2 <= kCodedRows ? 2 : 1;
+}
+
+template <CodeKind kKind, int kRows = kCodedRows>
+CodedFunction coded_function(std::int64_t rows, bool many_panels) {
+  if (rows == kRows)
+    return many_panels ? multiply_codes<kRows, coded_panels_at_once(kRows), kKind>
+                       : multiply_codes<kRows, 1, kKind>;
+  if constexpr (kRows > 1) return coded_function<kKind, kRows - 1>(rows, many_panels);
+  return nullptr;
+}
+
+[[maybe_unused]] CodedFunction coded_function_of(const Coding& coding, std::int64_t rows,
+                                                 bool many_panels) {
+  switch (kind_of(coding)) {
+    case CodeKind::nibbles: return coded_function<CodeKind::nibbles>(rows, many_panels);
+    case CodeKind::table: return coded_function<CodeKind::table>(rows, many_panels);
+    case CodeKind::bytes: break;
+  }
+  return coded_function<CodeKind::bytes>(rows, many_panels);
+}
+
+// ---------------------------------------------------------------- widening
+
+/// Inputs [from, to) of a panel as numbers, [input, kPanelWidth]; whole blocks.
+template <CodeKind kKind>
+void widen_codes(const Coding& coding, const std::uint8_t* panel, std::int64_t from,
+                 std::int64_t to, float* out) {
+  const CodedLayout at = coded_layout(coding, kPanelWidth);
+  const Codes table = kKind == CodeKind::table ? code_table(coding.values) : Codes{};
+  const Vec zero_code =
+      splat(kKind == CodeKind::nibbles ? static_cast<float>(coding.zero) : 128.0f);
+  for (std::int64_t block = from / kCodedBlock; block * kCodedBlock < to; ++block) {
+    const std::uint8_t* codes = panel + coded_block_at(at, block);
+    const CodedPart part = {coding, at, codes, panel + coded_unit_at(at, block)};
+    for (int vec = 0; vec < kPanelWidth / kLanes; ++vec)
+      for (std::int64_t half = 0; half < 2; ++half) {
+        const std::int64_t group = coding.group == 16 ? half : 0;
+        const Vec scale = part.scale(group, vec);
+        const Vec minimum = coding.minimum ? part.minimum(group, vec) : zero();
+        for (std::int64_t quad = 0; quad < 4; ++quad) {
+          Codes four = unpack_quad<kKind>(codes, half, quad, vec, table);
+          float* to_input = out +
+                            (block * kCodedBlock - from + half * 16 + quad * 4) * kPanelWidth +
+                            vec * kLanes;
+          for (int i = 0; i < 4; ++i, four = next_byte(four), to_input += kPanelWidth) {
+            const Vec value = mul(sub(low_byte(four), zero_code), scale);
+            store(to_input, coding.minimum ? add(value, minimum) : value);
+          }
+        }
+      }
+  }
+}
+
+[[maybe_unused]] void widen_panel(const Coding& coding, const std::uint8_t* panel,
+                                  std::int64_t from, std::int64_t to, float* out) {
+  switch (kind_of(coding)) {
+    case CodeKind::nibbles: return widen_codes<CodeKind::nibbles>(coding, panel, from, to, out);
+    case CodeKind::table: return widen_codes<CodeKind::table>(coding, panel, from, to, out);
+    case CodeKind::bytes: return widen_codes<CodeKind::bytes>(coding, panel, from, to, out);
+  }
+}
+
+}  // namespace
+}  // namespace perilune::kernels::PERILUNE_TIER

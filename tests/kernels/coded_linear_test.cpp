@@ -1,0 +1,202 @@
+// Products with weights of few bits: every published format, every mode, ragged shapes.
+#include "tests/kernels/kernel_test.h"
+
+using namespace kernel_test;
+
+namespace {
+
+/// Blocks whose every byte is random, but whose scales are small finite numbers.
+std::vector<std::uint8_t> random_blocks(const BlockFormat& format, std::int64_t count,
+                                        std::uint64_t seed) {
+  Random random(seed);
+  std::vector<std::uint8_t> bytes(static_cast<std::size_t>(count * format.bytes));
+  std::vector<float> values(static_cast<std::size_t>(format.elements));
+  const bool exponent_first = std::string(format.name) == "MXFP4";
+  for (std::int64_t b = 0; b < count; ++b) {
+    std::uint8_t* block = bytes.data() + b * format.bytes;
+    for (bool usual = false; !usual;) {
+      for (std::int64_t i = 0; i < format.bytes; ++i)
+        block[i] = static_cast<std::uint8_t>(random.next() >> 33);
+      if (exponent_first) block[0] = static_cast<std::uint8_t>(118 + random.below(8));
+      read_block_values(format, block, values.data());
+      usual = true;
+      for (const float x : values) usual = usual && std::isfinite(x) && std::fabs(x) < 100;
+    }
+  }
+  return bytes;
+}
+
+struct Weight {
+  const BlockFormat* format;
+  std::int64_t outputs, inputs;
+  std::vector<std::uint8_t> blocks;
+  std::vector<float> values;
+  Buffer packed;
+  PackedMatrix matrix;
+};
+
+Weight make_weight(const KernelTable& table, const BlockFormat& format, std::int64_t outputs,
+                   std::int64_t inputs, MathMode math, std::uint64_t seed) {
+  const std::int64_t per_row = inputs / format.elements;
+  Weight weight = {&format, outputs,
+                   inputs,  random_blocks(format, outputs * per_row, seed),
+                   {},      Buffer(table.coded_bytes(format.coding, outputs, inputs)),
+                   {}};
+  weight.values.resize(static_cast<std::size_t>(outputs * inputs));
+  for (std::int64_t b = 0; b < outputs * per_row; ++b)
+    read_block_values(format, weight.blocks.data() + b * format.bytes,
+                      weight.values.data() + b * format.elements);
+  table.pack_coded(launch_of(2), {weight.blocks.data(), &format, per_row * format.bytes, outputs,
+                                  inputs, weight.packed.data()});
+  weight.matrix = {
+      weight.packed.data(), &format.coding, outputs, inputs, WeightFormat::coded, math};
+  return weight;
+}
+
+std::vector<float> run(const KernelTable& table, const Weight& weight, std::int64_t rows,
+                       const std::vector<float>& x, int threads, float scale = 1.0f,
+                       const float* bias = nullptr) {
+  std::vector<float> out(static_cast<std::size_t>(rows * weight.outputs), NAN);
+  const LinearSegment segment = {weight.matrix, bias, Activation::none, out.data(), weight.outputs};
+  const LinearArguments a = {x.data(),           weight.inputs, rows,     weight.inputs,
+                             weight.matrix.math, scale,         &segment, 1};
+  Buffer scratch(table.linear_scratch(a, threads));
+  table.linear(launch_of(threads, &scratch), a);
+  return out;
+}
+
+/// How far `out` is from the product in double precision with x as it is: the root mean square of
+/// the differences over that of sums of such terms with random signs, so that a sum which cancels
+/// is not held against its rounding.
+double relative_error(const Weight& weight, std::int64_t rows, const std::vector<float>& x,
+                      const std::vector<float>& out) {
+  double error = 0, size = 0;
+  for (std::int64_t r = 0; r < rows; ++r)
+    for (std::int64_t o = 0; o < weight.outputs; ++o) {
+      double sum = 0;
+      for (std::int64_t k = 0; k < weight.inputs; ++k) {
+        const double term =
+            static_cast<double>(x[static_cast<std::size_t>(r * weight.inputs + k)]) *
+            static_cast<double>(weight.values[static_cast<std::size_t>(o * weight.inputs + k)]);
+        sum += term;
+        size += term * term;
+      }
+      const double off =
+          static_cast<double>(out[static_cast<std::size_t>(r * weight.outputs + o)]) - sum;
+      error += off * off;
+    }
+  return std::sqrt(error / std::max(size, 1e-30));
+}
+
+/// The tables that multiply codes.
+std::vector<const KernelTable*> coded_tables() {
+  std::vector<const KernelTable*> tables;
+  for (const KernelTable* table : tables_under_test())
+    if (table->pack_coded != nullptr) tables.push_back(table);
+  return tables;
+}
+
+struct Shape {
+  std::int64_t rows, outputs, inputs;
+};
+std::vector<Shape> shapes() {
+  return {{1, 1, 256}, {1, 70, 512}, {2, 33, 256}, {5, 64, 768}, {13, 97, 512}, {29, 40, 256}};
+}
+
+template <class Body>
+void each_format(const Body& body) {
+  for (int i = 0; block_format(i) != nullptr; ++i) {
+    INFO(block_format(i)->name);
+    body(*block_format(i));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("products with codes agree with double precision and with the scalar table") {
+  for (const KernelTable* table : coded_tables())
+    each_format([&](const BlockFormat& format) {
+      for (const MathMode math : {MathMode::f32, MathMode::bf16, MathMode::int8})
+        for (const Shape& shape : shapes()) {
+          INFO(table->tier << " math " << static_cast<int>(math) << " rows " << shape.rows
+                           << " outputs " << shape.outputs << " inputs " << shape.inputs);
+          const Weight weight = make_weight(*table, format, shape.outputs, shape.inputs, math, 7);
+          const Weight plain =
+              make_weight(scalar_table(), format, shape.outputs, shape.inputs, math, 7);
+          const std::vector<float> x = Random(11).values(shape.rows * shape.inputs);
+          const std::vector<float> out = run(*table, weight, shape.rows, x, 1);
+          const std::vector<float> expected = run(scalar_table(), plain, shape.rows, x, 1);
+          if (table->exact_f32_fma && math != MathMode::bf16)
+            CHECK(same_bits(out, expected));
+          else
+            CHECK(difference(out, expected) < 3e-5);
+          const double bound =
+              math == MathMode::f32 ? 1e-5 : (math == MathMode::bf16 ? 1e-2 : 2e-2);
+          CHECK(relative_error(weight, shape.rows, x, out) < bound);
+        }
+    });
+}
+
+TEST_CASE("rows of a product with codes have their bits in every batch, on any number of threads",
+          "[bits]") {
+  for (const KernelTable* table : coded_tables())
+    each_format([&](const BlockFormat& format) {
+      for (const MathMode math : {MathMode::f32, MathMode::bf16, MathMode::int8}) {
+        INFO(table->tier << " math " << static_cast<int>(math));
+        const std::int64_t rows = 31, inputs = 1024, outputs = 70;
+        const Weight weight = make_weight(*table, format, outputs, inputs, math, 3);
+        const std::vector<float> x = Random(5).values(rows * inputs);
+        const std::vector<float> all = run(*table, weight, rows, x, 3);
+        for (const std::int64_t some : {1, 2, 3, 7}) {
+          const std::int64_t first = 11;
+          const std::vector<float> part(x.begin() + first * inputs,
+                                        x.begin() + (first + some) * inputs);
+          const std::vector<float> out = run(*table, weight, some, part, 1);
+          CHECK(same_bits(out,
+                          {all.begin() + first * outputs, all.begin() + (first + some) * outputs}));
+        }
+      }
+    });
+}
+
+TEST_CASE("rows of packed codes are read back as the format defines them") {
+  for (const KernelTable* table : coded_tables())
+    each_format([&](const BlockFormat& format) {
+      const Weight weight = make_weight(*table, format, 37, 512, MathMode::f32, 9);
+      std::vector<float> rows(3 * 512, NAN), expected;
+      const std::int32_t ids[] = {36, 0, 17};
+      table->embedding(launch_of(1), {rows.data(), ids, 3, 0, weight.matrix, 1.0f});
+      for (const std::int32_t id : ids)
+        expected.insert(expected.end(), weight.values.begin() + id * 512,
+                        weight.values.begin() + (id + 1) * 512);
+      CHECK(same_bits(rows, expected));
+    });
+}
+
+TEST_CASE("in mode int8 a row with an infinity or a NaN is NaN, its neighbours are not") {
+  for (const KernelTable* table : coded_tables()) {
+    const Weight weight =
+        make_weight(*table, *find_block_format("Q4_0"), 40, 256, MathMode::int8, 2);
+    for (const float bad : {INFINITY, -INFINITY, NAN}) {
+      std::vector<float> x = Random(5).values(3 * 256);
+      x[256 + 100] = bad;
+      const std::vector<float> out = run(*table, weight, 3, x, 1);
+      for (std::int64_t r = 0; r < 3; ++r)
+        for (std::int64_t o = 0; o < 40; ++o)
+          CHECK(std::isnan(out[static_cast<std::size_t>(r * 40 + o)]) == (r == 1));
+    }
+  }
+}
+
+TEST_CASE("scale and bias follow the sum, zeros stay zeros in mode int8") {
+  for (const KernelTable* table : coded_tables()) {
+    const Weight weight =
+        make_weight(*table, *find_block_format("Q5_1"), 40, 256, MathMode::int8, 2);
+    const std::vector<float> bias = Random(3).values(40), zeros(256, 0.0f);
+    CHECK(same_bits(run(*table, weight, 1, zeros, 1, 0.5f, bias.data()), bias));
+    const std::vector<float> x = Random(4).values(256);
+    std::vector<float> expected = run(*table, weight, 1, x, 1);
+    for (std::size_t i = 0; i < expected.size(); ++i) expected[i] = expected[i] * 0.5f + bias[i];
+    CHECK(same_bits(run(*table, weight, 1, x, 1, 0.5f, bias.data()), expected));
+  }
+}
