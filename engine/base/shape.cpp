@@ -101,22 +101,23 @@ bool Shape::symbolic() const {
 }
 
 std::int64_t Shape::elements() const {
-  if (symbolic()) {
+  // Asked several times for each op of a step: one look at each axis. A zero anywhere makes the
+  // product zero, whatever the other sizes would overflow to.
+  std::int64_t product = 1;
+  bool ragged = false, empty = false, too_many = false;
+  for (const Axis& axis : axes()) {
+    ragged |= axis.symbolic();
+    empty |= axis.size == 0;
+    too_many |= __builtin_mul_overflow(product, axis.size, &product);
+  }
+  if (ragged) {
     throw Error(ErrorCode::internal, "shape", "the size of a ragged axis is not known yet")
         .operand("shape", text());
   }
-  // A zero anywhere makes the product zero, whatever the other sizes would overflow to.
-  std::int64_t product = 1;
-  for (const Axis& axis : axes()) {
-    if (axis.size == 0) return 0;
-  }
-  for (const Axis& axis : axes()) {
-    const auto next = checked_multiply(product, axis.size);
-    if (!next) {
-      throw Error(ErrorCode::shape, "shape", "more elements than can be counted")
-          .operand("shape", text());
-    }
-    product = *next;
+  if (empty) return 0;
+  if (too_many) {
+    throw Error(ErrorCode::shape, "shape", "more elements than can be counted")
+        .operand("shape", text());
   }
   return product;
 }
