@@ -42,9 +42,16 @@ std::vector<TensorSpec> WantedRowsOp::infer(std::span<const TensorSpec> inputs) 
 
 void WantedRowsOp::run(OpRun& run) const {
   if (run.outputs[0].elements() == 0) return;
+  const std::vector<std::int64_t>& wanted = run.bound(name()).wanted();
+  // They count the batch's tokens, and x may be a family's tensor over other rows.
+  const std::int64_t rows = run.inputs[0].shape().size(0);
+  if (!wanted.empty() && *std::max_element(wanted.begin(), wanted.end()) >= rows) {
+    throw Error(ErrorCode::shape, std::string(name()), "x has other rows than the batch's tokens")
+        .operand("x", run.inputs[0].shape().text())
+        .hint("the pass must return a tensor over the tokens of its batch");
+  }
   ScratchCursor scratch(run.launch.scratch);
   const void* x = contiguous_input(run, run.inputs[0], scratch);
-  const std::vector<std::int64_t>& wanted = run.bound(name()).wanted();
   gather(run, run.inputs[0], x, lend(run, wanted, scratch),
          static_cast<std::int64_t>(wanted.size()), run.outputs[0].data());
 }
