@@ -33,7 +33,8 @@ set(PERILUNE_HEAVY
     kernels.linear.scalar 15
     kernels.attention_bits.scalar 11
     text.tokenizer_damage 12
-    lua.pressure 20)
+    lua.pressure 20
+    lua.device_map 20)
 # A test may take this much processor time, which a busy machine does not change; and this much time
 # by the clock, for one that waits for ever.
 set(PERILUNE_CPU_SECONDS 300)

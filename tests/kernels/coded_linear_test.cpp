@@ -93,6 +93,7 @@ std::vector<const KernelTable*> coded_tables() {
   std::vector<const KernelTable*> tables;
   for (const KernelTable* table : tables_under_test())
     if (table->pack_coded != nullptr) tables.push_back(table);
+  if (tables.empty()) perilune_test::note_skip("these kernels have no products with codes");
   return tables;
 }
 
