@@ -6,7 +6,7 @@ local gguf_of = require "gguf_of"
 local t = require "spec"
 
 local ids = { 1, 9, 17, 4, 33, 21, 8, 2, 40, 11 }
-local options = { tokenizer = false }
+local options = { tokenizer = false, device = "cpu" }
 
 local state = 7
 local function byte()
