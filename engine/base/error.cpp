@@ -1,5 +1,7 @@
 #include "engine/base/error.h"
 
+#include <utility>
+
 namespace perilune {
 
 const char* error_code_name(ErrorCode code) {
@@ -30,12 +32,13 @@ constexpr std::size_t kMostName = 400, kMostText = 4000;
 constexpr std::size_t kMostOperands = 32;
 
 /// The beginning of a text that is too long, cut between two characters, and how much is missing.
-std::string bounded(std::string_view text, std::size_t most) {
-  if (text.size() <= most) return std::string(text);
+std::string bounded(std::string text, std::size_t most) {
+  if (text.size() <= most) return text;
   std::size_t end = most;
   while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
-  return std::string(text.substr(0, end)) + "... (" + std::to_string(text.size() - end) +
-         " more bytes)";
+  const std::string missing = "... (" + std::to_string(text.size() - end) + " more bytes)";
+  text.resize(end);
+  return text += missing;
 }
 
 }  // namespace
@@ -43,15 +46,15 @@ std::string bounded(std::string_view text, std::size_t most) {
 Error::Error(ErrorCode code, std::string op, std::string problem)
     : std::runtime_error(""),
       code_(code),
-      op_(bounded(op, kMostName)),
-      problem_(bounded(problem, kMostText)) {
+      op_(bounded(std::move(op), kMostName)),
+      problem_(bounded(std::move(problem), kMostText)) {
   compose();
 }
 
 Error& Error::operand(std::string_view name, std::string_view description) {
   std::string text(name);
   if (!description.empty()) text.append(" ").append(description);
-  if (operands_.size() < kMostOperands) operands_.push_back(bounded(text, kMostName));
+  if (operands_.size() < kMostOperands) operands_.push_back(bounded(std::move(text), kMostName));
   compose();
   return *this;
 }
@@ -59,13 +62,13 @@ Error& Error::operand(std::string_view name, std::string_view description) {
 Error& Error::where(std::string_view place) {
   if (place.empty() || where_.size() > kMostText) return *this;
   if (!where_.empty()) where_ += ", ";
-  where_ += bounded(place, kMostName);
+  where_ += bounded(std::string(place), kMostName);
   compose();
   return *this;
 }
 
 Error& Error::hint(std::string_view what_to_do) {
-  hint_ = bounded(what_to_do, kMostText);
+  hint_ = bounded(std::string(what_to_do), kMostText);
   compose();
   return *this;
 }

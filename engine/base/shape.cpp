@@ -273,7 +273,7 @@ Shape align_operands(const Operands& operands) {
       axes.push_back(meet(operands, inner.axis(other), axis));
     }
   }
-  return Shape(std::move(axes));
+  return Shape(axes);
 }
 
 }  // namespace

@@ -46,7 +46,8 @@ void RaggedRows::set_lengths(std::string_view name, AxisIdentity new_identity,
 RaggedRows RaggedRows::from_lengths(std::string axis, AxisIdentity identity,
                                     const std::vector<std::int64_t>& lengths) {
   RaggedRows rows;
-  rows.set_lengths(axis, identity, lengths);
+  rows.set_lengths("", identity, lengths);
+  rows.axis = std::move(axis);
   return rows;
 }
 

@@ -200,7 +200,7 @@ Tensor Batch::pad(const Tensor& ragged, const PaddedLayout& layout) const {
   const Tensor from = ragged.permute(order).to(context_->cpu_device()).to_contiguous();
   std::vector<Axis> axes{Axis{"batch", size(), batch_identity_}, Axis{"seq", layout.width, 0}};
   for (int i = 1; i < from.shape().rank(); ++i) axes.push_back(from.shape().axis(i));
-  Tensor out = Tensor::zeros(context_, from.dtype(), Shape(std::move(axes)));
+  Tensor out = Tensor::zeros(context_, from.dtype(), Shape(axes));
   const std::int64_t total = tokens();
   const std::size_t unit = total == 0 ? 0 : from.bytes() / static_cast<std::size_t>(total);
   if (unit == 0) return out;

@@ -29,6 +29,7 @@ void check_names(const std::vector<NamedTensor>& tensors) {
 /// Wider types first, so that every tensor begins at a multiple of its element.
 std::vector<const NamedTensor*> file_order(const std::vector<NamedTensor>& tensors) {
   std::vector<const NamedTensor*> order;
+  order.reserve(tensors.size());
   for (const NamedTensor& tensor : tensors) order.push_back(&tensor);
   std::stable_sort(order.begin(), order.end(), [](const auto* a, const auto* b) {
     return dtype_size(a->second.dtype()) > dtype_size(b->second.dtype());

@@ -42,7 +42,7 @@ Tensor read_tensor(const std::shared_ptr<Context>& context, const TensorFile& fi
     named.push_back(
         {names.empty() ? "axis" + std::to_string(i + 1) : names[i], tensor.sizes[i], 0});
   }
-  Tensor out = Tensor::make(context, tensor.dtype, Shape(std::move(named)));
+  Tensor out = Tensor::make(context, tensor.dtype, Shape(named));
   file.read(tensor, 0, out.bytes(), out.data());
   if (tensor.dtype == DType::boolean) {
     auto* bytes = out.as<std::uint8_t>();

@@ -66,7 +66,7 @@ std::vector<TensorSpec> LinearOp::infer(std::span<const TensorSpec> inputs) cons
     check_part(part, inputs[0], inner);
     std::vector<Axis> axes(shape.axes().begin(), shape.axes().begin() + first);
     axes.insert(axes.end(), part.axes.begin(), part.axes.end());
-    outputs.push_back({DType::f32, Shape(std::move(axes)), false});
+    outputs.push_back({DType::f32, Shape(axes), false});
   }
   return outputs;
 }

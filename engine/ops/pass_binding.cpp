@@ -47,7 +47,8 @@ void PassBinding::set_input(const std::string& name, Tensor tensor, const Ragged
   add_rows(rows);
   Axis first = tensor.shape().axis(0);
   first.identity = rows.identity;
-  inputs_[name] = tensor.with_shape(tensor.shape().with_axis(0, first));
+  tensor = tensor.with_shape(tensor.shape().with_axis(0, first));
+  inputs_[name] = std::move(tensor);
 }
 
 const Tensor& PassBinding::input(const std::string& name) const {
@@ -192,7 +193,7 @@ Tensor PassBinding::answer(const Tensor& result) const {
   for (Axis& axis : axes) {
     if (axis.identity == wanted_identity_) axis.name = "batch";
   }
-  return result.with_shape(Shape(std::move(axes)));
+  return result.with_shape(Shape(axes));
 }
 
 std::vector<std::int64_t> PassBinding::rope_lengths(AxisIdentity identity) const {

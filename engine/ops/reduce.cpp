@@ -86,7 +86,7 @@ std::vector<TensorSpec> ReduceOp::infer(std::span<const TensorSpec> inputs) cons
           .operand("x", x.text());
     }
   }
-  return {{reduce_dtype(op_, x.dtype), Shape(std::move(kept)), false}};
+  return {{reduce_dtype(op_, x.dtype), Shape(kept), false}};
 }
 
 void ReduceOp::run(OpRun& run) const {
@@ -194,7 +194,7 @@ std::vector<TensorSpec> MatmulOp::infer(std::span<const TensorSpec> inputs) cons
   std::vector<Axis> axes;
   for (int i = 0; i + 1 < a.rank(); ++i) axes.push_back(a.axis(i));
   for (int i = batch_axes_; i + 1 < b.rank(); ++i) axes.push_back(b.axis(i));
-  return {{DType::f32, Shape(std::move(axes)), false}};
+  return {{DType::f32, Shape(axes), false}};
 }
 
 std::size_t MatmulOp::scratch_bytes(const OpRun& run) const {

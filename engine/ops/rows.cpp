@@ -154,7 +154,7 @@ std::vector<TensorSpec> GatherOp::infer(std::span<const TensorSpec> inputs) cons
   }
   std::vector<Axis> axes(inputs[1].shape.axes().begin(), inputs[1].shape.axes().end());
   for (int i = 1; i < inputs[0].shape.rank(); ++i) axes.push_back(inputs[0].shape.axis(i));
-  return {{inputs[0].dtype, Shape(std::move(axes)), false}};
+  return {{inputs[0].dtype, Shape(axes), false}};
 }
 
 std::size_t GatherOp::scratch_bytes(const OpRun& run) const {

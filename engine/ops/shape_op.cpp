@@ -79,7 +79,7 @@ std::vector<TensorSpec> AtOp::infer(std::span<const TensorSpec> inputs) const {
   for (std::size_t i = 0; i < axes.size(); ++i) {
     if (keep[i]) kept.push_back(axes[i]);
   }
-  return {{x.dtype, Shape(std::move(kept)), false}};
+  return {{x.dtype, Shape(kept), false}};
 }
 
 std::optional<Tensor> AtOp::view(std::span<const Tensor> inputs) const {
@@ -141,7 +141,7 @@ std::vector<TensorSpec> SplitAxisOp::infer(std::span<const TensorSpec> inputs) c
       axes.push_back({part.name, part.size == 0 ? axis.size / known : part.size, 0});
     }
   }
-  return {{x.dtype, Shape(std::move(axes)), false}};
+  return {{x.dtype, Shape(axes), false}};
 }
 
 std::optional<Tensor> SplitAxisOp::view(std::span<const Tensor> inputs) const {
@@ -193,7 +193,7 @@ std::vector<TensorSpec> MergeOp::infer(std::span<const TensorSpec> inputs) const
     }
     if (i > begin && i < end) axes.back().size *= x.shape.size(i);
   }
-  return {{x.dtype, Shape(std::move(axes)), false}};
+  return {{x.dtype, Shape(axes), false}};
 }
 
 bool MergeOp::possible(const Tensor& x) const {
@@ -220,7 +220,7 @@ std::vector<TensorSpec> RenameOp::infer(std::span<const TensorSpec> inputs) cons
   for (const auto& [from, to] : names_) {
     axes[static_cast<std::size_t>(shape.index("rename", from))].name = to;
   }
-  return {{inputs[0].dtype, Shape(std::move(axes)), false}};
+  return {{inputs[0].dtype, Shape(axes), false}};
 }
 
 std::optional<Tensor> RenameOp::view(std::span<const Tensor> inputs) const {
@@ -242,7 +242,7 @@ std::vector<TensorSpec> OrderOp::infer(std::span<const TensorSpec> inputs) const
         .operand("x", x.text())
         .hint("name every axis once");
   }
-  return {{x.dtype, Shape(std::move(axes)), false}};
+  return {{x.dtype, Shape(axes), false}};
 }
 
 std::optional<Tensor> OrderOp::view(std::span<const Tensor> inputs) const {
@@ -275,7 +275,7 @@ std::vector<TensorSpec> ExpandOp::infer(std::span<const TensorSpec> inputs) cons
   } else {
     axes[static_cast<std::size_t>(index)] = Axis{axis_, size_, 0};
   }
-  return {{x.dtype, Shape(std::move(axes)), false}};
+  return {{x.dtype, Shape(axes), false}};
 }
 
 std::optional<Tensor> ExpandOp::view(std::span<const Tensor> inputs) const {
@@ -312,7 +312,7 @@ std::vector<TensorSpec> SqueezeOp::infer(std::span<const TensorSpec> inputs) con
   for (const Axis& axis : x.shape.axes()) {
     if (!drops(axis)) axes.push_back(axis);
   }
-  return {{x.dtype, Shape(std::move(axes)), false}};
+  return {{x.dtype, Shape(axes), false}};
 }
 
 std::optional<Tensor> SqueezeOp::view(std::span<const Tensor> inputs) const {

@@ -69,8 +69,9 @@ Value Net::tensor(const std::string& path, const std::vector<std::string>& axes)
   const ModuleReader reader{*state_, where(path)};
   Tensor tensor = reader.tensor(full(path), axes);
   std::vector<Axis> sizes;
+  sizes.reserve(axes.size());
   for (const std::string& axis : axes) sizes.push_back({axis, axis_size("tensor", axis), 0});
-  const Shape declared(std::move(sizes));
+  const Shape declared(sizes);
   if (!tensor.defined()) {
     tensor = Tensor::zeros(state_->pass->context(), DType::f32, declared);
   }

@@ -124,7 +124,7 @@ void TracePass::expect_input(const std::string& name, DType dtype, const std::st
   std::vector<Axis> all{{ragged_axis, kSymbolicSize, add_axis(ragged_axis, name)}};
   all.insert(all.end(), axes.begin(), axes.end());
   ProgramValue value;
-  value.spec = {dtype, Shape(std::move(all)), false};
+  value.spec = {dtype, Shape(all), false};
   value.input = name;
   inputs_[name] = add_value(std::move(value));
 }
@@ -148,8 +148,9 @@ Value TracePass::input(const std::string& name) {
     for (const std::string& axis : form->axes) {
       const auto size = axis_sizes.find(axis);
       if (size == axis_sizes.end()) {
-        throw Error(ErrorCode::argument, "input",
-                    "\"" + name + "\" needs the size of axis \"" + axis + "\"")
+        std::string problem = "\"";
+        problem.append(name).append("\" needs the size of axis \"").append(axis).append("\"");
+        throw Error(ErrorCode::argument, "input", problem)
             .where(script_place)
             .hint("the family's config declares the sizes of axes in c.axes");
       }

@@ -37,8 +37,8 @@ std::vector<Tensor> execute_op(const std::shared_ptr<Context>& context, const Op
   AxisRows& axes = setting.axes != nullptr ? *setting.axes : none;
   const std::vector<AxisIdentity> made = op.made_axes();
   if (!made.empty() && setting.binding != nullptr) {
-    std::vector<RaggedRows> rows = op.bind_axes(specs, *setting.binding, axes);
-    for (std::size_t i = 0; i < made.size(); ++i) axes.set(made[i], std::move(rows[i]));
+    const std::vector<RaggedRows> rows = op.bind_axes(specs, *setting.binding, axes);
+    for (std::size_t i = 0; i < made.size(); ++i) axes.set(made[i], rows[i]);
   }
   std::shared_ptr<Device> device = context->cpu_device();
   for (const Tensor& input : inputs) {
@@ -46,6 +46,7 @@ std::vector<Tensor> execute_op(const std::shared_ptr<Context>& context, const Op
   }
   expect_device(op, specs, *device, "");
   std::vector<Tensor> results;
+  results.reserve(outputs.size());
   for (const TensorSpec& spec : outputs) {
     results.push_back(spec.without_storage ? Tensor()
                                            : Tensor::make(context, spec.dtype,
@@ -84,6 +85,7 @@ std::vector<Value> apply_op(const OpPointer& op, std::vector<Value> inputs,
   if (pass != nullptr) return pass->apply(op, std::move(inputs), where);
   try {
     std::vector<Tensor> tensors;
+    tensors.reserve(inputs.size());
     for (const Value& input : inputs) tensors.push_back(input.tensor);
     std::vector<Value> values;
     for (Tensor& tensor :
@@ -99,6 +101,7 @@ std::vector<Value> apply_op(const OpPointer& op, std::vector<Value> inputs,
 
 Tensor run_op(const Op& op, std::vector<Tensor> inputs, const PassBinding* binding) {
   std::vector<TensorSpec> specs;
+  specs.reserve(inputs.size());
   for (const Tensor& input : inputs) specs.push_back(input.spec());
   OpSetting setting;
   setting.binding = binding;

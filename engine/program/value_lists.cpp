@@ -150,8 +150,8 @@ Tensor stack(const std::vector<Tensor>& list, const std::string& axis, const std
   for (const Axis& own : first.axes()) {
     axes.push_back({own.name, own.size, list.size() == 1 ? own.identity : 0});
   }
-  Tensor result = Tensor::make(list[0].context(), list[0].dtype(), Shape(std::move(axes)),
-                               list[0].storage()->device());
+  Tensor result =
+      Tensor::make(list[0].context(), list[0].dtype(), Shape(axes), list[0].storage()->device());
   for (std::size_t i = 0; i < list.size(); ++i) {
     copy_values(result.pick(0, static_cast<std::int64_t>(i)), list[i]);
   }

@@ -27,7 +27,7 @@ Tensor pad(const Tensor& x, const std::string& axis, std::int64_t size, bool bef
 Tensor detach(const Tensor& x) {
   std::vector<Axis> axes;
   for (const Axis& axis : x.shape().axes()) axes.push_back({axis.name, axis.size, 0});
-  return x.with_shape(Shape(std::move(axes)));
+  return x.with_shape(Shape(axes));
 }
 
 }  // namespace perilune::tensor_ops

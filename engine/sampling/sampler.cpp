@@ -84,7 +84,7 @@ double hash_uniform(std::uint64_t seed, std::uint64_t output_index, std::uint64_
   return static_cast<double>(hash >> 11) * 0x1p-53;
 }
 
-Sampler::Sampler(SamplingOptions options) : options_(options) {
+Sampler::Sampler(SamplingOptions options) : options_(std::move(options)) {
   check_sampling(options_);
 }
 

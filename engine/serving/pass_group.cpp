@@ -66,6 +66,7 @@ std::shared_ptr<const Batch> Scheduler::State::join_inputs(
   }
   if (!fillers.empty()) {
     std::vector<std::vector<std::int32_t>> ids;
+    ids.reserve(fillers.size());
     for (std::int64_t length : fillers) ids.emplace_back(static_cast<std::size_t>(length), 0);
     batch = batch->concat(*Batch::make(context, ids));
   }

@@ -174,7 +174,7 @@ Scheduler::~Scheduler() {
 
 RequestPointer Scheduler::submit(RequestSpec spec, const std::shared_ptr<Cache>& cache) {
   complete_spec(spec, cache);
-  const auto request = std::make_shared<Request>(std::move(spec));
+  auto request = std::make_shared<Request>(std::move(spec));
   const GenerateOptions& options = request->spec.options;
   request->sequences.push_back(first_sequence(request->spec, cache));
   request->progress.sampler = std::make_shared<Sampler>(options.sampling);

@@ -258,7 +258,7 @@ Tensor Tensor::permute(std::span<const int> order) const {
     axes.push_back(shape_.axis(from));
     view.strides_[i] = strides_[static_cast<std::size_t>(from)];
   }
-  view.shape_ = Shape(std::move(axes));
+  view.shape_ = Shape(axes);
   return view;
 }
 

@@ -314,7 +314,7 @@ Tensor FileCheckpoint::tensor(std::string_view name, const std::vector<std::stri
   named.read = true;
   std::vector<Axis> named_axes;
   for (std::size_t i = 0; i < sizes.size(); ++i) named_axes.push_back({axes[i], sizes[i], 0});
-  return named.tensor.with_shape(Shape(std::move(named_axes)));
+  return named.tensor.with_shape(Shape(named_axes));
 }
 
 Tensor FileCheckpoint::copy(std::string_view name, const std::vector<std::string>& axes) const {

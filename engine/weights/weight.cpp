@@ -162,7 +162,7 @@ Tensor staged_tensor(const std::shared_ptr<Context>& context, const StoredView& 
     storage = std::make_shared<Storage>(context, context->cpu_device(),
                                         const_cast<void*>(staged.data), staged.bytes, nullptr);
   }
-  return Tensor(std::move(storage), view.dtype, Shape(std::move(axes)), strides, 0);
+  return Tensor(std::move(storage), view.dtype, Shape(axes), strides, 0);
 }
 
 }  // namespace
@@ -185,7 +185,7 @@ Tensor read_view(const std::shared_ptr<Context>& context, const StoredView& view
   // Mapped bytes must not outlive the file: always a copy then.
   const Tensor plain =
       staged.storage != nullptr ? strided_view.to_contiguous() : strided_view.copy();
-  return plain.with_shape(Shape(std::move(named)));
+  return plain.with_shape(Shape(named));
 }
 
 Weight::Weight(std::shared_ptr<Context> context, std::string path, StoredView view)

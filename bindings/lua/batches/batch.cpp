@@ -27,7 +27,7 @@ int push_batch(lua_State* L, std::shared_ptr<const Batch> batch,
   return 1;
 }
 
-std::shared_ptr<const Batch> with_wanted(lua_State* L, std::shared_ptr<const Batch> batch) {
+std::shared_ptr<const Batch> with_wanted(lua_State* L, const std::shared_ptr<const Batch>& batch) {
   if (lua_type(L, -1) == LUA_TSTRING) {
     const std::string word = lua_tostring(L, -1);
     if (word == "last") return batch->with_rows(RowSelection::last);
@@ -69,7 +69,7 @@ int make_batch(lua_State* L) {
     lua_pop(L, 1);
   }
   if (options.push("rows")) {
-    batch = with_wanted(L, std::move(batch));
+    batch = with_wanted(L, batch);
     lua_pop(L, 1);
   }
   const auto* tokenizer = options.object<TokenizerPointer>("tokenizer");

@@ -190,7 +190,7 @@ std::map<std::string, std::int64_t> to_sizes(lua_State* L, int index, const std:
   for (lua_pushnil(L); lua_next(L, table) != 0; lua_pop(L, 1)) {
     if (lua_type(L, -2) != LUA_TSTRING) wrong(L, -2, op, name, "names as keys");
     const std::string key = lua_tostring(L, -2);
-    result[key] = to_integer(L, -1, op, name + "." + key);
+    result[key] = to_integer(L, -1, op, std::string(name).append(".").append(key));
   }
   return result;
 }
@@ -290,7 +290,7 @@ ReferencePointer Options::function(const char* key) {
 
 std::optional<std::string> Options::choice(const char* key,
                                            const std::vector<std::string>& values) {
-  const auto value = text(key);
+  std::optional<std::string> value = text(key);
   if (!value) return std::nullopt;
   std::string list;
   for (const std::string& known : values) {

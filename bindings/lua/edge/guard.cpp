@@ -90,7 +90,7 @@ void push_placed(lua_State* L, const Error& error) {
   const std::string where = script_place(L);
   Error placed = error;
   if (placed.place().empty()) placed.where(where);
-  push_error(L, std::move(placed), where);
+  push_error(L, placed, where);
 }
 
 }  // namespace
@@ -112,7 +112,7 @@ void push_error_metatable(lua_State* L) {
   lua_rawset(L, LUA_REGISTRYINDEX);
 }
 
-void push_error(lua_State* L, Error error, const std::string& where) {
+void push_error(lua_State* L, const Error& error, const std::string& where) {
   reserve_stack(L, 8);
   lua_createtable(L, 0, 8);
   set_string(L, "message", error.what());

@@ -49,7 +49,7 @@ void prepare_out_of_memory(lua_State* L);
 void push_out_of_memory(lua_State* L);
 
 /// Pushes the error table of `error`; `where` is "script.lua:12" or "".
-void push_error(lua_State* L, Error error, const std::string& where);
+void push_error(lua_State* L, const Error& error, const std::string& where);
 /// Pushes the metatable of error tables.
 void push_error_metatable(lua_State* L);
 

@@ -69,7 +69,7 @@ bool push_module(lua_State* L, const std::string& name) {
     const std::string path = module_file(name);
     for (const std::string& file : {path + ".lua", path + "/init.lua"}) {
       std::string text;
-      if (!read_text(folder + "/" + file, text)) continue;
+      if (!read_text(std::string(folder).append("/").append(file), text)) continue;
       load(text.data(), text.size(), "stdlib/" + file);
       return true;
     }

@@ -68,6 +68,7 @@ std::vector<WeightView> to_views(lua_State* L, Options& options) {
     lua_pop(L, 1);
   }
   std::vector<WeightView> views;
+  views.reserve(sorted.size());
   for (auto& [pattern, view] : sorted) views.push_back(std::move(view));
   return views;
 }

@@ -61,7 +61,7 @@ Shape shape_of_sizes(lua_State* L, const char* op, Options& options) {
     total = *product;
     axes.push_back({names.empty() ? "axis" + std::to_string(i + 1) : names[i], sizes[i], 0});
   }
-  return Shape(std::move(axes));
+  return Shape(axes);
 }
 
 int filled(lua_State* L, const char* op, double number) {

@@ -45,6 +45,7 @@ int pad_list(lua_State* L) {
   const std::string axis = to_text(L, 2, "pad", "axis");
   const TensorPadding padding = read_padding(L);
   std::vector<std::int64_t> lengths;
+  lengths.reserve(list.size());
   for (const Tensor& tensor : list) {
     lengths.push_back(tensor.shape().size(tensor.shape().index("pad", axis)));
   }

@@ -65,10 +65,9 @@ struct Printer {
         i = axis.size - kEdge - 1;
         continue;
       }
-      const std::string position = axis.name + "=" + std::to_string(ids ? i : i + 1);
-      if (!print(tensor.pick(0, i), place.empty() ? position : place + " " + position)) {
-        return false;
-      }
+      std::string position = place.empty() ? "" : place + " ";
+      position.append(axis.name).append("=").append(std::to_string(ids ? i : i + 1));
+      if (!print(tensor.pick(0, i), position)) return false;
     }
     return true;
   }

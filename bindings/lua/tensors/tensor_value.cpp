@@ -232,7 +232,7 @@ Shape named_shape(const std::vector<std::int64_t>& sizes, const std::vector<std:
   for (std::size_t i = 0; i < sizes.size(); ++i) {
     axes.push_back({names.empty() ? "axis" + std::to_string(i + 1) : names[i], sizes[i], 0});
   }
-  return Shape(std::move(axes));
+  return Shape(axes);
 }
 
 double lowest(DType dtype) {
