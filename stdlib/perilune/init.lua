@@ -10,7 +10,7 @@ local pl = {}
 
 -- Public name → the module that defines it, or "core" for the engine's own functions.
 local where = {
-  load = "perilune.load", estimate = "perilune.load", devices = "perilune.load", health = "perilune.load",
+  load = "perilune.load", advise = "perilune.advise", estimate = "perilune.load", devices = "perilune.load", health = "perilune.load",
   tokenizer = "perilune.load", check = "perilune.loaded.tokenizer_check", families = "perilune.loaded.family",
   rope_options = "perilune.families.rope", engine = "perilune.serve.engine",
   cache_load = "perilune.loaded.cache_file", pipeline = "perilune.pipeline", lengths = "perilune.serve.lengths", collate = "perilune.run.batch",

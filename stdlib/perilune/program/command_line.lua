@@ -6,6 +6,7 @@
 local core = require "perilune.core"
 local names_of = require "perilune.base.names_of"
 local progress = require "perilune.base.progress"
+local columns = require "perilune.base.columns"
 
 local command_line = {}
 
@@ -92,25 +93,7 @@ function command_line.help_text(name, verb)
 end
 
 --- Left-aligned columns (numbers right), for terminals and pipes alike.
----@param rows string[][]
----@return string
-function command_line.columns(rows)
-  local widths = {}
-  for _, row in ipairs(rows) do
-    for i, cell in ipairs(row) do widths[i] = math.max(widths[i] or 0, #tostring(cell)) end
-  end
-  local lines = {}
-  for _, row in ipairs(rows) do
-    local cells = {}
-    for i, cell in ipairs(row) do
-      cell = tostring(cell)
-      local pad = (" "):rep(widths[i] - #cell)
-      cells[i] = cell:match "^[%d%.]+[%a%%/ ]*$" and pad .. cell or cell .. pad
-    end
-    lines[#lines + 1] = (table.concat(cells, "  "):gsub("%s+$", ""))
-  end
-  return table.concat(lines, "\n")
-end
+command_line.columns = columns.text
 
 --- A progress line on a terminal; silent in a pipe. `progress(done, total)`, `progress(nil)` clears it.
 ---@param label string

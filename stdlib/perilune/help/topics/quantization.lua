@@ -20,5 +20,6 @@ Quantizing a model here (quantize=) is not in this build; asking for it is an er
 
     print(pl.try(pl.load, "scripts/models/tales", { quantize = "int8" }))   --> nil	load: option quantize
 
-What would fit before a weight is read: pl.estimate(path).
+What would fit before a weight is read: pl.estimate(path) for one way of loading, pl.advise(path) for all of them, best
+first.
 ]==]
