@@ -101,6 +101,11 @@ int dispatch(lua_State* L, int argc, char** argv) {
     return run_session(L, PERILUNE_VERSION);
   }
   const std::string word = argv[1];
+  if (word == "--strict") {
+    if (!run_text(L, "require('perilune.base.strict').on()")) return kFailed;
+    argv[1] = argv[0];
+    return dispatch(L, argc - 1, argv + 1);
+  }
   if (word == "-e") {
     if (argc < 3) {
       std::fprintf(stderr, "perilune: -e needs a line of Lua; usage: perilune -e CODE ARGS...\n");

@@ -14,6 +14,7 @@ local where = {
   tokenizer = "perilune.load", check = "perilune.loaded.tokenizer_check", families = "perilune.loaded.family",
   rope_options = "perilune.families.rope", engine = "perilune.serve.engine",
   cache_load = "perilune.loaded.cache_file", pipeline = "perilune.pipeline", lengths = "perilune.serve.lengths", collate = "perilune.run.batch",
+  show = "perilune.show.show", sleep = "core", version = "core",
   clock = "core", on_warning = "core", batch = "core", batch_from_padded = "core",
   tensor = "core", zeros = "core", ones = "core", arange = "core", random = "core", cat = "core", stack = "core",
   clamp_to_shortest = "core", pad = "core",
@@ -134,7 +135,10 @@ function pl.keep(t)
   return t
 end
 
-pl.policy = require "perilune.policy"
+-- Tables of functions → the module that is the table.
+local tables = { policy = "perilune.policy", json = "perilune.json", files = "perilune.files" }
+
+pl.policy = require(tables.policy)
 require "perilune.show.inspect"
 -- Most scripts need neither: loaded when first called.
 core.extend("Tokenizer", {
@@ -142,7 +146,7 @@ core.extend("Tokenizer", {
   stage = function(...) return require("perilune.pipelines.stage").tokenizer(...) end,
 })
 
-local own = { "family", "try", "open", "save", "scope", "keep", "where", "policy" }
+local own = { "family", "try", "open", "save", "scope", "keep", "where" }
 
 --- All public names, sorted.
 ---@return string[]
@@ -150,12 +154,17 @@ local function names()
   local list = {}
   for _, name in ipairs(own) do list[#list + 1] = name end
   for name in pairs(where) do list[#list + 1] = name end
+  for name in pairs(tables) do list[#list + 1] = name end
   table.sort(list)
   return list
 end
 
 return setmetatable(pl, {
   __index = function(t, name)
+    if tables[name] then
+      rawset(t, name, require(tables[name]))
+      return t[name]
+    end
     local module = where[name]
     if not module then
       if name == nil then return nil end
@@ -170,4 +179,5 @@ return setmetatable(pl, {
   __tostring = function() return "perilune: " .. table.concat(names(), ", ") end,
   names = names,   -- for completion
   where = where,   -- for the reference
+  tables = tables,
 })

@@ -20,7 +20,9 @@ end
 local functions = {
   pl = { pl, [[load estimate check health devices on_warning family families tokenizer batch batch_from_padded collate lengths
     cache_load engine pipeline tensor zeros ones arange random cat stack clamp_to_shortest pad where save open scope keep clock try
-    rope_options]] },
+    rope_options show sleep]] },
+  ["pl.json"] = { pl.json, "encode decode" },
+  ["pl.files"] = { pl.files, "list exists make_folder remove" },
   ["pl.policy"] = { pl.policy, "fifo fill buckets" },
   Model = { m, [[forward embed score cache trace eager hook debug generate stream memory program fingerprint label save close weight
     set_weight stage paths shapes bytes_per_token]] },

@@ -43,6 +43,7 @@ local function public_files()
   local list, seen = { "init", "model", "run/trace", "serve/generate", "show/inspect", "loaded/cache", "policy/init" }, {}
   for _, file in ipairs(list) do seen[file] = true end
   local function add(file)
+    if not core.file_exists("stdlib/perilune/" .. file .. ".lua") then file = file .. "/init" end
     if not seen[file] then list[#list + 1], seen[file] = file, true end
   end
   for module in core.read_file "stdlib/perilune/init.lua":gmatch '= "perilune%.([%w_.]+)"' do add((module:gsub("%.", "/"))) end

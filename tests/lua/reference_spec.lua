@@ -26,13 +26,15 @@ end)
 
 t.test("every function of pl and of pl.policy is described", function()
   for _, name in ipairs(documentation.public_names()) do t.ok(all.by_name["pl." .. name], "pl." .. name .. " is not described") end
-  for name in pairs(pl.policy) do t.ok(all.by_name["pl.policy." .. name], "pl.policy." .. name .. " is not described") end
+  for _, owner in ipairs { "files", "json", "policy" } do
+    for name in pairs(pl[owner]) do t.ok(all.by_name["pl." .. owner .. "." .. name], owner .. "." .. name .. " is not described") end
+  end
 end)
 
 t.test("what is described of pl is there", function()
-  for _, owner in ipairs { "pl", "pl.policy" } do
+  for _, owner in ipairs(documentation.owners) do
     for _, entry in ipairs(documentation.of(owner)) do
-      local holder = owner == "pl" and pl or pl.policy
+      local holder = owner == "pl" and pl or pl[owner:sub(4)]
       t.ok(holder[entry.member] ~= nil, entry.name .. " is described and not there")
     end
   end

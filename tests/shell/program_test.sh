@@ -56,6 +56,23 @@ EOF
 run "a file without .lua is a script" 0 "$work/plain"
 out "no ending"
 
+cat >"$work/globals.lua" <<'EOF'
+counter = 1
+local function add() counter = counter + 1; return counter end
+print("counts", add(), arg[1], ...)
+local function forgets() forgotten = 1 end
+print(pcall(forgets))
+print(countr)
+EOF
+run "globals are free" 0 "$work/globals.lua" a
+out "true"
+run "--strict" 1 --strict "$work/globals.lua" a
+out "counts	2	a	a"
+out "globals.lua:4: forgotten is not declared"
+err "globals.lua:6: countr is not defined; did you mean counter?"
+run "--strict -e" 0 --strict -e 'local pl = require "perilune"; print(pl.ones({ 2 }):sum(), rawget(_G, "x"))'
+out "2	nil"
+
 cat >"$work/fails.lua" <<'EOF'
 local function inner() error "it broke" end
 local function outer() inner() end

@@ -36,6 +36,39 @@ int write_json_text(lua_State* L) {
   return 1;
 }
 
+/// decode_json(text, name, null in lists, null in objects, order)
+int decode_json(lua_State* L) {
+  const std::string text = to_text(L, 1, "json.decode", "text");
+  const std::string name = to_text(L, 2, "json.decode", "name");
+  lua_settop(L, 5);
+  JsonReading how;
+  how.list_null = 3;
+  how.member_null = 4;
+  how.order = lua_toboolean(L, 5) != 0;
+  push_json(L, parse_json(text, name), how);
+  return 1;
+}
+
+/// encode_json(value, null, indent, names that come first)
+int encode_json(lua_State* L) {
+  lua_settop(L, 4);
+  JsonWriting how;
+  how.op = "json.encode";
+  how.null = 2;
+  how.finite = true;
+  const std::int64_t indent = to_integer(L, 3, how.op, "indent");
+  if (!lua_isnil(L, 4)) how.order = to_texts(L, 4, how.op, "option order");
+  push_text(L, write_json(to_json(L, 1, how), static_cast<int>(indent)));
+  return 1;
+}
+
+/// json_names(object) -> names of its members
+int json_names(lua_State* L) {
+  expect_table(L, 1, "json.names", "object");
+  push_list(L, member_names(L, 1));
+  return 1;
+}
+
 int array(lua_State* L) {
   expect_table(L, 1, "array", "list");
   lua_settop(L, 1);
@@ -88,6 +121,25 @@ int make_directory(lua_State* L) {
   throw Error(ErrorCode::file, op, path + ": " + problem.message());
 }
 
+/// remove_path(path, with what is inside, op) -> whether there was something
+int remove_path(lua_State* L) {
+  const std::string path = to_text(L, 1, "remove_path", "path");
+  const bool all = to_boolean(L, 2, "remove_path", "all");
+  const std::string op = to_text(L, 3, "remove_path", "op");
+  std::error_code problem;
+  const bool removed =
+      all ? std::filesystem::remove_all(path, problem) > 0 : std::filesystem::remove(path, problem);
+  if (problem) {
+    Error error(ErrorCode::file, op, path + ": " + problem.message());
+    if (problem == std::errc::directory_not_empty) {
+      error.hint("{ all = true } removes what is inside, too");
+    }
+    throw error;
+  }
+  lua_pushboolean(L, removed ? 1 : 0);
+  return 1;
+}
+
 /// sha256(path, op) -> 64 hexadecimal digits
 int sha256(lua_State* L) {
   push_text(L, sha256_of_file(to_text(L, 1, "sha256", "path"), to_text(L, 2, "sha256", "op")));
@@ -96,8 +148,10 @@ int sha256(lua_State* L) {
 
 int list_directory(lua_State* L) {
   const std::string path = to_text(L, 1, "list_directory", "path");
+  const std::string op =
+      lua_isnoneornil(L, 2) ? "list_directory" : to_text(L, 2, "list_directory", "op");
   DIR* handle = opendir(path.c_str());
-  if (handle == nullptr) file_error("list_directory", path);
+  if (handle == nullptr) file_error(op, path);
   std::vector<std::string> names;
   while (const dirent* entry = readdir(handle)) {
     const std::string name = entry->d_name;
@@ -116,6 +170,9 @@ void add_file_functions(lua_State* L) {
       {"json", guarded<json>},
       {"read_json", guarded<read_json_file>},
       {"write_json", guarded<write_json_text>},
+      {"decode_json", guarded<decode_json>},
+      {"encode_json", guarded<encode_json>},
+      {"json_names", guarded<json_names>},
       {"array", guarded<array>},
       {"read_file", guarded<read_whole_file>},
       {"write_file", guarded_once<write_file>},
@@ -124,6 +181,7 @@ void add_file_functions(lua_State* L) {
       {"list_directory", guarded<list_directory>},
       {"sha256", guarded<sha256>},
       {"make_directory", guarded<make_directory>},
+      {"remove_path", guarded_once<remove_path>},
   };
   set_functions(L, kFunctions);
 }

@@ -1,6 +1,10 @@
 // core: clock, threads, devices, errors, warnings, interrupts, scopes.
 #include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
 #include "bindings/lua/edge/arguments.h"
 #include "bindings/lua/host/functions.h"
 #include "bindings/lua/tensors/tensor_value.h"
@@ -15,6 +19,23 @@ namespace {
 int clock(lua_State* L) {
   lua_pushnumber(L, clock_seconds());
   return 1;
+}
+
+/// Waits, in short parts so that an interrupt ends it.
+int sleep(lua_State* L) {
+  constexpr double kPart = 0.005;
+  const double seconds = to_number(L, 1, "sleep", "seconds");
+  if (!(seconds >= 0) || seconds > 1e9) {
+    throw Error(ErrorCode::argument, "sleep",
+                "seconds must be 0 to 1e9, got " + describe_value(L, 1));
+  }
+  const auto& context = state(L).context;
+  const double end = clock_seconds() + seconds;
+  for (double left = seconds; left > 0; left = end - clock_seconds()) {
+    if (context->interrupted()) throw Error(ErrorCode::cancelled, "sleep", "interrupted");
+    std::this_thread::sleep_for(std::chrono::duration<double>(std::min(left, kPart)));
+  }
+  return 0;
 }
 
 int set_threads(lua_State* L) {
@@ -294,6 +315,7 @@ int keep(lua_State* L) {
 void add_state_functions(lua_State* L) {
   constexpr Member kFunctions[] = {
       {"clock", guarded<clock>},
+      {"sleep", guarded_once<sleep>},
       {"set_threads", guarded<set_threads>},
       {"threads", guarded<threads>},
       {"devices", guarded<devices>},

@@ -17,6 +17,7 @@ local function overview(verbs)
       { "  perilune", "talk to the engine line by line" },
       { "  perilune FILE.lua ARGS…", "run a script" },
       { "  perilune -e CODE", "run a line of Lua" },
+      { "  perilune --strict …", "any of these; a global that nobody assigned is an error" },
       { "  perilune --bytecode FILE ARGS…", "run a script that was compiled: trusted, since it can do anything" },
       { "  perilune --version", "what this build is" },
     } .. "\n\n" .. command_line.columns(rows)

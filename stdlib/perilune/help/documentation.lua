@@ -11,7 +11,9 @@ local documentation = {}
 -- Files whose own table is called something else outside: variable → name. A module that defines
 -- public names has a table named after its file, and is `pl` outside.
 local function outside_names(source)
-  if source.name == "perilune.policy" then return { policy = "pl.policy" } end
+  for name, module in pairs(getmetatable(require "perilune").tables) do
+    if module == source.name then return { [name] = "pl." .. name } end
+  end
   for _, module in pairs(getmetatable(require "perilune").where) do
     if module == source.name then return { [module:match "[%w_]+$"] = "pl" } end
   end
@@ -116,6 +118,18 @@ local function read_file(all, source)
   end
 end
 
+-- What `require "perilune"` gives beside functions.
+local own_fields = {
+  { owner = "pl", member = "files", type = "table", text = "folders and files: pl.files.list(folder)" },
+  { owner = "pl", member = "json", type = "table", text = "texts of JSON: pl.json.decode(text)" },
+  { owner = "pl", member = "policy", type = "table", text = "constructors of policies: pl.policy.fifo()" },
+  { owner = "pl", member = "version", type = "string", text = "of this library: major.minor.patch" },
+  { owner = "pl.json", member = "null", type = "table", text = "stands for null where nil would be lost: in a list, and in what is encoded" },
+}
+
+--- Tables of functions that a script reaches by name, in order.
+documentation.owners = { "pl", "pl.files", "pl.json", "pl.policy" }
+
 local cached
 
 -- Only what scripts can reach: pl's own names, and types.
@@ -137,8 +151,10 @@ function documentation.all()
   local public = {}
   for _, name in ipairs(documentation.public_names()) do public[name] = true end
   local kept = { list = {}, by_name = {} }
-  add(kept, { name = "pl.policy", owner = "pl", member = "policy", kind = "field", type = "table", params = {}, returns = {},
-    text = "constructors of policies: pl.policy.fifo()", file = "stdlib/perilune/policy/init.lua", line = 1 })
+  for _, field in ipairs(own_fields) do
+    add(kept, { name = field.owner .. "." .. field.member, owner = field.owner, member = field.member, kind = "field",
+      type = field.type, text = field.text, params = {}, returns = {}, file = "stdlib/perilune/init.lua", line = 1 })
+  end
   for _, entry in ipairs(all.list) do if is_public(entry, public) and entry.owner ~= "Session" then add(kept, entry) end end
   cached = kept
   return kept
@@ -148,7 +164,7 @@ end
 ---@return string[]
 function documentation.public_names() return getmetatable(require "perilune").names() end
 
---- Entries of one owner: "pl", "pl.policy", "Tensor", …, sorted by name, fields first.
+--- Entries of one owner: "pl", "pl.json", "Tensor", …, sorted by name, fields first.
 ---@param owner string
 ---@return table[]
 function documentation.of(owner)

@@ -114,11 +114,12 @@ end
 ---@return string
 function documentation_page.text(verbs)
   local lines, order = { head }, class_order()
-  local contents = { "[pl](#pl)", "[pl.policy](#plpolicy)" }
+  local contents = {}
+  for _, owner in ipairs(documentation.owners) do contents[#contents + 1] = ("[%s](#%s)"):format(owner, anchor(owner)) end
   for _, name in ipairs(order) do contents[#contents + 1] = ("[%s](#%s)"):format(name, anchor(name)) end
   for _, title in ipairs { "Tasks", "Topics", "Verbs" } do contents[#contents + 1] = ("[%s](#%s)"):format(title, anchor(title)) end
   lines[#lines + 1] = table.concat(contents, " · ") .. "\n"
-  for _, owner in ipairs { "pl", "pl.policy" } do
+  for _, owner in ipairs(documentation.owners) do
     lines[#lines + 1] = "## " .. owner .. "\n"
     if owner == "pl" then lines[#lines + 1] = 'What `local pl = require "perilune"` gives.\n' end
     owner_lines(lines, owner)

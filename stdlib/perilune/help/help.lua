@@ -97,7 +97,8 @@ local function mentions(words)
 end
 
 local function nothing(name)
-  local names = { "pl", "pl.policy", unpack(topics.names) }
+  local names = { unpack(topics.names) }
+  for _, owner in ipairs(documentation.owners) do names[#names + 1] = owner end
   for _, entry in ipairs(documentation.all().list) do
     names[#names + 1] = entry.name
     if entry.member then names[#names + 1] = entry.member end
@@ -129,7 +130,7 @@ function help.text(name, session)
   end
   local topic = not (session and rawget(_G, name) ~= nil) and topics.text(name)
   if topic then return topic end
-  if name == "pl" or name == "pl.policy" then return overview(name) end
+  for _, owner in ipairs(documentation.owners) do if name == owner then return overview(name) end end
   local found = help.find(name, session)
   if #found == 0 then
     local said = mentions(name)

@@ -15,7 +15,7 @@ local function evaluate(line, t, path)
     setfenv(chunk, setmetatable({ t = t, path = path }, { __index = _G, __newindex = _G }))
     result = chunk()
   end, function(raised) print(tostring(raised)) end)
-  if fine and result ~= nil then print(show.value(result)) end
+  if fine and result ~= nil then print(show.show(result)) end
 end
 
 local stop = {}

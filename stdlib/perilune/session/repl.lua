@@ -1,6 +1,6 @@
 -- A session: what a line does. Keys, history and Ctrl-C are the program's (repl/).
 local core = require "perilune.core"
-local names_of = require "perilune.base.names_of"
+local strict = require "perilune.base.strict"
 local show = require "perilune.show.show"
 local completion = require "perilune.session.completion"
 local byte_count = require "perilune.base.byte_count"
@@ -22,8 +22,7 @@ local function environment(session)
     __index = function(_, name)
       local value = rawget(_G, name)
       if value ~= nil or always[name] or session.assigned[name] then return value end
-      local near = type(name) == "string" and #name > 1 and core.nearest(name, names_of(_G))
-      error(tostring(name) .. " is not defined" .. (near and "; did you mean " .. near .. "?" or ""), 0)
+      error(strict.problem(name), 0)
     end,
     __newindex = function(_, name, value)
       session.assigned[name] = true
@@ -133,7 +132,7 @@ function Session:run(chunk, quiet)
   if count == 0 then return true end
   if not quiet then
     local shown, err = pcall(function()
-      for i = 1, count do print(show.value(values[i])) end
+      for i = 1, count do print(show.show(values[i])) end
     end)
     if not shown then self:report(err) end
   end

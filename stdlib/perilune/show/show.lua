@@ -1,12 +1,14 @@
 -- Values as a session prints them: tensors with their shape and edges, tables one level deep.
 local core = require "perilune.core"
 local kind = require "perilune.base.kind"
+local options = require "perilune.base.options"
+local names_of = require "perilune.base.names_of"
 
 local show = {}
 
-local line_width = 96
-local most_entries = 24
-local longest_text = 2000
+-- What is shown of a value.
+local defaults = { width = 96, entries = 24, text = 2000, depth = 1 }
+local spec = { width = "positive", entries = "positive", text = "positive", depth = "count" }
 
 local escapes = { ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t", ['"'] = '\\"', ["\\"] = "\\\\" }
 
@@ -61,22 +63,22 @@ end
 local entry_text
 
 -- All of a small table on one line, or nil when it does not fit.
-local function inline(t, room, depth)
+local function inline(t, room, depth, entries)
   local n, others = keys_of(t)
-  if n + #others > most_entries then return nil end
+  if n + #others > entries then return nil end
   local parts = {}
-  for i = 1, n do parts[#parts + 1] = entry_text(t[i], depth) end
-  for _, key in ipairs(others) do parts[#parts + 1] = key_text(key) .. " = " .. entry_text(t[key], depth) end
+  for i = 1, n do parts[#parts + 1] = entry_text(t[i], depth, entries) end
+  for _, key in ipairs(others) do parts[#parts + 1] = key_text(key) .. " = " .. entry_text(t[key], depth, entries) end
   local text = #parts > 0 and "{ " .. table.concat(parts, ", ") .. " }" or "{}"
   return #text <= room and not text:find "\n" and text or nil
 end
 
 -- A value inside a table.
-function entry_text(value, depth)
+function entry_text(value, depth, entries)
   if type(value) == "string" then return quoted(value, 200) end
   if type(value) == "function" then return function_text(value) end
   if is_plain(value) then
-    local text = depth > 0 and inline(value, 60, depth - 1)
+    local text = depth > 0 and inline(value, 60, depth - 1, entries)
     if text then return text end
     local n, others = keys_of(value)
     if n > 0 and #others == 0 then
@@ -93,30 +95,35 @@ function entry_text(value, depth)
   return (first_line(tostring(value)))
 end
 
-local function table_text(t)
-  local text = inline(t, line_width, 1)
+local function table_text(t, limits)
+  local text = inline(t, limits.width, limits.depth, limits.entries)
   if text then return text end
   local n, others = keys_of(t)
   local name = kind.of(t)
   local lines, shown = { name and name .. " {" or "{" }, 0
   local function add(label, value)
     shown = shown + 1
-    if shown <= most_entries then lines[#lines + 1] = "  " .. label .. entry_text(value, 1) .. "," end
+    if shown <= limits.entries then lines[#lines + 1] = "  " .. label .. entry_text(value, limits.depth, limits.entries) .. "," end
   end
   for i = 1, n do add(n > 1 and ("[%d] "):format(i) or "", t[i]) end
   for _, key in ipairs(others) do add(key_text(key) .. " = ", t[key]) end
-  if shown > most_entries then lines[#lines + 1] = ("  … %d more"):format(shown - most_entries) end
+  if shown > limits.entries then lines[#lines + 1] = ("  … %d more"):format(shown - limits.entries) end
   lines[#lines + 1] = "}"
   return table.concat(lines, "\n")
 end
 
---- A value as text, for a person.
+--- A value as text, for a person: what a session prints.
+---
+---     print(pl.show { 1, 2, name = "x" })                                   --> { 1, 2, name = "x" }
+---     print(pl.show("a long text", { text = 6 }))                           --> "a long" … (11 bytes)
 ---@param value any
+---@param opts table|nil { width=96 (of a line, in bytes), entries=24 (of a table), text=2000 (bytes of a text), depth=1 (of tables inside) }
 ---@return string
-function show.value(value)
-  if type(value) == "string" then return quoted(value, longest_text) end
+function show.show(value, opts)
+  local limits = setmetatable(options.pick(options.check(opts, spec, "show"), names_of(spec)), { __index = defaults })
+  if type(value) == "string" then return quoted(value, limits.text) end
   if type(value) == "function" then return function_text(value) end
-  if is_plain(value) then return table_text(value) end
+  if is_plain(value) then return table_text(value, limits) end
   return tostring(value)
 end
 

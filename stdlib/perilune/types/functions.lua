@@ -109,6 +109,14 @@ function pl.batch_from_padded(ids, mask) end
 ---@return number
 function pl.clock() end
 
+--- Waits. Ctrl-C ends the wait, and so does a host that cancels.
+---
+---     local start = pl.clock()
+---     pl.sleep(0.01)
+---     print(pl.clock() - start >= 0.01)                                     --> true
+---@param seconds number 0 or more
+function pl.sleep(seconds) end
+
 --- Who is told of warnings; nil for nobody.
 ---@param f fun(text: string, where: string)|nil
 function pl.on_warning(f) end
