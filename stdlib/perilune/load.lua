@@ -153,7 +153,7 @@ function load.prepare(path, o, op)
     views = s.family.weights and s.family.weights(s.c) or nil, unused = s.family.unused, axes = s.c.axes }
   stored.mmap, stored.ties = o.mmap, s.c.tied and ties_of(s) or nil
   s.checkpoint = core.checkpoint(folder, stored)
-  s.threads = o.threads
+  s.threads, s.load = o.threads, load.load
   local fine, err = pcall(trace_all, s)
   if not fine then
     local guess = type(err) == "table" and not kind.no_memory(err) and config.guess_hint(json)

@@ -4,6 +4,7 @@ local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 local names_of = require "perilune.base.names_of"
 local pass_runner = require "perilune.loaded.pass_runner"
+local report = require "perilune.quantization.report"
 local family = require "perilune.loaded.family"
 local forward = require "perilune.run.forward"
 local embed = require "perilune.run.embed"
@@ -329,6 +330,19 @@ function Model:set_weight(name, t)
   weights.set_weight(self, name, t)
   return self
 end
+
+--- What this model lost against the one it was made from: for every layer the relative error of its weights and of what
+--- it answers to the reference's own inputs, worst first, with bytes before and after; for the model the Kullback-Leibler
+--- divergence of its next tokens (nats), how often its top token stays, its perplexity; of an encoder how far its answers
+--- move. Prints as a table. A layer far out of line is named in `advice` with what to do.
+---
+---     local m = pl.load("scripts/models/tales", { compute = "bf16" })
+---     local r = m:quantization_report("Once upon a time, a brave fox lived in a house.")
+---     print(r.layers[1].weight_error, r.same_top)                           --> 0	1
+---@param input string|integer[]|table|nil a text, ids, a list of either; default: a text that ships
+---@param opts QuantizationReportOptions|nil
+---@return QuantizationReport
+function Model:quantization_report(input, opts) return report.make(self, input, opts) end
 
 --- Gives the model's memory back. Calls after it raise.
 function Model:close()

@@ -130,6 +130,7 @@ int open_core(lua_State* L) {
   add_file_functions(L);
   add_tensor(L);
   add_tensor_makers(L);
+  add_quantization_math(L);
   add_tokenizer(L);
   add_characters(L);
   add_batch(L);

@@ -19,6 +19,7 @@ struct TypeName<Value> {
 // Each adds its types, and its functions to the table on top of the stack.
 void add_tensor(lua_State* L);
 void add_tensor_makers(lua_State* L);
+void add_quantization_math(lua_State* L);
 
 /// Pushes a tensor that something else also holds (a batch's ids, a kept weight).
 void push_tensor(lua_State* L, const Tensor& tensor);

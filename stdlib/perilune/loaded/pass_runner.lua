@@ -163,15 +163,27 @@ function pass_runner.run(m, work)
     plans.cross = s.family.cross and pass_runner.plan(s, "cross") or nil
   end
   local o = { source = work.source, rows = work.rows, caches = work.caches, lengths = work.lengths, cache = pass_runner.pool(s) }
-  if not rawget(m, "eager_") and #s.hooks == 0 then return core.execute(plans, work.batch, o) end
+  local observe = rawget(m, "observe_")
+  if not rawget(m, "eager_") and #s.hooks == 0 and not observe then return core.execute(plans, work.batch, o) end
   local run, lines = core.eager(plans, work.batch, o), { axes = s.c.axes, config = s.c, hook = hook_of(m) }
   local pass, entry = run:next(s.checkpoint, lines)
   while pass do
-    passes.write(s.family, pass, entry, s.head)
+    passes.write(s.family, pass, entry, s.head, observe)
     pass:finish()
     pass, entry = run:next(s.checkpoint, lines)
   end
   return run:results()
+end
+
+--- The same model, run line by line, with every product with a stored matrix told to `observe`.
+---@param m table
+---@param observe table as observed_net takes it
+---@return table
+function pass_runner.observed(m, observe)
+  local copy = {}
+  for key, value in pairs(m) do copy[key] = value end
+  copy.observe_ = observe
+  return setmetatable(copy, getmetatable(m))
 end
 
 --- What is known of a device that is in use.

@@ -4,6 +4,7 @@ local raise = require "perilune.base.raise"
 local kind = require "perilune.base.kind"
 local names_of = require "perilune.base.names_of"
 local family = require "perilune.loaded.family"
+local observed_net = require "perilune.loaded.observed_net"
 
 local passes = {}
 
@@ -35,8 +36,10 @@ end
 ---@param pass userdata
 ---@param entry string one of the family's entries
 ---@param head string|nil the head that follows, for entries that have one
-function passes.write(t, pass, entry, head)
+---@param observe table|nil as observed_net takes it, of an eager pass
+function passes.write(t, pass, entry, head, observe)
   local net = pass:net()
+  if observe then net = observed_net(net, observe) end
   if entry == "cross" then
     t.cross(net, pass:input "encoded")
     return

@@ -79,4 +79,30 @@
 ---@field exponential_decay_length_penalty table { tokens, factor }: from so many tokens on, the end becomes likelier by powers of factor
 ---@field sequence_bias table { { ids, bias }, … }: added to the score of a sequence's last id where the others stand before it
 
+--- What m:quantization_report takes.
+---@class QuantizationReportOptions
+---@field reference Model|string what losses are against; default: what the model was made from, or its own file computed in f32
+---@field plot string an SVG file to draw: error by layer, size against loss
+---@field tokens integer measure on no more than so many
+---@field layers boolean false leaves the layers out
+---@field on_progress fun(done: integer, total: integer) called as layers and rows are done
+
+--- What a model lost. A generator's has kl_mean and what follows it, an encoder's cosine_mean and what follows.
+---@class QuantizationReport
+---@field model string its path
+---@field reference string what it is held against
+---@field text string how much was measured, of what
+---@field layers table[] { name=, weight_error=, output_error= (relative), bytes_before=, bytes= }, worst first
+---@field bytes integer of weights as packed
+---@field bytes_before integer the same of the reference
+---@field verdict string what the figures mean, in a few words
+---@field advice string[] layers out of line, and what to do
+---@field kl_mean number Kullback-Leibler divergence from the reference's next tokens, nats a position
+---@field kl_p99 number what 99 % of positions stay below
+---@field same_top number share of positions with the same top token
+---@field logit_change number the largest of all
+---@field perplexity number of the text; with perplexity_before and perplexity_change
+---@field cosine_mean number of an encoder's answers and the reference's; with cosine_min
+---@field output_change number the largest change of a number of them
+
 return {}
