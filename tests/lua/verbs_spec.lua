@@ -120,6 +120,29 @@ verb_test("bench", "measures rates", function()
   expect("bench", 2, "name one model folder")
 end)
 
+verb_test("bench of an encoder", "counts texts", function()
+  local run_options = "--threads 1 --prompt 8 --repeats 1"
+  local report = core.json(expect(("bench scripts/models/reviews --json %s"):format(run_options), 0), "bench")
+  t.near(report.runs[1].tokens_per_s, 8 * report.runs[1].texts_per_s, 1e-3)
+  expect(("bench scripts/models/reviews %s"):format(run_options), 0, "texts/s", "texts of 8 tokens")
+end)
+
+verb_test("bench --modes", "measures the ways of loading beside each other", function()
+  local picture, run_options = os.tmpname(), "--modes --device cpu --prompt 8 --new 4 --repeats 1"
+  local r = core.json(expect(("bench %s %s --json --plot %s"):format(tales, run_options, picture), 0), "bench")
+  local modes = {}
+  for _, way in ipairs(r.ways) do
+    t.ok(way.weights > 0 and way.prefill_tokens_per_s > 0 and way.decode_tokens_per_s > 0 and way.perplexity > 1 and way.same_top > 0.5, way.how)
+    modes[way.how] = way
+  end
+  t.equal({ modes['compute="f32", cache="f32"'].kl_mean, modes['compute="f32", cache="f32"'].perplexity }, { 0, r.perplexity })
+  t.ok(modes['compute="bf16", cache="bf16"'].kl_mean > 0)
+  t.ok(core.read_file(picture):find("mean KL divergence, nats", 1, true))
+  os.remove(picture)
+  expect(("bench scripts/models/reviews %s"):format(run_options), 0, 'compute="bf16"', "cosine at least", "texts/s")
+  expect("bench " .. tales .. " --modes --overhead", 2, "two measurements")
+end)
+
 verb_test("bench --overhead", "measures a step beside its kernels", function()
   local options = "--overhead --device cpu --prompt 3 --new 8 --repeats 1"
   local times = core.json(expect(("bench %s %s --json"):format(golden, options), 0), "bench").runs[1]

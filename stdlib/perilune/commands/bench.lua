@@ -5,12 +5,17 @@ local pass_runner = require "perilune.loaded.pass_runner"
 local command_line = require "perilune.program.command_line"
 local byte_count = require "perilune.base.byte_count"
 local step_overhead = require "perilune.program.step_overhead"
+local bench_modes = require "perilune.program.bench_modes"
+local speed = require "perilune.program.speed"
 
 local bench = {
-  summary = "measure prefill and decode rates",
-  usage = "perilune bench MODEL [--json] [--threads LIST] [options]",
+  summary = "measure prefill and decode rates, or an encoder's texts a second",
+  usage = "perilune bench MODEL [--json] [--modes] [--threads LIST] [options]",
   options = {
     json = { help = "machine-readable" },
+    modes = { help = "instead: the ways of loading that fit, in one table: memory, speed, loss against f32" },
+    text = { value = "FILE", help = "what losses are measured on, with --modes (default: a text that ships)" },
+    plot = { value = "FILE.svg", help = "draw size against loss, with --modes" },
     overhead = { help = "instead: what a decode step of one row costs beside its kernels" },
     threads = { value = "LIST", help = "thread counts to measure, such as 1,2 (default: 1 and all; 1 with --overhead)" },
     prompt = { value = "N", number = true, help = "prompt tokens (default 256, or what the model can take; 16 with --overhead)" },
@@ -23,12 +28,6 @@ local bench = {
     .. "of the bandwidth measured in the same run says how close it is (small models live in the cache\n"
     .. "and can exceed it).",
 }
-
--- Nothing of an empty list.
-local function median(list)
-  table.sort(list)
-  return list[math.floor((#list + 1) / 2)]
-end
 
 local function thread_counts(text)
   local all = core.available_threads()
@@ -44,28 +43,17 @@ local function thread_counts(text)
   return list
 end
 
--- Ids that the model knows, the same on every run.
-local function prompt_ids(m, length)
-  local ids = {}
-  for i = 1, length do ids[i] = (i * 7919) % math.min(m.vocab_size, 1000) end
-  return ids
-end
-
 local function measure(m, threads, prompt, new, repeats)
   core.set_threads(threads)
-  local bandwidth = core.memory_bandwidth()
-  local prefill, decode = {}, {}
-  for r = 1, repeats + 1 do   -- the first run warms up
-    local result = m:generate({ ids = prompt, max_new_tokens = new, min_new_tokens = new, do_sample = false })
-    if r > 1 then
-      prefill[#prefill + 1] = #prompt / (result.timings.prefill_ms / 1000)
-      if #result.ids > 1 then decode[#decode + 1] = (#result.ids - 1) / (result.timings.decode_ms / 1000) end   -- prefill gives the first
-    end
+  local bandwidth, bytes = core.memory_bandwidth(), m:bytes_per_token()
+  local row = { threads = threads, bytes_per_token = bytes, memory_bytes_per_s = bandwidth }
+  if speed.generates(m) then
+    row.prefill_tokens_per_s, row.decode_tokens_per_s = speed.generator(m, prompt, new, repeats)
+    row.bandwidth_share = row.decode_tokens_per_s and row.decode_tokens_per_s * bytes / bandwidth
+  else
+    row.texts_per_s, row.tokens_per_s = speed.encoder(m, #prompt, repeats)
   end
-  local bytes = m:bytes_per_token()
-  local rate = median(decode)
-  return { threads = threads, prefill_tokens_per_s = median(prefill), decode_tokens_per_s = rate,
-    bytes_per_token = bytes, memory_bytes_per_s = bandwidth, bandwidth_share = rate and rate * bytes / bandwidth }
+  return row
 end
 
 -- One new token is prefill's: there is no rate of decoding then.
@@ -93,13 +81,37 @@ end
 -- What a step costs beside its kernels; the exit status.
 local function run_overhead(path, m, options)
   local new = math.max(4, options.new or math.min(256, (m.max_tokens or 512) - 32))
-  local prompt = prompt_ids(m, math.max(1, math.min(options.prompt or 16, (m.max_tokens or 512) - new)))
+  local prompt = speed.prompt_ids(m, math.max(1, math.min(options.prompt or 16, (m.max_tokens or 512) - new)))
   local report = { model = path, family = m.family, compute = m.compute, device = m.device, prompt_tokens = #prompt,
     new_tokens = new, runs = core.array {} }
   for i, threads in ipairs(thread_counts(options.threads or "1")) do
     report.runs[i] = step_overhead.measure(m, { threads = threads, prompt = prompt, new = new, repeats = options.repeats or 5 })
   end
   if options.json then print(core.write_json(report)) else print_overhead(path, report) end
+  return command_line.ok
+end
+
+local function print_rates(path, m, tier, report)
+  local generates = speed.generates(m)
+  print(("%s: %s, compute %s, %s %s; %s"):format(path, m.family, m.compute, m.device, tier, generates
+    and ("prompt %d tokens, %d new"):format(report.prompt_tokens, report.new_tokens) or ("texts of %d tokens"):format(report.prompt_tokens)))
+  local rows = { generates and { "threads", "prefill tokens/s", "decode tokens/s", "read per token", "of bandwidth" }
+    or { "threads", "texts/s", "tokens/s" } }
+  for _, run in ipairs(report.runs) do
+    rows[#rows + 1] = generates and { run.threads, ("%.0f"):format(run.prefill_tokens_per_s), rate_text("%.0f", run.decode_tokens_per_s),
+      byte_count.text(run.bytes_per_token), rate_text("%.0f %%", run.bandwidth_share and 100 * run.bandwidth_share) }
+      or { run.threads, ("%.0f"):format(run.texts_per_s), ("%.0f"):format(run.tokens_per_s) }
+  end
+  print(command_line.columns(rows))
+end
+
+-- The ways of loading; the exit status.
+local function run_modes(path, options)
+  if options.overhead then return command_line.misused(bench, "--modes and --overhead are two measurements") end
+  local report = bench_modes.measure(path, { device = options.device, prompt = options.prompt or 256, new = options.new or 32,
+    repeats = options.repeats or 3, text = options.text and core.read_file(options.text) or nil, progress = command_line.progress "measuring" })
+  if options.plot then bench_modes.plot(report, options.plot) end
+  print(options.json and core.write_json(report) or bench_modes.text(report))
   return command_line.ok
 end
 
@@ -114,12 +126,13 @@ function bench.run(options, arguments)
       return command_line.misused(bench, ("--%s needs a whole number from 1, got %s"):format(name, tostring(value)))
     end
   end
+  if options.modes then return run_modes(path, options) end
   local counts = thread_counts(options.threads)
   local m = pl.load(path, { compute = options.compute, device = options.device })
   if options.overhead then return run_overhead(path, m, options) end
-  local new = options.new or 64
+  local new = speed.generates(m) and (options.new or 64) or 0
   local most = m.max_tokens and m.max_tokens - new or 256
-  local prompt = prompt_ids(m, math.max(1, math.min(options.prompt or 256, most)))
+  local prompt = speed.prompt_ids(m, math.max(1, math.min(options.prompt or 256, most)))
   local device = pass_runner.device(m.device)
   local report = { model = path, family = m.family, compute = m.compute, device = m.device, tier = device.tier,
     prompt_tokens = #prompt, new_tokens = new, runs = core.array {} }
@@ -134,13 +147,7 @@ function bench.run(options, arguments)
     print(core.write_json(report))
     return command_line.ok
   end
-  print(("%s: %s, compute %s, %s %s; prompt %d tokens, %d new"):format(path, m.family, m.compute, m.device, device.tier, #prompt, new))
-  local rows = { { "threads", "prefill tokens/s", "decode tokens/s", "read per token", "of bandwidth" } }
-  for _, run in ipairs(report.runs) do
-    rows[#rows + 1] = { run.threads, ("%.0f"):format(run.prefill_tokens_per_s), rate_text("%.0f", run.decode_tokens_per_s),
-      byte_count.text(run.bytes_per_token), rate_text("%.0f %%", run.bandwidth_share and 100 * run.bandwidth_share) }
-  end
-  print(command_line.columns(rows))
+  print_rates(path, m, device.tier, report)
   if report.launches > 0 then print(("%d kernels launched on %s"):format(report.launches, m.device)) end
   return command_line.ok
 end
