@@ -10,11 +10,10 @@
 #include <vector>
 
 #include "engine/plan/execution_store.h"
+#include "engine/plan/named_tensors.h"
 #include "engine/plan/pass_rows.h"
 
 namespace perilune {
-
-using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
 
 /// What to run. Rows of `source`, `batch` and `caches` belong together by their number.
 struct PassWork {

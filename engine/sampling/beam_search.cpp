@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "engine/base/error.h"
 #include "engine/sampling/logits.h"
+#include "engine/sampling/option_ranges.h"
 
 namespace perilune {
 
@@ -22,13 +22,8 @@ BeamSearch::BeamSearch(const BeamOptions& options, std::size_t stop_ids,
     : options_(options),
       kept_(std::max<std::size_t>(2, 1 + stop_ids) * static_cast<std::size_t>(options.beams)),
       max_new_tokens_(max_new_tokens) {
-  if (options.beams < 1 || options.beams > 1024) {
-    throw Error(ErrorCode::option, "generate",
-                "num_beams is " + std::to_string(options.beams) + "; it must be 1 to 1024");
-  }
-  if (!std::isfinite(options.length_penalty)) {
-    throw Error(ErrorCode::option, "generate", "length_penalty must be a finite number");
-  }
+  check_range("num_beams", static_cast<double>(options.beams));
+  check_range("length_penalty", options.length_penalty);
 }
 
 void BeamSearch::offer(std::size_t beam, std::span<const float> log_probabilities) {

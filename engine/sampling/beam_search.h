@@ -14,6 +14,7 @@ struct BeamOptions {
   std::int64_t beams = 1;     // num_beams; 1: no beam search
   double length_penalty = 1;  // scores are divided by (new tokens)^length_penalty
   EarlyStopping early_stopping = EarlyStopping::no;
+  bool renormalize = false;  // renormalize_logits: processed scores become log-probabilities again
 };
 
 /// One step of one prompt: offer() for every running beam, then advance(). Scores are sums of

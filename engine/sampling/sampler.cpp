@@ -4,23 +4,12 @@
 #include <cmath>
 
 #include "engine/base/error.h"
-#include "engine/base/number_text.h"
 #include "engine/sampling/logits.h"
+#include "engine/sampling/option_ranges.h"
 
 namespace perilune {
 
 namespace {
-
-std::string number(double value) {
-  return number_text(value, 6);
-}
-
-[[noreturn]] void bad_option(const std::string& name, const std::string& value,
-                             const std::string& allowed, const std::string& hint = "") {
-  throw Error(ErrorCode::option, "generate",
-              "option " + name + ": expected " + allowed + ", got " + value)
-      .hint(hint);
-}
 
 /// Best first; of equal ones the lowest id first.
 bool better(const TokenLogprob& a, const TokenLogprob& b) {
@@ -37,41 +26,24 @@ std::uint64_t mix(std::uint64_t x) {
 }  // namespace
 
 void check_sampling(const SamplingOptions& options) {
-  if (!(options.temperature > 0) || !std::isfinite(options.temperature)) {
-    bad_option("temperature", number(options.temperature), "a number above 0",
-               "for the most likely token every time use do_sample = false");
-  }
-  if (options.top_k < 0) bad_option("top_k", std::to_string(options.top_k), "0 (off) or more");
-  if (!(options.top_p > 0 && options.top_p <= 1)) {
-    bad_option("top_p", number(options.top_p), "a number above 0, at most 1");
-  }
-  if (!(options.min_p >= 0 && options.min_p <= 1)) {
-    bad_option("min_p", number(options.min_p), "a number from 0 to 1");
-  }
-  const auto check_penalty = [](const char* name, double value) {
-    if (value > 0 && std::isfinite(value)) return;
-    bad_option(name, number(value), "a number above 0", "1 leaves the scores as they are");
-  };
-  check_penalty("repetition_penalty", options.repetition_penalty);
-  check_penalty("encoder_repetition_penalty", options.encoder_repetition_penalty);
-  if (!(options.typical_p > 0 && options.typical_p <= 1)) {
-    bad_option("typical_p", number(options.typical_p), "a number above 0, at most 1");
-  }
-  const auto check_cutoff = [](const char* name, double value) {
-    if (!(value >= 0 && value < 1)) bad_option(name, number(value), "0 (off) or more, below 1");
-  };
-  check_cutoff("epsilon_cutoff", options.epsilon_cutoff);
-  check_cutoff("eta_cutoff", options.eta_cutoff);
-  const auto check_ngram = [](const char* name, std::int64_t value) {
-    if (value < 0) bad_option(name, std::to_string(value), "0 (off) or more");
-  };
-  check_ngram("no_repeat_ngram_size", options.no_repeat_ngram_size);
-  check_ngram("encoder_no_repeat_ngram_size", options.encoder_no_repeat_ngram_size);
-  if (options.min_new_tokens < 0) {
-    bad_option("min_new_tokens", std::to_string(options.min_new_tokens), "0 or more");
-  }
-  if (options.logprobs < -1) {
-    bad_option("logprobs", std::to_string(options.logprobs), "0 or more");
+  const auto whole = [](std::int64_t value) { return static_cast<double>(value); };
+  const std::pair<const char*, double> given[] = {
+      {"temperature", options.temperature},
+      {"top_k", whole(options.top_k)},
+      {"top_p", options.top_p},
+      {"min_p", options.min_p},
+      {"typical_p", options.typical_p},
+      {"epsilon_cutoff", options.epsilon_cutoff},
+      {"eta_cutoff", options.eta_cutoff},
+      {"repetition_penalty", options.repetition_penalty},
+      {"encoder_repetition_penalty", options.encoder_repetition_penalty},
+      {"no_repeat_ngram_size", whole(options.no_repeat_ngram_size)},
+      {"encoder_no_repeat_ngram_size", whole(options.encoder_no_repeat_ngram_size)},
+      {"min_new_tokens", whole(options.min_new_tokens)}};
+  for (const auto& [name, value] : given) check_range(name, value);
+  if (options.logprobs != -1) check_range("logprobs", whole(options.logprobs));
+  if (options.exponential_decay) {
+    check_range("exponential_decay_length_penalty", options.exponential_decay->factor);
   }
 }
 

@@ -48,7 +48,7 @@ struct SamplingOptions {
   std::int64_t logprobs = -1;  // -1: off; n: the chosen one's and n best, before processors
 };
 
-/// Throws Error(option) for values out of range.
+/// Throws Error(option) for values out of range (option_ranges.h).
 void check_sampling(const SamplingOptions& options);
 
 struct TokenLogprob {

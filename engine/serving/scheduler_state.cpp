@@ -4,6 +4,7 @@
 
 #include "engine/base/error.h"
 #include "engine/device/context.h"
+#include "engine/sampling/option_ranges.h"
 #include "engine/serving/memory.h"
 #include "engine/serving/scheduler_state.h"
 
@@ -12,7 +13,6 @@ namespace perilune {
 namespace {
 
 // Each is a row of every step, which runs them all together.
-constexpr std::int64_t kMostOutputs = 1024;
 
 std::string number(std::int64_t value) {
   return std::to_string(value);
@@ -39,19 +39,9 @@ void check_prompt(const RequestSpec& spec) {
 
 void check_options(const RequestSpec& spec) {
   const GenerateOptions& options = spec.options;
-  if (options.max_new_tokens < 0) {
-    throw Error(ErrorCode::option, "generate",
-                "option max_new_tokens: expected 0 or more, got " + number(options.max_new_tokens));
-  }
-  const auto expect_rows = [](const char* name, std::int64_t rows) {
-    if (rows >= 1 && rows <= kMostOutputs) return;
-    throw Error(ErrorCode::option, "generate",
-                "option " + std::string(name) + ": expected from 1 to " + number(kMostOutputs) +
-                    ", got " + number(rows))
-        .hint(rows < 1 ? "" : "submit more requests, each with a seed of its own");
-  };
-  expect_rows("n", options.n);
-  expect_rows("num_beams", options.beams.beams);
+  check_range("max_new_tokens", static_cast<double>(options.max_new_tokens));
+  check_range("n", static_cast<double>(options.n));
+  check_range("num_beams", static_cast<double>(options.beams.beams));
   if (!options.stop_strings.empty() && !spec.tokenizer) {
     throw Error(ErrorCode::option, "generate",
                 "option stop: texts need a tokenizer, and this model has none")

@@ -29,4 +29,9 @@ struct StoredView {
   float offset_value = 0;  // Checkpoint::tensor adds it
 };
 
+/// All of a stored tensor, as it is stored.
+StoredView whole_view(const CheckpointEntry& entry);
+/// Whether two stored tensors, each seen whole, hold the same bytes; reads both files.
+bool same_elements(const StoredView& a, const StoredView& b);
+
 }  // namespace perilune

@@ -1,5 +1,6 @@
 // The sampler against the published processors, and its own properties.
 #include "engine/sampling/sampler.h"
+#include "engine/sampling/option_ranges.h"
 
 #include <algorithm>
 #include <cmath>
@@ -306,4 +307,19 @@ TEST_CASE("options out of range are refused by name") {
   CHECK(refused([](auto& o) { o.repetition_penalty = 0; }, "repetition_penalty"));
   CHECK(refused([](auto& o) { o.min_new_tokens = -1; }, "min_new_tokens"));
   CHECK(refused([](auto& o) { o.logprobs = -2; }, "logprobs"));
+}
+
+TEST_CASE("a range holds its ends as it says, and neither infinity nor NaN") {
+  for (const OptionRange& range : option_ranges()) {
+    CAPTURE(range.name);
+    CHECK(find_range(range.name) == &range);
+    CHECK(range.fits(range.low) == !range.low_open);
+    CHECK(range.fits(range.high) == !range.high_open);
+    CHECK_FALSE(range.fits(range.low - 0.001 - std::abs(range.low)));
+    for (const double outside : {HUGE_VAL, -HUGE_VAL, std::nan("")}) {
+      CHECK_FALSE(range.fits(outside));
+      CHECK_THROWS_AS(check_range(range.name, outside), Error);
+    }
+  }
+  CHECK(find_range("seed") == nullptr);
 }

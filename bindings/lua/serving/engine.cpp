@@ -2,15 +2,17 @@
 #include <cmath>
 #include <optional>
 
-#include "bindings/lua/batches/batch_input.h"
-#include "bindings/lua/batches/batch_object.h"
-#include "bindings/lua/models/cache.h"
-#include "bindings/lua/models/plan.h"
 #include "bindings/lua/serving/serving.h"
-#include "bindings/lua/tensors/tensor_value.h"
-#include "bindings/lua/text/tokenizer.h"
 
 namespace perilune::lua {
+
+EngineObject& open_engine(lua_State* L, const char* op) {
+  auto& engine = self<EngineObject>(L, op);
+  if (engine.scheduler == nullptr) {
+    throw Error(ErrorCode::state, op, "the engine was closed");
+  }
+  return engine;
+}
 
 namespace {
 
@@ -19,14 +21,6 @@ constexpr double kLongSeconds = 0.1;    // the longest that step() waits for a w
 
 void check_interrupt(const Context& context) {
   if (context.interrupted()) throw Error(ErrorCode::cancelled, "drain", "interrupted");
-}
-
-EngineObject& open_engine(lua_State* L, const char* op) {
-  auto& engine = self<EngineObject>(L, op);
-  if (engine.scheduler == nullptr) {
-    throw Error(ErrorCode::state, op, "the engine was closed");
-  }
-  return engine;
 }
 
 /// The environment table that the engine and its requests share; the engine is on top.
@@ -79,188 +73,6 @@ int make_engine(lua_State* L) {
     engine.scheduler->set_more(true);
     engine.worker = std::make_unique<Worker>(*engine.scheduler);
   }
-  return 1;
-}
-
-// ---------------------------------------------------------------- submit
-
-std::vector<std::vector<std::int32_t>> read_sequences(lua_State* L, Options& options,
-                                                      const char* key) {
-  std::vector<std::vector<std::int32_t>> rows;
-  if (options.push(key)) {
-    rows = to_rows(L, -1, options.op().c_str(), options.label(key).c_str());
-    lua_pop(L, 1);
-  }
-  return rows;
-}
-
-/// What the scores of some ids are changed by: { ids, … } and a number for each.
-void read_bias(lua_State* L, Options& options, SamplingOptions& sampling) {
-  auto rows = read_sequences(L, options, "bias_ids");
-  if (!options.push("bias_values")) return;
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    lua_rawgeti(L, -1, static_cast<int>(i) + 1);
-    const double value = to_number(L, -1, options.op(), options.label("bias_values"));
-    sampling.sequence_bias.push_back({std::move(rows[i]), static_cast<float>(value)});
-    lua_pop(L, 1);
-  }
-  lua_pop(L, 1);
-}
-
-/// What is forbidden, forced or favoured.
-void read_rules(lua_State* L, Options& options, SamplingOptions& sampling) {
-  const auto ids = [&](const char* key) {
-    return options.ids(key).value_or(std::vector<std::int32_t>{});
-  };
-  sampling.encoder_repetition_penalty = options.number("encoder_repetition_penalty").value_or(1.0);
-  sampling.no_repeat_ngram_size = options.integer("no_repeat_ngram_size").value_or(0);
-  sampling.encoder_no_repeat_ngram_size =
-      options.integer("encoder_no_repeat_ngram_size").value_or(0);
-  read_bias(L, options, sampling);
-  sampling.bad_words = read_sequences(L, options, "bad_words_ids");
-  sampling.suppress = ids("suppress_tokens");
-  sampling.begin_suppress = ids("begin_suppress_tokens");
-  const auto forced = ids("forced_bos_token_id");
-  if (!forced.empty()) sampling.forced_bos = forced.front();
-  sampling.forced_eos = ids("forced_eos_token_id");
-  const auto start = options.integer("decay_start");
-  const auto factor = options.number("decay_factor");
-  if (start && factor) sampling.exponential_decay = ExponentialDecay{*start, *factor};
-}
-
-void read_beams(Options& options, BeamOptions& beams) {
-  beams.beams = options.integer("num_beams").value_or(1);
-  beams.length_penalty = options.number("length_penalty").value_or(1.0);
-  const auto early = options.choice("early_stopping", {"no", "yes", "never"}).value_or("no");
-  beams.early_stopping = early == "yes"     ? EarlyStopping::yes
-                         : early == "never" ? EarlyStopping::never
-                                            : EarlyStopping::no;
-}
-
-/// The table of sampling options on top of the stack.
-void read_sampling(lua_State* L, GenerateOptions& generate) {
-  Options options(L, lua_gettop(L), "submit");
-  SamplingOptions& sampling = generate.sampling;
-  sampling.typical_p = options.number("typical_p").value_or(1.0);
-  sampling.epsilon_cutoff = options.number("epsilon_cutoff").value_or(0.0);
-  sampling.eta_cutoff = options.number("eta_cutoff").value_or(0.0);
-  read_rules(L, options, sampling);
-  read_beams(options, generate.beams);
-  sampling.do_sample = options.boolean("do_sample").value_or(false);
-  sampling.temperature = options.number("temperature").value_or(1.0);
-  sampling.top_k = options.integer("top_k").value_or(0);
-  sampling.top_p = options.number("top_p").value_or(1.0);
-  sampling.min_p = options.number("min_p").value_or(0.0);
-  sampling.repetition_penalty = options.number("repetition_penalty").value_or(1.0);
-  sampling.seed = static_cast<std::uint64_t>(options.integer("seed").value_or(0));
-  sampling.min_new_tokens = options.integer("min_new_tokens").value_or(0);
-  sampling.logprobs = options.integer("logprobs").value_or(-1);
-  generate.max_new_tokens = options.integer("max_new_tokens").value_or(0);
-  generate.prompt_logprobs = options.boolean("prompt_logprobs").value_or(false);
-  generate.n = options.integer("n").value_or(1);
-  if (generate.n > 1 && sampling.logprobs < 0) {
-    sampling.logprobs = 0;
-    generate.score_only = true;
-  }
-  options.done();
-}
-
-void read_generate(lua_State* L, Options& options, RequestSpec& spec) {
-  spec.kind = RequestKind::generate;
-  const auto ids = options.ids("ids");
-  if (!ids || ids->empty()) {
-    throw Error(ErrorCode::argument, "submit", "the prompt has no tokens")
-        .hint("give a text or ids; models with a bos token can start from it");
-  }
-  spec.prompt = *ids;
-  if (options.push("options")) {
-    expect_table(L, -1, "submit", "option options");
-    read_sampling(L, spec.options);
-    lua_pop(L, 1);
-  }
-  spec.options.stop_ids = options.ids("stop_ids").value_or(std::vector<std::int32_t>{});
-  spec.options.stop_strings = options.texts("stop_strings").value_or(std::vector<std::string>{});
-  if (const auto* tokenizer = options.object<TokenizerPointer>("tokenizer")) {
-    spec.tokenizer = *tokenizer;
-  }
-  spec.reachable = options.integer("reachable").value_or(0);
-}
-
-void read_forward(Options& options, RequestSpec& spec) {
-  spec.kind = RequestKind::forward;
-  const auto* batch = options.object<BatchObject>("batch");
-  if (batch == nullptr) throw Error(ErrorCode::argument, "submit", "a forward needs its batch");
-  spec.forward_input = batch->batch;
-  const auto rows = options.choice("rows", {"last", "all"});
-  if (rows) {
-    spec.forward_input =
-        spec.forward_input->with_rows(rows == "last" ? RowSelection::last : RowSelection::all);
-  }
-}
-
-/// A text as it is; any other value waits in the environment table under a name made for it.
-std::string read_tag(lua_State* L, Options& options, EngineObject& engine) {
-  if (!options.push("tag")) return "";
-  std::string name;
-  if (lua_type(L, -1) == LUA_TSTRING) {
-    name = to_text(L, -1, options.op(), options.label("tag"));
-  } else {
-    name = std::string(kTagMark) + std::to_string(++engine.tags);
-    push_shared(L, "tags");
-    lua_pushvalue(L, -2);
-    lua_setfield(L, -2, name.c_str());
-    lua_pop(L, 1);
-  }
-  lua_pop(L, 1);
-  return name;
-}
-
-int submit(lua_State* L) {
-  EngineObject& engine = open_engine(L, "submit");
-  Options options(L, 2, "submit");
-  RequestSpec spec;
-  if (options.choice("kind", {"generate", "forward"}) == "forward") {
-    read_forward(options, spec);
-  } else {
-    read_generate(L, options, spec);
-  }
-  const auto* plan = options.object<PlanObject>("plan");
-  if (plan == nullptr) throw Error(ErrorCode::argument, "submit", "a request needs its plan");
-  spec.plan = plan->plan;
-  if (const auto* source = options.object<BatchObject>("source")) spec.source = source->batch;
-  if (const auto* encode = options.object<PlanObject>("encode_plan")) {
-    spec.encode_plan = encode->plan;
-  }
-  if (const auto* cross = options.object<PlanObject>("cross_plan")) {
-    spec.cross_plan = cross->plan;
-  }
-  CachePointer cache;
-  if (const auto* pool = options.object<CachePointer>("cache")) cache = *pool;
-  spec.max_tokens = options.integer("max_tokens").value_or(0);
-  spec.priority = options.integer("priority").value_or(0);
-  spec.deadline_ms = options.number("deadline_ms").value_or(0.0);
-  spec.client = options.text("client").value_or("");
-  spec.tag = read_tag(L, options, engine);
-  lua_newtable(L);
-  const bool hooked = read_hooks(L, options, engine, spec);
-  if (hooked && engine.worker) {
-    throw Error(ErrorCode::unsupported, "submit",
-                "processors, stop_when and on_token are functions of this script, and the engine "
-                "steps on a thread of its own (worker = true)")
-        .hint("take the tokens from line:events(), stop by stop= or line:cancel()");
-  }
-  options.done();
-  const int hooks = lua_gettop(L);
-
-  const EngineFrame frame(engine, L);
-  const RequestPointer accepted = engine.scheduler->submit(std::move(spec), cache);
-  if (hooked) {
-    push_shared(L, "hooks");
-    lua_pushnumber(L, static_cast<double>(accepted->id));
-    lua_pushvalue(L, hooks);
-    lua_rawset(L, -3);
-  }
-  push_request(L, engine, accepted);
   return 1;
 }
 
@@ -537,7 +349,8 @@ int tostring(lua_State* L) {
 }  // namespace
 
 void add_engine(lua_State* L) {
-  constexpr Member kFunctions[] = {{"engine", guarded<make_engine>}};
+  constexpr Member kFunctions[] = {{"engine", guarded<make_engine>},
+                                   {"generation_fault", guarded<generation_fault>}};
   set_functions(L, kFunctions);
   constexpr Member kMethods[] = {
       {"submit", guarded_once<submit>},

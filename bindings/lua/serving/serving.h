@@ -58,6 +58,9 @@ class EngineFrame {
   lua_State* previous_;
 };
 
+/// The engine at index 1; throws Error(state) for one that was closed.
+EngineObject& open_engine(lua_State* L, const char* op);
+
 /// Begins the name under which a tag that is no text is kept.
 inline constexpr const char* kTagMark = "\1";
 
@@ -76,6 +79,13 @@ void add_policy(lua_State* L);
 std::string policy_place(lua_State* L, int index);
 /// Forgets the queue entry of a request.
 void forget_entry(lua_State* L, std::uint64_t id);
+
+/// Reads ids=, options= (the table of sampling options), stop_ids=, stop_strings=, tokenizer= and
+/// reachable= of a request to generate.
+void read_generate(lua_State* L, Options& options, RequestSpec& spec);
+int generation_fault(lua_State* L);
+/// engine:submit { kind=, plan=, ... } → Request
+int submit(lua_State* L);
 
 /// Reads processors=, stop_when=, on_token= into the request's hooks; their functions go into the
 /// table on top of the stack. False when there are none.

@@ -1,5 +1,6 @@
 -- What the options of generation may be: one set of rules for what a caller gives and for what a model's
 -- files say, so that a wrong value is told with its place, whoever wrote it.
+local core = require "perilune.core"
 local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 local kind = require "perilune.base.kind"
@@ -18,7 +19,7 @@ rules.published = {
   guidance_scale = "number", encoder_no_repeat_ngram_size = "count", encoder_repetition_penalty = "number",
   bad_words_ids = "table", force_words_ids = "table", suppress_tokens = "table", begin_suppress_tokens = "table",
   forced_bos_token_id = "integer", forced_eos_token_id = "integer|table", exponential_decay_length_penalty = "table",
-  sequence_bias = "table",
+  sequence_bias = "table", renormalize_logits = "boolean",
 }
 
 -- Options that only callers have.
@@ -64,8 +65,6 @@ function rules.list(value)
   return type(value) == "table" and value or { value }
 end
 
-local function above_zero(v) return v > 0 and v < math.huge end
-local function share(v) return v > 0 and v <= 1 end
 local function is_id(v) return type(v) == "number" and v % 1 == 0 and v >= 0 and v < 2 ^ 31 end
 
 -- The first entry that is no id: "ids" and the entry; nil for a list of ids.
@@ -99,8 +98,9 @@ end
 local function decay_fault(value)
   local start, factor = value[1], value[2]
   if is_empty(value) then return nil end
-  if not (kind.is_list(value) and #value >= 2 and is_id(start) and type(factor) == "number" and above_zero(factor)) then
-    return "{ tokens, factor }", value
+  if not (kind.is_list(value) and #value >= 2 and is_id(start) and type(factor) == "number"
+    and not core.generation_fault("exponential_decay_length_penalty", factor)) then
+    return "{ tokens, factor }, the factor above 0", value
   end
 end
 
@@ -111,47 +111,32 @@ local function texts_fault(value)
   end
 end
 
-local function finite_fault(v)
-  if math.abs(v) == math.huge then return "a finite number", v end
-end
-
 local function early_fault(v)
   if type(v) == "string" and v ~= "never" then return 'true, false or "never"', v end
 end
 
--- A fault function from a test of numbers.
-local function number(fits, what, hint)
-  return function(v)
-    if not fits(v) then return what, v, hint and hint(v) end
-  end
-end
-
-local penalty = number(above_zero, "a number above 0")
-local cutoff = number(function(v) return v >= 0 and v < 1 end, "a number from 0, below 1")
-
--- Key → function(value) → what was expected, what was found, a hint; nothing where the value is right.
+-- Key → function(value) → what was expected, what was found; nothing where the value is right.
 local faults = {
-  temperature = number(above_zero, "a number above 0", function(v)
-    return v == 0 and "for the most likely token every time, use do_sample = false" or nil
-  end),
-  top_p = number(share, "a number above 0, at most 1"), typical_p = number(share, "a number above 0, at most 1"),
-  min_p = number(function(v) return v >= 0 and v <= 1 end, "a number from 0 to 1"),
-  epsilon_cutoff = cutoff, eta_cutoff = cutoff, repetition_penalty = penalty, encoder_repetition_penalty = penalty,
-  length_penalty = finite_fault, early_stopping = early_fault,
-  eos_token_id = ids_fault, suppress_tokens = ids_fault, begin_suppress_tokens = ids_fault, forced_bos_token_id = ids_fault,
-  forced_eos_token_id = ids_fault, bad_words_ids = sequences_fault, sequence_bias = biases_fault,
+  early_stopping = early_fault, eos_token_id = ids_fault, suppress_tokens = ids_fault, begin_suppress_tokens = ids_fault,
+  forced_bos_token_id = ids_fault, forced_eos_token_id = ids_fault, bad_words_ids = sequences_fault, sequence_bias = biases_fault,
   exponential_decay_length_penalty = decay_fault, stop = texts_fault, stop_strings = texts_fault,
 }
+
+-- What is wrong with a value of the right kind: what was expected, what was found, a hint. Ranges of numbers are the engine's.
+local function fault_of(key, value)
+  if faults[key] then return faults[key](value) end
+  if type(value) ~= "number" then return nil end
+  local expected, hint = core.generation_fault(key, value)
+  if expected then return expected, value, hint end
+end
 
 --- Raises for a caller's value that no rule allows; kinds were checked with the other options.
 ---@param given table
 ---@param op string
 function rules.check(given, op)
   for key, value in pairs(given) do
-    if faults[key] then
-      local what, wrong, hint = faults[key](value)
-      if what then raise("option", op, ("option %s: expected %s, got %s"):format(key, what, options.show(wrong)), hint) end
-    end
+    local what, wrong, hint = fault_of(key, value)
+    if what then raise("option", op, ("option %s: expected %s, got %s"):format(key, what, options.show(wrong)), hint) end
   end
 end
 
@@ -169,6 +154,8 @@ local function without_none(key, value)
   return ids
 end
 
+local published_top_k = 50
+
 --- What a file says of generation, and what is wrong with it. A wrong value is an error of the call that
 --- would use it, so that a caller can give another.
 ---@param json table generation_config.json, or config.json where that is absent
@@ -183,7 +170,10 @@ function rules.read(json, file)
     if value ~= nil then
       local what, found = options.expected(value, wanted), value
       local always = what ~= nil
-      if not what and faults[key] then what, found = faults[key](value) end
+      if not what then
+        local what_else, where = fault_of(key, value)
+        if what_else then what, found = what_else, where end
+      end
       if not what then
         values[key] = value
       else
@@ -191,12 +181,14 @@ function rules.read(json, file)
       end
     end
   end
+  -- Files leave out what is the published default: one that says to draw means the 50 best.
+  if values.do_sample and json.top_k == nil then values.top_k = published_top_k end
   return values, wrong
 end
 
 -- Why a published key that was given is without effect, where that is worth a word.
 local reasons = {
-  renormalize_logits = "it changes the scores of beams alone", watermarking_config = "texts carry no watermark",
+  watermarking_config = "texts carry no watermark",
   max_time = "answers end by their tokens alone", token_healing = "a prompt's last token stays",
 }
 

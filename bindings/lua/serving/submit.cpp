@@ -1,0 +1,92 @@
+// engine:submit: the request that a table of options stands for.
+#include "bindings/lua/batches/batch_input.h"
+#include "bindings/lua/batches/batch_object.h"
+#include "bindings/lua/models/cache.h"
+#include "bindings/lua/models/plan.h"
+#include "bindings/lua/serving/serving.h"
+
+namespace perilune::lua {
+
+namespace {
+
+void read_forward(Options& options, RequestSpec& spec) {
+  spec.kind = RequestKind::forward;
+  const auto* batch = options.object<BatchObject>("batch");
+  if (batch == nullptr) throw Error(ErrorCode::argument, "submit", "a forward needs its batch");
+  spec.forward_input = batch->batch;
+  const auto rows = options.choice("rows", {"last", "all"});
+  if (rows) {
+    spec.forward_input =
+        spec.forward_input->with_rows(rows == "last" ? RowSelection::last : RowSelection::all);
+  }
+}
+
+/// A text as it is; any other value waits in the environment table under a name made for it.
+std::string read_tag(lua_State* L, Options& options, EngineObject& engine) {
+  if (!options.push("tag")) return "";
+  std::string name;
+  if (lua_type(L, -1) == LUA_TSTRING) {
+    name = to_text(L, -1, options.op(), options.label("tag"));
+  } else {
+    name = std::string(kTagMark) + std::to_string(++engine.tags);
+    push_shared(L, "tags");
+    lua_pushvalue(L, -2);
+    lua_setfield(L, -2, name.c_str());
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  return name;
+}
+
+}  // namespace
+
+int submit(lua_State* L) {
+  EngineObject& engine = open_engine(L, "submit");
+  Options options(L, 2, "submit");
+  RequestSpec spec;
+  if (options.choice("kind", {"generate", "forward"}) == "forward") {
+    read_forward(options, spec);
+  } else {
+    read_generate(L, options, spec);
+  }
+  const auto* plan = options.object<PlanObject>("plan");
+  if (plan == nullptr) throw Error(ErrorCode::argument, "submit", "a request needs its plan");
+  spec.plan = plan->plan;
+  if (const auto* source = options.object<BatchObject>("source")) spec.source = source->batch;
+  if (const auto* encode = options.object<PlanObject>("encode_plan")) {
+    spec.encode_plan = encode->plan;
+  }
+  if (const auto* cross = options.object<PlanObject>("cross_plan")) {
+    spec.cross_plan = cross->plan;
+  }
+  CachePointer cache;
+  if (const auto* pool = options.object<CachePointer>("cache")) cache = *pool;
+  spec.max_tokens = options.integer("max_tokens").value_or(0);
+  spec.priority = options.integer("priority").value_or(0);
+  spec.deadline_ms = options.number("deadline_ms").value_or(0.0);
+  spec.client = options.text("client").value_or("");
+  spec.tag = read_tag(L, options, engine);
+  lua_newtable(L);
+  const bool hooked = read_hooks(L, options, engine, spec);
+  if (hooked && engine.worker) {
+    throw Error(ErrorCode::unsupported, "submit",
+                "processors, stop_when and on_token are functions of this script, and the engine "
+                "steps on a thread of its own (worker = true)")
+        .hint("take the tokens from line:events(), stop by stop= or line:cancel()");
+  }
+  options.done();
+  const int hooks = lua_gettop(L);
+
+  const EngineFrame frame(engine, L);
+  const RequestPointer accepted = engine.scheduler->submit(std::move(spec), cache);
+  if (hooked) {
+    push_shared(L, "hooks");
+    lua_pushnumber(L, static_cast<double>(accepted->id));
+    lua_pushvalue(L, hooks);
+    lua_rawset(L, -3);
+  }
+  push_request(L, engine, accepted);
+  return 1;
+}
+
+}  // namespace perilune::lua
