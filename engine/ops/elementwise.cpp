@@ -84,6 +84,12 @@ const char* activation_name(kernels::Activation activation) {
     case silu: return "silu";
     case tanh: return "tanh";
     case sigmoid: return "sigmoid";
+    case gelu_10: return "gelu_10";
+    case relu2: return "relu2";
+    case relu6: return "relu6";
+    case leaky_relu: return "leaky_relu";
+    case mish: return "mish";
+    case laplace: return "laplace";
   }
   return "?";
 }

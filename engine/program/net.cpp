@@ -224,6 +224,12 @@ kernels::Activation activation_by_name(const std::string& name) {
       {"swish", kernels::Activation::silu},
       {"tanh", kernels::Activation::tanh},
       {"sigmoid", kernels::Activation::sigmoid},
+      {"gelu_10", kernels::Activation::gelu_10},
+      {"relu2", kernels::Activation::relu2},
+      {"relu6", kernels::Activation::relu6},
+      {"leaky_relu", kernels::Activation::leaky_relu},
+      {"mish", kernels::Activation::mish},
+      {"laplace", kernels::Activation::laplace},
       {"linear", kernels::Activation::none}};
   std::vector<std::string> known;
   for (const auto& [known_name, activation] : kNames) {

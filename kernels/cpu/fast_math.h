@@ -76,6 +76,22 @@ PERILUNE_INLINE Vec activated(Vec x) {
     case Activation::silu: return div(x, add(splat(1.0f), exp(sub(zero(), x))));
     case Activation::tanh: return tanh(x);
     case Activation::sigmoid: return sigmoid(x);
+    case Activation::gelu_10:
+      return smaller(splat(10.0f), larger(splat(-10.0f), activated<Activation::gelu>(x)));
+    case Activation::relu2: {
+      const Vec y = larger(zero(), x);
+      return mul(y, y);
+    }
+    case Activation::relu6: return smaller(splat(6.0f), larger(zero(), x));
+    case Activation::leaky_relu: return select(less(x, zero()), mul(splat(0.01f), x), x);
+    case Activation::mish: {
+      const Vec e = exp(smaller(splat(20.0f), x)), n = mul(e, add(e, splat(2.0f)));
+      return mul(x, div(n, add(n, splat(2.0f))));
+    }
+    case Activation::laplace: {
+      const Vec scaled = mul(sub(x, splat(0.707107f)), splat(kLaplaceScale));
+      return mul(splat(0.5f), add(splat(1.0f), erf(scaled)));
+    }
   }
   return x;
 }
@@ -128,6 +144,12 @@ using RunFunction = void (*)(float* out, const float* x, std::int64_t count);
     case Activation::silu: return activate_run<Activation::silu>;
     case Activation::tanh: return activate_run<Activation::tanh>;
     case Activation::sigmoid: return activate_run<Activation::sigmoid>;
+    case Activation::gelu_10: return activate_run<Activation::gelu_10>;
+    case Activation::relu2: return activate_run<Activation::relu2>;
+    case Activation::relu6: return activate_run<Activation::relu6>;
+    case Activation::leaky_relu: return activate_run<Activation::leaky_relu>;
+    case Activation::mish: return activate_run<Activation::mish>;
+    case Activation::laplace: return activate_run<Activation::laplace>;
   }
   return nullptr;
 }

@@ -168,6 +168,12 @@ using GateFunction = void (*)(float* out, const float* a, const float* b, std::i
     case Activation::silu: return gate_run<Activation::silu>;
     case Activation::tanh: return gate_run<Activation::tanh>;
     case Activation::sigmoid: return gate_run<Activation::sigmoid>;
+    case Activation::gelu_10: return gate_run<Activation::gelu_10>;
+    case Activation::relu2: return gate_run<Activation::relu2>;
+    case Activation::relu6: return gate_run<Activation::relu6>;
+    case Activation::leaky_relu: return gate_run<Activation::leaky_relu>;
+    case Activation::mish: return gate_run<Activation::mish>;
+    case Activation::laplace: return gate_run<Activation::laplace>;
   }
   return nullptr;
 }

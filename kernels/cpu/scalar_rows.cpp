@@ -44,6 +44,18 @@ float activate(Activation activation, float x) {
     case Activation::silu: return x / (1.0f + std::exp(-x));
     case Activation::tanh: return std::tanh(x);
     case Activation::sigmoid: return 1.0f / (1.0f + std::exp(-x));
+    case Activation::gelu_10: {
+      const float y = activate(Activation::gelu, x);
+      return y < -10.0f ? -10.0f : (y > 10.0f ? 10.0f : y);
+    }
+    case Activation::relu2: return x < 0.0f ? 0.0f : x * x;
+    case Activation::relu6: return x < 0.0f ? 0.0f : (x > 6.0f ? 6.0f : x);
+    case Activation::leaky_relu: return x < 0.0f ? 0.01f * x : x;
+    case Activation::mish: {  // tanh(log(1 + e)) = (e^2 + 2e) / (e^2 + 2e + 2); 1 from 20 on
+      const float e = std::exp(x < 20.0f ? x : 20.0f), n = e * (e + 2.0f);
+      return x * (n / (n + 2.0f));
+    }
+    case Activation::laplace: return 0.5f * (1.0f + std::erf((x - 0.707107f) * kLaplaceScale));
   }
   return x;
 }

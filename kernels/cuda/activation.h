@@ -24,6 +24,18 @@ __device__ __forceinline__ float activate(Activation activation, float x) {
     case Activation::silu: return x / (1.0f + expf(-x));
     case Activation::tanh: return tanhf(x);
     case Activation::sigmoid: return sigmoid(x);
+    case Activation::gelu_10: {
+      const float y = 0.5f * x * (1.0f + erff(x * 0.70710678118654752f));
+      return y < -10.0f ? -10.0f : (y > 10.0f ? 10.0f : y);
+    }
+    case Activation::relu2: return x < 0.0f ? 0.0f : x * x;
+    case Activation::relu6: return x < 0.0f ? 0.0f : (x > 6.0f ? 6.0f : x);
+    case Activation::leaky_relu: return x < 0.0f ? 0.01f * x : x;
+    case Activation::mish: {
+      const float e = expf(x < 20.0f ? x : 20.0f), n = e * (e + 2.0f);
+      return x * (n / (n + 2.0f));
+    }
+    case Activation::laplace: return 0.5f * (1.0f + erff((x - 0.707107f) * kLaplaceScale));
   }
   return x;
 }

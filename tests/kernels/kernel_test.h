@@ -211,12 +211,21 @@ inline double reference_activation(Activation activation, double x) {
     case Activation::silu: return x / (1 + std::exp(-x));
     case Activation::tanh: return std::tanh(x);
     case Activation::sigmoid: return 1 / (1 + std::exp(-x));
+    case Activation::gelu_10:
+      return std::clamp(0.5 * x * std::erfc(-x * std::sqrt(0.5)), -10.0, 10.0);
+    case Activation::relu2: return x < 0 ? 0 : x * x;
+    case Activation::relu6: return std::clamp(x, 0.0, 6.0);
+    case Activation::leaky_relu: return x < 0 ? 0.01 * x : x;
+    case Activation::mish: return x * std::tanh(x > 30 ? x : std::log1p(std::exp(x)));
+    case Activation::laplace: return 0.5 * std::erfc(-(x - 0.707107) / (0.282095 * std::sqrt(2.0)));
   }
   return x;
 }
 
 inline constexpr Activation kActivations[] = {
-    Activation::none, Activation::gelu, Activation::gelu_tanh, Activation::quick_gelu,
-    Activation::relu, Activation::silu, Activation::tanh,      Activation::sigmoid};
+    Activation::none,    Activation::gelu,   Activation::gelu_tanh, Activation::quick_gelu,
+    Activation::relu,    Activation::silu,   Activation::tanh,      Activation::sigmoid,
+    Activation::gelu_10, Activation::relu2,  Activation::relu6,     Activation::leaky_relu,
+    Activation::mish,    Activation::laplace};
 
 }  // namespace kernel_test

@@ -142,16 +142,17 @@ TEST_CASE("activations: accurate, and the same bits fused, gated and on their ow
       table->gated(launch_of(3), {alone.data(), x.data(), nullptr, count, activation});
       CHECK(same_bits(alone, out));
       double worst = 0;
-      for (std::size_t i = 0; i < x.size(); ++i)
-        worst =
-            std::max(worst, std::fabs(static_cast<double>(out[i]) -
-                                      reference_activation(activation, static_cast<double>(x[i]))) /
-                                std::max(1.0, std::fabs(static_cast<double>(x[i]))));
+      for (std::size_t i = 0; i < x.size(); ++i) {
+        const auto value = static_cast<double>(x[i]);
+        const double expected = reference_activation(activation, value);
+        worst = std::max(worst, std::fabs(static_cast<double>(out[i]) - expected) /
+                                    std::max({1.0, std::fabs(value), std::fabs(expected)}));
+      }
       CHECK(worst < 5e-7);
 
       constexpr Unary kOps[] = {Unary::abs,  Unary::gelu, Unary::gelu_tanh, Unary::quick_gelu,
                                 Unary::relu, Unary::silu, Unary::tanh,      Unary::sigmoid};
-      if (activation != Activation::none) {
+      if (activation != Activation::none && activation <= Activation::sigmoid) {
         std::vector<float> single(x.size(), NAN), strided(x.size(), NAN);
         UnaryArguments a = {};
         a.op = kOps[static_cast<int>(activation)];

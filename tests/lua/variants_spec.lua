@@ -130,6 +130,33 @@ for _, case in ipairs(same) do
   end)
 end
 
+-- Model, changes, the first logits behind `prompt` as transformers 5.24 gives them (torch 2.15, f32).
+local prompt = { 5, 9, 7, 12, 3, 25, 8, 22, 31, 14, 26, 6 }
+local published = {
+  { "llama-gqa", { rope_parameters = '{"rope_type": "proportional", "factor": 4.0, "partial_rotary_factor": 0.5, "rope_theta": 10000.0}' },
+    { -2.2296, -0.96958, 0.39877, -0.99491, -1.14117 } },
+  { "llama-gqa", { rope_parameters = '{"rope_type": "proportional", "partial_rotary_factor": 0.3, "rope_theta": 500.0}' },
+    { 2.51969, 0.14684, -0.59395, -0.87542, -1.63034 } },
+  { "gpt_neox-parallel", { rope_parameters = '{"rope_type": "proportional", "factor": 4.0}' }, { -1.3309, 0.14662, -1.6615, 0.77806, 0.95774 } },
+  { "llama-gqa", { hidden_act = '"relu2"' }, { 1.42788, 1.00004, -0.46528, 0.34175, -1.23026 } },
+  { "llama-gqa", { hidden_act = '"mish"' }, { 2.62909, 0.09593, -0.73154, -0.58372, -1.67861 } },
+  { "llama-gqa", { hidden_act = '"gelu_10"' }, { 2.56094, 0.07507, -0.85578, -0.72795, -1.71069 } },
+  { "gpt2-plain", { activation_function = '"relu6"' }, { -0.04158, 0.18209, 0.89513, -0.7643, 1.4739 } },
+  { "gpt2-plain", { activation_function = '"leaky_relu"' }, { -0.05468, 0.1647, 0.87641, -0.76071, 1.49779 } },
+  { "gpt2-plain", { activation_function = '"laplace"' }, { -0.15517, 0.48847, 0.86436, -0.72545, 1.23179 } },
+}
+for _, case in ipairs(published) do
+  local key, value = next(case[2])
+  t.test(("as published: %s, %s = %s"):format(case[1], key, value), function()
+    with(case[1], set(case[2]), function(folder)
+      local m = pl.load(folder, { compute = "f32", tokenizer = false })
+      local logits = m:forward({ prompt }, { rows = "last" }).logits:tolist()[1]
+      for i, expected in ipairs(case[3]) do t.ok(math.abs(logits[i] - expected) < 2e-3, ("logit %d is %.5f"):format(i, logits[i])) end
+      m:close()
+    end)
+  end)
+end
+
 t.test("a rope that differs gives other bits", function()
   local first
   with("llama-gqa", set {}, function(folder) first = answer(folder):tolist() end)
@@ -189,7 +216,8 @@ local refused = {
   { "gpt2-plain", { n_positions = "4096" }, "n_positions 4096", "wpe" },
   { "bert-sequence", { type_vocab_size = "3" }, "type_vocab_size 3", "token_type_embeddings" },
   { "bert-sequence", { max_position_embeddings = "64" }, "max_position_embeddings 64", "position_embeddings" },
-  { "gpt_neox-parallel", { rope_parameters = '{"rope_type": "proportional", "factor": 4.0}' }, "proportional", "share" },
+  { "phi-partial-rotary", { rope_parameters = '{"rope_type": "proportional", "factor": 4.0, "partial_rotary_factor": 0.5}' }, "proportional", "share" },
+  { "llama-gqa", { hidden_act = '"prelu"' }, "hidden_act", "prelu" },
   { "t5-gated-untied", { num_decoder_layers = "4" }, "decoder.block.3" },
   { "t5-gated-untied", { num_decoder_layers = "2" }, "no pass" },
   { "mistral-window", { sliding_window = "-1" }, "sliding_window" },

@@ -32,10 +32,10 @@ end
 local function type_of(parameters)
   local name = parameters.rope_type or parameters.type or "default"
   name = aliases[name] or name
-  if name == "proportional" then name = "linear" end   -- of whole heads they are one
+  if name == "proportional" then name = "linear" end   -- but for what turns: see proportional_factors
   if type(name) ~= "string" or not types[name] then
     raise("unsupported", "load", ("config.json: rope type %s is not known"):format(options.show(name)),
-      "known types are default, linear, dynamic, llama3, yarn, longrope, and proportional for whole heads")
+      "known types are default, linear, dynamic, llama3, yarn, longrope, proportional")
   end
   if name == "linear" and parameters.factor == 0 then name = "default" end
   return name
@@ -122,6 +122,13 @@ function rope.rope_warnings(json)
   return list
 end
 
+-- A proportional rope (Gemma 4's) spreads its frequencies over the whole head; those beyond the share are 0.
+local function proportional_factors(head_dim, share)
+  local turning, factors = math.floor(head_dim * share / 2), {}
+  for pair = 1, math.floor(head_dim / 2) do factors[pair] = pair <= turning and 1 or math.huge end
+  return factors
+end
+
 --- Rotary options of a config, for `net:rope`: from rope_parameters, or rope_theta, rope_scaling,
 --- rotary_pct, partial_rotary_factor, original_max_position_embeddings. An unknown type raises.
 ---
@@ -129,26 +136,28 @@ end
 ---@param json table config.json
 ---@param head_dim integer
 ---@param share number|nil the part of a head that turns where the file does not say; default 1
----@return table { theta=, dims=, style=, scaling= }
+---@return table { theta=, dims=, style=, scaling=, factors= (each pair's frequency is divided by its own; nil: none) }
 function rope.rope_options(json, head_dim, share)
   if type(json) ~= "table" then raise("argument", "rope_options", "json: expected config.json as a table, got " .. options.show(json)) end
   if type(head_dim) ~= "number" then raise("argument", "rope_options", "head_dim: expected a number, got " .. options.show(head_dim)) end
   if share ~= nil and type(share) ~= "number" then raise("argument", "rope_options", "share: expected a number, got " .. options.show(share)) end
   local parameters = rope.parameters(json)
   local name = type_of(parameters)
+  if parameters.factor == nil and (parameters.rope_type or parameters.type) == "proportional" then parameters.factor = 1 end
   check_keys(parameters, name)
   local theta = positive(parameters.rope_theta or json.rope_theta or json.rotary_emb_base or 10000, "rope_theta")
   share = positive(parameters.partial_rotary_factor or json.partial_rotary_factor or json.rotary_pct or share or 1,
     "partial_rotary_factor")
-  if share ~= 1 and (parameters.rope_type or parameters.type) == "proportional" then
-    raise("unsupported", "load", ("config.json: rope type proportional for a share of each head (%g) is not supported"):format(share))
+  local factors
+  if share < 1 and (parameters.rope_type or parameters.type) == "proportional" then
+    factors, share = proportional_factors(head_dim, share), 1
   end
   local dims = math.floor(head_dim * share)
   if dims < 2 or dims > head_dim or dims % 2 ~= 0 then
     wrong(("rope turns %d of %d dimensions of a head (head_dim x %g); it needs an even number of them, at most all")
       :format(dims, head_dim, share))
   end
-  return { theta = theta, dims = dims, style = "half", scaling = scaling_of(name, parameters, json, dims) }
+  return { theta = theta, dims = dims, style = "half", scaling = scaling_of(name, parameters, json, dims), factors = factors }
 end
 
 --- How many positions a config's rotary embedding is made for; nil without a limit.

@@ -1,5 +1,6 @@
 -- Phi-1, 1.5 and 2: attention and feed-forward side by side after one layer norm, biases everywhere, a
 -- part of each head turns.
+local raise = require "perilune.base.raise"
 local config = require "perilune.families.config"
 
 local phi = {
@@ -21,6 +22,9 @@ local phi = {
 function phi.config(json)
   config.decoder_sizes(json, 51200, 2048, 8192, 24, 32)
   local c = config.decoder(json, 0.5)
+  if c.rope.factors then
+    raise("unsupported", "load", "config.json: rope type proportional for a share of each head: models of this family turn that share alone")
+  end
   c.norm_eps = config.epsilon(json, "layer_norm_eps", 1e-5)
   c.activation = config.activation(json, "hidden_act", "gelu_new")
   c.qk_norm = config.boolean(json, "qk_layernorm", false)
