@@ -11,7 +11,9 @@ namespace perilune {
 
 namespace {
 
+/// A row whose every token is masked out stays as it is.
 void to_log_probabilities(std::span<float> row) {
+  if (row[best_of(row)] == kNever) return;
   const double shift = log_sum_exp(row);
   for (float& x : row) x = static_cast<float>(static_cast<double>(x) - shift);
 }
@@ -83,6 +85,7 @@ void Scheduler::State::offer_beam(const RequestPointer& request, std::size_t ind
     sampled.not_finite = holds_nan(scores);
     if (!check_sampled(request, sampled, false, state.position)) return;
   }
+  if (request->spec.options.beams.renormalize) to_log_probabilities(scores);
   request->progress.beams->offer(index, scores);
   request->sequences[index].offered = true;
 }

@@ -48,9 +48,9 @@ t.test("keys that nothing applies are named once; those that change no answer ar
   local m = pl.load(with { eos_token_id = 2, renormalize_logits = true, watermarking_config = { bias = 2.5 }, no_such_key = 3, max_time = 2.5,
     stop_string = { "." }, token_healing = false, use_cache = true, transformers_version = "5.24.0", output_scores = true, cache_implementation = "static",
     _from_model_config = true, return_dict_in_generate = true, pad_token_id = -1 })
-  expect_says(m.warnings, file .. ": renormalize_logits is not applied", "watermarking_config is not applied", "no_such_key is not applied",
+  expect_says(m.warnings, file .. ": watermarking_config is not applied", "no_such_key is not applied",
     "max_time is not applied", 'stop_string is not applied: no option has this name; did you mean "stop_strings"?')
-  t.equal(#m.warnings, 5, table.concat(m.warnings, "\n"))
+  t.equal(#m.warnings, 4, table.concat(m.warnings, "\n"))
 end)
 
 t.test("what is not run yet is named when the model is loaded, and refused by calls", function()
@@ -113,6 +113,43 @@ t.test("a caller's wrong value gets the same words", function()
     local raised = t.raises_text(function() m:generate("Once", { max_new_tokens = 1, [case[1]] = case[2] }) end, "option " .. case[1] .. ": expected")
     t.equal(raised.code, "option")
   end
+end)
+
+t.test("a file that says to draw and not from how many means the 50 best, as published; a caller has the last word", function()
+  local m = pl.load(with { eos_token_id = 2, do_sample = true, temperature = 50.0 }, { compute = "f32" })
+  local function drawn(own)
+    own.n, own.seed, own.max_new_tokens = 1000, 1, 1
+    local seen, count = {}, 0
+    for _, one in ipairs(m:generate("Once", own).sequences) do
+      if not seen[one.ids[1]] then seen[one.ids[1]], count = true, count + 1 end
+    end
+    return count
+  end
+  local first = drawn {}
+  t.ok(first <= 50 and first > 30, first)
+  t.ok(drawn { top_k = 0 } > 100)
+  t.ok(drawn { top_k = 3 } <= 3)
+  m:close()
+end)
+
+-- The answer of transformers 5.24 to a case of tests/faults/ask_generation.py.
+t.test("renormalize_logits makes log-probabilities of what rules left to beams", function()
+  local settings = { max_new_tokens = 6, eos_token_id = { 39, 39, 11 }, repetition_penalty = 0.5, encoder_no_repeat_ngram_size = 2,
+    renormalize_logits = true, num_beams = 2, do_sample = false, length_penalty = 2, early_stopping = true, decoder_start_token_id = 0 }
+  local folder = folder_of.copy(t.golden "t5-gated-untied", { [file] = core.write_json(settings) })
+  local m = pl.load(folder, { compute = "f32", tokenizer = false })
+  local ids = { 112, 105, 202, 172, 229 }
+  t.equal(m:generate({ ids = ids }).ids, { 67, 67, 67, 67, 67, 147 })
+  t.equal(m:generate({ ids = ids }, { renormalize_logits = false }).ids, { 67, 67, 0, 0, 0, 0 })
+  m:close()
+end)
+
+t.test("of a sequence that sequence_bias names twice the last bias counts, as published", function()
+  local m = pl.load(t.golden "gpt2-plain", { compute = "f32", tokenizer = false })
+  local r = m:generate({ ids = { 55, 142, 28, 75 } }, { max_new_tokens = 8, suppress_tokens = { 142 }, do_sample = false, eos_token_id = {},
+    sequence_bias = { { { 261 }, -5 }, { { 261 }, 4.5 }, { { 92, 142 }, -5 } } })
+  t.equal(r.ids, { 261, 261, 261, 261, 261, 261, 261, 261 })
+  m:close()
 end)
 
 -- ---------------------------------------------------------------- ends of turns

@@ -235,7 +235,7 @@ DecoderStep byte_level_step() {
 }
 
 DecoderStep wordpiece_step(std::string prefix, bool clean_up) {
-  return piece_step([prefix, clean_up](std::string& piece, bool first) {
+  return piece_step([prefix = std::move(prefix), clean_up](std::string& piece, bool first) {
     if (!first) {
       if (piece.compare(0, prefix.size(), prefix) == 0) {
         piece.erase(0, prefix.size());
@@ -248,7 +248,7 @@ DecoderStep wordpiece_step(std::string prefix, bool clean_up) {
 }
 
 DecoderStep metaspace_step(std::string mark, MarksLost lost) {
-  return piece_step([mark, lost](std::string& piece, bool first) {
+  return piece_step([mark = std::move(mark), lost](std::string& piece, bool first) {
     const bool loses = lost == MarksLost::all || (lost == MarksLost::first_piece && first);
     replace_all(piece, mark, loses ? "" : " ");
   });
@@ -263,7 +263,7 @@ DecoderStep byte_fallback_step() {
 }
 
 DecoderStep strip_step(std::string content, std::size_t start, std::size_t stop) {
-  return piece_step([content, start, stop](std::string& piece, bool) {
+  return piece_step([content = std::move(content), start, stop](std::string& piece, bool) {
     std::size_t first = 0, last = piece.size();
     for (std::size_t i = 0; i < start && piece.compare(first, content.size(), content) == 0; ++i) {
       first += content.size();
@@ -278,18 +278,19 @@ DecoderStep strip_step(std::string content, std::size_t start, std::size_t stop)
 }
 
 DecoderStep replace_step(std::shared_ptr<const Pattern> pattern, std::string content) {
-  return piece_step([pattern, content](std::string& piece, bool) {
-    std::vector<TextSpan> matches;
-    pattern->find(piece, {0, static_cast<std::uint32_t>(piece.size())}, matches);
-    std::string out;
-    std::uint32_t at = 0;
-    for (const TextSpan& match : matches) {
-      out.append(piece, at, match.first - at).append(content);
-      check_growth(out.size(), piece.size());
-      at = match.last;
-    }
-    piece = out.append(piece, at, piece.size() - at);
-  });
+  return piece_step(
+      [pattern = std::move(pattern), content = std::move(content)](std::string& piece, bool) {
+        std::vector<TextSpan> matches;
+        pattern->find(piece, {0, static_cast<std::uint32_t>(piece.size())}, matches);
+        std::string out;
+        std::uint32_t at = 0;
+        for (const TextSpan& match : matches) {
+          out.append(piece, at, match.first - at).append(content);
+          check_growth(out.size(), piece.size());
+          at = match.last;
+        }
+        piece = out.append(piece, at, piece.size() - at);
+      });
 }
 
 DecoderStep ctc_step(std::string pad, std::string delimiter, bool clean_up) {

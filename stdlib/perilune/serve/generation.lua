@@ -65,11 +65,15 @@ local function check_file(s, given, do_sample, beams, op)
   end
 end
 
--- A bias for each sequence as two lists.
+-- A bias for each sequence as two lists; of one that is given again the last counts, as published.
 local function biases(value)
   if is_empty(value) then return nil, nil end
-  local lists, numbers = {}, {}
-  for i, pair in ipairs(value) do lists[i], numbers[i] = pair[1], pair[2] end
+  local lists, numbers, places = {}, {}, {}
+  for _, pair in ipairs(value) do
+    local name = table.concat(pair[1], " ")
+    local place = places[name] or #lists + 1
+    places[name], lists[place], numbers[place] = place, pair[1], pair[2]
+  end
   return lists, numbers
 end
 
@@ -104,6 +108,7 @@ local function add_beams(out, given, value_of, do_sample, op)
   local early = value_of "early_stopping"
   if early == nil then early = false end
   out.num_beams, out.length_penalty, out.early_stopping = beams, value_of "length_penalty", early_names[early]
+  out.renormalize_logits = value_of "renormalize_logits"
 end
 
 local function function_list(value, op)

@@ -29,7 +29,7 @@
 ---@field min_length integer prompt and new tokens together, at least
 ---@field do_sample boolean draw tokens; false takes the most likely one. Giving temperature, top_k, top_p or min_p turns it on
 ---@field temperature number above 0; logits are divided by it
----@field top_k integer draw among the k most likely; 0 for all
+---@field top_k integer draw among the k most likely; 0 (default) for all. A file that says do_sample and not top_k means 50, as published
 ---@field top_p number draw among the most likely that together reach this probability
 ---@field min_p number drop tokens less likely than this share of the most likely one
 ---@field repetition_penalty number above 1 makes tokens of the text so far less likely
@@ -61,6 +61,7 @@
 ---@field num_beam_groups integer only 1 yet
 ---@field no_repeat_ngram_size integer no run of so many tokens occurs twice; 0: off
 ---@field length_penalty number of beams: scores are divided by (new tokens)^length_penalty; default 1
+---@field renormalize_logits boolean of beams: scores that rules have changed become log-probabilities again
 ---@field early_stopping any of beams: false (default), true or "never", as published
 ---@field diversity_penalty number only 0 yet
 ---@field typical_p number draw among the most typical tokens that together reach this probability; 1: off
