@@ -41,7 +41,7 @@ void Scheduler::State::make_room(double budget_ms) {
   }
   if (room.page_tokens == 0) room.page_tokens = 2 * kernels::kKvBlock;
   room.budget_ms = std::max(0.0, budget_ms);
-  room.now_ms = queue.milliseconds(clock_seconds());
+  room.now_ms = queue.milliseconds(now());
   room.step = stats.steps;
   room.more = more;
 }
@@ -170,9 +170,9 @@ bool Scheduler::State::schedule(const RequestPointer& request, std::int64_t toke
     throw;
   }
   if (!fits) return false;
-  const double now = clock_seconds();
-  if (request->progress.times.first_run == 0) request->progress.times.first_run = now;
-  request->progress.times.last_run = now;
+  const double ran = now();
+  if (request->progress.times.first_run == 0) request->progress.times.first_run = ran;
+  request->progress.times.last_run = ran;
   queue.ran(*request, stats.steps + 1);
   if (request->progress.state == RequestState::waiting)
     request->progress.state = RequestState::prefill;
@@ -195,18 +195,23 @@ void Scheduler::State::exhaust(const RequestPointer& request) {
 
 /// Makes `work` of a decided plan. False where the device had no memory for some of it, or failed.
 bool Scheduler::State::apply(const StepPlan& plan) {
-  for (std::uint64_t id : plan.drop) finish(queue.find(id), FinishReason::cancelled);
+  for (std::size_t i = 0; i < plan.drop.size(); ++i) {
+    const RequestPointer request = queue.find(plan.drop[i]);
+    if (i < plan.why.size()) request->progress.why = plan.why[i];
+    finish(request, FinishReason::cancelled);
+  }
   const auto give_back = [&](Request& request) {
     preempt(request);
     queue.changed(request);
   };
   for (std::uint64_t id : plan.preempt) give_back(*queue.find(id));
   for (std::uint64_t id : plan.exhausted) exhaust(queue.find(id));
+  const bool padded = plan.padded || (dry && dry->cost.padded);
   RequestPointer without;  // memory
   bool all = true;
   for (const PlannedRow& row : plan.rows) {
     const RequestPointer request = queue.find(row.request);
-    if (schedule(request, row.tokens, plan.padded)) continue;
+    if (schedule(request, row.tokens, padded)) continue;
     all = false;
     if (!without && !request->done()) without = request;
   }

@@ -94,8 +94,7 @@ void Scheduler::State::offer_beam(const RequestPointer& request, std::size_t ind
 void Scheduler::State::advance_beams(const RequestPointer& request) {
   Ending ending(*request);
   const std::vector<BeamSearch::Continuation> next = request->progress.beams->advance(ending);
-  if (request->progress.times.first_token == 0)
-    request->progress.times.first_token = clock_seconds();
+  if (request->progress.times.first_token == 0) request->progress.times.first_token = now();
   if (next.empty()) {
     if (request->progress.beams->hypotheses().empty()) {
       fail(request, "generate: every token is masked out", ErrorCode::argument);

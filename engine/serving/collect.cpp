@@ -50,8 +50,6 @@ void Scheduler::State::complete(ScheduledGroup& group) {
 }
 
 void Scheduler::State::complete_rows(ScheduledGroup& group) {
-  const std::int64_t tokens_before = result.tokens;
-  std::int64_t longest = 0;
   group.fillers.clear();
   if (group.padded) filler_caches.clear();
   for (const ScheduledRow& row : group.rows) {
@@ -62,12 +60,11 @@ void Scheduler::State::complete_rows(ScheduledGroup& group) {
     }
     result.tokens += row.tokens;
     stats.tokens += row.tokens;
-    longest = std::max(longest, row.tokens);
   }
   const auto rows = static_cast<std::int64_t>(group.rows.size());
   result.rows += rows;
   stats.rows += rows;
-  const std::int64_t positions = group.padded ? rows * longest : result.tokens - tokens_before;
+  const std::int64_t positions = computed_positions(group);
   result.positions += positions;
   stats.positions += positions;
   for (const ScheduledRow& row : group.rows) {
@@ -223,6 +220,10 @@ bool Scheduler::State::check_sampled(const RequestPointer& request, const Sample
 void Scheduler::State::choose(const RequestPointer& request, std::size_t index,
                               const Tensor& logits, std::int64_t at) {
   enter(StepPart::choose);
+  if (dry) {
+    const std::int32_t any = 0;
+    return accept(request, index, {&any, 1});
+  }
   Sequence& sequence = request->sequences[index];
   request->progress.current_sequence = index;
   if (take_best(request, index, at)) return;
@@ -286,8 +287,7 @@ void Scheduler::State::accept_one(const RequestPointer& request, std::size_t ind
   Sequence& sequence = request->sequences[index];
   const GenerateOptions& options_of = request->spec.options;
   sequence.ids.push_back(id);
-  if (request->progress.times.first_token == 0)
-    request->progress.times.first_token = clock_seconds();
+  if (request->progress.times.first_token == 0) request->progress.times.first_token = now();
   const bool stop_id = std::find(options_of.stop_ids.begin(), options_of.stop_ids.end(), id) !=
                        options_of.stop_ids.end();
   if (!stop_id && sequence.decoder) {

@@ -129,6 +129,7 @@ const StepPlan& Decision::make(const StepPlan& answer, const Room& room, bool fo
   plan_.padded = answer.padded;
   plan_.wait_ms = answer.wait_ms;
   plan_.drop = answer.drop;
+  plan_.why = answer.why;
   plan_.preempt = answer.preempt;
   give_back(answer.drop);
   give_back(answer.preempt);

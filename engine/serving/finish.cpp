@@ -42,7 +42,7 @@ void Scheduler::State::finish(const RequestPointer& request, FinishReason reason
     sequence.finished = true;
     if (!keep_pages) sequence.cache.reset();
   }
-  request->progress.times.finished = clock_seconds();
+  request->progress.times.finished = now();
   ++stats.finished;
   ended.push_back(request.get());
   try {

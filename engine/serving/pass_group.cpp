@@ -53,6 +53,21 @@ bool cancelled(const ScheduledGroup& group) {
 
 }  // namespace
 
+bool chooses(const ScheduledRow& row, const ScheduledGroup& group) {
+  const auto length = static_cast<std::int64_t>(row.of().ids.size());
+  return group.kind == PassKind::generate && row.first + row.tokens == length &&
+         row.request->spec.options.max_new_tokens > 0;
+}
+
+std::int64_t computed_positions(const ScheduledGroup& group) {
+  std::int64_t tokens = 0, longest = 0;
+  for (const ScheduledRow& row : group.rows) {
+    tokens += row.tokens;
+    longest = std::max(longest, row.tokens);
+  }
+  return group.padded ? static_cast<std::int64_t>(group.rows.size()) * longest : tokens;
+}
+
 /// Inputs of forward requests, or sources, as one batch.
 std::shared_ptr<const Batch> Scheduler::State::join_inputs(
     const ScheduledGroup& group, const std::vector<std::int64_t>& fillers) const {
@@ -133,9 +148,7 @@ void Scheduler::State::start(ScheduledGroup& group) {
   group.fillers.clear();
   group.wanted.clear();
   for (ScheduledRow& row : group.rows) {
-    const auto length = static_cast<std::int64_t>(row.of().ids.size());
-    row.chooses = group.kind == PassKind::generate && row.first + row.tokens == length &&
-                  row.request->spec.options.max_new_tokens > 0;
+    row.chooses = chooses(row, group);
     if (group.kind != PassKind::encode) add_wanted(row, group);
   }
   std::shared_ptr<const Batch> batch =
@@ -153,6 +166,26 @@ void Scheduler::State::start(ScheduledGroup& group) {
   group.run.reserve_or_throw("step");
   group.reserved = true;
   group.begun = true;
+}
+
+/// A group's pass without a pass: time goes by, keys and values count as written.
+void Scheduler::State::run_dry(ScheduledGroup& group) {
+  for (ScheduledRow& row : group.rows) {
+    row.chooses = chooses(row, group);
+    dry->ran.push_back({row.request->id, row.tokens});
+  }
+  dry->ms += (dry->cost.ms_per_step +
+              dry->cost.ms_per_token * static_cast<double>(computed_positions(group)));
+  for (const ScheduledRow& row : group.rows) {
+    SequenceCache* cache = row.of().cache.get();
+    if (cache == nullptr) continue;
+    if (group.kind == PassKind::encode) {
+      cache->commit_cross(row.request->spec.encoded_tokens);
+    } else {
+      cache->set_made_for(static_cast<std::int64_t>(row.of().ids.size()));
+      cache->commit(row.tokens);
+    }
+  }
 }
 
 /// What is needed of a pass that is done, where the host can read it. A fault of what a device did
@@ -175,7 +208,9 @@ void Scheduler::State::read_results(ScheduledGroup& group) {
 bool Scheduler::State::run_group(double deadline) {
   ScheduledGroup& group = work.front();
   try {
-    if (!cancelled(group)) {
+    if (dry) {
+      run_dry(group);
+    } else if (!cancelled(group)) {
       enter(StepPart::batch);
       if (!group.begun) start(group);
       enter(StepPart::bind);
@@ -206,7 +241,7 @@ bool Scheduler::State::run_group(double deadline) {
   }
   enter(StepPart::events);
   GroupPointer done = work.take_front();
-  done->run.commit();
+  if (!dry) done->run.commit();
   complete(*done);
   work.keep(std::move(done));
   enter(StepPart::rest);

@@ -116,10 +116,13 @@ struct StepPlan {
   double wait_ms = 0;
   /// Set by decide(): they are alone in their pool, and it is full.
   std::vector<std::uint64_t> exhausted = {};
+  /// Of drop, in its order; as far as the policy says.
+  std::vector<std::string> why = {};
 
   void clear() {
     rows.clear();
     drop.clear();
+    why.clear();
     preempt.clear();
     exhausted.clear();
     padded = false;

@@ -135,6 +135,7 @@ struct Progress {
   std::int64_t reused_tokens = 0;
   RequestTimes times;
   std::string error;  // state done with reason error
+  std::string why;    // a policy's reason to drop it
   ErrorCode error_code = ErrorCode::internal;
   std::uint64_t told = 0;   // the policy that heard of it
   std::uint64_t named = 0;  // the plan that lists it

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "engine/serving/dry_run.h"
 #include "engine/serving/policy.h"
 #include "engine/serving/step_times.h"
 
@@ -15,6 +17,7 @@ struct SchedulerOptions {
   std::int64_t max_tokens = 512;  // of one step
   std::int64_t max_rows = 64;
   bool keep_all_events = true;  // for engine:events()
+  std::optional<DryRun> dry;    // nothing is computed, every chosen token is id 0; see DryClock
 };
 
 struct StepResult {
@@ -84,6 +87,8 @@ class Scheduler {
   void keep_times(bool keep);
   /// Of the last step; null where they are not kept.
   const StepTimes* times() const;
+  /// Time and last step of a dry run, for the thread that steps; null: it is none.
+  DryClock* dry_clock();
   /// At once; also from inside a policy or a callback.
   void set_policy(std::shared_ptr<Policy> policy);
 

@@ -150,7 +150,13 @@ Scheduler::State::State(std::shared_ptr<Context> its_context, std::shared_ptr<Po
       policy(std::move(its_policy)),
       options(its_options),
       outbox(std::make_shared<Outbox>(its_options.keep_all_events)),
-      queue(clock_seconds()) {}
+      queue(its_options.dry ? DryClock::kStart : clock_seconds()) {
+  if (options.dry) dry.emplace().cost = *options.dry;
+}
+
+double Scheduler::State::now() const {
+  return dry ? dry->seconds() : clock_seconds();
+}
 
 Scheduler::Scheduler(std::shared_ptr<Context> context, std::shared_ptr<Policy> policy,
                      SchedulerOptions options)
@@ -173,7 +179,7 @@ RequestPointer Scheduler::submit(RequestSpec spec, const std::shared_ptr<Cache>&
                                                            options.max_new_tokens);
   }
   request->outbox = state_->outbox;
-  request->progress.times.submitted = clock_seconds();
+  request->progress.times.submitted = state_->now();
   state_->inbox.submit(request);
   return request;
 }
@@ -243,6 +249,10 @@ bool Scheduler::more() const {
 
 bool Scheduler::wait(double seconds) {
   return state_->inbox.wait(seconds);
+}
+
+DryClock* Scheduler::dry_clock() {
+  return state_->dry ? &*state_->dry : nullptr;
 }
 
 void Scheduler::wake() {

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -28,6 +29,9 @@ struct Scheduler::State {
   std::shared_ptr<Context> context;
   std::shared_ptr<Policy> policy;
   SchedulerOptions options;
+  std::optional<DryClock> dry;
+  /// clock_seconds(), or a dry run's own time.
+  double now() const;
 
   Inbox inbox;
   std::shared_ptr<Outbox> outbox;
@@ -99,6 +103,7 @@ struct Scheduler::State {
   void add_caches(ScheduledGroup& group, const std::vector<std::int64_t>& fillers);
   void read_results(ScheduledGroup& group);
   bool run_group(double deadline);
+  void run_dry(ScheduledGroup& group);
   void split_failed(std::string_view text, ErrorCode code);
   void abandon();
   void drop_row(const ScheduledRow& row);
@@ -159,6 +164,11 @@ void tell_failure(Told told) {
   }
 }
 
+/// Whether a row's last token is the sequence's last, so that its logits give the next id.
+bool chooses(const ScheduledRow& row, const ScheduledGroup& group);
+/// Positions that a group's pass computes: its tokens, or of a padded one its rows times its
+/// longest.
+std::int64_t computed_positions(const ScheduledGroup& group);
 /// A row's last processor may not have changed its shape.
 void check_processed(const Tensor& row, std::int64_t size);
 /// Why a sequence of `length` ids cannot go on; none: it can.

@@ -151,22 +151,23 @@ StepResult Scheduler::step(double budget_ms) {
     state.times->begin();
     timed.emplace(state.times->kernels());
   }
-  const double begin = clock_seconds();
+  const double begin = state.now();
   const double deadline = budget_ms > 0 ? begin + budget_ms / 1e3 : 1e300;
   state.result = StepResult{};
+  if (state.dry) state.dry->ran.clear();
   bool ran = false;
   try {
     while (state.advance(deadline, budget_ms)) {
       ran = true;
-      if (budget_ms <= 0 || clock_seconds() >= deadline) break;
+      if (budget_ms <= 0 || state.now() >= deadline) break;
     }
   } catch (...) {
     state.sweep();
-    state.stats.busy_ms += (clock_seconds() - begin) * 1e3;
+    state.stats.busy_ms += (state.now() - begin) * 1e3;
     throw;
   }
   if (ran) state.result.idle = false;
-  state.result.ms = (clock_seconds() - begin) * 1e3;
+  state.result.ms = (state.now() - begin) * 1e3;
   state.stats.busy_ms += state.result.ms;
   return state.result;
 }

@@ -20,7 +20,7 @@ end
 local functions = {
   pl = { pl, [[load estimate check health devices on_warning family families tokenizer batch batch_from_padded collate lengths
     cache_load engine pipeline tensor zeros ones arange random cat stack clamp_to_shortest pad where save open scope keep clock try
-    rope_options show sleep]] },
+    rope_options show simulate sleep]] },
   ["pl.json"] = { pl.json, "encode decode" },
   ["pl.files"] = { pl.files, "list exists make_folder remove" },
   ["pl.policy"] = { pl.policy, "fifo fill buckets" },
@@ -88,6 +88,8 @@ local answers = {
   ["pl.check"] = { function() return pl.check(m, m.tokenizer) end, { ok = "boolean", errors = "table", warnings = "table" } },
   ["pl.lengths"] = { function() return pl.lengths({ "a", "a fox", "once upon a time" }, m.tokenizer) end,
     { p50 = "number", p90 = "number", p99 = "number", max = "number", buckets = "table", waste = "function" } },
+  ["pl.simulate"] = { function() return pl.simulate(pl.policy.fifo(), { 4, { prompt = 3, output = 2 } }, { ms_per_step = 1, ms_per_token = 0.1 }) end,
+    { steps = "number", waste = "number", tokens = "number", peak_bytes = "number", wait_ms = "table", rows = "number", timeline = "table" } },
   ["pl.open"] = { function() return pl.open "scripts/models/tales/model.safetensors" end, { names = "table", tensors = "table" } },
   ["tok:tokens()[1]"] = { function() return m.tokenizer:tokens("A fox")[1] end,
     { id = "number", piece = "string", first = "number?", last = "number?", special = "boolean" } },

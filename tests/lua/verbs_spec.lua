@@ -186,6 +186,28 @@ verb_test("lengths", "says how long texts are and what padding wastes", function
   os.remove(file)
 end)
 
+verb_test("simulate", "tries a policy on lengths", function()
+  local lengths, policy, picture = os.tmpname(), os.tmpname(), os.tmpname()
+  core.write_file(lengths, "# prompt output arrive_ms\n5\n7 2\n9, 3, 1.5\n")
+  core.write_file(policy, "return function(queue) return queue end\n")
+  expect(("simulate %s %s"):format(policy, lengths), 0, "requests", "steps", "padding", "waits")
+  local r = core.json(expect(("simulate fifo %s --json --padded --ms-per-token 0.1 --plot %s"):format(lengths, picture), 0), "simulate")
+  t.equal({ r.tokens, #r.requests, r.requests[3].arrive_ms }, { 24, 3, 1.5 })
+  t.ok(r.waste > 0)
+  t.ok(core.read_file(picture):find("<svg", 1, true))
+  expect(("simulate %s %s --model scripts/models/tales --output 3"):format(policy, lengths), 0, "keys and values")
+  core.write_file(policy, "return function(queue)\n  return {}\nend\n")
+  expect(("simulate %s %s"):format(policy, lengths), 1, "never runs request 1", policy .. ":1")
+  core.write_file(policy, "return function(")
+  expect(("simulate %s %s"):format(policy, lengths), 1, policy)
+  expect(("simulate fivo %s"):format(lengths), 1, "did you mean")
+  core.write_file(lengths, "5 many\n")
+  expect(("simulate fifo %s"):format(lengths), 1, ":1:", "no number")
+  expect("simulate nothing.lua " .. lengths, 1, "no file nothing.lua")
+  expect("simulate fifo", 2, "usage")
+  for _, path in ipairs { lengths, policy, picture } do os.remove(path) end
+end)
+
 t.test("every verb has its test above", function()
   for _, name in ipairs(verbs.names) do t.ok(tested[name], "perilune " .. name .. " is not tested") end
 end)

@@ -52,7 +52,7 @@ void refuse_scripted(lua_State* L, int policy) {
       .hint("use one of pl.policy, such as pl.policy.fifo()");
 }
 
-/// core.engine(policy, { max_tokens=, max_rows=, keep_events=, worker= })
+/// core.engine(policy, { max_tokens=, max_rows=, keep_events=, worker=, dry= })
 int make_engine(lua_State* L) {
   Options options(L, 2, "engine");
   SchedulerOptions settings;
@@ -60,6 +60,7 @@ int make_engine(lua_State* L) {
   settings.max_rows = options.integer("max_rows").value_or(settings.max_rows);
   settings.keep_all_events = options.boolean("keep_events").value_or(true);
   const bool worker = options.boolean("worker").value_or(false);
+  settings.dry = read_dry_run(L, options);
   options.done();
   if (settings.max_tokens < 1 || settings.max_rows < 1) {
     throw Error(ErrorCode::option, "engine", "max_tokens and max_rows must be 1 or more");
@@ -359,6 +360,8 @@ void add_engine(lua_State* L) {
       {"set_policy", guarded_once<set_policy>},
       {"stats", guarded<stats>},
       {"times", guarded<step_times>},
+      {"dry_time", guarded<dry_time>},
+      {"dry_ran", guarded<dry_ran>},
       {"cancel_all", guarded_once<cancel_all>},
       {"idle", guarded<idle>},
       {"set_more", guarded<set_more>},
@@ -371,6 +374,7 @@ void add_engine(lua_State* L) {
   register_type<EngineObject>(L, kMethods, {}, kOperators);
   add_request(L);
   add_policy(L);
+  add_dry_run(L);
 }
 
 }  // namespace perilune::lua

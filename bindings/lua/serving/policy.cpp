@@ -117,8 +117,21 @@ PlannedRow planned_row(lua_State* L, int position) {
   return row;
 }
 
-/// Field `name` of the plan at `plan`: a list of entries.
-std::vector<std::uint64_t> entry_list(lua_State* L, int plan, const char* name) {
+/// Why a request is dropped, of the table on top of the stack.
+std::string reason_field(lua_State* L, const std::string& place) {
+  lua_getfield(L, -1, "reason");
+  if (!lua_isnil(L, -1) && lua_type(L, -1) != LUA_TSTRING) {
+    throw plan_error(place + ": reason must be a text, got " + describe_value(L, -1));
+  }
+  const std::string reason = lua_isnil(L, -1) ? "" : lua_tostring(L, -1);
+  lua_pop(L, 1);
+  return reason;
+}
+
+/// Field `name` of the plan at `plan`: a list of entries; with `why` also of { entry, reason=text
+/// }.
+std::vector<std::uint64_t> entry_list(lua_State* L, int plan, const char* name,
+                                      std::vector<std::string>* why = nullptr) {
   std::vector<std::uint64_t> ids;
   lua_getfield(L, plan, name);
   if (!lua_isnil(L, -1)) {
@@ -127,9 +140,15 @@ std::vector<std::uint64_t> entry_list(lua_State* L, int plan, const char* name) 
                        describe_value(L, -1));
     }
     for (int i = 1; i <= static_cast<int>(lua_objlen(L, -1)); ++i) {
+      const int top = lua_gettop(L);
+      const std::string place = std::string(name) + "[" + std::to_string(i) + "]";
       lua_rawgeti(L, -1, i);
-      ids.push_back(entry_id(L, std::string(name) + "[" + std::to_string(i) + "]"));
-      lua_pop(L, 1);
+      if (why != nullptr) {
+        why->push_back(lua_istable(L, -1) ? reason_field(L, place) : "");
+        if (lua_istable(L, -1) && lua_objlen(L, -1) > 0) lua_rawgeti(L, -1, 1);
+      }
+      ids.push_back(entry_id(L, place));
+      lua_settop(L, top);
     }
   }
   lua_pop(L, 1);
@@ -172,7 +191,7 @@ StepPlan read_plan(lua_State* L) {
     plan.padded = layout == "\"padded\"";
   }
   lua_pop(L, 1);
-  plan.drop = entry_list(L, table, "drop");
+  plan.drop = entry_list(L, table, "drop", &plan.why);
   plan.preempt = entry_list(L, table, "preempt");
   lua_getfield(L, table, "wait_ms");
   if (!lua_isnil(L, -1)) {

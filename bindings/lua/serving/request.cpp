@@ -132,6 +132,9 @@ int result(lua_State* L) {
   if (!request.progress.error.empty()) {
     set_field(L, "error", request.progress.error);
     set_field(L, "error_code", error_code_name(request.progress.error_code));
+  } else if (!request.progress.why.empty()) {
+    set_field(L, "error", request.progress.why);
+    set_field(L, "error_code", error_code_name(ErrorCode::policy));
   }
   set_timings(L, request);
   if (request.spec.kind == RequestKind::generate) {

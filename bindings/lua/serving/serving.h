@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -95,6 +96,11 @@ bool read_hooks(lua_State* L, Options& options, EngineObject& engine, RequestSpe
 void push_request(lua_State* L, EngineObject& engine, const RequestPointer& request);
 void push_event(lua_State* L, const Event& event);
 int step_times(lua_State* L);
+/// Option dry={ ms_per_step=, ms_per_token=, padded= } of an engine; and the methods of such a one.
+std::optional<DryRun> read_dry_run(lua_State* L, Options& options);
+int dry_time(lua_State* L);
+int dry_ran(lua_State* L);
+void add_dry_run(lua_State* L);
 void add_request(lua_State* L);
 
 }  // namespace perilune::lua

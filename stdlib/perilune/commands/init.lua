@@ -6,7 +6,7 @@ local commands = {}
 
 --- Names of all verbs, sorted.
 ---@type string[]
-commands.names = { "advise", "bench", "chat", "check", "compare", "doctor", "get", "help", "lengths", "lock", "run" }
+commands.names = { "advise", "bench", "chat", "check", "compare", "doctor", "get", "help", "lengths", "lock", "run", "simulate" }
 
 --- A verb's module; raises for an unknown one, naming the nearest.
 ---@param name string

@@ -15,7 +15,7 @@
 ---@field prompt_tokens integer tokens of the prompt
 ---@field reused_tokens integer of those, how many were not computed again
 ---@field finish_reason string "stop", "length", "context", "cancelled" or "error"
----@field error string|nil what failed, where finish_reason is "error"
+---@field error string|nil what failed, where finish_reason is "error"; where it is "cancelled", why a policy dropped it
 ---@field error_code string|nil its code, as of an error that is raised
 ---@field stop string|nil the stop text that ended it, or what stop_when answered
 ---@field seed integer what it was drawn with
@@ -119,8 +119,8 @@
 ---     print(parts)                                                        --> 3
 ---@class Plan
 ---@field layout string|nil "ragged" (default) or "padded": how the step is laid out; the answers are the same
----@field drop table|nil ids of requests to end
----@field preempt table|nil ids of requests whose pages may be taken first
+---@field drop table|nil entries to end, or { entry, reason = text } each: the result is "cancelled", and the reason its error
+---@field preempt table|nil entries that give their pages back first, and are computed again later
 ---@field wait_ms number|nil nothing runs, and the engine sleeps so long
 
 --- What processors and stop_when are told: function(row, state), function(state).
