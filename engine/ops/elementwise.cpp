@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "engine/base/number_text.h"
+#include "engine/ops/bound_call.h"
 
 #include "engine/tensor/axis_sizes.h"
 
@@ -252,6 +253,13 @@ void ActivationOp::run(OpRun& run) const {
   run.kernels().gated(run.launch, {run.outputs[0].as<float>(), x, nullptr, count, activation_});
 }
 
+void ActivationOp::bind_call(const OpRun& run, BoundCall& call) const {
+  const std::int64_t count = run.outputs[0].elements();
+  if (count == 0 || scratch_bytes(run) != 0) return;
+  call.call = kernels::GatedArguments{run.outputs[0].as<float>(), run.inputs[0].as<float>(),
+                                      nullptr, count, activation_};
+}
+
 std::string ActivationOp::describe() const {
   return activation_name(activation_);
 }
@@ -279,6 +287,13 @@ void GatedOp::run(OpRun& run) const {
   const auto* a = static_cast<const float*>(contiguous_input(run, run.inputs[0], scratch));
   const auto* b = static_cast<const float*>(contiguous_input(run, run.inputs[1], scratch));
   run.kernels().gated(run.launch, {run.outputs[0].as<float>(), a, b, count, activation_});
+}
+
+void GatedOp::bind_call(const OpRun& run, BoundCall& call) const {
+  const std::int64_t count = run.outputs[0].elements();
+  if (count == 0 || scratch_bytes(run) != 0) return;
+  call.call = kernels::GatedArguments{run.outputs[0].as<float>(), run.inputs[0].as<float>(),
+                                      run.inputs[1].as<float>(), count, activation_};
 }
 
 std::string GatedOp::describe() const {

@@ -72,6 +72,7 @@ class ActivationOp final : public Op {
     return lacking(table.gated, "gated");
   }
   void run(OpRun& run) const override;
+  void bind_call(const OpRun& run, BoundCall& call) const override;
   std::size_t scratch_bytes(const OpRun& run) const override;
   std::string describe() const override;
 
@@ -90,6 +91,7 @@ class GatedOp final : public Op {
     return lacking(table.gated, "gated");
   }
   void run(OpRun& run) const override;
+  void bind_call(const OpRun& run, BoundCall& call) const override;
   std::size_t scratch_bytes(const OpRun& run) const override;
   std::string describe() const override;
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "engine/ops/bound_call.h"
 #include "engine/ops/elementwise.h"
 
 namespace perilune {
@@ -130,6 +131,20 @@ void LinearOp::run(OpRun& run) const {
   launch.scratch = scratch.rest();
   by_math(linear,
           [&](const kernels::LinearArguments& part) { run.kernels().linear(launch, part); });
+}
+
+// Parts of one arithmetic, and an x that no copy makes ready.
+void LinearOp::bind_call(const OpRun& run, BoundCall& call) const {
+  if (parts_.size() > BoundCall::kMostSegments) return;
+  BoundCall::Linear linear{};
+  linear.arguments = arguments(run, linear.segments.data());
+  if (linear.arguments.x == nullptr || linear.arguments.rows == 0) return;
+  int groups = 0;
+  by_math(linear.arguments, [&](const kernels::LinearArguments& part) {
+    linear.arguments.math = part.math;
+    ++groups;
+  });
+  if (groups == 1) call.call = linear;
 }
 
 std::vector<std::shared_ptr<Weight>> LinearOp::weights() const {

@@ -35,6 +35,7 @@ class LinearOp final : public Op {
     return lacking(table.linear, "linear");
   }
   void run(OpRun& run) const override;
+  void bind_call(const OpRun& run, BoundCall& call) const override;
   std::size_t scratch_bytes(const OpRun& run) const override;
   std::vector<std::shared_ptr<Weight>> weights() const override;
   std::vector<Tensor> constants() const override;

@@ -1,5 +1,7 @@
 #include "engine/ops/norm.h"
 
+#include "engine/ops/bound_call.h"
+
 namespace perilune {
 
 std::vector<TensorSpec> NormOp::infer(std::span<const TensorSpec> inputs) const {
@@ -37,10 +39,8 @@ std::size_t NormOp::scratch_bytes(const OpRun& run) const {
   return bytes;
 }
 
-void NormOp::run(OpRun& run) const {
+kernels::NormArguments NormOp::arguments(const OpRun& run, ScratchCursor& scratch) const {
   const Tensor& x = run.inputs[0];
-  if (x.elements() == 0) return;
-  ScratchCursor scratch(run.launch.scratch);
   kernels::NormArguments arguments{};
   arguments.width = options_.weight.elements();
   arguments.rows = x.elements() / arguments.width;
@@ -58,8 +58,21 @@ void NormOp::run(OpRun& run) const {
     arguments.residual = static_cast<const float*>(contiguous_input(run, run.inputs[1], scratch));
     arguments.sum = run.outputs[1].as<float>();
   }
+  return arguments;
+}
+
+void NormOp::run(OpRun& run) const {
+  if (run.inputs[0].elements() == 0) return;
+  ScratchCursor scratch(run.launch.scratch);
+  const kernels::NormArguments norm = arguments(run, scratch);
   const auto& kernels = run.kernels();
-  (options_.layer ? kernels.layer_norm : kernels.rms_norm)(run.launch, arguments);
+  (options_.layer ? kernels.layer_norm : kernels.rms_norm)(run.launch, norm);
+}
+
+void NormOp::bind_call(const OpRun& run, BoundCall& call) const {
+  if (run.inputs[0].elements() == 0 || scratch_bytes(run) != 0) return;
+  ScratchCursor none(nullptr);
+  call.call = BoundCall::Norm{arguments(run, none), options_.layer};
 }
 
 std::string NormOp::describe() const {

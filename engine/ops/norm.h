@@ -31,11 +31,13 @@ class NormOp final : public Op {
                           : lacking(table.rms_norm, "rms_norm");
   }
   void run(OpRun& run) const override;
+  void bind_call(const OpRun& run, BoundCall& call) const override;
   std::size_t scratch_bytes(const OpRun& run) const override;
   std::vector<Tensor> constants() const override { return {options_.weight, options_.bias}; }
   std::string describe() const override;
 
  private:
+  kernels::NormArguments arguments(const OpRun& run, ScratchCursor& scratch) const;
   int trailing() const {
     return options_.over.empty() ? 1 : static_cast<int>(options_.over.size());
   }

@@ -50,6 +50,7 @@ class AxisRows {
 
 class Op;
 class RunTables;
+struct BoundCall;
 
 /// What an op reads that no run changes, as one device takes it.
 struct OpConstants {
@@ -107,6 +108,9 @@ class Op {
     return "";
   }
   virtual void run(OpRun& run) const = 0;
+  /// Makes ready what run() would call, where later runs of the same sizes and buffers would call
+  /// the same; else leaves `call` empty. Nothing is computed.
+  virtual void bind_call(const OpRun& /*run*/, BoundCall& /*call*/) const {}
   /// Bytes of scratch for these inputs; asked when sizes are known.
   virtual std::size_t scratch_bytes(const OpRun&) const { return 0; }
   /// Whether scratch_bytes depends on more than the sizes of inputs and outputs (lengths of

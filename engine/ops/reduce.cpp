@@ -186,11 +186,21 @@ void TopOp::run(OpRun& run) const {
 
 // ---------------------------------------------------------------- matmul
 
+// One chain of f32 additions: from here on a sum of ones would stand still.
+constexpr std::int64_t kMostProducts = std::int64_t{1} << 24;
+
 std::vector<TensorSpec> MatmulOp::infer(std::span<const TensorSpec> inputs) const {
   expect_inputs(name(), inputs, 2);
   expect_f32(name(), "a", inputs[0]);
   expect_f32(name(), "b", inputs[1]);
   const Shape &a = inputs[0].shape, &b = inputs[1].shape;
+  if (a.back().size > kMostProducts) {
+    throw Error(ErrorCode::shape, "matmul",
+                "axis \"" + a.back().name + "\" has more elements than an f32 sum keeps apart")
+        .operand("a", inputs[0].text())
+        .operand("most", std::to_string(kMostProducts))
+        .hint("cut it with :split_axis, multiply the parts and add them up");
+  }
   std::vector<Axis> axes;
   for (int i = 0; i + 1 < a.rank(); ++i) axes.push_back(a.axis(i));
   for (int i = batch_axes_; i + 1 < b.rank(); ++i) axes.push_back(b.axis(i));

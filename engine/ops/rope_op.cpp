@@ -1,5 +1,7 @@
 #include "engine/ops/rope_op.h"
 
+#include "engine/ops/bound_call.h"
+
 #include <algorithm>
 
 namespace perilune {
@@ -91,10 +93,8 @@ std::vector<TensorSpec> RopeOp::infer(std::span<const TensorSpec> inputs) const 
   return {inputs[0]};
 }
 
-void RopeOp::run(OpRun& run) const {
+kernels::RopeArguments RopeOp::arguments(const OpRun& run, ScratchCursor& scratch) const {
   const Tensor& x = run.inputs[0];
-  if (x.elements() == 0) return;
-  ScratchCursor scratch(run.launch.scratch);
   kernels::RopeArguments arguments{};
   arguments.x = static_cast<const float*>(contiguous_input(run, x, scratch));
   arguments.out = run.outputs[0].as<float>();
@@ -105,7 +105,19 @@ void RopeOp::run(OpRun& run) const {
   arguments.head_dim = x.shape().back().size;
   arguments.pairs = run.inputs[1].shape().size(1);
   arguments.interleaved = interleaved_;
-  run.kernels().rope(run.launch, arguments);
+  return arguments;
+}
+
+void RopeOp::run(OpRun& run) const {
+  if (run.inputs[0].elements() == 0) return;
+  ScratchCursor scratch(run.launch.scratch);
+  run.kernels().rope(run.launch, arguments(run, scratch));
+}
+
+void RopeOp::bind_call(const OpRun& run, BoundCall& call) const {
+  if (run.inputs[0].elements() == 0 || scratch_bytes(run) != 0) return;
+  ScratchCursor none(nullptr);
+  call.call = arguments(run, none);
 }
 
 }  // namespace perilune

@@ -44,11 +44,13 @@ class RopeOp final : public Op {
     return lacking(table.rope, "rope");
   }
   void run(OpRun& run) const override;
+  void bind_call(const OpRun& run, BoundCall& call) const override;
   std::size_t scratch_bytes(const OpRun& run) const override {
     return contiguous_scratch(run.inputs[0]);
   }
 
  private:
+  kernels::RopeArguments arguments(const OpRun& run, ScratchCursor& scratch) const;
   bool interleaved_;
 };
 

@@ -23,9 +23,19 @@ OpRun Execution::State::op_run(std::size_t step) {
             &(*constants)[step],
             binding->has_caches() ? &slots[step] : nullptr,
             given_ids[step]};
-  run.launch.scratch = place.scratch == nullptr ? nullptr : place.scratch->data();
-  if (clock != nullptr && &clock->timed() == &of.device->kernels()) run.table = &clock->table();
+  run.table = place.table;
   return run;
+}
+
+void Execution::State::run_step(std::size_t step) {
+  const BoundCall& call = calls[step];
+  if (call.empty()) {
+    OpRun run = op_run(step);
+    plan->steps()[step].op->run(run);
+    return;
+  }
+  const Place& place = places.size() == 1 ? places[0] : places[plan->steps()[step].place];
+  call.run(*place.table, place.launch);
 }
 
 Execution::Execution(std::shared_ptr<const Plan> plan) : state_(std::make_unique<State>()) {
@@ -34,6 +44,7 @@ Execution::Execution(std::shared_ptr<const Plan> plan) : state_(std::make_unique
   state_->tensors.resize(state_->plan->values().size());
   state_->inputs.resize(state_->plan->steps().size());
   state_->outputs.resize(state_->plan->steps().size());
+  state_->calls.resize(state_->plan->steps().size());
   state_->lent_inputs.resize(state_->plan->values().size());
   state_->places.resize(state_->plan->devices().size());
   state_->look_at_steps();
@@ -57,6 +68,8 @@ void Execution::bind(std::shared_ptr<PassBinding> binding) {
       const Device& device = *state.plan->devices()[p];
       state.places[p].launch = device.launch();
       use_threads(state.places[p].launch, device, state.plan->options().threads);
+      const bool timed = state.clock != nullptr && &state.clock->timed() == &device.kernels();
+      state.places[p].table = timed ? &state.clock->table() : &device.kernels();
     }
     state.find_slots();
     for (const std::size_t i : state.input_values) (void)state.given_input(state.plan->values()[i]);
@@ -65,6 +78,7 @@ void Execution::bind(std::shared_ptr<PassBinding> binding) {
     if (!same) state.place_buffers();
     state.make_tensors(!same);
     state.size_scratch(!same);
+    if (!same) state.bind_calls();
   } catch (...) {
     state.binding.reset();
     state.totals.clear();
@@ -97,21 +111,21 @@ bool Execution::run(double deadline) {
   while (state.next < steps.size()) {
     state.started = true;
     const PlanStep& step = steps[state.next];
-    if (!step.op->is_view()) {
+    const bool runs = !state.calls[state.next].empty() || !step.op->is_view();
+    if (runs) {
       if (state.plan->context()->interrupted()) {
         throw Error(ErrorCode::cancelled, state.plan->program().entry, "interrupted")
             .where(step.where);
       }
       try {
-        OpRun run = state.op_run(state.next);
-        step.op->run(run);
+        state.run_step(state.next);
       } catch (Error& error) {
         error.where(step.where);
         throw;
       }
     }
     ++state.next;
-    if (state.next < steps.size() && !step.op->is_view() && end.passed_after_op()) return false;
+    if (state.next < steps.size() && runs && end.passed_after_op()) return false;
     if (state.next == steps.size() && state.end != nullptr) state.end->record();
   }
   return state.reached(deadline);

@@ -207,10 +207,22 @@ void Execution::State::size_scratch(bool all) {
       }
     }
     std::unique_ptr<Storage>& scratch = places[p].scratch;
-    if (most == 0 || (scratch != nullptr && scratch->bytes() >= most)) continue;
-    scratch.reset();
-    scratch = std::make_unique<Storage>(plan->context(), plan->devices()[p],
-                                        ScratchCursor::align(most + most / 4));
+    if (most != 0 && (scratch == nullptr || scratch->bytes() < most)) {
+      scratch.reset();
+      scratch = std::make_unique<Storage>(plan->context(), plan->devices()[p],
+                                          ScratchCursor::align(most + most / 4));
+    }
+    places[p].launch.scratch = scratch == nullptr ? nullptr : scratch->data();
+  }
+}
+
+/// After everything has its place: what stays the same until sizes change.
+void Execution::State::bind_calls() {
+  for (std::size_t s = 0; s < calls.size(); ++s) {
+    calls[s].call = std::monostate();
+    const PlanStep& step = plan->steps()[s];
+    const bool given = std::binary_search(input_steps.begin(), input_steps.end(), s);
+    if (!given && !step.op->is_view()) step.op->bind_call(op_run(s), calls[s]);
   }
 }
 

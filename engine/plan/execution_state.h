@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "engine/device/kernel_clock.h"
+#include "engine/ops/bound_call.h"
 #include "engine/ops/run_tables.h"
 #include "engine/plan/plan.h"
 
@@ -15,6 +16,7 @@ struct Execution::State {
     std::shared_ptr<Storage> arena;
     std::unique_ptr<Storage> scratch;
     kernels::Launch launch;
+    const kernels::KernelTable* table = nullptr;  // the device's, or a clock's in its place
   };
 
   std::shared_ptr<const Plan> plan;
@@ -28,10 +30,11 @@ struct Execution::State {
   std::vector<Place> places;
   std::vector<Tensor> tensors;                       // per value
   std::vector<std::vector<Tensor>> inputs, outputs;  // per step, as ops take them
-  std::vector<std::size_t> input_values;             // that a step or an output reads
-  std::vector<std::size_t> input_steps;              // steps that read an input, or a view of one
-  std::vector<bool> given_ids;      // per step: ids come from an input, checked at bind
-  std::vector<Tensor> lent_inputs;  // per value: inputs' memory on devices of their own
+  std::vector<BoundCall> calls;  // per step; those that hang on the batch's tensors stay empty
+  std::vector<std::size_t> input_values;  // that a step or an output reads
+  std::vector<std::size_t> input_steps;   // steps that read an input, or a view of one
+  std::vector<bool> given_ids;            // per step: ids come from an input, checked at bind
+  std::vector<Tensor> lent_inputs;        // per value: inputs' memory on devices of their own
   const KernelClock* clock = nullptr;
   std::size_t next = 0;
   std::unique_ptr<DeviceEvent> end;  // of what was started last, where a device works on its own
@@ -49,7 +52,9 @@ struct Execution::State {
   void read_input(std::size_t value);
   void check_given_ids(std::size_t value, const Tensor& host) const;
   void size_scratch(bool all);
+  void bind_calls();
   OpRun op_run(std::size_t step);
+  void run_step(std::size_t step);
   Tensor tagged(const Tensor& tensor) const;
 };
 
