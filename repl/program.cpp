@@ -24,6 +24,22 @@ end)
 require("perilune.base.progress").on_terminal()
 local exit = os.exit  -- closes the state, so that memory and threads are given back first
 os.exit = function(status, close) return exit(status, close ~= false) end
+-- Compiled Lua runs where a script asks for it by mode, never because a file holds it.
+local load, loadfile = load, loadfile
+_G.load = function(chunk, name, mode, env) return load(chunk, name, mode or "t", env) end
+_G.loadstring = function(text, name) return load(text, name, "t") end
+_G.loadfile = function(file, mode, env) return loadfile(file, mode or "t", env) end
+_G.dofile = function(file)
+  local chunk, err = loadfile(file, "t")
+  if not chunk then error(err, 0) end
+  return chunk()
+end
+package.loaders[3] = function(name)  -- behind preload and the library: files of package.path
+  local path, missing = package.searchpath(name, package.path)
+  if not path then return missing end
+  local chunk, err = loadfile(path, "t")
+  return chunk or error(("module '%s': %s"):format(name, err), 0)
+end
 )lua";
 
 constexpr const char* kVersion = R"lua(

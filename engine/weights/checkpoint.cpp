@@ -50,6 +50,7 @@ class FileCheckpoint final : public Checkpoint {
   struct Named {
     StoredView view;
     std::size_t stored = 0;  // index into stored_
+    bool renamed = false;    // by a view, from what the file calls it
     bool read = false;
     std::string same_as;  // the name whose elements these are
     std::shared_ptr<Weight> weight;
@@ -67,6 +68,7 @@ class FileCheckpoint final : public Checkpoint {
                         const CheckpointOptions& options);
   void tie(const std::vector<std::string>& names);
   void share(const std::string& name, const std::string& with);
+  void settle(Named& known, Named again);
   /// `path`.weight, or `path` itself.
   Names::const_iterator find_name(std::string_view path) const;
   /// One of the views of the tensor that has this name in its file, with or without a prefix.
@@ -182,6 +184,11 @@ void FileCheckpoint::add(const CheckpointEntry& entry, const std::string& stored
   stored_.push_back({stored_name, unused});
   for (const NamedView& view : views) {
     const auto [position, fresh] = names_.try_emplace(view.name);
+    const bool renamed = view.name != name;
+    if (!fresh && renamed != position->second.renamed) {
+      settle(position->second, {view.view, stored, renamed});
+      continue;
+    }
     if (!fresh) {
       throw Error(ErrorCode::format, "load",
                   "two stored tensors mean \"" + view.name + "\": \"" +
@@ -190,7 +197,21 @@ void FileCheckpoint::add(const CheckpointEntry& entry, const std::string& stored
     }
     position->second.view = view.view;
     position->second.stored = stored;
+    position->second.renamed = renamed;
   }
+}
+
+/// Of a tensor that has a name and one that a view gives it, the latter is read, as published:
+/// newer files have the newer name, and older programs look for the older one.
+void FileCheckpoint::settle(Named& known, Named again) {
+  if (!same_elements(known.view, again.view)) {
+    context_->warn("\"" + known.view.stored_name + "\" and \"" + again.view.stored_name +
+                       "\" mean one weight and hold other values; \"" +
+                       (again.renamed ? again : known).view.stored_name + "\" is used",
+                   folder_);
+  }
+  stored_[(again.renamed ? known : again).stored].unused = true;
+  if (again.renamed) known = std::move(again);
 }
 
 FileCheckpoint::Names::const_iterator FileCheckpoint::find_name(std::string_view path) const {

@@ -136,8 +136,11 @@ void softmax(const Launch& launch, const SoftmaxArguments& a) {
         out[i] = std::isnan(x[i]) ? x[i] : (a.logarithm ? kLowest : 0.0f);
       return;
     }
-    float sum = 0;
-    for (std::int64_t i = 0; i < a.width; ++i) sum += std::exp(x[i] - maximum);
+    double total = 0;  // f32 counts no further than 2^24
+    for (std::int64_t i = 0; i < a.width; ++i) {
+      total += static_cast<double>(std::exp(x[i] - maximum));
+    }
+    const auto sum = static_cast<float>(total);
     const float logarithm = std::log(sum);
     for (std::int64_t i = 0; i < a.width; ++i)
       out[i] = a.logarithm ? x[i] - maximum - logarithm : std::exp(x[i] - maximum) / sum;

@@ -256,6 +256,24 @@ TEST_CASE("names are changed, and may not collide") {
         }).has("has 3 axes, transposing needs 2"));
 }
 
+TEST_CASE("of a weight under its name and under a renamed one the renamed is read") {
+  const auto owner = context();
+  const TemporaryFolder folder;
+  const Tensor own = counting(owner, {2, 2});
+  const Tensor other = Tensor::from(owner, std::vector<float>{9, 8, 7, 6}, own.shape());
+  for (const char* stored : {"embed_out", "old_head"}) {  // before and behind lm_head
+    const CheckpointOptions options = {.views = {{.pattern = stored, .rename = "lm_head"}}};
+    const std::string name = std::string(stored) + ".weight";
+    const auto differing =
+        open_with(owner, folder, {{"lm_head.weight", own}, {name, other}}, options);
+    check_weight(owner, *differing, "lm_head", {9, 8, 7, 6});
+    CHECK(differing->unread().empty());
+    const auto same = open_with(owner, folder, {{"lm_head.weight", own}, {name, own}}, options);
+    check_weight(owner, *same, "lm_head", {0, 1, 2, 3});
+    CHECK(same->unread().empty());
+  }
+}
+
 TEST_CASE("folders without readable weights say what is there") {
   const auto owner = context();
   const TemporaryFolder folder;

@@ -52,7 +52,7 @@ for _, case in ipairs(sizes) do
 end
 
 t.test("as many answers and beams as there may be run, in one step each", function()
-  local many = m:generate({ 3 }, { max_new_tokens = 2, n = 1024, do_sample = true })
+  local many = m:generate({ 3 }, { max_new_tokens = 2, min_new_tokens = 2, n = 1024, do_sample = true })
   t.equal({ many.finish_reason, #many.sequences, #many.sequences[1024].ids }, { "length", 1024, 2 })
   t.equal(m:generate({ 3 }, { max_new_tokens = 3, num_beams = 600 }).finish_reason, "length")
 end)
@@ -87,6 +87,16 @@ for _, case in ipairs(sums) do
     t.near(got, case[3], case[3] * 1e-6)
   end)
 end
+
+t.test("more than 2^24 ones: softmax", function()
+  local got = ones:softmax "x"
+  t.near(got:sum(), 1, 1e-4)
+  t.near(got:at { x = 1 }:item() * many, 1, 1e-4)
+end)
+
+t.test("more than 2^24 ones: a matrix product says that it cannot", function()
+  t.raises_text(function() return ones:matmul(ones, { over = "x" }) end, "matmul", "x", "f32 sum")
+end)
 
 -- Texts from outside may be of any length; a message may not.
 local long = ("x"):rep(10 * 2 ^ 20)

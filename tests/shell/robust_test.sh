@@ -32,6 +32,14 @@ run "bytecode that is asked for" 0 "$program" --bytecode "$work/code.lua" x
 says "from bytecode	x"
 run "text is no bytecode" 1 "$program" --bytecode "$work/text.lua"
 run "--bytecode without a file" 2 "$program" --bytecode
+run "a module is text" 1 "$program" -e 'package.path = arg[1] .. "/?.lua" require "code"' "$work"
+says "attempt to load chunk with wrong mode"
+for call in 'loadfile(arg[1])' 'dofile(arg[1])' 'load(io.open(arg[1], "rb"):read "*a")' 'loadstring(string.dump(function() end))'; do
+  run "compiled Lua is refused: $call" 1 "$program" -e "assert($call)" "$work/code.lua"
+  says "wrong mode"
+done
+run "compiled Lua that a script asks for" 0 "$program" -e 'loadfile(arg[1], "b")("y")' "$work/code.lua"
+says "from bytecode	y"
 
 # ---------------------------------------------------------------- the first Ctrl-C
 # interrupted NAME CODE: one SIGINT ends the loop with an error of the script, whatever compiled it.

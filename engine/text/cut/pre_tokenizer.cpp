@@ -338,6 +338,7 @@ constexpr const char* kKnown =
 std::unique_ptr<PreTokenizer> make_byte_level(bool add_prefix_space,
                                               const std::vector<std::string>& patterns) {
   std::vector<std::unique_ptr<Pattern>> compiled;
+  compiled.reserve(patterns.size());
   for (const std::string& pattern : patterns) {
     compiled.push_back(regex_pattern(pattern, "pre-tokenizer"));
   }
@@ -353,7 +354,7 @@ std::unique_ptr<PreTokenizer> make_bert_pre_tokenizer() {
 
 std::unique_ptr<PreTokenizer> read_pre_tokenizer(const Json& json) {
   if (json.is_null()) return nullptr;
-  const std::string type = json.string("type");
+  const std::string& type = json.string("type");
   if (type == "Sequence") return read_sequence(json);
   if (type == "ByteLevel") return read_byte_level(json);
   if (type == "Whitespace") return std::make_unique<WordSplit>();

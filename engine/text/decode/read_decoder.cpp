@@ -101,11 +101,11 @@ std::unique_ptr<DecoderRecipe> read_strip(const Json& json, bool fused) {
 
 std::unique_ptr<DecoderRecipe> read_replace(const Json& json, bool fused) {
   const std::shared_ptr<const Pattern> pattern = read_pattern(json.get("pattern"));
-  const std::string content = json.string("content");
+  const std::string& content = json.string("content");
   const Json* literal = json.get("pattern").find("String");
   if (fused && literal != nullptr && !literal->as_string().empty()) {
-    const std::string what = literal->as_string();
-    return recipe([=] { return replace_stream_step(what, content); });
+    return recipe(
+        [what = literal->as_string(), content] { return replace_stream_step(what, content); });
   }
   if (fused) return recipe([=] { return whole_step(replace_step(pattern, content)); });
   return recipe([=] { return replace_step(pattern, content); });
@@ -123,7 +123,7 @@ std::unique_ptr<DecoderRecipe> piecewise(StepRecipe::Make make, bool fused) {
 
 // `fused`: from a Fuse or ByteLevel on there is one string, which comes in parts.
 std::unique_ptr<DecoderRecipe> read_step(const Json& json, bool& fused) {
-  const std::string type = json.string("type");
+  const std::string& type = json.string("type");
   if (type == "Metaspace") return read_metaspace(json, fused);
   if (type == "Strip") return read_strip(json, fused);
   if (type == "Replace") return read_replace(json, fused);
@@ -182,7 +182,8 @@ std::unique_ptr<DecoderRecipe> make_byte_level_decoder() {
 }
 
 std::unique_ptr<DecoderRecipe> make_wordpiece_decoder(std::string prefix, bool clean_up) {
-  return recipe([=] { return wordpiece_step(prefix, clean_up); });
+  return recipe(
+      [prefix = std::move(prefix), clean_up] { return wordpiece_step(prefix, clean_up); });
 }
 
 }  // namespace perilune

@@ -189,7 +189,7 @@ std::string normalize(std::string_view text, NormalForm form) {
 
 std::unique_ptr<Normalizer> read_normalizer(const Json& json) {
   if (json.is_null()) return nullptr;
-  const std::string type = json.string("type");
+  const std::string& type = json.string("type");
   if (type == "Sequence") return read_sequence(json);
   if (type == "BertNormalizer") return read_bert(json);
   if (type == "NFC") return make_unicode_normalizer(NormalForm::c);

@@ -129,7 +129,7 @@ void read_templates(const Json& json, TokenizerConfig& config) {
 }
 
 std::string read_side(const Json& json, const char* name) {
-  const std::string side = json.string(name, "");
+  std::string side = json.string(name, "");
   if (side.empty() || side == "left" || side == "right") return side;
   throw Error(ErrorCode::format, "load",
               json.place_of(name) + ": expected left or right, got " + side);
