@@ -147,7 +147,8 @@ Cache::Cache(std::shared_ptr<Context> context, std::shared_ptr<Device> device, C
       device_(std::move(device)),
       layout_(std::move(layout)),
       budget_(budget),
-      limit_(budget) {
+      limit_(budget),
+      kept_(layout_.groups().size(), layout_.page_tokens()) {
   if (!device_) device_ = context_->cpu_device();
   if (budget < 0) {
     throw Error(ErrorCode::argument, "cache", "a budget of " + std::to_string(budget) + " bytes");
@@ -164,8 +165,23 @@ std::int64_t Cache::used_bytes(const Device* on) const {
   std::int64_t bytes = 0;
   for (std::size_t g = 0; g < groups_.size(); ++g) {
     if (on != nullptr && device(static_cast<int>(g)).get() != on) continue;
-    bytes += groups_[g]->taken() * groups_[g]->page_bytes;
+    bytes += (groups_[g]->taken() - kept_.cold(static_cast<int>(g))) * groups_[g]->page_bytes;
   }
+  return bytes;
+}
+
+std::int64_t Cache::kept_bytes(const Device* on) const {
+  std::int64_t bytes = 0;
+  for (std::size_t g = 0; g < groups_.size(); ++g) {
+    if (on != nullptr && device(static_cast<int>(g)).get() != on) continue;
+    bytes += kept_.cold(static_cast<int>(g)) * groups_[g]->page_bytes;
+  }
+  return bytes;
+}
+
+std::int64_t Cache::taken_bytes() const {
+  std::int64_t bytes = 0;
+  for (const auto& group : groups_) bytes += group->taken() * group->page_bytes;
   return bytes;
 }
 
@@ -217,18 +233,44 @@ void Cache::add_slab(int group) {
   }
 }
 
+/// False where the device has no more.
+bool Cache::add_slab_or_refuse(int group) {
+  try {
+    add_slab(group);
+    return true;
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::memory) throw;
+    if (kept_.oldest().page != KeptPages::kNone) return false;
+    refusal_ = error.what();
+    limit_ = used_bytes();
+    return false;
+  }
+}
+
+/// Takes the page back that has been cold for longest.
+bool Cache::drop_oldest() {
+  const KeptPages::PageRef oldest = kept_.oldest();
+  if (oldest.page == KeptPages::kNone) return false;
+  kept_.remove(oldest);
+  give(oldest.group, oldest.page);
+  return true;
+}
+
+void Cache::forget() {
+  for (auto page = kept_.any(); page.page != KeptPages::kNone; page = kept_.any()) {
+    kept_.remove(page);
+    give(page.group, page.page);
+  }
+}
+
 std::optional<std::int32_t> Cache::take(int group) {
   GroupPages& pages = *groups_[static_cast<std::size_t>(group)];
   if (free_bytes() < pages.page_bytes) return std::nullopt;
-  if (pages.free.empty()) {
-    try {
-      add_slab(group);
-    } catch (const Error& error) {
-      if (error.code() != ErrorCode::memory) throw;
-      refusal_ = error.what();
-      limit_ = used_bytes();
-      return std::nullopt;
-    }
+  while (limit_ - taken_bytes() < pages.page_bytes) {
+    if (!drop_oldest()) return std::nullopt;
+  }
+  while (pages.free.empty() && !add_slab_or_refuse(group)) {
+    if (!drop_oldest()) return std::nullopt;
   }
   const std::int32_t page = pages.free.back();
   pages.free.pop_back();
@@ -238,13 +280,17 @@ std::optional<std::int32_t> Cache::take(int group) {
 }
 
 void Cache::share(int group, std::int32_t page) {
+  if (kept_.kept({group, page})) kept_.warm({group, page});
   ++groups_[static_cast<std::size_t>(group)]->references[static_cast<std::size_t>(page)];
 }
 
 void Cache::give(int group, std::int32_t page) {
   GroupPages& pages = *groups_[static_cast<std::size_t>(group)];
   const auto index = static_cast<std::size_t>(page);
-  if (--pages.references[index] != 0) return;
+  if (--pages.references[index] != 0) {
+    if (pages.references[index] == 1 && kept_.kept({group, page})) kept_.cool({group, page});
+    return;
+  }
   --pages.slabs[static_cast<std::size_t>(pages.slab_of[index])].taken;
   pages.free.push_back(page);
   if (refusal_.empty() || used_bytes() != 0) return;
@@ -254,6 +300,10 @@ void Cache::give(int group, std::int32_t page) {
 
 std::int32_t Cache::references(int group, std::int32_t page) const {
   return groups_[static_cast<std::size_t>(group)]->references[static_cast<std::size_t>(page)];
+}
+
+std::int32_t Cache::holders(int group, std::int32_t page) const {
+  return references(group, page) - (kept_.kept({group, page}) ? 1 : 0);
 }
 
 void* Cache::pointer(int group, std::int32_t page) const {

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/cache/kept_pages.h"
 #include "engine/tensor/tensor.h"
 
 namespace perilune {
@@ -141,6 +142,16 @@ class SequenceCache {
   void crop(std::int64_t length);
   /// Another sequence with the same content; pages are shared until written.
   std::unique_ptr<SequenceCache> fork() const;
+  /// For an empty sequence: shares the longest front of `ids` whose pages the pool has kept, each
+  /// window's included, and gives its length. Part of a page is shared, too, until it is written
+  /// to.
+  std::int64_t attach(const PrefixKey& key, std::span<const std::int32_t> ids);
+  /// Lets the pool find this sequence's pages by the ids they were computed for, `ids` of at least
+  /// length(): full ones, and with `tail` a begun one. Pages whose content the pool has already are
+  /// exchanged for those. No pass may be under way.
+  void publish(const PrefixKey& key, std::span<const std::int32_t> ids, bool tail);
+  /// Whether full pages are there that publish() has not seen.
+  bool has_unpublished() const;
   /// Gives every page back; length becomes 0. Ends a pass, as rollback() does.
   void clear();
   /// For an empty sequence that is restored: the first `pages` pages of a window's group are not
@@ -164,6 +175,7 @@ class SequenceCache {
     std::size_t first = 0, last = 0;
   };
   PageRange written(const CacheGrowth& growth, std::size_t group) const;
+  void publish_page(KeptPages::Node& node, std::size_t page);
   void drop_front(std::size_t group, std::size_t pages);
 
   std::shared_ptr<Cache> cache_;
@@ -172,6 +184,7 @@ class SequenceCache {
   std::vector<std::vector<std::int32_t>> page_ids_;  // per group; kNoPage where dropped
   std::vector<std::vector<void*>> pointers_;         // per group; null where dropped
   std::vector<std::size_t> held_from_;               // per group: the first page not dropped
+  std::size_t published_ = 0;                        // so many pages are known to the pool
 };
 
 /// The pool of pages. Grows in slabs up to a budget; pages are reused.
@@ -190,8 +203,16 @@ class Cache : public std::enable_shared_from_this<Cache> {
     return own != nullptr ? own : device_;
   }
   std::int64_t budget() const { return budget_; }
-  /// Of pages that are taken; `on`: of those on one device.
+  /// Of pages that sequences hold; `on`: of those on one device.
   std::int64_t used_bytes(const Device* on = nullptr) const;
+  /// Of cold pages: kept for texts that begin alike until room is needed, and counted as free.
+  std::int64_t kept_bytes(const Device* on = nullptr) const;
+  /// How many first positions of `ids` attach() would share now.
+  std::int64_t shareable(const PrefixKey& key, std::span<const std::int32_t> ids) const {
+    return usable(kept_.find(key, ids));
+  }
+  /// Lets all kept pages go.
+  void forget();
   /// Bytes that can still be taken: of the budget, or of what the device gave before it refused.
   std::int64_t free_bytes() const { return std::max<std::int64_t>(0, limit_ - used_bytes()); }
   /// What the device said when it refused pages that the budget allows; "" while it has not. Until
@@ -209,6 +230,12 @@ class Cache : public std::enable_shared_from_this<Cache> {
   void share(int group, std::int32_t page);
   void give(int group, std::int32_t page);
   std::int32_t references(int group, std::int32_t page) const;
+  /// The same without the pool's own.
+  std::int32_t holders(int group, std::int32_t page) const;
+  std::int64_t usable(const KeptPages::Found& found) const;
+  std::int64_t taken_bytes() const;
+  bool drop_oldest();
+  bool add_slab_or_refuse(int group);
   void* pointer(int group, std::int32_t page) const;
   std::int64_t slab_bytes() const;
   void add_slab(int group);
@@ -219,6 +246,7 @@ class Cache : public std::enable_shared_from_this<Cache> {
   std::int64_t budget_, limit_;
   std::string refusal_;
   std::vector<std::unique_ptr<GroupPages>> groups_;
+  KeptPages kept_;
 };
 
 }  // namespace perilune

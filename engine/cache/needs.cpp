@@ -90,7 +90,7 @@ std::int64_t SequenceCache::bytes_released(std::span<const SequenceCache* const>
           ++holders;
           first = first && j >= i;
         }
-        if (first && holders == own.cache_->references(static_cast<int>(g), page)) {
+        if (first && holders == own.cache_->holders(static_cast<int>(g), page)) {
           bytes += own.cache_->layout().groups()[g].page_bytes;
         }
       }

@@ -44,6 +44,9 @@ void SequenceCache::shrink(KvKind kind, std::int64_t positions) {
     }
     held_from_[g] = std::min(held_from_[g], page_ids_[g].size());
   }
+  if (kind == KvKind::self) {
+    published_ = std::min(published_, static_cast<std::size_t>(positions / layout.page_tokens()));
+  }
 }
 
 /// Gives back pages before `pages`; their entries stay, without a page.
@@ -213,6 +216,7 @@ std::unique_ptr<SequenceCache> SequenceCache::fork() const {
   copy->length_ = length_;
   copy->cross_length_ = cross_length_;
   copy->made_for_ = made_for_;
+  copy->published_ = published_;
   const CacheLayout& layout = cache_->layout();
   for (std::size_t g = 0; g < page_ids_.size(); ++g) {
     const std::int64_t positions =

@@ -25,6 +25,12 @@ bool Program::same_keys(std::int64_t a, std::int64_t b) const {
                      [&](const RopeTableOp* table) { return table->same_table(a, b); });
 }
 
+std::int64_t Program::key_length(std::int64_t tokens) const {
+  constexpr std::int64_t kEndless = std::int64_t{1} << 40;
+  if (same_keys(1, tokens)) return 1;
+  return same_keys(kEndless, tokens) ? kEndless : tokens;
+}
+
 bool Program::writes(KvKind kind) const {
   return std::any_of(kv_slots.begin(), kv_slots.end(),
                      [&](const KvSlotSpec& slot) { return slot.kind == kind; });

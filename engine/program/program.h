@@ -64,6 +64,8 @@ class Program {
 
   /// Whether keys that were made for a text of `a` tokens are those of a text of `b`.
   bool same_keys(std::int64_t a, std::int64_t b) const;
+  /// One length for all whose texts have the same keys as one of `tokens`.
+  std::int64_t key_length(std::int64_t tokens) const;
   /// Whether the pass writes keys and values of this kind.
   bool writes(KvKind kind) const;
   const int* find_mark(const std::string& path) const;

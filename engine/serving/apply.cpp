@@ -7,6 +7,7 @@
 #include "engine/device/context.h"
 #include "engine/serving/decide.h"
 #include "engine/serving/memory.h"
+#include "engine/serving/prefixes.h"
 #include "engine/serving/scheduler_state.h"
 
 namespace perilune {
@@ -116,20 +117,32 @@ bool Scheduler::State::schedule_source(const RequestPointer& request) {
   return true;
 }
 
-bool Scheduler::State::schedule_rows(const RequestPointer& request, std::int64_t tokens,
-                                     bool padded) {
-  for (Sequence& sequence : request->sequences) {
+/// Room for the next `tokens` of each sequence that runs, or for none.
+bool Scheduler::State::reserve_rows(Request& request, std::int64_t tokens) {
+  for (Sequence& sequence : request.sequences) {
     const std::int64_t own = std::min(tokens, sequence.pending());
     if (own == 0 || !sequence.cache) continue;
     if (sequence.cache->reserve(own)) {
       sequence.make_room_for(own);
       continue;
     }
-    for (Sequence& other : request->sequences) {
+    for (Sequence& other : request.sequences) {
       if (other.cache) other.cache->rollback();
     }
     return false;
   }
+  return true;
+}
+
+bool Scheduler::State::schedule_rows(const RequestPointer& request, std::int64_t tokens,
+                                     bool padded) {
+  const bool attached = attach_prefix(*request);
+  bool fits = reserve_rows(*request, tokens);
+  if (!fits && attached) {  // begun pages that are shared take a page more while they are copied
+    detach_prefix(*request);
+    fits = reserve_rows(*request, tokens);
+  }
+  if (!fits) return false;
   const bool forward = request->spec.kind == RequestKind::forward;
   ScheduledGroup& group =
       work.group(request->spec.plan, forward ? PassKind::forward : PassKind::generate, padded);

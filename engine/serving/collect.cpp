@@ -7,6 +7,7 @@
 #include "engine/device/context.h"
 #include "engine/sampling/logits.h"
 #include "engine/serving/memory.h"
+#include "engine/serving/prefixes.h"
 #include "engine/serving/scheduler_state.h"
 
 namespace perilune {
@@ -82,6 +83,7 @@ void Scheduler::State::complete_rows(ScheduledGroup& group) {
     }
     settle(*request);
     if (group.kind == PassKind::encode) continue;
+    publish_pages(*request, row.of(), false);
     try {
       if (group.kind == PassKind::forward) {
         collect(row, r, group);
@@ -314,6 +316,7 @@ void Scheduler::State::accept_one(const RequestPointer& request, std::size_t ind
     if (!stop_id && stopped_by_text()) reason = FinishReason::stop;
     sequence.finished = true;
     sequence.reason = reason;
+    publish_pages(*request, sequence, true);
     sequence.cache.reset();
   }
   std::string text;

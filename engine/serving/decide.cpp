@@ -5,6 +5,7 @@
 #include "engine/base/error.h"
 #include "engine/serving/decide.h"
 #include "engine/serving/memory.h"
+#include "engine/serving/prefixes.h"
 
 namespace perilune {
 
@@ -36,11 +37,12 @@ void Decision::give_back(const std::vector<std::uint64_t>& ids) {
   }
 }
 
-/// Takes pages for `tokens` of each sequence, from others where there are too few: the youngest
-/// first. False, and nothing changed, where that is not enough.
-bool Decision::take(const Request& request, std::int64_t tokens, Victims victims) {
+/// Takes pages for `tokens` of each sequence after `shared` that are kept, from others where there
+/// are too few: the youngest first. False, and nothing changed, where that is not enough.
+bool Decision::take(const Request& request, std::int64_t shared, std::int64_t tokens,
+                    Victims victims) {
   Pool& own = pool(pool_of(request));
-  const std::int64_t needed = bytes_needed(request, tokens);
+  const std::int64_t needed = bytes_needed_after(request, shared, tokens);
   std::int64_t gain = 0;
   chosen_.clear();
   const std::vector<Request*>& running = queue_.running();
@@ -74,17 +76,20 @@ bool Decision::never_fits(const Request& request) const {
 
 /// The tokens that a request runs with now; 0: it waits. `asked`: the policy's number, or 0.
 std::int64_t Decision::place(const Request& request, std::int64_t asked, bool forced) {
-  const std::int64_t rows = request.rows(), pending = request.pending_tokens();
-  std::int64_t tokens = asked;
+  Cache* cache = pool_of(request);
+  const bool started = cache != nullptr && holds_pages(request);
+  const bool waits = cache != nullptr && !started && !forced && pool(cache).blocked;
+  const std::int64_t rows = request.rows();
+  std::int64_t tokens = asked, shared = 0;
   if (asked == 0 || forced) {
-    if (rows == 0 || rows > left_rows_) return 0;
+    if (rows == 0 || rows > left_rows_ || left_tokens_ < rows) return 0;
+    if (cache != nullptr && !started && !(asked == 0 && waits)) shared = shareable_tokens(request);
+    const std::int64_t pending = request.pending_tokens() - shared;
     const std::int64_t most = std::min(pending, left_tokens_ / rows);
     tokens = asked == 0 ? most : std::min(asked, most);
     if (tokens == 0 || (request.whole() && tokens < pending)) return 0;
   }
-  Cache* cache = pool_of(request);
   if (cache == nullptr) return tokens;
-  const bool started = holds_pages(request);
   if (asked == 0 && !started && !forced) {
     // A prompt starts when the pool has all that it takes, and nobody before it waits for that.
     Pool& own = pool(cache);
@@ -95,7 +100,7 @@ std::int64_t Decision::place(const Request& request, std::int64_t asked, bool fo
     }
   }
   const Victims victims = forced ? Victims::all : started ? Victims::younger : Victims::none;
-  if (take(request, tokens, victims)) return tokens;
+  if (take(request, shared, tokens, victims)) return tokens;
   lacking_ = true;
   if ((started || forced) && never_fits(request)) {
     plan_.exhausted.push_back(request.id);
@@ -104,10 +109,11 @@ std::int64_t Decision::place(const Request& request, std::int64_t asked, bool fo
   }
   if ((asked > 0 && !forced) || request.whole()) return 0;
   // Back to the last position of the page before, until the pages are there.
-  const std::int64_t page_tokens = cache->layout().page_tokens(), computed = request.computed();
+  const std::int64_t page_tokens = cache->layout().page_tokens();
+  const std::int64_t computed = request.computed() + shared;
   do {
     tokens = std::max<std::int64_t>(0, tokens - ((computed + tokens - 1) % page_tokens + 1));
-  } while (tokens > 0 && !take(request, tokens, victims));
+  } while (tokens > 0 && !take(request, shared, tokens, victims));
   return tokens;
 }
 

@@ -33,7 +33,7 @@ class Decision {
   Pool& pool(Cache* cache);
   bool can_give(const Request& request) const;
   void give_back(const std::vector<std::uint64_t>& ids);
-  bool take(const Request& request, std::int64_t tokens, Victims victims);
+  bool take(const Request& request, std::int64_t shared, std::int64_t tokens, Victims victims);
   bool never_fits(const Request& request) const;
   std::int64_t place(const Request& request, std::int64_t asked, bool forced);
   void accept(const Request& request, std::size_t row, std::int64_t tokens, bool counted);

@@ -1,6 +1,7 @@
 // How a request ends: well, or with an error; also where memory has run out.
 #include "engine/base/error.h"
 #include "engine/device/context.h"
+#include "engine/serving/prefixes.h"
 #include "engine/serving/scheduler_state.h"
 
 namespace perilune {
@@ -40,7 +41,9 @@ void Scheduler::State::finish(const RequestPointer& request, FinishReason reason
     }
     if (!sequence.finished) sequence.reason = reason;
     sequence.finished = true;
-    if (!keep_pages) sequence.cache.reset();
+    if (keep_pages) continue;
+    publish_pages(*request, sequence, true);
+    sequence.cache.reset();
   }
   request->progress.times.finished = now();
   ++stats.finished;

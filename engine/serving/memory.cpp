@@ -4,6 +4,8 @@
 #include <array>
 #include <memory_resource>
 
+#include "engine/serving/prefixes.h"
+
 namespace perilune {
 
 Cache* pool_of(const Request& request) {
@@ -38,6 +40,15 @@ std::int64_t bytes_needed(const Request& request, std::int64_t tokens) {
     if (sequence.cache && own > 0) growths.push_back({sequence.cache.get(), own, 0});
   }
   return SequenceCache::bytes_needed(growths);
+}
+
+std::int64_t bytes_needed_after(const Request& request, std::int64_t shared, std::int64_t tokens) {
+  if (shared == 0) return bytes_needed(request, tokens);
+  const CacheLayout& layout = pool_of(request)->layout();
+  std::int64_t bytes = layout.bytes_for(shared + tokens);
+  if (shared % layout.page_tokens() == 0) return bytes;
+  for (const KvGroup& group : layout.groups()) bytes += group.page_bytes;  // a copy is written to
+  return bytes;
 }
 
 std::int64_t bytes_alone(const RequestSpec& spec, std::int64_t tokens, const CacheLayout& layout) {
@@ -90,6 +101,7 @@ void set_stops(Request& request) {
 void preempt(Request& request) {
   const Program& program = request.spec.plan->program();
   for (Sequence& sequence : request.sequences) {
+    publish_pages(request, sequence, true);
     if (sequence.cache) sequence.cache->clear();
     sequence.computed = 0;
     sequence.waits_for = -1;

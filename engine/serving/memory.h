@@ -15,6 +15,8 @@ bool holds_pages(const Request& request);
 std::int64_t bytes_alone(const RequestSpec& spec, std::int64_t tokens, const CacheLayout& layout);
 /// What its next pass takes: `tokens` for each sequence that runs, or its source.
 std::int64_t bytes_needed(const Request& request, std::int64_t tokens);
+/// The same of a request that begins with `shared` tokens in kept pages, which count as free.
+std::int64_t bytes_needed_after(const Request& request, std::int64_t shared, std::int64_t tokens);
 /// What a request that has no pages takes until its first token is chosen.
 std::int64_t bytes_to_start(const Request& request);
 /// What is free when it gives everything back.

@@ -117,6 +117,7 @@ struct RequestSpec {
   double deadline_ms = 0;  // 0: none; from submission
   std::string client, tag;
   bool keep_events = true;
+  bool reuse = true;  // share pages with texts that begin alike, and leave its own for others
 };
 
 /// How an answer becomes text: a decoder-only model goes on with its prompt, an encoder-decoder

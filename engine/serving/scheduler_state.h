@@ -87,6 +87,7 @@ struct Scheduler::State {
   bool schedule(const RequestPointer& request, std::int64_t tokens, bool padded);
   void unschedule(const Request& request);
   bool schedule_source(const RequestPointer& request);
+  bool reserve_rows(Request& request, std::int64_t tokens);
   bool schedule_rows(const RequestPointer& request, std::int64_t tokens, bool padded);
   bool apply(const StepPlan& plan);
   void exhaust(const RequestPointer& request);

@@ -234,11 +234,11 @@ end
 ---     local m = pl.load "scripts/models/tales"
 ---     local memory = m:memory()
 ---     print(memory.weights > 0, memory.cache_per_token > 0)                 --> true	true
----@return table { weights=, cache=, cache_per_token= (while no window is full), cache_context= (of one whole context), workspace=, by_device= }
+---@return table { weights=, cache=, kept= (for prompts that begin alike), cache_per_token=, cache_context= (a whole context), workspace=, by_device= }
 function Model:memory()
   local s = pass_runner.open(self, "memory")
   local pool = pass_runner.pool(s)
-  local out = { weights = 0, cache = 0, cache_per_token = pool and pool.bytes_per_token or 0,
+  local out = { weights = 0, cache = 0, kept = pool and pool:kept() or 0, cache_per_token = pool and pool.bytes_per_token or 0,
     cache_context = pass_runner.context_bytes(s, pool), workspace = 0, by_device = {} }
   for _, name in ipairs(pass_runner.devices(s)) do
     local packed, cache = s.checkpoint:packed_bytes(name), pool and pool:used(name) or 0

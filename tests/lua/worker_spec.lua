@@ -186,7 +186,7 @@ t.test("a padded step computes more positions than it has tokens; stats and step
   for _, text in ipairs(prompts) do
     local n = #m.tokenizer:ids(text)
     lengths, longest = lengths + n, math.max(longest, n)
-    e:submit(text, options)
+    e:submit(text, t.with(options, { reuse = false }))
   end
   local step = e:step()
   t.equal({ step.tokens, step.positions }, { lengths, longest * #prompts })

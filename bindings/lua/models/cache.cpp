@@ -108,6 +108,17 @@ int pool_used(lua_State* L) {
   return 1;
 }
 
+/// pool:kept(device | nil)
+int pool_kept(lua_State* L) {
+  push_integer(L, self<CachePointer>(L, "kept")->kept_bytes(optional_device(L, 2, "kept")));
+  return 1;
+}
+
+int pool_forget(lua_State* L) {
+  self<CachePointer>(L, "forget")->forget();
+  return 0;
+}
+
 int pool_free_pages(lua_State* L) {
   push_integer(L, self<CachePointer>(L, "free_pages")->free_pages());
   return 1;
@@ -270,6 +281,8 @@ void add_cache(lua_State* L) {
   constexpr Member kMethods[] = {
       {"sequence", guarded<pool_sequence>},
       {"used", guarded<pool_used>},
+      {"kept", guarded<pool_kept>},
+      {"forget", guarded<pool_forget>},
       {"free_pages", guarded<pool_free_pages>},
       {"bytes_for", guarded<pool_bytes_for>},
   };

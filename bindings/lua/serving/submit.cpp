@@ -64,6 +64,7 @@ int submit(lua_State* L) {
   spec.max_tokens = options.integer("max_tokens").value_or(0);
   spec.priority = options.integer("priority").value_or(0);
   spec.deadline_ms = options.number("deadline_ms").value_or(0.0);
+  spec.reuse = options.boolean("reuse").value_or(true);
   spec.client = options.text("client").value_or("");
   spec.tag = read_tag(L, options, engine);
   lua_newtable(L);

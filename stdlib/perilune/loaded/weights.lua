@@ -80,6 +80,7 @@ function weights.set_weight(m, name, t)
   for _, axis in ipairs(names) do all = all and has[axis] end
   s.checkpoint:replace(own, all and #names == t.rank and #names > 0 and t:order(unpack(names)) or t)
   s.programs, s.plans = {}, {}
+  if s.pool then s.pool:forget() end
 end
 
 return weights

@@ -38,7 +38,7 @@ function speed.generates(m) return m.head == "causal" or m.head == "seq2seq" end
 function speed.generator(m, prompt, new, repeats)
   local prefill, decode = {}, {}
   for r = 1, repeats + 1 do
-    local result = m:generate({ ids = prompt, max_new_tokens = new, min_new_tokens = new, do_sample = false })
+    local result = m:generate({ ids = prompt, max_new_tokens = new, min_new_tokens = new, do_sample = false, reuse = false })
     if r > 1 then
       prefill[#prefill + 1] = #prompt / (result.timings.prefill_ms / 1000)
       if #result.ids > 1 then decode[#decode + 1] = (#result.ids - 1) / (result.timings.decode_ms / 1000) end   -- prefill gives the first

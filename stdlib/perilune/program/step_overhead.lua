@@ -19,7 +19,8 @@ end
 -- Adds the times of one answer's decode steps, but for the first, which sizes buffers, and the last,
 -- which ends the request.
 local function add_answer(m, engine, prompt, new, take)
-  submit.submit(m, engine, { ids = prompt, options = { max_new_tokens = new, min_new_tokens = new, do_sample = false } }, "bench")
+  submit.submit(m, engine, { ids = prompt, options = { max_new_tokens = new, min_new_tokens = new, do_sample = false,
+    reuse = false } }, "bench")
   for step = 1, new do
     engine:step {}
     for _ in engine:events() do end

@@ -18,7 +18,7 @@ function Engine.__index(_, key)
   return raise("argument", "engine", ('an Engine has no method "%s"'):format(tostring(key)), options.unknown(key, names, "methods", "Engine"))
 end
 
-local spec = { policy = "table|function", memory = "positive", worker = "boolean", max_tokens = "positive", max_rows = "positive" }
+local spec = { policy = "table|function", memory = "positive", worker = "boolean", max_tokens = "positive", max_rows = "positive", reuse = "boolean" }
 
 local function model_list(models)
   if kind.of(models) == "Model" then models = { models } end
@@ -42,7 +42,7 @@ end
 ---     while not engine:idle() do engine:step { budget_ms = 3 } end
 ---     print(line:result().finish_reason)                                    --> length
 ---@param models Model|Model[]
----@param opts table|nil { policy=, memory= (bytes of keys and values), max_tokens=, max_rows= (of one step), worker=true (a thread of its own steps) }
+---@param opts table|nil { policy=, memory= (bytes of keys and values), max_tokens=, max_rows= (of one step), worker=true (own thread), reuse=false }
 ---@return Engine
 function engine.engine(models, opts)
   local list = model_list(models)
@@ -54,7 +54,7 @@ function engine.engine(models, opts)
     end
   end
   return setmetatable({ core_ = submit.engine(o.policy, { max_tokens = o.max_tokens, max_rows = o.max_rows, worker = o.worker }),
-    models_ = list, pools_ = pools }, Engine)
+    models_ = list, pools_ = pools, reuse_ = o.reuse }, Engine)
 end
 
 local function open(e, op)
@@ -86,6 +86,7 @@ function Engine:submit(input, opts)
   local m, pool = choose_model(self, given.model, "submit")
   local what = given.kind or (family.predicts_next[m.head] and "generate" or "forward")
   given.model, given.kind = nil, nil
+  if what == "generate" and given.reuse == nil then given.reuse = rawget(self, "reuse_") end
   if what == "forward" then return submit.submit_forward(m, core_engine, input, options.check(given, forward_spec, "submit"), pool) end
   if what ~= "generate" then raise("option", "submit", 'option kind: expected "generate" or "forward", got ' .. options.show(what)) end
   submit.check_causal(m, "submit")

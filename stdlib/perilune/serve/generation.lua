@@ -216,7 +216,7 @@ function generation.request(s, ids, given, op)
     stop_strings = rules.list(given.stop or value_of "stop_strings"),
     processors = function_list(given.processors, op), stop_when = given.stop_when, on_token = given.on_token,
     priority = given.priority, deadline_ms = given.deadline_ms, client = given.client,
-    tag = given.tag,
+    tag = given.tag, reuse = given.reuse,
   }
 end
 

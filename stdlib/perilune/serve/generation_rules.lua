@@ -27,7 +27,7 @@ local own = {
   seed = "integer", stop = "string|table", logprobs = "count|boolean", prompt_logprobs = "boolean|count", n = "positive",
   processors = "table|function", stop_when = "function", on_token = "function", context = { "error", "truncate_left", "slide" },
   priority = "integer", deadline_ms = "number", client = "string", tag = "any", decoder = "table", decoder_start_token_id = "count",
-  allow_foreign = "boolean",
+  allow_foreign = "boolean", reuse = "boolean",
 }
 
 --- What a caller may give for one request.

@@ -52,6 +52,7 @@
 ---@field truncate any not for prompts: raises and names context
 ---@field priority integer for policies that look at it
 ---@field deadline_ms number for policies that look at it
+---@field reuse boolean false: shares no keys and values with prompts that begin alike; sharing changes no bit (result.reused_tokens)
 ---@field client string for policies that look at it
 ---@field tag any for policies that look at it; they get it as it was given
 ---@field decoder integer[] what an encoder-decoder's answer begins with; default: its start token

@@ -1,0 +1,79 @@
+#include "engine/serving/prefixes.h"
+
+#include <algorithm>
+
+namespace perilune {
+
+namespace {
+
+/// Whether a sequence's keys depend on its ids alone: a decoder's after a source do not.
+bool shares(const Request& request, const Sequence& sequence) {
+  return request.spec.reuse && request.spec.kind == RequestKind::generate && !request.spec.source &&
+         sequence.cache != nullptr;
+}
+
+PrefixKey key_of(const Request& request, std::int64_t text_tokens) {
+  return {request.spec.plan, request.spec.plan->program().key_length(text_tokens), 0};
+}
+
+/// Ids that need not run: the last one's logits are wanted, or those of all that were not scored.
+std::span<const std::int32_t> optional_ids(const Request& request, const Sequence& sequence) {
+  auto most = std::min(static_cast<std::int64_t>(sequence.ids.size()), sequence.stop_at) - 1;
+  if (request.spec.options.prompt_logprobs && sequence.output_index == request.spec.output_index) {
+    most = std::min(most, static_cast<std::int64_t>(sequence.prompt_logprobs.size()));
+  }
+  return std::span(sequence.ids).first(static_cast<std::size_t>(std::max<std::int64_t>(0, most)));
+}
+
+bool fresh(const Request& request, const Sequence& sequence) {
+  return shares(request, sequence) && !sequence.finished && sequence.waits_for < 0 &&
+         sequence.computed == 0 && sequence.cache->length() == 0 && !sequence.cache->in_pass();
+}
+
+}  // namespace
+
+std::int64_t shareable_tokens(const Request& request) {
+  const Sequence& sequence = request.sequences[request.leader()];
+  if (!fresh(request, sequence)) return 0;
+  return sequence.cache->cache()->shareable(
+      key_of(request, static_cast<std::int64_t>(sequence.ids.size())),
+      optional_ids(request, sequence));
+}
+
+bool attach_prefix(Request& request) {
+  bool attached = false;
+  for (Sequence& sequence : request.sequences) {
+    if (!fresh(request, sequence)) continue;
+    sequence.computed =
+        sequence.cache->attach(key_of(request, static_cast<std::int64_t>(sequence.ids.size())),
+                               optional_ids(request, sequence));
+    attached = attached || sequence.computed > 0;
+  }
+  if (request.progress.times.first_run == 0) {
+    request.progress.reused_tokens =
+        std::min(request.sequences[0].computed, request.spec.prompt_tokens);
+  }
+  return attached;
+}
+
+void detach_prefix(Request& request) {
+  for (Sequence& sequence : request.sequences) {
+    if (!sequence.cache) continue;
+    sequence.cache->clear();
+    sequence.computed = 0;
+  }
+  if (request.progress.times.first_run == 0) request.progress.reused_tokens = 0;
+}
+
+void publish_pages(const Request& request, Sequence& sequence, bool tail) {
+  if (!shares(request, sequence) || sequence.cache->in_pass()) return;
+  if (!tail && !sequence.cache->has_unpublished()) return;
+  if (sequence.cache->length() == 0) return;
+  try {
+    sequence.cache->publish(key_of(request, sequence.cache->made_for()), sequence.ids, tail);
+  } catch (const std::bad_alloc&) {
+    // Others will compute theirs.
+  }
+}
+
+}  // namespace perilune
