@@ -1,5 +1,6 @@
 -- Batching policies: who runs next. Each is a constructor that gives { name=, plan=function(queue, room) };
--- an engine runs the shipped ones without calling Lua.
+-- an engine runs fifo, fill and buckets without calling Lua. The others are Lua, each in the file of its name
+-- beside this one, to read and to copy; those three are there too, as Lua that plans the same.
 local core = require "perilune.core"
 local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
@@ -54,6 +55,96 @@ function policy.buckets(bounds)
   check_bounds(bounds)
   return core.policy("buckets", bounds)
 end
+
+-- One written in Lua, in the file of its name, with options that are checked here.
+local function scripted(name, opts, spec)
+  options.check(opts, spec, name)
+  for key, value in pairs(opts or {}) do
+    if type(value) == "number" and value <= 0 then
+      raise("option", name, ("option %s: expected a number above 0, got %s"):format(key, tostring(value)))
+    end
+  end
+  return require("perilune.policy." .. name)(opts)
+end
+
+--- The request with the least left to do goes first (its pending tokens and what it may still write); after
+--- `patience` steps without a turn anyone does, so that none waits forever.
+---
+---     local work = { { prompt = 60, output = 40 }, { prompt = 4, output = 4 } }
+---     local r = pl.simulate(pl.policy.shortest_first(), work, { ms_per_step = 1 }, { rows = 1 })
+---     print(r.requests[1].wait_ms, r.requests[2].wait_ms)                   --> 4	0
+---@param opts table|nil { patience=50 (steps) }
+---@return table policy
+function policy.shortest_first(opts) return scripted("shortest_first", opts, { patience = "positive" }) end
+
+--- First-fit decreasing on tokens: prompts are packed whole into steps, the longest first, each into the first
+--- that still holds it; the step with the prompt that came first runs. Steps are full, few prompts are cut, and
+--- none waits forever.
+---@param opts table|nil none
+---@return table policy
+function policy.bin_pack(opts) return scripted("bin_pack", opts, {}) end
+
+--- No step computes more than so many tokens: answers under way first, prompts in parts of what is left. The gap
+--- between two tokens of an answer is bounded, however long the prompts are that come in.
+---
+---     local r = pl.simulate(pl.policy.token_budget(16), { 40 }, { ms_per_step = 1 })
+---     print(r.steps, r.timeline[1].tokens)                                  --> 3	16
+---@param opts integer|table|nil tokens of a step, or { tokens=256 }
+---@return table policy
+function policy.token_budget(opts)
+  if type(opts) == "number" then opts = { tokens = opts } end
+  return scripted("token_budget", opts, { tokens = "positive" })
+end
+
+--- The highest priority first, answers under way and prompts alike. Every ageing_ms since it was asked count as
+--- one step of priority, so that the lowest gets its turn as well.
+---@param opts table|nil { ageing_ms=1000 }
+---@return table policy
+function policy.priority(opts) return scripted("priority", opts, { ageing_ms = "number" }) end
+
+--- Every client (option client= of a request) gets the same number of tokens, or its share by its weight. Who has
+--- had least goes next; who comes anew begins level with the one that has had least. The table it gives is one
+--- engine's: it keeps count.
+---@param opts table|nil { weights={ client → number, 1 where absent } }
+---@return table policy
+function policy.fair(opts)
+  options.check(opts, { weights = "table" }, "fair")
+  for name, weight in pairs(opts and opts.weights or {}) do
+    if type(weight) ~= "number" or not (weight > 0 and weight < math.huge) then
+      raise("option", "fair", ("option weights: %s: expected a number above 0, got %s"):format(options.show(name), options.show(weight)))
+    end
+  end
+  return scripted("fair", opts, { weights = "table" })
+end
+
+--- The earliest deadline (option deadline_ms= of a request) first, those without one last. What cannot make its
+--- deadline any more is dropped: it ends as "cancelled", and its result's error says by how much it was late, or
+--- would have been at the pace of the last steps with all that it may write.
+---
+---     local work = { { prompt = 4, output = 50, deadline_ms = 20 }, { prompt = 4, output = 10, deadline_ms = 20 } }
+---     local r = pl.simulate(pl.policy.deadline(), work, { ms_per_step = 1 })
+---     print(r.requests[1].finish_reason, r.requests[1].error)               --> cancelled	deadline: 49 steps of 1 ms would end 30 ms too late
+---     print(r.requests[2].finish_reason, r.requests[2].error)               --> length	nil
+---@param opts table|nil { judge="answer" (default: with all that it may write)|"first_token" (with its prompt alone) }
+---@return table policy
+function policy.deadline(opts) return scripted("deadline", opts, { judge = { "answer", "first_token" } }) end
+
+--- Requests that begin alike, one after the other: the first of a group reads the common beginning, the others
+--- wait until it has, to find it among the pages that are kept. Prompts of which most is kept go first; after
+--- `patience` steps without a turn anyone does.
+---@param opts table|nil { group=function(entry) → any (default: its tag; nil: of no group), patience=50 (steps) }
+---@return table policy
+function policy.prefix_first(opts) return scripted("prefix_first", opts, { group = "function", patience = "positive" }) end
+
+--- Batches as they are without an engine: `rows` requests at a time, padded to the longest, and the next ones when
+--- all of them are done. To show what that costs; no answer differs.
+---
+---     local work = { { prompt = 30, output = 2 }, { prompt = 3, output = 20 }, { prompt = 5, output = 2 } }
+---     local r = pl.simulate(pl.policy.padded { rows = 2 }, work, { ms_per_step = 1 })
+---     print(r.steps, r.waste > 0.2, r.requests[3].wait_ms)                  --> 22	true	20
+---@param opts table|nil { rows=8 }
+---@return table policy
+function policy.padded(opts) return scripted("padded", opts, { rows = "positive" }) end
 
 return setmetatable(policy, { __index = function(t, name)
   local names = {}
