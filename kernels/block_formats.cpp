@@ -1,9 +1,11 @@
 // GGUF's quantized types whose values are whole numbers times a scale, as ggml lays them out
 // (ggml-quants.c, ggml-common.h).
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
 #include "kernels/block_bytes.h"
+#include "kernels/block_formats_own.h"
 #include "kernels/coding.h"
 
 namespace perilune::kernels {
@@ -173,11 +175,11 @@ constexpr std::int8_t kE2m1Values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3,
 
 constexpr Coding nibbles(ScaleType scale, bool minimum, int zero, int group = 32,
                          const std::int8_t* values = nullptr) {
-  return {4,       static_cast<std::uint8_t>(group), scale,
-          minimum, static_cast<std::int8_t>(zero),   values};
+  return {4,       static_cast<std::uint16_t>(group), scale,
+          minimum, static_cast<std::int8_t>(zero),    values};
 }
 constexpr Coding bytes(ScaleType scale, bool minimum, int group = 32) {
-  return {8, static_cast<std::uint8_t>(group), scale, minimum, 0, nullptr};
+  return {8, static_cast<std::uint16_t>(group), scale, minimum, 0, nullptr};
 }
 
 constexpr BlockFormat kFormats[] = {
@@ -197,20 +199,16 @@ constexpr BlockFormat kFormats[] = {
 };
 constexpr int kFormatCount = sizeof(kFormats) / sizeof(kFormats[0]);
 
-int value_of(const Coding& coding, std::uint8_t code) {
-  if (coding.bits == 8) return code - 128;
-  return coding.values != nullptr ? coding.values[code] : code - coding.zero;
-}
-
 }  // namespace
 
 const BlockFormat* block_format(int index) {
-  return index >= 0 && index < kFormatCount ? &kFormats[index] : nullptr;
+  if (index < 0) return nullptr;
+  return index < kFormatCount ? &kFormats[index] : own_block_format(index - kFormatCount);
 }
 
 const BlockFormat* find_block_format(const char* name) {
-  for (const BlockFormat& format : kFormats)
-    if (std::strcmp(format.name, name) == 0) return &format;
+  for (int i = 0; block_format(i) != nullptr; ++i)
+    if (std::strcmp(block_format(i)->name, name) == 0) return block_format(i);
   return nullptr;
 }
 
@@ -218,16 +216,21 @@ void read_block_values(const BlockFormat& format, const std::uint8_t* block, flo
   CodedBlock coded;
   format.read(block, &coded);
   const Coding& coding = format.coding;
-  for (std::int64_t first = 0; first < format.elements; first += coding.group) {
+  const std::int64_t group = std::min<std::int64_t>(coding.group, format.elements);
+  for (std::int64_t first = 0; first < format.elements; first += group) {
     float scale = coded.scale, minimum = coded.minimum;
     if (coding.scale == ScaleType::nested) {
-      const std::int64_t group = first / coding.group;
-      scale = coded.scale * static_cast<float>(coded.scales[group]);
-      if (coding.minimum) minimum = -(coded.minimum * static_cast<float>(coded.minimums[group]));
+      const std::int64_t index = first / group;
+      scale = coded.scale * static_cast<float>(coded.scales[index]);
+      if (coding.minimum) minimum = -(coded.minimum * static_cast<float>(coded.minimums[index]));
     }
-    for (std::int64_t i = first; i < first + coding.group; ++i) {
-      const float value = static_cast<float>(value_of(coding, coded.codes[i])) * scale;
-      out[i] = coding.minimum ? value + minimum : value;
+    const int zero = coding.zero_points ? coded.zero_point : 0;
+    for (std::int64_t i = first; i < first + group; ++i) {
+      const int code = coded.codes[i];
+      const float value = coding.levels != nullptr
+                              ? coding.levels[code]
+                              : static_cast<float>(code_value(coding, code) - zero);
+      out[i] = coded_weight(coding, value, scale, minimum);
     }
   }
 }

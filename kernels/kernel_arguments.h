@@ -59,6 +59,8 @@ struct PackedMatrix {
   std::int64_t inputs = 0;
   WeightFormat format = WeightFormat::f32;  // of the packed elements
   MathMode math = MathMode::f32;
+  /// Of codes: packed input k is input input_order[k]; null: in order. Lives as long as the matrix.
+  const std::int32_t* input_order = nullptr;
 };
 
 struct PackArguments {
@@ -71,7 +73,7 @@ struct PackArguments {
   void* destination;  // packed_bytes(...) bytes, 64-byte aligned
 };
 
-/// Rows of stored blocks, `row_bytes` apart, each of inputs / format.elements blocks.
+/// Rows of stored blocks, `row_bytes` apart, each of format.row_blocks(inputs) blocks.
 struct PackCodedArguments {
   const std::uint8_t* source;  // memory of the device
   const BlockFormat* format;
@@ -116,7 +118,8 @@ struct LinearSegment {
 };
 
 /// out[r, o] = activation(sum over i ascending of x[r, i] * weight[o, i], one accumulator from 0,
-/// fused multiply-add; then * scale where scale != 1; then + bias[o]).
+/// fused multiply-add; then * scale where scale != 1; then + bias[o]). With an input_order, which
+/// all of the weights then have, the sum is in that order.
 struct LinearArguments {
   const float* x;  // [row, input]
   std::int64_t x_stride, rows, inputs;
@@ -124,6 +127,7 @@ struct LinearArguments {
   float scale;
   const LinearSegment* segments;
   std::int64_t segment_count;
+  const std::int32_t* input_order = nullptr;  // of the weights
 };
 
 /// out[r, :] = table[ids[r], :] * scale; table is packed as for linear ([vocab, hidden]). Ids are
@@ -187,16 +191,19 @@ inline constexpr std::int64_t kKvBlock = 32;
 /// One layer's keys and values inside a page, block by block:
 ///   keys   [block, kv_head, head_dim, kKvBlock]   (positions innermost)
 ///   values [block, kv_head, kKvBlock, head_dim]
-/// with blocks = page_tokens / kKvBlock; keys first, values after them.
+/// with blocks = page_tokens / kKvBlock; keys first, values after them. Of i8, whole numbers of
+/// largest magnitude 127, there follow the scales that they are times, f32, one for each position
+/// and head: of keys [block, kv_head, kKvBlock], then of values.
 struct KvLayout {
-  DType dtype;  // f32, f16 or bf16
+  DType dtype;  // f32, f16, bf16 or i8
   std::int64_t kv_heads, head_dim, page_tokens;
 };
 
 /// Bytes of one layer in one page (keys and values).
 constexpr std::int64_t kv_layer_bytes(const KvLayout& layout) {
-  return 2 * layout.page_tokens * layout.kv_heads * layout.head_dim *
-         static_cast<std::int64_t>(dtype_size(layout.dtype));
+  const std::int64_t scale = layout.dtype == DType::i8 ? 4 : 0;
+  return 2 * layout.page_tokens * layout.kv_heads *
+         (layout.head_dim * static_cast<std::int64_t>(dtype_size(layout.dtype)) + scale);
 }
 
 /// One sequence of a step; host memory, page lists too, on every device. pages[p] + page_offset is

@@ -100,7 +100,11 @@ void LinearOp::by_math(kernels::LinearArguments linear, const Each& each) const 
   const std::int64_t count = linear.segment_count;
   for (std::int64_t first = 0, next = 0; first < count; first = next) {
     linear.math = segments[first].weight.math;
-    while (next < count && segments[next].weight.math == linear.math) ++next;
+    linear.input_order = segments[first].weight.input_order;
+    while (next < count && segments[next].weight.math == linear.math &&
+           segments[next].weight.input_order == linear.input_order) {
+      ++next;
+    }
     linear.segments = segments + first;
     linear.segment_count = next - first;
     each(linear);

@@ -44,7 +44,7 @@ class LinearOp final : public Op {
  private:
   int trailing() const { return over_.empty() ? 1 : static_cast<int>(over_.size()); }
   kernels::LinearArguments arguments(const OpRun& run, kernels::LinearSegment* segments) const;
-  /// Calls each(arguments) for runs of parts that have one arithmetic.
+  /// Calls each(arguments) for runs of parts that have one arithmetic and one order of inputs.
   template <class Each>
   void by_math(kernels::LinearArguments linear, const Each& each) const;
 

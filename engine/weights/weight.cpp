@@ -83,12 +83,13 @@ void read_in_parallel(const Context& context, std::size_t total, std::size_t par
 
 constexpr std::size_t kReadPart = std::size_t{1} << 20;  // bytes read at a time
 
-/// Whether the view's rows are whole blocks, one after the other.
-bool keeps_blocks(const StoredView& view, const kernels::BlockFormat& format) {
+/// Whether the view's rows are rows of the stored tensor.
+bool keeps_rows(const StoredView& view, const StoredTensor& stored) {
   if (view.sizes.size() != 2 || view.strides[1] != 1) return false;
-  const auto whole = [&](std::int64_t elements) { return elements % format.elements == 0; };
-  return view.sizes[1] > 0 && whole(view.sizes[1]) && whole(view.strides[0]) &&
-         whole(view.offset) && whole(view.group_stride);
+  const std::int64_t inputs = stored.sizes.back();
+  const auto whole = [&](std::int64_t elements) { return elements % inputs == 0; };
+  return inputs > 0 && view.sizes[1] == inputs && whole(view.strides[0]) && whole(view.offset) &&
+         whole(view.group_stride);
 }
 
 /// Where the view's row `row` begins, in stored elements.
@@ -205,7 +206,7 @@ Weight::Weight(std::shared_ptr<Context> context, std::string path, StoredView vi
         "weight \"" + path_ + "\" is stored with something added, which only vectors may be");
   }
   const kernels::BlockFormat* format = stored_tensor(view_).format;
-  if (format != nullptr && keeps_blocks(view_, *format)) blocks_ = format;
+  if (format != nullptr && keeps_rows(view_, stored_tensor(view_))) blocks_ = format;
 }
 
 std::string Weight::describe() const {
@@ -219,7 +220,7 @@ bool Weight::packs_blocks(const Device& device) const {
 
 Weight::Packed Weight::pack_blocks(Device& device) const {
   const StoredTensor& stored = stored_tensor(view_);
-  const std::int64_t row_blocks = inputs() / blocks_->elements;
+  const std::int64_t row_blocks = blocks_->row_blocks(inputs());
   const std::int64_t row_bytes = row_blocks * blocks_->bytes;
   const Storage rows(context_, context_->cpu_device(),
                      static_cast<std::size_t>(outputs() * row_bytes));
@@ -316,7 +317,10 @@ kernels::PackedMatrix Weight::packed(Device& device, kernels::MathMode math) con
     found = packed_.emplace(key, coded ? pack_blocks(device) : pack(device, form)).first;
   }
   kernels::PackedMatrix matrix = found->second.matrix;
-  if (coded) matrix.math = math;
+  if (coded) {
+    const bool rounds = math == kernels::MathMode::int8;
+    matrix.math = rounds && blocks_->coding.levels != nullptr ? kernels::MathMode::f32 : math;
+  }
   return matrix;
 }
 

@@ -1,9 +1,11 @@
 // Where the codes and scales of a packed matrix lie on a CPU.
 //
-// Panels of `width` outputs follow each other. A panel is made of units: kCodedBlock inputs, or
-// kNestedBlock where scales are nested. A unit has the outer scales (and minimums) of its outputs
-// as f16, if nested; then for each kCodedBlock inputs the codes and, for each group of them, the
-// scales (and then minimums) of the outputs: f16, f32, or the nested whole numbers.
+// Panels of `width` outputs follow each other. A panel is made of units: kCodedBlock inputs,
+// kNestedBlock where scales are nested, or a group that is longer than a block; the last may have
+// fewer blocks. A unit has the outer scales (and minimums) of its outputs as f16, if nested, or the
+// numbers of its group; then for each kCodedBlock inputs the codes and, where groups are not
+// longer, the numbers of each group. Those are the scales of the outputs, f16, f32, or the nested
+// whole numbers; then minimums of the same kind, or zero points of 8 bits.
 // Codes come in quads of inputs: the four of output 0, of output 1, ... A byte of 4-bit codes has
 // input i of the block below and input i + 16 above.
 #pragma once
@@ -20,10 +22,11 @@ struct CodedLayout {
   std::int64_t groups;       // of a block
   std::int64_t code_bytes;   // of a block
   std::int64_t scale_bytes;  // of a group: all outputs' scales
-  std::int64_t block_bytes;  // codes, scales, minimums
-  std::int64_t unit_blocks;  // 1, or 8 where scales are nested
-  std::int64_t outer_bytes;  // of a unit's outer scales and minimums
+  std::int64_t block_bytes;  // codes and numbers
+  std::int64_t unit_blocks;  // 1; 8 where scales are nested; those of a longer group
+  std::int64_t outer_bytes;  // of what a unit begins with
   std::int64_t unit_bytes;
+  bool shared;  // a group's numbers are its unit's
 };
 
 [[gnu::always_inline, maybe_unused]] inline CodedLayout coded_layout(const Coding& coding,
@@ -32,12 +35,16 @@ struct CodedLayout {
   const std::int64_t parts = coding.minimum ? 2 : 1;
   const bool nested = coding.scale == ScaleType::nested;
   at.width = width;
-  at.groups = kCodedBlock / coding.group;
+  at.shared = coding.group > kCodedBlock;
+  at.groups = at.shared ? 1 : kCodedBlock / coding.group;
   at.code_bytes = width * kCodedBlock * coding.bits / 8;
   at.scale_bytes = width * (nested ? 1 : (coding.scale == ScaleType::f16 ? 2 : 4));
-  at.block_bytes = at.code_bytes + parts * at.groups * at.scale_bytes;
-  at.unit_blocks = nested ? kNestedBlock / kCodedBlock : 1;
-  at.outer_bytes = nested ? parts * width * 2 : 0;
+  const std::int64_t numbers =
+      at.groups * (parts * at.scale_bytes + (coding.zero_points ? width : 0));
+  at.block_bytes = at.code_bytes + (at.shared ? 0 : numbers);
+  at.unit_blocks =
+      nested ? kNestedBlock / kCodedBlock : (at.shared ? coding.group / kCodedBlock : 1);
+  at.outer_bytes = nested ? parts * width * 2 : (at.shared ? numbers : 0);
   at.unit_bytes = at.outer_bytes + at.unit_blocks * at.block_bytes;
   return at;
 }
@@ -58,7 +65,9 @@ struct CodedLayout {
 /// Bytes of one panel.
 [[gnu::always_inline, maybe_unused]] inline std::int64_t coded_panel_bytes(const CodedLayout& at,
                                                                            std::int64_t inputs) {
-  return (coded_blocks(inputs) + at.unit_blocks - 1) / at.unit_blocks * at.unit_bytes;
+  const std::int64_t blocks = coded_blocks(inputs), left = blocks % at.unit_blocks;
+  return blocks / at.unit_blocks * at.unit_bytes +
+         (left != 0 ? at.outer_bytes + left * at.block_bytes : 0);
 }
 
 }  // namespace

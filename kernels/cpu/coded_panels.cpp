@@ -1,5 +1,6 @@
 #include "kernels/cpu/coded_panels.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "kernels/cpu/coded_layout.h"
@@ -14,14 +15,19 @@ class Writer {
   Writer(const Coding& coding, const CodedLayout& layout, std::uint8_t* panel, std::int64_t column)
       : coding_(coding), at_(layout), panel_(panel), column_(column) {}
 
-  /// The block's first input is `first` of its row.
+  /// The block's first input is `first` of its row; `elements` of it belong to the row.
   void put(const CodedBlock& from, std::int64_t first, std::int64_t elements) const {
     if (coding_.scale == ScaleType::nested) put_outer(from, first / kCodedBlock);
     for (std::int64_t done = 0; done < elements; done += kCodedBlock) {
-      std::uint8_t* block = panel_ + coded_block_at(at_, (first + done) / kCodedBlock);
+      const std::int64_t index = (first + done) / kCodedBlock;
+      std::uint8_t* block = panel_ + coded_block_at(at_, index);
       put_codes(from.codes + done, block);
+      std::uint8_t* numbers =
+          at_.shared ? panel_ + coded_unit_at(at_, index) : block + at_.code_bytes;
       for (std::int64_t group = 0; group < at_.groups; ++group)
-        put_scales(from, done / coding_.group + group, group, block + at_.code_bytes);
+        put_scales(from, done / coding_.group + group, group, numbers);
+      if (!coding_.zero_points) continue;
+      numbers[at_.groups * at_.scale_bytes + column_] = static_cast<std::uint8_t>(from.zero_point);
     }
   }
 
@@ -115,7 +121,7 @@ void pack(const Launch& launch, std::int64_t width, const PackCodedArguments& a)
             const std::uint8_t* from = a.source + (p * width + j) * a.row_bytes;
             for (std::int64_t k = 0; k < a.inputs; k += a.format->elements) {
               a.format->read(from, &block);
-              writer.put(block, k, a.format->elements);
+              writer.put(block, k, std::min(a.format->elements, a.inputs - k));
               from += a.format->bytes;
             }
           }
@@ -139,25 +145,29 @@ Element element(std::int64_t width, const PackedMatrix& matrix, std::int64_t out
   const int code = wide ? byte : (in_block < 16 ? byte & 15 : byte >> 4);
 
   Element found{};
-  found.value =
-      wide ? code - 128 : (coding.values != nullptr ? coding.values[code] : code - coding.zero);
-  const std::uint8_t* scale = block + at.code_bytes + in_block / coding.group * at.scale_bytes;
+  const std::uint8_t* numbers = at.shared ? unit : block + at.code_bytes;
+  const std::uint8_t* scale = numbers + (at.shared ? 0 : in_block / coding.group * at.scale_bytes);
+  if (coding.levels == nullptr) found.value = code_value(coding, code);
+  if (coding.zero_points)
+    found.value -= static_cast<std::int8_t>(numbers[at.groups * at.scale_bytes + column]);
   found.scale = get_scale(coding.scale, scale, unit, column);
   if (coding.minimum) {
     const float minimum =
         get_scale(coding.scale, scale + at.groups * at.scale_bytes, unit + width * 2, column);
     found.minimum = coding.scale == ScaleType::nested ? -minimum : minimum;
   }
+  const float value =
+      coding.levels != nullptr ? coding.levels[code] : static_cast<float>(found.value);
+  found.weight = coded_weight(coding, value, found.scale, found.minimum);
   return found;
 }
 
 void read_row(std::int64_t width, const PackedMatrix& matrix, std::int64_t row, float factor,
               float* out) {
   for (std::int64_t k = 0; k < matrix.inputs; ++k) {
-    const Element e = element(width, matrix, row, k);
-    float value = static_cast<float>(e.value) * e.scale;
-    if (matrix.coding->minimum) value += e.minimum;
-    out[k] = factor == 1.0f ? value : value * factor;
+    const float value = element(width, matrix, row, k).weight;
+    const std::int64_t to = matrix.input_order != nullptr ? matrix.input_order[k] : k;
+    out[to] = factor == 1.0f ? value : value * factor;
   }
 }
 

@@ -9,10 +9,11 @@
 namespace perilune::kernels::PERILUNE_TIER {
 namespace {
 
-enum class CodeKind : std::uint8_t { nibbles, table, bytes };
+enum class CodeKind : std::uint8_t { nibbles, table, bytes, levels };
 
 PERILUNE_INLINE CodeKind kind_of(const Coding& coding) {
   if (coding.bits == 8) return CodeKind::bytes;
+  if (coding.levels != nullptr) return CodeKind::levels;
   return coding.values == nullptr ? CodeKind::nibbles : CodeKind::table;
 }
 
@@ -75,7 +76,12 @@ PERILUNE_INLINE void round_block(const float* x, std::int8_t* codes, float* scal
           for (std::int64_t b = 0; b < to.blocks; ++b) {
             const float* x = a.x + r * a.x_stride + b * kCodedBlock;
             const std::int64_t left = a.inputs - b * kCodedBlock;
-            if (left < kCodedBlock) {
+            if (a.input_order != nullptr) {
+              const std::int32_t* order = a.input_order + b * kCodedBlock;
+              for (std::int64_t i = 0; i < kCodedBlock; ++i)
+                last[i] = i < left ? a.x[r * a.x_stride + order[i]] : 0;
+              x = last;
+            } else if (left < kCodedBlock) {
               for (std::int64_t i = 0; i < kCodedBlock; ++i) last[i] = i < left ? x[i] : 0;
               x = last;
             }
@@ -108,16 +114,24 @@ struct CodedPart {
   const std::uint8_t* codes;  // of the block
   const std::uint8_t* unit;
 
+  PERILUNE_INLINE const std::uint8_t* numbers() const {
+    return at.shared ? unit : codes + at.code_bytes;
+  }
   PERILUNE_INLINE Vec scale(std::int64_t group, int vec) const {
-    const std::uint8_t* from = codes + at.code_bytes + group * at.scale_bytes;
+    const std::uint8_t* from = numbers() + group * at.scale_bytes;
     return load_scales(coding.scale, from + vec * kLanes * scale_size(coding.scale),
                        unit + vec * kLanes * 2);
   }
   PERILUNE_INLINE Vec minimum(std::int64_t group, int vec) const {
-    const std::uint8_t* from = codes + at.code_bytes + (at.groups + group) * at.scale_bytes;
+    const std::uint8_t* from = numbers() + (at.groups + group) * at.scale_bytes;
     const Vec found = load_scales(coding.scale, from + vec * kLanes * scale_size(coding.scale),
                                   unit + at.width * 2 + vec * kLanes * 2);
     return coding.scale == ScaleType::nested ? mul(found, splat(-1.0f)) : found;
+  }
+  /// Of a coding with zero points; whole numbers.
+  PERILUNE_INLINE Vec zero_point(int vec) const {
+    return load_bytes(reinterpret_cast<const std::int8_t*>(numbers()) + at.groups * at.scale_bytes +
+                      vec * kLanes);
   }
 };
 
@@ -148,7 +162,7 @@ PERILUNE_INLINE Codes unpack_quad(const std::uint8_t* codes, std::int64_t half, 
   } else {
     const Codes both = load_codes(codes + (quad * kPanelWidth + vec * kLanes) * 4);
     const Codes chosen = half == 0 ? low_nibbles(both) : high_nibbles(both);
-    if constexpr (kKind == CodeKind::nibbles) return chosen;
+    if constexpr (kKind == CodeKind::nibbles || kKind == CodeKind::levels) return chosen;
     return look_up(table, chosen);
   }
 }
@@ -196,12 +210,20 @@ PERILUNE_INLINE void add_group(const CodedTile& tile, const CodedPart& first, st
   for (int v = 0; v < kVecs; ++v) {
     const std::int64_t apart = v / kPanelVecs * tile.panel_apart;
     const CodedPart part = {first.coding, first.at, first.codes + apart, first.unit + apart};
-    const Vec scale = part.scale(group, v % kPanelVecs);
+    Vec scale = part.scale(group, v % kPanelVecs);
+    if (first.coding.divisor != 1) scale = div(scale, splat(first.coding.divisor));
+    const bool zeros = first.coding.zero_points;
+    const Vec zero_point = zeros ? part.zero_point(v % kPanelVecs) : zero();
 #pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r)
+    for (int r = 0; r < kRows; ++r) {
+      Vec whole = to_float(exact[r][v]);  // below 2^24, as what is taken from it: exact
+      if (zeros) {
+        const float total = static_cast<float>(sum_of_x(tile, r, block, half, split));
+        whole = sub(whole, mul(zero_point, splat(total)));
+      }
       sums[r][v] =
-          multiply_add(to_float(exact[r][v]),
-                       mul(scale, splat(tile.scales[r * tile.blocks + block])), sums[r][v]);
+          multiply_add(whole, mul(scale, splat(tile.scales[r * tile.blocks + block])), sums[r][v]);
+    }
     if (!first.coding.minimum) continue;
     const Vec minimum = part.minimum(group, v % kPanelVecs);
 #pragma GCC unroll 16
@@ -274,6 +296,7 @@ CodedFunction coded_function(std::int64_t rows, bool many_panels) {
     case CodeKind::nibbles: return coded_function<CodeKind::nibbles>(rows, many_panels);
     case CodeKind::table: return coded_function<CodeKind::table>(rows, many_panels);
     case CodeKind::bytes: break;
+    case CodeKind::levels: return nullptr;  // never asked for: MathMode::int8 is not theirs
   }
   return coded_function<CodeKind::bytes>(rows, many_panels);
 }
@@ -286,6 +309,8 @@ void widen_codes(const Coding& coding, const std::uint8_t* panel, std::int64_t f
                  std::int64_t to, float* out) {
   const CodedLayout at = coded_layout(coding, kPanelWidth);
   const Codes table = kKind == CodeKind::table ? code_table(coding.values) : Codes{};
+  const LevelTable levels = kKind == CodeKind::levels ? level_table(coding.levels) : LevelTable{};
+  const Vec divisor = splat(coding.divisor);
   const Vec zero_code =
       splat(kKind == CodeKind::nibbles ? static_cast<float>(coding.zero) : 128.0f);
   for (std::int64_t block = from / kCodedBlock; block * kCodedBlock < to; ++block) {
@@ -296,13 +321,19 @@ void widen_codes(const Coding& coding, const std::uint8_t* panel, std::int64_t f
         const std::int64_t group = coding.group == 16 ? half : 0;
         const Vec scale = part.scale(group, vec);
         const Vec minimum = coding.minimum ? part.minimum(group, vec) : zero();
+        const Vec taken = coding.zero_points ? add(zero_code, part.zero_point(vec)) : zero_code;
         for (std::int64_t quad = 0; quad < 4; ++quad) {
           Codes four = unpack_quad<kKind>(codes, half, quad, vec, table);
           float* to_input = out +
                             (block * kCodedBlock - from + half * 16 + quad * 4) * kPanelWidth +
                             vec * kLanes;
           for (int i = 0; i < 4; ++i, four = next_byte(four), to_input += kPanelWidth) {
-            const Vec value = mul(sub(low_byte(four), zero_code), scale);
+            Vec value;
+            if constexpr (kKind == CodeKind::levels)
+              value = mul(look_up_level(levels, four), scale);
+            else
+              value = mul(sub(low_byte(four), taken), scale);
+            if (coding.divisor != 1) value = div(value, divisor);
             store(to_input, coding.minimum ? add(value, minimum) : value);
           }
         }
@@ -316,6 +347,7 @@ void widen_codes(const Coding& coding, const std::uint8_t* panel, std::int64_t f
     case CodeKind::nibbles: return widen_codes<CodeKind::nibbles>(coding, panel, from, to, out);
     case CodeKind::table: return widen_codes<CodeKind::table>(coding, panel, from, to, out);
     case CodeKind::bytes: return widen_codes<CodeKind::bytes>(coding, panel, from, to, out);
+    case CodeKind::levels: return widen_codes<CodeKind::levels>(coding, panel, from, to, out);
   }
 }
 

@@ -67,6 +67,12 @@ void pack_rows(const LinearArguments& a, std::int64_t first_row, std::int64_t ro
     const std::int64_t count = a.inputs - k0 < kChunk ? a.inputs - k0 : kChunk;
     for (std::int64_t r = 0; r < rows; ++r) {
       const float* x = a.x + (first_row + r) * a.x_stride + k0;
+      float ordered[kChunk];
+      if (a.input_order != nullptr) {
+        for (std::int64_t i = 0; i < count; ++i)
+          ordered[i] = a.x[(first_row + r) * a.x_stride + a.input_order[k0 + i]];
+        x = ordered;
+      }
       if (a.math == MathMode::bf16)
         map(chunk[r], x, count, [](Vec v) { return round_to_bf16(v); });
       else

@@ -16,9 +16,7 @@ namespace {
 float weight_at(const PackedMatrix& matrix, std::int64_t output, std::int64_t input) {
   if (matrix.format == WeightFormat::coded) {
     const auto e = coded_panels::element(panels::kScalarLayout.width, matrix, output, input);
-    const float value = static_cast<float>(e.value) * e.scale;
-    const float weight = matrix.coding->minimum ? value + e.minimum : value;
-    return matrix.math == MathMode::bf16 ? bf16_to_f32(f32_to_bf16(weight)) : weight;
+    return matrix.math == MathMode::bf16 ? bf16_to_f32(f32_to_bf16(e.weight)) : e.weight;
   }
   const std::int64_t at =
       (output / panels::kScalarLayout.width * matrix.inputs + input) * panels::kScalarLayout.width +
@@ -34,8 +32,16 @@ struct RoundedBlock {
   std::int32_t codes[kCodedBlock];
 };
 
-RoundedBlock round_block(const float* x, std::int64_t count) {
+/// The row's input that is packed at `k`.
+float input_at(const LinearArguments& a, std::int64_t row, std::int64_t k) {
+  return a.x[row * a.x_stride + (a.input_order != nullptr ? a.input_order[k] : k)];
+}
+
+RoundedBlock round_block(const LinearArguments& a, std::int64_t row, std::int64_t first) {
   RoundedBlock block{};
+  const std::int64_t count = std::min(kCodedBlock, a.inputs - first);
+  float x[kCodedBlock];
+  for (std::int64_t i = 0; i < count; ++i) x[i] = input_at(a, row, first + i);
   float largest = 0;
   for (std::int64_t i = 0; i < count; ++i) {
     if (!std::isfinite(x[i])) {
@@ -55,17 +61,19 @@ RoundedBlock round_block(const float* x, std::int64_t count) {
 /// One output in mode int8; `x` are the row's blocks.
 float coded_sum(const PackedMatrix& weight, const RoundedBlock* x, std::int64_t output) {
   float sum = 0;
-  const std::int64_t group = weight.coding->group;
+  const std::int64_t group = std::min<std::int64_t>(weight.coding->group, kCodedBlock);
   for (std::int64_t first = 0; first < weight.inputs; first += group) {
+    const std::int64_t end = std::min(first + group, weight.inputs);
     const RoundedBlock& block = x[first / kCodedBlock];
     std::int32_t exact = 0, total = 0;
     coded_panels::Element e{};
-    for (std::int64_t k = first; k < first + group; ++k) {
+    for (std::int64_t k = first; k < end; ++k) {
       e = coded_panels::element(panels::kScalarLayout.width, weight, output, k);
       exact += e.value * block.codes[k % kCodedBlock];
       total += block.codes[k % kCodedBlock];
     }
-    sum = std::fma(static_cast<float>(exact), e.scale * block.scale, sum);
+    const float scale = e.scale / weight.coding->divisor;
+    sum = std::fma(static_cast<float>(exact), scale * block.scale, sum);
     if (weight.coding->minimum)
       sum = std::fma(e.minimum, block.scale * static_cast<float>(total), sum);
   }
@@ -74,10 +82,10 @@ float coded_sum(const PackedMatrix& weight, const RoundedBlock* x, std::int64_t 
 
 float plain_sum(const LinearArguments& a, const PackedMatrix& weight, std::int64_t row,
                 std::int64_t output) {
-  const float* x = a.x + row * a.x_stride;
   float sum = 0.0f;
   for (std::int64_t k = 0; k < a.inputs; ++k) {
-    const float input = a.math == MathMode::bf16 ? bf16_to_f32(f32_to_bf16(x[k])) : x[k];
+    const float x = input_at(a, row, k);
+    const float input = a.math == MathMode::bf16 ? bf16_to_f32(f32_to_bf16(x)) : x;
     sum = std::fma(input, weight_at(weight, output, k), sum);
   }
   return sum;
@@ -105,8 +113,7 @@ void linear(const Launch& launch, const LinearArguments& a) {
   if (a.math == MathMode::int8) {
     const std::int64_t blocks = coded_blocks(a.inputs);
     for (std::int64_t i = 0; i < a.rows * blocks; ++i)
-      rounded[i] = round_block(a.x + i / blocks * a.x_stride + i % blocks * kCodedBlock,
-                               std::min(kCodedBlock, a.inputs - i % blocks * kCodedBlock));
+      rounded[i] = round_block(a, i / blocks, i % blocks * kCodedBlock);
   }
   for (std::int64_t s = 0; s < a.segment_count; ++s) {
     const LinearSegment& segment = a.segments[s];

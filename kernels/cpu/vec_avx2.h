@@ -153,6 +153,18 @@ PERILUNE_INLINE Codes code_table(const std::int8_t* values) {
 PERILUNE_INLINE Codes look_up(Codes table, Codes nibbles) {
   return _mm256_shuffle_epi8(table, nibbles);
 }
+struct LevelTable {
+  __m256 low, high;
+};
+PERILUNE_INLINE LevelTable level_table(const float* levels) {
+  return {_mm256_loadu_ps(levels), _mm256_loadu_ps(levels + 8)};
+}
+/// The level of each lane's low byte, 0 to 15.
+PERILUNE_INLINE Vec look_up_level(const LevelTable& table, Codes nibbles) {
+  const __m256 upper = _mm256_castsi256_ps(_mm256_slli_epi32(nibbles, 28));  // its eighth bit
+  return _mm256_blendv_ps(_mm256_permutevar8x32_ps(table.low, nibbles),
+                          _mm256_permutevar8x32_ps(table.high, nibbles), upper);
+}
 /// sum + the four products of each lane; weights 0 to 15, so that no pair saturates.
 PERILUNE_INLINE IntVec dot_small(IntVec sum, Codes weights, Codes x) {
   const __m256i pairs = _mm256_maddubs_epi16(weights, x);

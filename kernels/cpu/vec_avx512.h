@@ -166,6 +166,14 @@ PERILUNE_INLINE Codes code_table(const std::int8_t* values) {
 PERILUNE_INLINE Codes look_up(Codes table, Codes nibbles) {
   return _mm512_shuffle_epi8(table, nibbles);
 }
+using LevelTable = __m512;
+PERILUNE_INLINE LevelTable level_table(const float* levels) {
+  return _mm512_loadu_ps(levels);
+}
+/// The level of each lane's low byte, 0 to 15.
+PERILUNE_INLINE Vec look_up_level(LevelTable table, Codes nibbles) {
+  return _mm512_permutexvar_ps(nibbles, table);
+}
 /// sum + the four products of each lane; weights 0 to 15.
 PERILUNE_INLINE IntVec dot_small(IntVec sum, Codes weights, Codes x) {
   return _mm512_dpbusd_epi32(sum, weights, x);

@@ -158,6 +158,16 @@ PERILUNE_INLINE Codes code_table(const std::int8_t* values) {
 PERILUNE_INLINE Codes look_up(Codes table, Codes nibbles) {
   return _mm_shuffle_epi8(table, nibbles);
 }
+using LevelTable = const float*;
+PERILUNE_INLINE LevelTable level_table(const float* levels) {
+  return levels;
+}
+/// The level of each lane's low byte, 0 to 15.
+PERILUNE_INLINE Vec look_up_level(LevelTable levels, Codes nibbles) {
+  const auto level = [&](int code) { return levels[code & 15]; };
+  return _mm_setr_ps(level(_mm_cvtsi128_si32(nibbles)), level(_mm_extract_epi32(nibbles, 1)),
+                     level(_mm_extract_epi32(nibbles, 2)), level(_mm_extract_epi32(nibbles, 3)));
+}
 /// sum + the four products of each lane; weights 0 to 15, so that no pair saturates.
 PERILUNE_INLINE IntVec dot_small(IntVec sum, Codes weights, Codes x) {
   const __m128i pairs = _mm_maddubs_epi16(weights, x);

@@ -5,19 +5,30 @@ using namespace kernel_test;
 
 namespace {
 
-/// Blocks whose every byte is random, but whose scales are small finite numbers.
-std::vector<std::uint8_t> random_blocks(const BlockFormat& format, std::int64_t count,
-                                        std::uint64_t seed) {
+/// Rows of blocks whose every byte is random, but whose scales are small finite numbers.
+std::vector<std::uint8_t> random_blocks(const BlockFormat& format, std::int64_t rows,
+                                        std::int64_t per_row, std::uint64_t seed) {
+  const std::int64_t count = rows * per_row;
   Random random(seed);
   std::vector<std::uint8_t> bytes(static_cast<std::size_t>(count * format.bytes));
   std::vector<float> values(static_cast<std::size_t>(format.elements));
   const bool exponent_first = std::string(format.name) == "MXFP4";
+  const bool scale_first = format.coding.scale == ScaleType::f32 && !exponent_first;
+  const std::int64_t group_blocks =
+      std::max<std::int64_t>(1, format.coding.group / format.elements);
   for (std::int64_t b = 0; b < count; ++b) {
     std::uint8_t* block = bytes.data() + b * format.bytes;
     for (bool usual = false; !usual;) {
       for (std::int64_t i = 0; i < format.bytes; ++i)
         block[i] = static_cast<std::uint8_t>(random.next() >> 33);
       if (exponent_first) block[0] = static_cast<std::uint8_t>(118 + random.below(8));
+      if (scale_first) {
+        const float scale = 0.02f + 0.01f * random.value();
+        std::memcpy(block, &scale, sizeof scale);
+        // A group that is longer than a block has one scale.
+        const std::int64_t in_group = b % per_row % group_blocks;
+        std::memcpy(block, block - in_group * format.bytes, sizeof scale);
+      }
       read_block_values(format, block, values.data());
       usual = true;
       for (const float x : values) usual = usual && std::isfinite(x) && std::fabs(x) < 100;
@@ -30,22 +41,25 @@ struct Weight {
   const BlockFormat* format;
   std::int64_t outputs, inputs;
   std::vector<std::uint8_t> blocks;
-  std::vector<float> values;
+  std::vector<float> values;  // [output, input]
   Buffer packed;
   PackedMatrix matrix;
 };
 
 Weight make_weight(const KernelTable& table, const BlockFormat& format, std::int64_t outputs,
                    std::int64_t inputs, MathMode math, std::uint64_t seed) {
-  const std::int64_t per_row = inputs / format.elements;
+  const std::int64_t per_row = format.row_blocks(inputs);
   Weight weight = {&format, outputs,
-                   inputs,  random_blocks(format, outputs * per_row, seed),
+                   inputs,  random_blocks(format, outputs, per_row, seed),
                    {},      Buffer(table.coded_bytes(format.coding, outputs, inputs)),
                    {}};
-  weight.values.resize(static_cast<std::size_t>(outputs * inputs));
-  for (std::int64_t b = 0; b < outputs * per_row; ++b)
-    read_block_values(format, weight.blocks.data() + b * format.bytes,
-                      weight.values.data() + b * format.elements);
+  std::vector<float> row(static_cast<std::size_t>(per_row * format.elements));
+  for (std::int64_t o = 0; o < outputs; ++o) {
+    for (std::int64_t b = 0; b < per_row; ++b)
+      read_block_values(format, weight.blocks.data() + (o * per_row + b) * format.bytes,
+                        row.data() + b * format.elements);
+    weight.values.insert(weight.values.end(), row.begin(), row.begin() + inputs);
+  }
   table.pack_coded(launch_of(2), {weight.blocks.data(), &format, per_row * format.bytes, outputs,
                                   inputs, weight.packed.data()});
   weight.matrix = {
@@ -58,8 +72,15 @@ std::vector<float> run(const KernelTable& table, const Weight& weight, std::int6
                        const float* bias = nullptr) {
   std::vector<float> out(static_cast<std::size_t>(rows * weight.outputs), NAN);
   const LinearSegment segment = {weight.matrix, bias, Activation::none, out.data(), weight.outputs};
-  const LinearArguments a = {x.data(),           weight.inputs, rows,     weight.inputs,
-                             weight.matrix.math, scale,         &segment, 1};
+  const LinearArguments a = {x.data(),
+                             weight.inputs,
+                             rows,
+                             weight.inputs,
+                             weight.matrix.math,
+                             scale,
+                             &segment,
+                             1,
+                             weight.matrix.input_order};
   Buffer scratch(table.linear_scratch(a, threads));
   table.linear(launch_of(threads, &scratch), a);
   return out;
@@ -104,6 +125,19 @@ std::vector<Shape> shapes() {
   return {{1, 1, 256}, {1, 70, 512}, {2, 33, 256}, {5, 64, 768}, {13, 97, 512}, {29, 40, 256}};
 }
 
+/// The modes that products with a format have.
+std::vector<MathMode> modes(const BlockFormat& format) {
+  if (format.coding.levels != nullptr) return {MathMode::f32, MathMode::bf16};
+  return {MathMode::f32, MathMode::bf16, MathMode::int8};
+}
+
+/// Shapes whose rows are whole blocks, and, of formats that pad, others.
+std::vector<Shape> shapes_of(const BlockFormat& format) {
+  if (format.coding.scale == ScaleType::nested) return shapes();
+  return {{1, 1, 256}, {5, 64, 512}, {29, 40, 256}, {1, 33, 200},
+          {7, 40, 72}, {2, 5, 30},   {15, 17, 417}};
+}
+
 template <class Body>
 void each_format(const Body& body) {
   for (int i = 0; block_format(i) != nullptr; ++i) {
@@ -117,8 +151,8 @@ void each_format(const Body& body) {
 TEST_CASE("products with codes agree with double precision and with the scalar table") {
   for (const KernelTable* table : coded_tables())
     each_format([&](const BlockFormat& format) {
-      for (const MathMode math : {MathMode::f32, MathMode::bf16, MathMode::int8})
-        for (const Shape& shape : shapes()) {
+      for (const MathMode math : modes(format))
+        for (const Shape& shape : shapes_of(format)) {
           INFO(table->tier << " math " << static_cast<int>(math) << " rows " << shape.rows
                            << " outputs " << shape.outputs << " inputs " << shape.inputs);
           const Weight weight = make_weight(*table, format, shape.outputs, shape.inputs, math, 7);
@@ -142,7 +176,7 @@ TEST_CASE("rows of a product with codes have their bits in every batch, on any n
           "[bits]") {
   for (const KernelTable* table : coded_tables())
     each_format([&](const BlockFormat& format) {
-      for (const MathMode math : {MathMode::f32, MathMode::bf16, MathMode::int8}) {
+      for (const MathMode math : modes(format)) {
         INFO(table->tier << " math " << static_cast<int>(math));
         const std::int64_t rows = 31, inputs = 1024, outputs = 70;
         const Weight weight = make_weight(*table, format, outputs, inputs, math, 3);
@@ -171,6 +205,34 @@ TEST_CASE("rows of packed codes are read back as the format defines them") {
         expected.insert(expected.end(), weight.values.begin() + id * 512,
                         weight.values.begin() + (id + 1) * 512);
       CHECK(same_bits(rows, expected));
+    });
+}
+
+TEST_CASE("packed inputs in another order are multiplied by the inputs that they are") {
+  for (const KernelTable* table : coded_tables())
+    each_format([&](const BlockFormat& format) {
+      constexpr std::int64_t kInputs = 256, kRows = 3;
+      std::vector<std::int32_t> order(kInputs);
+      for (std::int32_t k = 0; k < kInputs; ++k)
+        order[static_cast<std::size_t>(k)] = (k * 37) % kInputs;
+      for (const MathMode math : modes(format)) {
+        INFO(table->tier << " math " << static_cast<int>(math));
+        Weight weight = make_weight(*table, format, 40, kInputs, math, 4);
+        const std::vector<float> x = Random(6).values(kRows * kInputs);
+        std::vector<float> ordered;
+        for (std::int64_t i = 0; i < kRows * kInputs; ++i)
+          ordered.push_back(x[static_cast<std::size_t>(
+              i / kInputs * kInputs + order[static_cast<std::size_t>(i % kInputs)])]);
+        const std::vector<float> expected = run(*table, weight, kRows, ordered, 1);
+        weight.matrix.input_order = order.data();
+        CHECK(same_bits(run(*table, weight, kRows, x, 1), expected));
+        std::vector<float> row(kInputs);
+        const std::int64_t index = 21;
+        table->unpack_rows(launch_of(1), weight.matrix, &index, 1, row.data());
+        for (std::int64_t k = 0; k < kInputs; ++k)
+          CHECK(row[static_cast<std::size_t>(order[static_cast<std::size_t>(k)])] ==
+                weight.values[static_cast<std::size_t>(21 * kInputs + k)]);
+      }
     });
 }
 

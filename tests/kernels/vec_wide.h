@@ -180,6 +180,15 @@ Codes each_byte(Function function) {
 [[gnu::noinline, maybe_unused]] Codes look_up(Codes table, Codes nibbles) {
   return each_byte([&](int i) { return table.byte[nibbles.byte[i]]; });
 }
+struct LevelTable {
+  const float* levels;
+};
+[[gnu::noinline, maybe_unused]] LevelTable level_table(const float* levels) {
+  return {levels};
+}
+[[gnu::noinline, maybe_unused]] Vec look_up_level(LevelTable table, Codes nibbles) {
+  return each([&](int i) { return table.levels[nibbles.byte[4 * i]]; });
+}
 [[gnu::noinline, maybe_unused]] IntVec dot_small(IntVec sum, Codes weights, Codes x) {
   for (int i = 0; i < 64; ++i)
     sum.lane[i / 4] += weights.byte[i] * static_cast<std::int8_t>(x.byte[i]);

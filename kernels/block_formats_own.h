@@ -1,0 +1,26 @@
+// Block formats of our own: what others publish in parts, and what is quantized here.
+#pragma once
+
+#include "kernels/coding.h"
+
+namespace perilune::kernels {
+
+/// The format at `index` of them, null at the end. All are little-endian; a block is
+///   NF4, FP4       f32 scale (largest magnitude), codes
+///   INT8_ROW       f32 scale of the row, values of 8 bits
+///   INT8_ABSMAX    the same with the row's largest magnitude, which is divided by 127
+///   INT8           f16 scale, values
+///   INT8Z          f32 scale, zero point, values
+///   INT4           f16 scale, codes (value + 8)
+///   INT4Z          f16 scale, zero point of 8 bits, codes (value + zero point)
+///   INT4Z_F32      f32 scale, zero point, codes
+/// A number behind the name counts a block's values where there are several kinds. Codes of 4 bits:
+/// value i below, value i + elements / 2 above.
+const BlockFormat* own_block_format(int index);
+
+/// Values of codes of 4 bits, times a block's largest magnitude, as bitsandbytes has them (Dettmers
+/// et al. 2023, arXiv:2305.14314).
+extern const float kNf4Levels[16];
+extern const float kFp4Levels[16];
+
+}  // namespace perilune::kernels
