@@ -34,10 +34,10 @@ CacheLayout::CacheLayout(std::vector<KvSlotSpec> slots, DType dtype, std::int64_
                 "page_tokens is " + std::to_string(page_tokens) + ", not a multiple of " +
                     std::to_string(kernels::kKvBlock));
   }
-  if (!is_float(dtype)) {
+  if (!is_float(dtype) && dtype != DType::i8) {
     throw Error(ErrorCode::dtype, "cache",
                 "keys and values cannot be " + std::string(dtype_name(dtype)))
-        .hint("use f32, f16 or bf16");
+        .hint("use f32, f16, bf16 or i8");
   }
   auto data = std::make_shared<Data>();
   data->dtype = dtype;

@@ -24,6 +24,9 @@ struct StoredTensor {
   std::string type;       // as the file says: "BF16", "Q4_K"
   bool readable = true;   // false: `type` has no dtype here (F64, F8_E4M3, ...)
   const kernels::BlockFormat* format = nullptr;  // of quantized rows, else null
+  /// Of blocks: their input k is input (*input_order)[k] of the tensor. Null: in order.
+  std::shared_ptr<const std::vector<std::int32_t>> input_order;
+  bool outputs_first = false;  // a matrix [outputs, inputs], whatever a family's views say
 };
 
 /// "[2, 3]"

@@ -146,6 +146,7 @@ void LinearOp::bind_call(const OpRun& run, BoundCall& call) const {
   int groups = 0;
   by_math(linear.arguments, [&](const kernels::LinearArguments& part) {
     linear.arguments.math = part.math;
+    linear.arguments.input_order = part.input_order;
     ++groups;
   });
   if (groups == 1) call.call = linear;

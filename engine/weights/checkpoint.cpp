@@ -6,6 +6,7 @@
 
 #include "engine/base/error.h"
 #include "engine/weights/folder_files.h"
+#include "engine/weights/quantized/files.h"
 #include "engine/weights/tensor_in_memory.h"
 
 namespace perilune {
@@ -89,7 +90,9 @@ class FileCheckpoint final : public Checkpoint {
 FileCheckpoint::FileCheckpoint(std::shared_ptr<Context> context, std::string folder,
                                const CheckpointOptions& options)
     : context_(std::move(context)), folder_(std::move(folder)) {
-  const auto [entries, unlisted] = open_checkpoint_files(*context_, folder_, options.map);
+  auto [stored, unlisted] = open_checkpoint_files(*context_, folder_, options.map);
+  const std::vector<CheckpointEntry> entries =
+      join_quantized(*context_, folder_, std::move(stored));
   std::array<std::uint64_t, 3> bytes{};                           // f32, f16, bf16
   std::map<const kernels::BlockFormat*, std::uint64_t> elements;  // null: numbers
   for (const CheckpointEntry& entry : entries) {

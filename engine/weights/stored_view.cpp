@@ -32,6 +32,7 @@ StoredView whole_view(const CheckpointEntry& entry) {
   view.dtype = entry.tensor->dtype;
   view.sizes = entry.tensor->sizes;
   view.strides = row_major_strides(view.sizes);
+  view.outputs_first = entry.tensor->outputs_first;
   return view;
 }
 

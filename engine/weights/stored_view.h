@@ -26,7 +26,8 @@ struct StoredView {
   /// Rows of a head, where those are stored as pairs: row j * head_rows / 2 + i of each head at
   /// 2i + j. 0: in order. Not together with group_rows.
   std::int64_t head_rows = 0;
-  float offset_value = 0;  // Checkpoint::tensor adds it
+  float offset_value = 0;      // Checkpoint::tensor adds it
+  bool outputs_first = false;  // StoredTensor's: transposed already where a family transposes
 };
 
 /// All of a stored tensor, as it is stored.

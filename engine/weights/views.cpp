@@ -167,6 +167,7 @@ Match find_rule(std::string_view name, const CheckpointOptions& options,
 }
 
 void transpose(const Match& match, StoredView& view) {
+  if (view.outputs_first) return;
   if (view.sizes.size() == 2) {
     std::swap(view.sizes[0], view.sizes[1]);
     std::swap(view.strides[0], view.strides[1]);

@@ -206,7 +206,14 @@ Weight::Weight(std::shared_ptr<Context> context, std::string path, StoredView vi
         "weight \"" + path_ + "\" is stored with something added, which only vectors may be");
   }
   const kernels::BlockFormat* format = stored_tensor(view_).format;
-  if (format != nullptr && keeps_rows(view_, stored_tensor(view_))) blocks_ = format;
+  if (format == nullptr) return;
+  if (keeps_rows(view_, stored_tensor(view_))) {
+    blocks_ = format;
+  } else {
+    context_->warn("\"" + path_ + "\" is turned on the way in, which blocks of " + format->name +
+                       " cannot be: its values become float32",
+                   view_.file->path());
+  }
 }
 
 std::string Weight::describe() const {
@@ -236,7 +243,7 @@ Weight::Packed Weight::pack_blocks(Device& device) const {
           const std::int64_t begin = row_begin(view_, row);
           std::int64_t next = row + 1;
           while (next < end && row_begin(view_, next) == begin + (next - row) * inputs()) ++next;
-          view_.file->read_blocks(stored, static_cast<std::uint64_t>(begin / blocks_->elements),
+          view_.file->read_blocks(stored, static_cast<std::uint64_t>(begin / inputs() * row_blocks),
                                   static_cast<std::size_t>((next - row) * row_blocks),
                                   to + row * row_bytes);
           row = next;
@@ -250,6 +257,7 @@ Weight::Packed Weight::pack_blocks(Device& device) const {
                    {to, blocks_, row_bytes, outputs(), inputs(), packed.storage->data()});
   packed.matrix.data = packed.storage->data();
   packed.matrix.coding = &blocks_->coding;
+  packed.matrix.input_order = stored.input_order != nullptr ? stored.input_order->data() : nullptr;
   packed.matrix.outputs = outputs();
   packed.matrix.inputs = inputs();
   packed.matrix.format = kernels::WeightFormat::coded;

@@ -7,6 +7,8 @@
 // part: their scores are replaced, their values are not read.
 #pragma once
 
+#include <type_traits>
+
 #include "kernels/cpu/kv.h"
 #include "kernels/cpu/parallel.h"
 
@@ -209,6 +211,23 @@ void attend_block(const AttentionArguments& a, QueryRow* const* rows, std::int64
       [&](QueryRow* const* r) { all_values<1>(r, values, width); });
 }
 
+/// A block of whole numbers as the floats that they mean: keys, whose scales lie along a row, and
+/// values, each of whose rows has one.
+[[maybe_unused]] void widen_keys(const std::int8_t* keys, const float* scales,
+                                 std::int64_t head_dim, float* out) {
+  for (std::int64_t i = 0; i < head_dim * kKvBlock; i += kLanes)
+    store(out + i, mul(load_bytes(keys + i), load(scales + i % kKvBlock)));
+}
+[[maybe_unused]] void widen_values(const std::int8_t* values, const float* scales,
+                                   std::int64_t head_dim, float* out) {
+  for (std::int64_t j = 0; j < kKvBlock; ++j, values += head_dim, out += head_dim) {
+    const Vec scale = splat(scales[j]);
+    std::int64_t d = 0;
+    for (; d + kLanes <= head_dim; d += kLanes) store(out + d, mul(load_bytes(values + d), scale));
+    for (; d < head_dim; ++d) out[d] = static_cast<float>(values[d]) * scales[j];
+  }
+}
+
 PERILUNE_INLINE std::int64_t clamp_to_block(std::int64_t position) {
   return position < 0 ? 0 : (position > kKvBlock ? kKvBlock : position);
 }
@@ -238,7 +257,14 @@ void attend_tile(const AttentionArguments& a, const KvRow& kv, std::int64_t kv_h
         reinterpret_cast<const Element*>(page) + key_block_offset(a.layout, position, kv_head);
     const Element* values =
         reinterpret_cast<const Element*>(page) + value_block_offset(a.layout, position, kv_head);
-    if constexpr (sizeof(Element) == sizeof(float)) {
+    if constexpr (std::is_same_v<Element, std::int8_t>) {
+      const auto* scales =
+          reinterpret_cast<const float*>(page + key_scales_offset(a.layout, position, kv_head));
+      widen_keys(keys, scales, width, buffer);
+      widen_values(values, scales + value_scales_apart(a.layout), width, buffer + elements);
+      const float* wide = buffer;
+      attend_block(a, active, used, wide, wide + elements, block);
+    } else if constexpr (sizeof(Element) == sizeof(float)) {
       attend_block(a, active, used, keys, values, block);
     } else if (used < kWidenFromRows) {
       attend_block(a, active, used, keys, values, block);
@@ -346,6 +372,7 @@ void run_attention(const Launch& launch, const AttentionArguments& a) {
   switch (a.layout.dtype) {
     case DType::f16: return run_attention<F16>(launch, a);
     case DType::bf16: return run_attention<Bf16>(launch, a);
+    case DType::i8: return run_attention<std::int8_t>(launch, a);
     default: return run_attention<float>(launch, a);
   }
 }

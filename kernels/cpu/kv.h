@@ -21,6 +21,17 @@ inline std::int64_t value_block_offset(const KvLayout& layout, std::int64_t posi
   return layout.page_tokens * layout.kv_heads * layout.head_dim +
          key_block_offset(layout, position, kv_head);
 }
+/// The scales of a block of i8, [kKvBlock]: those of its keys, in bytes from the layer's start in
+/// the page, and how many floats behind them those of its values lie.
+inline std::int64_t key_scales_offset(const KvLayout& layout, std::int64_t position,
+                                      std::int64_t kv_head) {
+  const std::int64_t block = position % layout.page_tokens / kKvBlock;
+  return 2 * layout.page_tokens * layout.kv_heads * layout.head_dim +
+         (block * layout.kv_heads + kv_head) * kKvBlock * 4;
+}
+inline std::int64_t value_scales_apart(const KvLayout& layout) {
+  return layout.page_tokens * layout.kv_heads;
+}
 inline char* kv_page(const KvLayout& layout, const KvRow& row, std::int64_t page_offset,
                      std::int64_t position) {
   return static_cast<char*>(row.pages[position / layout.page_tokens]) + page_offset;

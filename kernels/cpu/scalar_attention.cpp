@@ -16,10 +16,19 @@ namespace {
 
 constexpr float kLowest = -std::numeric_limits<float>::infinity();
 
-float load(const void* data, DType dtype, std::int64_t index) {
+/// `scale`: of i8.
+float load(const void* data, DType dtype, std::int64_t index, float scale) {
+  if (dtype == DType::i8)
+    return static_cast<float>(static_cast<const std::int8_t*>(data)[index]) * scale;
   if (dtype == DType::f32) return static_cast<const float*>(data)[index];
   const std::uint16_t bits = static_cast<const std::uint16_t*>(data)[index];
   return dtype == DType::bf16 ? bf16_to_f32(bits) : f16_to_f32(bits);
+}
+/// The scales of a key's block, those of its values further on; null but for i8.
+const float* block_scales(const KvLayout& layout, const char* page, std::int64_t key,
+                          std::int64_t kv_head) {
+  if (layout.dtype != DType::i8) return nullptr;
+  return reinterpret_cast<const float*>(page + key_scales_offset(layout, key, kv_head));
 }
 /// One query of one head.
 struct Query {
@@ -30,9 +39,11 @@ struct Query {
 float score(const AttentionArguments& a, const KvRow& row, const Query& query, std::int64_t key) {
   const char* page = kv_page(a.layout, row, a.page_offset, key);
   const std::int64_t keys = key_block_offset(a.layout, key, query.kv_head) + key % kKvBlock;
+  const float* scales = block_scales(a.layout, page, key, query.kv_head);
+  const float scale = scales != nullptr ? scales[key % kKvBlock] : 1.0f;
   float sum = 0;
   for (std::int64_t d = 0; d < a.layout.head_dim; ++d)
-    sum = std::fma(query.q[d], load(page, a.layout.dtype, keys + d * kKvBlock), sum);
+    sum = std::fma(query.q[d], load(page, a.layout.dtype, keys + d * kKvBlock, scale), sum);
   sum *= a.scale;
   if (a.softcap > 0) sum = a.softcap * std::tanh(sum / a.softcap);
   if (a.relative_bias != nullptr) sum += relative_bias_at(a, query.head, key, query.position);
@@ -63,13 +74,15 @@ void attend(const AttentionArguments& a, const KvRow& row, const Query& query, f
     const float merged = std::fmax(maximum, block_maximum);
     const float old_part = std::exp(maximum - merged), new_part = std::exp(block_maximum - merged);
     const char* page = kv_page(a.layout, row, a.page_offset, first);
+    const float* scales = block_scales(a.layout, page, first, query.kv_head);
     for (std::int64_t d = 0; d < width; ++d) {
       float sum = 0;
       for (std::int64_t j = first; j < end; ++j)
         sum = std::fma(
             weights[j - first],
             load(page, a.layout.dtype,
-                 value_block_offset(a.layout, j, query.kv_head) + j % kKvBlock * width + d),
+                 value_block_offset(a.layout, j, query.kv_head) + j % kKvBlock * width + d,
+                 scales != nullptr ? scales[value_scales_apart(a.layout) + j % kKvBlock] : 1.0f),
             sum);
       out[d] = out[d] * old_part + sum * new_part;
     }

@@ -33,7 +33,6 @@ local function refuse_later_options(o, op)
   for _, key in ipairs { "quantize", "adapters" } do
     if o[key] ~= nil then raise("unsupported", op, "option " .. key .. " is not supported yet") end
   end
-  if o.cache == "int8" then raise("unsupported", op, 'cache="int8" is not supported yet', 'use "f32", "f16" or "bf16"') end
 end
 
 local most_warnings = 100

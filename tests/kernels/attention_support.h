@@ -153,9 +153,16 @@ inline std::vector<float> run_chunks(const KernelTable& table, const Setup& s,
   return out;
 }
 
-inline float stored(const Setup& s, float x) {
-  if (s.dtype == DType::f16) return f16_to_f32(f32_to_f16(x));
-  return s.dtype == DType::bf16 ? bf16_to_f32(f32_to_bf16(x)) : x;
+/// A head's key or value as the cache gives it back.
+inline void round_head(const Setup& s, float* head) {
+  float largest = 0;
+  for (std::int64_t d = 0; d < s.head_dim; ++d) largest = std::max(largest, std::fabs(head[d]));
+  for (std::int64_t d = 0; d < s.head_dim; ++d) {
+    float& x = head[d];
+    if (s.dtype == DType::f16) x = f16_to_f32(f32_to_f16(x));
+    if (s.dtype == DType::bf16) x = bf16_to_f32(f32_to_bf16(x));
+    if (s.dtype == DType::i8) x = std::nearbyint(x * (127.0f / largest)) * (largest / 127.0f);
+  }
 }
 
 /// Keys as the cache holds them: rotated, rounded.
@@ -174,7 +181,7 @@ inline std::vector<float> stored_keys(const Setup& s, const Sequence& sequence) 
         second = second * c + first * n;
         first = rotated;
       }
-      for (std::int64_t d = 0; d < s.head_dim; ++d) key[d] = stored(s, key[d]);
+      round_head(s, key);
     }
   return keys;
 }
@@ -212,6 +219,9 @@ inline std::vector<double> reference_weights(const Setup& s, const Sequence& seq
 
 inline std::vector<double> reference(const Setup& s, const Sequence& sequence) {
   const std::vector<float> keys = stored_keys(s, sequence);
+  std::vector<float> values = sequence.v;
+  for (std::size_t at = 0; at < values.size(); at += static_cast<std::size_t>(s.head_dim))
+    round_head(s, values.data() + at);
   std::vector<double> out;
   for (std::int64_t t = 0; t < sequence.tokens; ++t)
     for (std::int64_t head = 0; head < s.heads; ++head) {
@@ -221,8 +231,8 @@ inline std::vector<double> reference(const Setup& s, const Sequence& sequence) {
         double sum = 0;
         for (std::int64_t j = 0; j < sequence.tokens; ++j)
           sum += weights[static_cast<std::size_t>(j)] *
-                 static_cast<double>(stored(s, sequence.v[static_cast<std::size_t>(
-                                                   (j * s.kv_heads + kv_head) * s.head_dim + d)]));
+                 static_cast<double>(
+                     values[static_cast<std::size_t>((j * s.kv_heads + kv_head) * s.head_dim + d)]);
         out.push_back(sum);
       }
     }
@@ -231,7 +241,8 @@ inline std::vector<double> reference(const Setup& s, const Sequence& sequence) {
 
 inline std::vector<Setup> setups() {
   std::vector<Setup> list;
-  for (const DType dtype : {DType::f32, DType::f16, DType::bf16}) {
+  for (const DType dtype : {DType::f32, DType::f16, DType::bf16, DType::i8}) {
+    if (dtype == DType::i8 && is_emulated(*tables_under_test().front())) continue;  // not theirs
     list.push_back({.dtype = dtype});
     list.push_back({.dtype = dtype, .heads = 3, .kv_heads = 3, .head_dim = 5});
     list.push_back({.dtype = dtype, .heads = 8, .kv_heads = 1, .head_dim = 80, .page_tokens = 64});

@@ -194,6 +194,36 @@ TEST_CASE("rows of a product with codes have their bits in every batch, on any n
     });
 }
 
+TEST_CASE("1,000 random batches change no bit of a product with codes", "[bits]") {
+  constexpr std::int64_t kRows = 12, kInputs = 256, kOutputs = 20, kMost = 7;
+  for (const KernelTable* table : coded_tables()) {
+    const std::string tier = table->tier;
+    const bool plain = tier == "scalar" || tier == "wide";  // slow, and rows know of no tile
+    each_format([&](const BlockFormat& format) {
+      for (const MathMode math : modes(format)) {
+        INFO(tier << " math " << static_cast<int>(math));
+        const Weight weight = make_weight(*table, format, kOutputs, kInputs, math, 3);
+        const std::vector<float> x = Random(5).values(kRows * kInputs);
+        const std::vector<float> all = run(*table, weight, kRows, x, 1);
+        Random random(9);
+        bool same = true;
+        for (int batch = 0; batch < (plain ? 10 : 1000); ++batch) {
+          std::vector<float> rows, expected;
+          for (std::int64_t i = random.below(kMost); i >= 0; --i) {
+            const std::int64_t row = random.below(kRows);
+            rows.insert(rows.end(), x.begin() + row * kInputs, x.begin() + (row + 1) * kInputs);
+            expected.insert(expected.end(), all.begin() + row * kOutputs,
+                            all.begin() + (row + 1) * kOutputs);
+          }
+          const auto count = static_cast<std::int64_t>(rows.size()) / kInputs;
+          same = same && same_bits(run(*table, weight, count, rows, 1), expected);
+        }
+        CHECK(same);
+      }
+    });
+  }
+}
+
 TEST_CASE("rows of packed codes are read back as the format defines them") {
   for (const KernelTable* table : coded_tables())
     each_format([&](const BlockFormat& format) {

@@ -128,7 +128,6 @@ local refused = {
   { "llama-gqa", { hidden_act = "swoosh" }, "swoosh" },
   { "llama-gqa", { num_key_value_heads = 4 }, "6", "4" },
   { "llama-gqa", { head_dim = "nil", num_attention_heads = 5, num_key_value_heads = 5 }, "48", "5" },
-  { "llama-gqa", { quantization_config = { bits = 4 } }, "quantiz" },
   { "llama-gqa", { is_encoder_decoder = true }, "is_encoder_decoder", "mathematics" },
   { "llama-gqa", { rms_norm_eps = -1 }, "rms_norm_eps" },
   { "llama-gqa", { model_type = "gpt2" }, "gpt2", "LlamaForCausalLM" },

@@ -260,6 +260,20 @@ int main_blocks(lua_State* L) {
   return 1;
 }
 
+/// Whether the main blocks are for activations that are not rounded.
+int weight_only(lua_State* L) {
+  const auto* format = open_checkpoint(L, "weight_only").main_blocks();
+  lua_pushboolean(L, format != nullptr && format->weight_only ? 1 : 0);
+  return 1;
+}
+
+/// Whether the main blocks mean levels, which are no whole numbers.
+int float_levels(lua_State* L) {
+  const auto* format = open_checkpoint(L, "float_levels").main_blocks();
+  lua_pushboolean(L, format != nullptr && format->coding.levels != nullptr ? 1 : 0);
+  return 1;
+}
+
 int stored_bytes(lua_State* L) {
   push_integer(L, static_cast<std::int64_t>(open_checkpoint(L, "stored_bytes").stored_bytes()));
   return 1;
@@ -281,7 +295,8 @@ int tostring(lua_State* L) {
 
 void add_checkpoint(lua_State* L) {
   constexpr Member kFunctions[] = {{"checkpoint", guarded<open_folder>},
-                                   {"gguf_head", guarded<gguf_head>}};
+                                   {"gguf_head", guarded<gguf_head>},
+                                   {"gguf_values", guarded<gguf_values>}};
   set_functions(L, kFunctions);
   constexpr Member kMethods[] = {
       {"has", guarded<has>},
@@ -298,10 +313,9 @@ void add_checkpoint(lua_State* L) {
       {"fingerprint", guarded<fingerprint>},
   };
   constexpr Member kGetters[] = {
-      {"main_dtype", guarded<main_dtype>},
-      {"main_blocks", guarded<main_blocks>},
-      {"stored_bytes", guarded<stored_bytes>},
-      {"folder", guarded<folder>},
+      {"main_dtype", guarded<main_dtype>},     {"main_blocks", guarded<main_blocks>},
+      {"weight_only", guarded<weight_only>},   {"float_levels", guarded<float_levels>},
+      {"stored_bytes", guarded<stored_bytes>}, {"folder", guarded<folder>},
   };
   constexpr Member kOperators[] = {{"__tostring", guarded<tostring>}};
   register_type<CheckpointObject>(L, kMethods, kGetters, kOperators);

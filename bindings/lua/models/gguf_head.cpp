@@ -3,6 +3,8 @@
 #include <charconv>
 
 #include "bindings/lua/edge/json.h"
+#include "bindings/lua/tensors/tensor_value.h"
+#include "engine/files/gguf/dequantize.h"
 #include "engine/files/gguf/shards.h"
 #include "engine/files/gguf/tensors.h"
 
@@ -83,7 +85,34 @@ void push_metadata(lua_State* L, const GgufFile& file) {
   lua_setfield(L, -2, "values");
 }
 
+const GgufTensorType* type_called(const std::string& name) {
+  constexpr std::uint32_t kNumbers = 64;  // of types; more than are published
+  for (std::uint32_t number = 0; number < kNumbers; ++number) {
+    const GgufTensorType* type = gguf_tensor_type(number);
+    if (type != nullptr && name == type->name) return type;
+  }
+  return nullptr;
+}
+
 }  // namespace
+
+int gguf_values(lua_State* L) {
+  const GgufTensorType* type = type_called(to_text(L, 1, "gguf_values", "type"));
+  if (type == nullptr || !is_quantized(*type)) return 0;
+  const Tensor blocks = to_tensor(L, 2, "gguf_values", "blocks").to_contiguous();
+  const Shape& shape = blocks.shape();
+  if (blocks.dtype() != DType::u8 || shape.rank() != 2 || shape.axis(1).size != type->bytes) {
+    throw Error(ErrorCode::shape, "gguf_values",
+                "expected u8[block, " + std::to_string(type->bytes) + "]")
+        .operand("blocks", blocks.describe());
+  }
+  const std::int64_t count = shape.axis(0).size;
+  Tensor values = Tensor::make(state(L).context, DType::f32,
+                               Shape{{"block", count, 0}, {"value", type->block, 0}});
+  dequantize(*type, blocks.data(), static_cast<std::size_t>(count), values.as<float>());
+  push_tensor(L, values);
+  return 1;
+}
 
 int gguf_head(lua_State* L) {
   const std::string path = to_text(L, 1, "load", "path");

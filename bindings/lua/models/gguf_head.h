@@ -11,4 +11,8 @@ namespace perilune::lua {
 /// numbers; nil for a file that is not GGUF.
 int gguf_head(lua_State* L);
 
+/// gguf_values(name of a type, u8 [block, bytes]) → f32 [block, value], or nil for a type that is
+/// not known here.
+int gguf_values(lua_State* L);
+
 }  // namespace perilune::lua

@@ -8,6 +8,7 @@ local reference = require "perilune.compare.reference"
 local compare_text = require "perilune.compare.text"
 local compare_vectors = require "perilune.compare.vectors"
 local compare_real = require "perilune.compare.real"
+local compare_blocks = require "perilune.compare.blocks"
 
 local compare = {
   summary = "hold model folders and text references against what this build computes",
@@ -20,8 +21,8 @@ local compare = {
   },
   help = "PATH is a model folder with expected.json and expected.safetensors, a text reference (.jsonl),\n"
     .. "a file of real models' answers (.json), published test vectors (llama.cpp's .gguf.inp with .out,\n"
-    .. "ggml-prompts/*.txt, transformers-js/*.json), or a folder of any of these. Exit status 1 when any\n"
-    .. "case is off.",
+    .. "ggml-prompts/*.txt, transformers-js/*.json), values of quantized blocks (gguf-blocks.safetensors),\n"
+    .. "or a folder of any of these. Exit status 1 when any case is off.",
 }
 
 -- The counts of one kind of comparison in a report.
@@ -240,7 +241,7 @@ local function open_stored(path)
   local file = pl.open(path)
   local present = {}
   for _, name in ipairs(file.names) do present[name] = true end
-  return { has = function(name) return present[name] end, tensor = function(name) return file.tensor(name) end }
+  return { names = file.names, has = function(name) return present[name] end, tensor = function(name) return file.tensor(name) end }
 end
 
 local function compare_model(path, report)
@@ -262,6 +263,7 @@ local function compare_model(path, report)
   else
     local stored = open_stored(path .. "/expected.safetensors")
     compare_forward(m, expected, stored, report)
+    compare_blocks.compare_weights(m, stored, report)
     compare_generate(m, expected, report)
     compare_texts(m, expected, report)
   end
@@ -276,6 +278,8 @@ local function compare_path(path, settings, report)
     compare_text.compare(path, settings, report)
   elseif compare_vectors.knows(path) then
     compare_vectors.compare(path, settings, report)
+  elseif compare_blocks.knows(path) then
+    compare_blocks.compare(path, report)
   elseif path:match "%.json$" then
     compare_real.compare(path, report)
   elseif core.file_exists(path .. "/expected.json") then
@@ -300,7 +304,8 @@ local function expand(paths)
     for _, name in ipairs(holds and core.list_directory(path) or {}) do
       local inner = path .. "/" .. name
       local real = path:match "real$" and name:match "%.json$"
-      if real or core.file_exists(inner .. "/expected.json") or name:match "%.jsonl$" or compare_vectors.knows(inner) then
+      if real or core.file_exists(inner .. "/expected.json") or name:match "%.jsonl$" or compare_vectors.knows(inner)
+        or compare_blocks.knows(inner) then
         found[#found + 1] = inner
       end
     end

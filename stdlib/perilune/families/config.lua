@@ -335,7 +335,7 @@ end
 -- generation (read by generate), names of classes, ids of special tokens.
 config.shared_keys = {}
 for key in ([[
-  architectures model_type torch_dtype dtype transformers_version _name_or_path _attn_implementation
+  architectures model_type torch_dtype dtype quantization_config transformers_version _name_or_path _attn_implementation
   attn_implementation _commit_hash use_cache initializer_range initializer_factor gradient_checkpointing
   attention_dropout attn_pdrop embd_pdrop resid_pdrop hidden_dropout hidden_dropout_prob dropout dropout_rate
   attention_probs_dropout_prob activation_dropout classifier_dropout layerdrop embedding_dropout

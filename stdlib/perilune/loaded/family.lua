@@ -282,9 +282,6 @@ end
 ---@param json table
 ---@return table c
 function family.configure(t, json)
-  if json.quantization_config ~= nil then
-    raise("unsupported", "load", "config.json: quantized weights (quantization_config) are not supported yet")
-  end
   if type(json.pruned_heads) == "table" and next(json.pruned_heads) ~= nil then
     raise("unsupported", "load", "config.json: pruned_heads are not supported")
   end

@@ -35,6 +35,11 @@ function pass_runner.program(s, entry)
   return program
 end
 
+--- The element type of keys and values as tensors name it.
+---@param s table
+---@return string
+function pass_runner.stored_as(s) return s.cache_dtype == "int8" and "i8" or s.cache_dtype end
+
 --- The plan of an entry that gives back these canonical paths besides its outputs.
 ---@param s table
 ---@param entry string
@@ -44,7 +49,7 @@ function pass_runner.plan(s, entry, paths)
   local key = entry .. "/" .. table.concat(paths or {}, " ")
   local plan = s.plans[key]
   if not plan then
-    plan = core.plan(pass_runner.program(s, entry), { compute = s.compute, cache_dtype = s.cache_dtype, device = s.device,
+    plan = core.plan(pass_runner.program(s, entry), { compute = s.compute, cache_dtype = pass_runner.stored_as(s), device = s.device,
       devices = s.placed and s.placed[entry], threads = s.threads, outputs = paths or {} })
     s.plans[key] = plan
   end
@@ -90,7 +95,7 @@ function pass_runner.pool(s, budget, own)
     local needed = pass_runner.needs(s, 512, 16, name)
     limits[name] = math.max(0, most - needed.weights - needed.workspace)
   end
-  local pool = core.cache(pass_runner.plans(s), { dtype = s.cache_dtype, budget = budget, limits = limits })
+  local pool = core.cache(pass_runner.plans(s), { dtype = pass_runner.stored_as(s), budget = budget, limits = limits })
   if not own then s.pool = pool or false end
   return pool
 end

@@ -28,12 +28,15 @@ end
 local cache_dtype = { f32 = "f32", bf16 = "bf16", int8 = "f16" }
 
 -- The arithmetic and the type of keys and values: as all of these devices are fast at it, and codes as they are where
--- one of them can multiply them (the others widen theirs).
+-- one of them can multiply them (the others widen theirs) and their publishers round activations too.
 local function choose_compute(s, o, names)
   local blocks = s.checkpoint.main_blocks
   if o.compute == "int8" and not blocks then
     raise("unsupported", "load", ('compute="int8" multiplies weights of few bits, those of %s are %s'):format(s.path,
       s.checkpoint.main_dtype), 'take a quantized file, or compute="bf16"')
+  elseif o.compute == "int8" and s.checkpoint.float_levels then
+    raise("unsupported", "load", ('compute="int8" multiplies whole numbers, %s means levels between them'):format(blocks),
+      'compute="f32" (which "auto" takes) and "bf16" look them up')
   end
   s.compute = o.compute
   if s.compute == nil or s.compute == "auto" then
@@ -42,13 +45,19 @@ local function choose_compute(s, o, names)
       local device = pass_runner.device(name)
       fast, coded = fast and device.fast_bf16, coded or device.coded
     end
-    s.compute = blocks and coded and "int8" or fast and "bf16" or "f32"
+    s.compute = blocks and coded and not s.checkpoint.weight_only and "int8" or fast and "bf16" or "f32"
   end
   s.cache_dtype = o.cache or cache_dtype[s.compute]
+  for _, name in ipairs(s.cache_dtype == "int8" and names or {}) do
+    if name ~= "cpu" then
+      raise("unsupported", "load", ('cache="int8" is for the CPU, %s keeps floats'):format(name), 'use "f32", "f16" or "bf16"')
+    end
+  end
 end
 
 local function plan_on(s, entry, device)
-  return core.plan(pass_runner.program(s, entry), { compute = s.compute, cache_dtype = s.cache_dtype, device = device, threads = s.threads })
+  return core.plan(pass_runner.program(s, entry), { compute = s.compute, cache_dtype = pass_runner.stored_as(s), device = device,
+    threads = s.threads })
 end
 
 local function parts_by_entry(s, device)

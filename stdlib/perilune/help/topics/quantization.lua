@@ -5,6 +5,11 @@ What is stored in few bits runs: GGUF files with any published type are read. On
 Q8_0, Q2_K to Q6_K, IQ4_NL, IQ4_XS and MXFP4 stay codes (packed in four bits, those of more in eight); the rarer
 types, and all of them on a GPU, become numbers when they are loaded. m:memory() says what a model takes.
 
+Folders that others quantized run by what config.json says in quantization_config: GPTQ (2, 3, 4 and 8 bits, with
+and without act-order), AWQ (gemm), bitsandbytes (LLM.int8 without its outliers apart, NF4, FP4) and
+compressed-tensors (int8, packed int4 and int8). On the CPU their codes stay codes; groups or levels that no block
+format holds become float32, with a warning. "auto" rounds activations only for int8 rows.
+
     local m = pl.load("scripts/models/reviews", { compute = "f32" })     -- stored as f32
     local half = pl.load("scripts/models/reviews", { compute = "bf16" })
     print(m:memory().weights / half:memory().weights)                    --> 2
@@ -12,7 +17,7 @@ types, and all of them on a GPU, become numbers when they are loaded. m:memory()
 `compute` says what products are computed in: "f32"; "bf16", with half the memory of f32 weights and about three
 digits; "int8" for weights of few bits, whose codes are multiplied as they are stored, with activations rounded to
 eight bits in blocks of 32. "auto" takes what the file and the processor are good at. `cache` is the type of keys
-and values.
+and values: "f32", "f16", "bf16", or on the CPU "int8" with an f32 scale for each token and head.
 
     print(m.compute, m.cache_dtype, half.compute, half.cache_dtype)      --> f32	f32	bf16	bf16
 

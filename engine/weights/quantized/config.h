@@ -1,0 +1,28 @@
+// What config.json says of a quantized checkpoint.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace perilune {
+
+enum class QuantizedLayout : std::uint8_t { gptq, awq, bitsandbytes, compressed_tensors };
+
+/// quantization_config, as far as reading needs it. What a module's parts say themselves is not
+/// asked for here.
+struct QuantizationConfig {
+  QuantizedLayout layout = QuantizedLayout::gptq;
+  std::string place;  // "config.json: quantization_config", for messages
+  std::int64_t bits = 4;
+  std::optional<std::int64_t> group_size;  // inputs; -1: all of a row. Empty: the parts say
+  bool stored_less_one = true;             // gptq: zero points are (format "gptq", not "gptq_v2")
+  bool mixed = false;                      // modules may have other bits and groups
+};
+
+/// The config of the model in `folder`, or none where it is not quantized (or is no folder). Throws
+/// Error(format | unsupported) naming file, key and value.
+std::optional<QuantizationConfig> read_quantization_config(const std::string& folder);
+
+}  // namespace perilune
