@@ -26,6 +26,11 @@ std::string sizes_of(const StoredView& view) {
   return std::string(dtype_name(view.dtype)) + sizes_text(view.sizes);
 }
 
+std::string untied(const std::string& name, const std::string& first) {
+  return "\"" + name + "\" is stored with other values than \"" + first +
+         "\", though config.json ties them; each is used for itself";
+}
+
 class FileCheckpoint final : public Checkpoint {
  public:
   FileCheckpoint(std::shared_ptr<Context> context, std::string folder,
@@ -152,9 +157,7 @@ void FileCheckpoint::tie(const std::vector<std::string>& names) {
       if (same_elements(names_.find(first)->second.view, names_.find(name)->second.view)) {
         names_.find(name)->second.same_as = first;
       } else {
-        context_->warn("\"" + name + "\" is stored with other values than \"" + first +
-                           "\", though config.json ties them; each is used for itself",
-                       folder_);
+        context_->warn(untied(name, first), folder_);
       }
     }
   }

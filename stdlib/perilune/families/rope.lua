@@ -129,6 +129,13 @@ local function proportional_factors(head_dim, share)
   return factors
 end
 
+-- An odd number of dimensions has the frequencies of just so many, and turns one more to make pairs.
+local function odd_factors(theta, dims)
+  local factors = {}
+  for pair = 0, (dims - 1) / 2 do factors[pair + 1] = theta ^ (2 * pair / dims - 2 * pair / (dims + 1)) end
+  return factors
+end
+
 --- Rotary options of a config, for `net:rope`: from rope_parameters, or rope_theta, rope_scaling,
 --- rotary_pct, partial_rotary_factor, original_max_position_embeddings. An unknown type raises.
 ---
@@ -136,8 +143,9 @@ end
 ---@param json table config.json
 ---@param head_dim integer
 ---@param share number|nil the part of a head that turns where the file does not say; default 1
+---@param odd boolean|nil an odd number of turned dimensions is rounded up, as GPT-NeoX's published code does
 ---@return table { theta=, dims=, style=, scaling=, factors= (each pair's frequency is divided by its own; nil: none) }
-function rope.rope_options(json, head_dim, share)
+function rope.rope_options(json, head_dim, share, odd)
   if type(json) ~= "table" then raise("argument", "rope_options", "json: expected config.json as a table, got " .. options.show(json)) end
   if type(head_dim) ~= "number" then raise("argument", "rope_options", "head_dim: expected a number, got " .. options.show(head_dim)) end
   if share ~= nil and type(share) ~= "number" then raise("argument", "rope_options", "share: expected a number, got " .. options.show(share)) end
@@ -153,6 +161,9 @@ function rope.rope_options(json, head_dim, share)
     factors, share = proportional_factors(head_dim, share), 1
   end
   local dims = math.floor(head_dim * share)
+  if odd and dims % 2 == 1 and (name == "default" or name == "linear") then
+    factors, dims = odd_factors(theta, dims), dims + 1
+  end
   if dims < 2 or dims > head_dim or dims % 2 ~= 0 then
     wrong(("rope turns %d of %d dimensions of a head (head_dim x %g); it needs an even number of them, at most all")
       :format(dims, head_dim, share))

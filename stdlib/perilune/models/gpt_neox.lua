@@ -35,7 +35,7 @@ function gpt_neox.config(json)
   local hidden, heads = config.integer(json, "hidden_size"), config.integer(json, "num_attention_heads")
   config.decoder_only(json)
   local head_dim = config.head_dim(hidden, heads, "hidden_size", "num_attention_heads")
-  local turned = rope.rope_options(rotary(json), head_dim, 0.25)
+  local turned = rope.rope_options(rotary(json), head_dim, 0.25, true)
   return {
     layers = config.layers(json, "num_hidden_layers"),
     axes = { hidden = hidden, ffn = config.integer(json, "intermediate_size"), head = heads, kv_head = heads,
