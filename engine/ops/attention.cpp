@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/ops/bound_call.h"
+
 namespace perilune {
 
 namespace {
@@ -68,6 +70,11 @@ const void* stage_rows(const OpRun& run, const kernels::KvLayout& layout,
   kernels.kv_rows_stage(layout, rows.data(), count, host.data(), device);
   run.device.copy_in(device, host.data(), host.size());
   return device;
+}
+
+/// Whether kernels take the rows of a cache as the run's tables have them.
+bool reads_rows(const OpRun& run) {
+  return run.slot != nullptr && run.device.host_visible() && run.kernels().kv_rows_bytes == nullptr;
 }
 
 // ---------------------------------------------------------------- relative bias
@@ -259,8 +266,6 @@ void check_attention(const AttentionSetting& setting, std::span<const TensorSpec
 
 }  // namespace
 
-// ---------------------------------------------------------------- kv_write
-
 std::vector<TensorSpec> KvWriteOp::infer(std::span<const TensorSpec> inputs) const {
   expect_inputs("cached", inputs, rope_ ? 4 : 2);
   expect_same_kv("cached", inputs[0], inputs[1]);
@@ -273,36 +278,46 @@ std::size_t KvWriteOp::scratch_bytes(const OpRun& run) const {
   return contiguous_scratch(run.inputs[0]) + contiguous_scratch(run.inputs[1]);
 }
 
-void KvWriteOp::run(OpRun& run) const {
-  const Tensor& k = run.inputs[0];
-  const KvSlot slot = find_slot(run, "cached", path_, kind_);
-  const std::vector<kernels::KvRow>& rows =
-      cached_rows(run, "cached", slot, kind_, true, k.shape().axis(0));
-  if (k.elements() == 0) return;
-  ScratchCursor scratch(run.launch.scratch);
+/// All but the rows.
+kernels::KvWriteArguments KvWriteOp::arguments(const OpRun& run, const KvSlot& slot,
+                                               ScratchCursor& scratch) const {
   kernels::KvWriteArguments arguments{};
   arguments.layout = layout_of(run, slot);
-  arguments.k = static_cast<const float*>(contiguous_input(run, k, scratch));
+  arguments.k = static_cast<const float*>(contiguous_input(run, run.inputs[0], scratch));
   arguments.v = static_cast<const float*>(contiguous_input(run, run.inputs[1], scratch));
-  arguments.rows = rows.data();
-  arguments.row_count = static_cast<std::int64_t>(rows.size());
   arguments.page_offset = slot.page_offset;
-  arguments.device_rows = run.tables->device_rows(run, arguments.layout, rows);
   if (rope_) {
     arguments.cosine = run.inputs[2].as<float>();
     arguments.sine = run.inputs[3].as<float>();
     arguments.pairs = run.inputs[2].shape().size(1);
     arguments.interleaved = interleaved_;
   }
+  return arguments;
+}
+
+void KvWriteOp::run(OpRun& run) const {
+  const KvSlot slot = find_slot(run, "cached", path_, kind_);
+  const auto& rows = cached_rows(run, "cached", slot, kind_, true, run.inputs[0].shape().axis(0));
+  if (run.inputs[0].elements() == 0) return;
+  ScratchCursor scratch(run.launch.scratch);
+  kernels::KvWriteArguments arguments = this->arguments(run, slot, scratch);
+  arguments.rows = rows.data();
+  arguments.row_count = static_cast<std::int64_t>(rows.size());
+  arguments.device_rows = run.tables->device_rows(run, arguments.layout, rows);
   run.kernels().kv_write(run.launch, arguments);
+}
+
+void KvWriteOp::bind_call(const OpRun& run, BoundCall& call) const {
+  if (!reads_rows(run) || run.inputs[0].elements() == 0 || scratch_bytes(run) != 0) return;
+  ScratchCursor none(nullptr);
+  call.call = BoundCall::KvWrite{{*run.slot, kind_, run.inputs[0].shape().axis(0).identity},
+                                 arguments(run, *run.slot, none)};
 }
 
 std::string KvWriteOp::describe() const {
   return std::string("kv_write ") + path_ + (kind_ == KvKind::cross ? " cross" : "") +
          (rope_ ? " with rope" : "");
 }
-
-// ---------------------------------------------------------------- attention
 
 std::vector<TensorSpec> AttentionOp::infer(std::span<const TensorSpec> inputs) const {
   check_attention(setting_, inputs);
@@ -320,6 +335,18 @@ void AttentionOp::run(OpRun& run) const {
   make_ready(run, setting_, launch, prepared);
   prepared.arguments.out = run.outputs[0].as<float>();
   run.kernels().attention(launch, prepared.arguments);
+}
+
+void AttentionOp::bind_call(const OpRun& run, BoundCall& call) const {
+  if (!setting_.cached || setting_.bias != nullptr || !reads_rows(run)) return;
+  if (run.outputs[0].elements() == 0 || contiguous_scratch(run.inputs[0]) != 0) return;
+  ScratchCursor none(nullptr);
+  Prepared prepared;
+  prepare(run, setting_, none, prepared);
+  prepared.arguments.q = run.inputs[0].as<float>();
+  prepared.arguments.out = run.outputs[0].as<float>();
+  call.call = BoundCall::Attention{
+      {*run.slot, setting_.kind, run.inputs[0].shape().axis(0).identity}, prepared.arguments};
 }
 
 std::string AttentionOp::describe() const {

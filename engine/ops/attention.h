@@ -21,12 +21,15 @@ class KvWriteOp final : public Op {
   std::string lacks(const kernels::KernelTable& table,
                     std::span<const TensorSpec> inputs) const override;
   void run(OpRun& run) const override;
+  void bind_call(const OpRun& run, BoundCall& call) const override;
   std::size_t scratch_bytes(const OpRun& run) const override;
   bool has_effect() const override { return true; }
   std::optional<KvUse> kv_use() const override { return KvUse{path_, kind_}; }
   std::string describe() const override;
 
  private:
+  kernels::KvWriteArguments arguments(const OpRun& run, const KvSlot& slot,
+                                      ScratchCursor& scratch) const;
   std::string path_;
   KvKind kind_;
   bool rope_, interleaved_;
@@ -57,6 +60,7 @@ class AttentionOp final : public Op {
   std::string lacks(const kernels::KernelTable& table,
                     std::span<const TensorSpec> inputs) const override;
   void run(OpRun& run) const override;
+  void bind_call(const OpRun& run, BoundCall& call) const override;
   std::size_t scratch_bytes(const OpRun& run) const override;
   bool scratch_follows_binding() const override { return true; }
   std::optional<KvUse> kv_use() const override { return setting_.kv_use(); }

@@ -35,7 +35,16 @@ void Execution::State::run_step(std::size_t step) {
     return;
   }
   const Place& place = places.size() == 1 ? places[0] : places[plan->steps()[step].place];
-  call.run(*place.table, place.launch);
+  fetch_ahead(step + 1);
+  call.run({*place.table, place.launch, *binding, axes, tables});
+}
+
+/// What the next kernel is called with, while this one reads megabytes of weights.
+void Execution::State::fetch_ahead(std::size_t step) const {
+  constexpr std::size_t kLine = 64;
+  if (step >= calls.size()) return;
+  const char* next = reinterpret_cast<const char*>(&calls[step]);
+  for (std::size_t at = 0; at < sizeof(BoundCall); at += kLine) __builtin_prefetch(next + at);
 }
 
 Execution::Execution(std::shared_ptr<const Plan> plan) : state_(std::make_unique<State>()) {
@@ -71,14 +80,14 @@ void Execution::bind(std::shared_ptr<PassBinding> binding) {
       const bool timed = state.clock != nullptr && &state.clock->timed() == &device.kernels();
       state.places[p].table = timed ? &state.clock->table() : &device.kernels();
     }
-    state.find_slots();
+    const bool moved = state.find_slots();
     for (const std::size_t i : state.input_values) (void)state.given_input(state.plan->values()[i]);
     bind_axes(*state.plan, *state.binding, state.axes);
     const bool same = state.same_sizes();
     if (!same) state.place_buffers();
     state.make_tensors(!same);
     state.size_scratch(!same);
-    if (!same) state.bind_calls();
+    if (!same || moved) state.bind_calls();
   } catch (...) {
     state.binding.reset();
     state.totals.clear();

@@ -1,5 +1,6 @@
 // An execution bound to a batch: sizes, buffers, operands of every step.
 #include <algorithm>
+#include <utility>
 
 #include "engine/plan/execution_state.h"
 #include "engine/plan/pass_rows.h"
@@ -36,16 +37,19 @@ void Execution::State::look_at_steps() {
     });
     if (reads) input_steps.push_back(s);
     if (reads && step.op->is_view()) from_input[static_cast<std::size_t>(step.outputs[0])] = true;
+    if (step.op->scratch_follows_binding()) scratch_steps.push_back(s);
     given_ids[s] =
         step.op->has_ids() && !values[static_cast<std::size_t>(step.inputs[0])].input.empty();
   }
 }
 
-/// Where keys and values of each step lie: looked up again only for another layout.
-void Execution::State::find_slots() {
-  if (!binding->has_caches()) return;
+/// Where keys and values of each step lie: looked up again only for another layout. Whether they
+/// are elsewhere than at the last bind.
+bool Execution::State::find_slots() {
+  const bool before = std::exchange(cached, binding->has_caches());
+  if (!cached) return before;
   const CacheLayout& given = *binding->cache_layout();
-  if (layout && layout->same(given)) return;
+  if (layout && layout->same(given)) return !before;
   layout.reset();
   slots.resize(plan->steps().size());
   for (std::size_t s = 0; s < slots.size(); ++s) {
@@ -59,6 +63,7 @@ void Execution::State::find_slots() {
     }
   }
   layout = given;
+  return true;
 }
 
 // The old arena goes first, so that both are never held at once. A little headroom where memory
@@ -195,10 +200,11 @@ void Execution::State::make_tensors(bool all) {
 void Execution::State::size_scratch(bool all) {
   for (std::size_t p = 0; p < places.size(); ++p) {
     std::size_t most = 0;
-    for (std::size_t s = 0; s < plan->steps().size(); ++s) {
+    const std::size_t count = all ? plan->steps().size() : scratch_steps.size();
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::size_t s = all ? i : scratch_steps[i];
       const PlanStep& step = plan->steps()[s];
       if (step.place != p || step.op->is_view()) continue;
-      if (!all && !step.op->scratch_follows_binding()) continue;
       try {
         most = std::max(most, step.op->scratch_bytes(op_run(s)));
       } catch (Error& error) {
@@ -222,7 +228,12 @@ void Execution::State::bind_calls() {
     calls[s].call = std::monostate();
     const PlanStep& step = plan->steps()[s];
     const bool given = std::binary_search(input_steps.begin(), input_steps.end(), s);
-    if (!given && !step.op->is_view()) step.op->bind_call(op_run(s), calls[s]);
+    if (given || step.op->is_view()) continue;
+    try {
+      step.op->bind_call(op_run(s), calls[s]);
+    } catch (const Error&) {  // the run says what is wrong, and where
+      calls[s].call = std::monostate();
+    }
   }
 }
 

@@ -25,16 +25,18 @@ struct Execution::State {
   RunTables tables;
   const std::vector<OpConstants>* constants = nullptr;  // of the plan
   std::optional<CacheLayout> layout;                    // that `slots` were found in
+  bool cached = false;                                  // the last bind had caches
   std::vector<KvSlot> slots;                            // per step; of those with a kv_use
   std::vector<std::int64_t> totals, now;                // per program axis: last bind, this one
   std::vector<Place> places;
   std::vector<Tensor> tensors;                       // per value
   std::vector<std::vector<Tensor>> inputs, outputs;  // per step, as ops take them
   std::vector<BoundCall> calls;  // per step; those that hang on the batch's tensors stay empty
-  std::vector<std::size_t> input_values;  // that a step or an output reads
-  std::vector<std::size_t> input_steps;   // steps that read an input, or a view of one
-  std::vector<bool> given_ids;            // per step: ids come from an input, checked at bind
-  std::vector<Tensor> lent_inputs;        // per value: inputs' memory on devices of their own
+  std::vector<std::size_t> input_values;   // that a step or an output reads
+  std::vector<std::size_t> input_steps;    // steps that read an input, or a view of one
+  std::vector<std::size_t> scratch_steps;  // steps whose scratch looks further than sizes
+  std::vector<bool> given_ids;             // per step: ids come from an input, checked at bind
+  std::vector<Tensor> lent_inputs;         // per value: inputs' memory on devices of their own
   const KernelClock* clock = nullptr;
   std::size_t next = 0;
   std::unique_ptr<DeviceEvent> end;  // of what was started last, where a device works on its own
@@ -44,7 +46,7 @@ struct Execution::State {
 
   void look_at_steps();
   bool same_sizes();
-  void find_slots();
+  bool find_slots();
   void place_buffers();
   void grow_arena(Place& place, std::size_t device, std::size_t bytes);
   void make_tensors(bool all);
@@ -55,6 +57,7 @@ struct Execution::State {
   void bind_calls();
   OpRun op_run(std::size_t step);
   void run_step(std::size_t step);
+  void fetch_ahead(std::size_t step) const;
   Tensor tagged(const Tensor& tensor) const;
 };
 

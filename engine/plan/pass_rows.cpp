@@ -34,9 +34,9 @@ void bind_axes(const Plan& plan, const PassBinding& binding, AxisRows& axes) {
   for (std::size_t i = 0; i < declared.size(); ++i) {
     if (!declared[i].source.empty()) bind_source(declared[i], i + 1, binding, axes);
   }
-  for (const PlanStep& step : plan.steps()) {
+  for (const std::size_t s : plan.axis_steps()) {
+    const PlanStep& step = plan.steps()[s];
     const std::vector<AxisIdentity> made = step.op->made_axes();
-    if (made.empty()) continue;
     std::vector<TensorSpec> specs;
     for (const int id : step.inputs) {
       specs.push_back(plan.values()[static_cast<std::size_t>(id)].spec);

@@ -31,6 +31,9 @@ class PlanBuilder {
     find_lifetimes();
     assign_buffers();
     plan_->steps_ = std::move(graph_.steps);
+    for (std::size_t s = 0; s < plan_->steps_.size(); ++s) {
+      if (!plan_->steps_[s].op->made_axes().empty()) plan_->axis_steps_.push_back(s);
+    }
     plan_->values_ = std::move(graph_.values);
     return plan_;
   }

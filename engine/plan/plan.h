@@ -45,6 +45,8 @@ class Plan {
   const PlanOptions& options() const { return options_; }
   const std::vector<PlanStep>& steps() const { return steps_; }
   const std::vector<PlanValue>& values() const { return values_; }
+  /// The steps whose ops make ragged axes, in order.
+  const std::vector<std::size_t>& axis_steps() const { return axis_steps_; }
   /// Output and mark names -> value.
   const std::vector<std::pair<std::string, int>>& outputs() const { return outputs_; }
   /// Bytes of activations for this many tokens and rows; `on`: of one device, null: of all.
@@ -72,6 +74,7 @@ class Plan {
   std::shared_ptr<const Program> program_;
   PlanOptions options_;
   std::vector<PlanStep> steps_;
+  std::vector<std::size_t> axis_steps_;
   std::vector<PlanValue> values_;
   std::vector<std::pair<std::string, int>> outputs_;
   friend class Execution;
