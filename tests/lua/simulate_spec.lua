@@ -43,7 +43,8 @@ local function real(policy, work, layout)
   for i, item in ipairs(work) do
     local ids = {}
     for k = 1, item.prompt do ids[k] = (i * 31 + k * 7) % m.vocab_size end
-    e:submit({ ids = ids }, { max_new_tokens = item.output, do_sample = false, eos_token_id = {}, priority = item.priority, client = item.client })
+    e:submit({ ids = ids }, { max_new_tokens = item.output, do_sample = false, eos_token_id = {}, priority = item.priority,
+      client = item.client, reuse = false })
   end
   e:drain()
   local stats = e:stats()
