@@ -10,7 +10,7 @@ namespace {
 constexpr std::string_view kAxes = "axes have names here: t:split_axis, t:merge and t:order";
 constexpr std::string_view kNoGradients = "leave it out: models run, they are not trained";
 constexpr std::string_view kTokenizerMask =
-    "a batch is ragged; batch:padded() gives ids and a mask";
+    "give { ids = …, mask = … } as the input; a batch is ragged, and batch:padded() gives both";
 
 constexpr BroughtWord kWords[] = {
     // options of generation

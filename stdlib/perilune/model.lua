@@ -97,15 +97,21 @@ function Model:generate(input, opts) return generate.generate(self, input, opts)
 ---@return Stream s s:cancel(), s:result(); the loop's second value is an Event
 function Model:stream(input, opts) return generate.stream(self, input, opts) end
 
---- Log-probabilities that a causal model gives texts.
+--- Log-probabilities that a model gives texts; with a list of choices, each as the continuation of a prompt, or as
+--- an encoder-decoder's answer to a source: a list in their order, scored without the prompt.
 ---
 ---     local m = pl.load "scripts/models/tales"
 ---     local tale, noise = m:score "Once upon a time", m:score "time a upon Once"
 ---     print(tale.perplexity < noise.perplexity)                             --> true
----@param texts any a text, a row of ids, or a list of either
----@param opts table|nil { top=n, on_progress=function(done, total), allow_foreign= }
+---
+---     local list = m:score("Once upon a", { " time", " noise" })
+---     print(#list, list[1].logprob > list[2].logprob)                       --> 2	true
+---@param texts any a text, a row of ids, or a list of either; before choices one prompt or source
+---@param choices any[]|table|nil texts or rows of ids; or opts
+---@param opts table|nil { top=n, stride=n (a text beyond the model's positions is read in windows that share n tokens),
+--- on_progress=function(done, total), allow_foreign= }
 ---@return Score|Score[]
-function Model:score(texts, opts) return generate.score(self, texts, opts) end
+function Model:score(texts, choices, opts) return require("perilune.serve.score").score(self, texts, choices, opts) end
 
 --- One vector a text, from the last hidden states (an encoder-decoder's: of its encoder), as the files of
 --- sentence-transformers say (pooling, normalize, prompts, max_seq_length), else the mean. A text gives

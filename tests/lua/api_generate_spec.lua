@@ -212,8 +212,9 @@ t.test("streams: iterators made for `for`", function()
   t.raises_table(function() return s.cansel, 1 end, "cancel")
   t.equal(#m:stream(prompt, with { max_new_tokens = 0 }):result().ids, 0)
   local failed = m:stream(prompt, with { processors = function() error "broken" end })
-  for _ in failed do end
-  t.equal(failed:result().finish_reason, "error")
+  t.raises_table(function() for _ in failed do end end, "broken")
+  t.equal(failed:result().finish_reason, "error")   -- it was raised once; the result is there
+  t.raises_table(function() m:stream(prompt, with { on_token = function() error "broken" end }):result() end, "broken")
 end)
 
 t.test("streams in coroutines, cancelled from callbacks, dropped half-way", function()

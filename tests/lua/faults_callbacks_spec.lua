@@ -29,21 +29,21 @@ local recursions = {
       local r = m:generate({ 3 }, { max_new_tokens = 1, processors = again })
       if r.error then error(r.error, 0) end
     end)() end) end
-    return m:generate({ 3 }, { max_new_tokens = 1, processors = again }).error
+    return select(2, pl.try(function() m:generate({ 3 }, { max_new_tokens = 1, processors = again }) end))
   end,
   on_token = function()
     local function again() deeper(function()
       local r = m:generate({ 3 }, { max_new_tokens = 1, on_token = again })
       if r.error then error(r.error, 0) end
     end) end
-    return m:generate({ 3 }, { max_new_tokens = 1, on_token = again }).error
+    return select(2, pl.try(function() m:generate({ 3 }, { max_new_tokens = 1, on_token = again }) end))
   end,
   stop_when = function()
     local function again() deeper(function()
       local r = m:generate({ 3 }, { max_new_tokens = 1, stop_when = again })
       if r.error then error(r.error, 0) end
     end) end
-    return m:generate({ 3 }, { max_new_tokens = 1, stop_when = again }).error
+    return select(2, pl.try(function() m:generate({ 3 }, { max_new_tokens = 1, stop_when = again }) end))
   end,
   hook = function()
     local hook

@@ -250,9 +250,19 @@ t.test("closures: processors, stop_when, on_token", function()
   t.equal(result.finish_reason, "stop")
   t.equal(result.stop, "enough")
   t.equal(#seen, #result.ids)
-  local failed = m:generate(prompt, with { stop_when = function() error "broken closure" end })
-  t.equal(failed.finish_reason, "error")
-  t.ok(tostring(failed.error):find("broken closure", 1, true))
+  for _, key in ipairs { "stop_when", "on_token", "processors" } do
+    local broken = with { [key] = function() error "broken closure" end }
+    local err = t.raises_table(function() m:generate(prompt, broken) end, "broken closure", "generate_spec.lua")
+    t.equal(err.op, key)
+    local failed = m:generate({ prompt }, broken)[1]   -- in a list it is that prompt's result
+    t.equal(failed.finish_reason, "error")
+    t.ok(failed.error:find("broken closure", 1, true))
+    local e = pl.engine(m)
+    local line, other = e:submit(prompt, broken), e:submit(prompt, greedy)
+    e:drain()
+    t.equal({ line:result().finish_reason, other:result().ids }, { "error", best })
+  end
+  t.raises_table(function() m:generate { prompt = prompt, processors = { function() end, function() error { my = "own" } end } } end, "processors")
   t.equal(m:generate(prompt, greedy).ids, best)
 end)
 

@@ -3,6 +3,7 @@ local core = require "perilune.core"
 local raise = require "perilune.base.raise"
 local pass_runner = require "perilune.loaded.pass_runner"
 local options = require "perilune.base.options"
+local kind = require "perilune.base.kind"
 local submit = require "perilune.serve.submit"
 local generation = require "perilune.serve.generation"
 local progress = require "perilune.base.progress"
@@ -55,6 +56,40 @@ local function submit_all(m, engine, prompts, common)
   return lines, lost, results
 end
 
+-- A prompt whose functions (processors, stop_when, on_token) tell `failed` when they raise.
+local function watched(prompt, failed)
+  local own = {}
+  for key, value in pairs(prompt.options) do own[key] = value end
+  local function watch(f)
+    if type(f) ~= "function" then return f end
+    return function(...)
+      local function pass(fine, ...)
+        if fine then return ... end
+        failed.raised = true
+        error((...), 0)
+      end
+      return pass(pcall(f, ...))
+    end
+  end
+  own.stop_when, own.on_token = watch(own.stop_when), watch(own.on_token)
+  if kind.is_list(own.processors) then
+    local list = {}
+    for i, f in ipairs(own.processors) do list[i] = watch(f) end
+    own.processors = list
+  else
+    own.processors = watch(own.processors)
+  end
+  return { ids = prompt.ids, options = own }
+end
+
+-- Raises what a function of the only prompt raised; in a list it is that prompt's result alone.
+local function raise_failed(failed, result)
+  if not failed.raised or not result or not result.error then return end
+  failed.raised = false
+  local op, text = result.error:match "^([%w_]+): (.*)$"
+  raise(result.error_code, op or "generate", text or result.error)
+end
+
 --- Continues prompts. One in, one Result out; a list in, a list out in the same order, in which a prompt
 --- that cannot be read or run is a Result with `error`. Options come
 --- from generation_config.json (config.json where that file is absent) unless given; the reference
@@ -69,6 +104,8 @@ function generate.generate(m, input, opts)
   local common, policy, on_progress = split_options(opts, "generate")
   local prompts, single = submit.read(m, input, common, "generate", true)
   if #prompts == 0 then return {} end
+  local failed = {}
+  if single then prompts[1] = watched(prompts[1], failed) end
   local engine, lines, lost, results = submit.engine(policy), {}, {}, {}
   local fine, err = pcall(function()
     if single then
@@ -87,6 +124,7 @@ function generate.generate(m, input, opts)
     error(err, 0)
   end
   engine:close()
+  raise_failed(failed, results[1])
   if single then return results[1] end
   return results
 end
@@ -94,7 +132,8 @@ end
 ---@class Stream
 local Stream = { __name = "Stream" }
 -- Fields that come and go.
-local held = { engine_ = true, request_ = true, lost_ = true, events_ = true, model_ = true, guard_ = true, result_ = true, prompt_ = true }
+local held = { engine_ = true, request_ = true, lost_ = true, events_ = true, model_ = true, guard_ = true, result_ = true, prompt_ = true,
+  failed_ = true }
 
 function Stream.__index(_, key)
   if Stream[key] or held[key] then return Stream[key] end
@@ -154,6 +193,7 @@ function Stream:result()
   self.result_ = finish(self.request_, self.lost_)
   self.engine_:close()
   self.engine_, self.guard_, self.events_ = nil, nil, nil
+  raise_failed(self.failed_, self.result_)
   return self.result_
 end
 
@@ -176,92 +216,10 @@ function generate.stream(m, input, opts)
   if not single and #prompts ~= 1 then
     raise("argument", "stream", ("a stream continues one prompt, got %d"):format(#prompts), "use m:generate or pl.engine for many")
   end
-  local engine = submit.engine(policy)
-  local request, lost = submit.submit(m, engine, prompts[1], "stream")
+  local engine, failed = submit.engine(policy), {}
+  local request, lost = submit.submit(m, engine, watched(prompts[1], failed), "stream")
   return setmetatable({ engine_ = engine, request_ = request, lost_ = lost, events_ = request:events(), model_ = m,
-    guard_ = submit.guard(engine), prompt_ = progress.counter "prompt" }, Stream)
-end
-
-local most_scores = 2 ^ 24   -- floats of one pass' logits
-
--- How many of `rows` from `first` on make one pass.
-local function rows_of_pass(rows, first, vocab)
-  local count, tokens = 0, 0
-  for i = first, #rows do
-    tokens = tokens + #rows[i]
-    if count > 0 and tokens * vocab > most_scores then break end
-    count = count + 1
-  end
-  return count
-end
-
--- The log-probability of every token after the first of each row, row after row, and the n best ids at each place.
-local function score_rows(m, rows, top)
-  local logprobs = m:forward(rows, { rows = "all", outputs = { "logits" } }).logits:log_softmax "vocab"
-  local vocab, flat, at = logprobs:size "vocab", {}, 0
-  for _, ids in ipairs(rows) do
-    for j = 2, #ids do flat[#flat + 1] = (at + j - 2) * vocab + ids[j] + 1 end
-    at = at + #ids
-  end
-  if not flat[1] then return {}, nil, nil end
-  local own = logprobs:merge({ "token", "vocab" }, "place"):gather("place", flat):tolist()
-  if not top then return own, nil, nil end
-  local values, best = logprobs:topk(top, "vocab")
-  return own, values:tolist(), best:tolist()
-end
-
--- One text's scores, out of those of its pass: its own begin after `own_at`, its tokens' best after `token_at`.
-local function scored(m, ids, own, own_at, values, best, token_at)
-  local row = { logprob = 0, token_logprobs = {}, ids = ids, tokens = {}, top = values and {} or nil }
-  for j, id in ipairs(ids) do
-    local logprob = j > 1 and own[own_at + j - 1]
-    row.tokens[j] = { id = id, piece = m.tokenizer and m.tokenizer:piece(id) or nil, logprob = logprob }
-    if logprob then
-      row.token_logprobs[j - 1], row.logprob = logprob, row.logprob + logprob
-      if values then
-        local list = {}
-        for k, other in ipairs(best[token_at + j - 1]) do list[k] = { id = other, logprob = values[token_at + j - 1][k] } end
-        row.top[j - 1] = list
-      end
-    end
-  end
-  row.perplexity = #ids > 1 and math.exp(-row.logprob / (#ids - 1)) or nil
-  return row
-end
-
--- The scores of rows, pass by pass; tick is told the rows done.
-local function score_all(m, rows, top, tick)
-  local list, first = {}, 1
-  while first <= #rows do
-    local count = rows_of_pass(rows, first, m.vocab_size)
-    local pass = { unpack(rows, first, first + count - 1) }
-    local own, values, best = score_rows(m, pass, top)
-    local own_at, token_at = 0, 0
-    for _, ids in ipairs(pass) do
-      list[#list + 1] = scored(m, ids, own, own_at, values, best, token_at)
-      own_at, token_at = own_at + #ids - 1, token_at + #ids
-    end
-    first = first + count
-    tick(#list, #rows)
-  end
-  return list
-end
-
---- What a model makes of texts: log-probabilities of every token after the first, which has none (`false`).
---- Texts are read together, as many as their logits leave room for.
----@param m Model
----@param texts any a text, a row of ids, or a list of either
----@param opts table|nil { top=n: also the n most likely tokens at every place, on_progress=function(done, total), allow_foreign= }
----@return table|table[] { logprob=, perplexity=, tokens={ { id=, piece=, logprob= }, … }, token_logprobs= (from the second token on), ids=, top= }
-function generate.score(m, texts, opts)
-  submit.check_causal(m, "score")
-  local o = options.check(opts, { top = "count", on_progress = "function", allow_foreign = "boolean" }, "score")
-  local prompts, single = submit.read(m, texts, { allow_foreign = o.allow_foreign }, "score")
-  local rows = {}
-  for i, prompt in ipairs(prompts) do rows[i] = prompt.ids end
-  local list = progress.during("score", o.on_progress, function(tick) return score_all(m, rows, o.top, tick) end)
-  if single then return list[1] end
-  return list
+    failed_ = failed, guard_ = submit.guard(engine), prompt_ = progress.counter "prompt" }, Stream)
 end
 
 return generate

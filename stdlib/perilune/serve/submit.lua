@@ -8,6 +8,7 @@ local decoder_start = require "perilune.loaded.decoder_start"
 local family = require "perilune.loaded.family"
 local pass_runner = require "perilune.loaded.pass_runner"
 local inputs = require "perilune.run.inputs"
+local layout = require "perilune.run.layout"
 local origin = require "perilune.loaded.origin"
 local generation = require "perilune.serve.generation"
 local turn_end = require "perilune.chat.turn_end"
@@ -116,6 +117,7 @@ function submit.read(m, input, common, op, keep)
     return prompt
   end
   origin.check(m, input, op, common.allow_foreign)
+  if type(input) == "table" and not kind.of(input) and input.ids ~= nil and input.mask ~= nil then input = layout.pack(input, op) end
   if kind.of(input) == "Batch" then
     local list = batch_prompts(input, common)
     for i, prompt in ipairs(list) do list[i] = read(checked, prompt) end
@@ -135,9 +137,6 @@ function submit.check_causal(m, op)
   local s = pass_runner.open(m, op)
   if #s.hooks > 0 and op ~= "score" then
     raise("unsupported", op, "the model has hooks, and generation does not call them yet", "remove them (handle:remove()), or use m:forward")
-  end
-  if m.head == "seq2seq" and op == "score" then
-    raise("unsupported", op, "the score of an encoder-decoder's answer is not supported yet", "use m:forward with decoder=")
   end
   if not family.predicts_next[m.head] then
     raise("argument", op, ("head %s of this model does not predict a next token"):format(m.head),

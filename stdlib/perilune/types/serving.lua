@@ -38,7 +38,7 @@
 ---@field logprob number the sum over all tokens but the first
 ---@field perplexity number|nil exp(-logprob / (tokens - 1)); nil for a single token
 ---@field ids integer[] the text's tokens
----@field tokens table[] { id=, piece=, logprob= } for each token; the first has the logprob false
+---@field tokens table[] { id=, piece=, logprob= } for each token; the first of a text has the logprob false, of a choice all have one
 ---@field token_logprobs number[] entry i is that of token i + 1
 ---@field top table[]|nil with top=n: entry i holds the n likeliest tokens in the place of token i + 1
 

@@ -2,8 +2,9 @@ return [==[
 Policies
 
 An engine serves many requests, and a policy says at every step who runs. Shipped ones are pl.policy.fifo(),
-pl.policy.fill() and pl.policy.buckets{ 16, 64, 256 }. A policy of one's own is a function of the queue and
-the room of a step; it gives a list of entries, first come first.
+fill, buckets{ 16, 64, 256 }, shortest_first, bin_pack, token_budget, priority, fair, deadline, prefix_first and
+padded. A policy of one's own is a function of the queue and the room of a step; it gives a list of entries, first
+come first.
 
     local m = pl.load "scripts/models/tales"
     local function shortest_first(queue)
@@ -31,8 +32,10 @@ pages_needed, pool. The room: tokens, rows, pages (by pool), page_tokens, bytes,
     print(seen[1], seen[2], seen[3])                                     --> waiting	5	npc7
     print(line.state, line:result().finish_reason)                       --> done	length
 
-The plan may have fields: { entry, tokens = n } reads a prompt in parts, layout = "padded", drop = { ids },
-preempt = { ids }, wait_ms = n. What is listed and does not fit waits; what is not listed does not run. An
-empty plan while nothing more may come is an error that names the request, and a bad plan leaves everything
-as it was. The order of work never changes an answer.
+The plan may have fields: { entry, tokens = n } reads a prompt in parts, layout = "padded", drop = { entry or
+{ entry, reason = text } }, preempt = { entries }, wait_ms = n. What is listed and does not fit waits; what is not
+listed does not run. An empty plan while nothing more may come is an error that names the request, and a bad plan
+leaves everything as it was. The order of work never changes an answer.
+
+pl.simulate tries a policy on lengths alone, as the program does: perilune simulate POLICY.lua LENGTHS.txt
 ]==]
