@@ -57,6 +57,11 @@ for i = 1, 16 do
   local ids = {}
   for k = 1, i <= 2 and i or draw(most) do ids[k] = draw(m.vocab_size) - 1 end
   if i % 4 == 0 then for k = 1, math.min(#ids, #prompts[i - 1]) do ids[k] = prompts[i - 1][k] end end   -- begins as another does
+  local eos = not writes and m.config.eos_token_id
+  if type(eos) == "number" then   -- some heads read the end of the text, and there is one
+    for k = 1, #ids do if ids[k] == eos then ids[k] = (eos + 1) % m.vocab_size end end
+    ids[#ids + 1] = eos
+  end
   prompts[i] = ids
 end
 

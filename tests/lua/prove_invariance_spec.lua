@@ -13,7 +13,7 @@ local function run(script, arguments)
   return out, tonumber(status)
 end
 
-for _, model in ipairs { t.golden "llama-gqa", "scripts/models/reviews", t.golden "t5-relu-tied" } do
+for _, model in ipairs { t.golden "llama-gqa", "scripts/models/reviews", t.golden "t5-relu-tied", t.golden "bart-sequence" } do
   t.test(model .. ": no answer differs", function()
     local out, status = run("scripts/prove_invariance.lua", model .. " --compositions 22 --seed 5 compute=f32")
     t.equal(status, 0, out)

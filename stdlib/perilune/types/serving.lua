@@ -99,7 +99,7 @@
 ---@field rows integer rows of this step
 ---@field pages table<integer, integer> free pages by pool: room.pages[entry.pool]
 ---@field page_tokens integer positions of a page
----@field bytes integer memory for this step's values
+---@field bytes integer free bytes of keys and values, in the pool that has least
 ---@field budget_ms number|nil what e:step was given
 ---@field now_ms number the clock, in milliseconds
 ---@field step integer the number of this step
