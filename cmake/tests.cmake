@@ -194,6 +194,31 @@ if(EXISTS "${CMAKE_SOURCE_DIR}/tests/layout_test.cpp")
   perilune_test_properties(layout layout)
 endif()
 
+# Hosts of the C interface, in C and in C++: tests/c/<name>.c becomes c.<name>.
+perilune_glob(host_tests tests/c/*.c tests/c/*.cpp)
+foreach(source ${host_tests})
+  get_filename_component(name "${source}" NAME_WE)
+  add_executable(c_${name} ${source})
+  target_link_libraries(c_${name} PRIVATE Threads::Threads ${CMAKE_DL_LIBS} m)
+  if(name STREQUAL "reload")  # opens the library itself
+    target_include_directories(c_${name} PRIVATE "${CMAKE_SOURCE_DIR}/bindings/c")
+    add_dependencies(c_${name} perilune_shared)
+  else()
+    target_link_libraries(c_${name} PRIVATE perilune_shared)
+  endif()
+  target_compile_options(c_${name} PRIVATE -Wall -Wextra -Wno-missing-field-initializers)
+  if(PERILUNE_SANITIZE)
+    target_compile_options(c_${name} PRIVATE -fsanitize=${PERILUNE_SANITIZE})
+    target_link_options(c_${name} PRIVATE -fsanitize=${PERILUNE_SANITIZE})
+  endif()
+  set_target_properties(c_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests"
+                                             C_STANDARD 11 C_STANDARD_REQUIRED ON
+                                             C_EXTENSIONS ON)
+  perilune_add_test(c.${name} $<TARGET_FILE:c_${name}>)
+  perilune_test_properties(c.${name} c "PERILUNE_DEVICE=cpu"
+                           "PERILUNE_LIBRARY=$<TARGET_FILE:perilune_shared>")
+endforeach()
+
 perilune_glob(lua_specs tests/lua/*_spec.lua)
 list(FILTER lua_specs EXCLUDE REGEX "/run_spec\\.lua$")
 perilune_glob(shell_tests tests/shell/*_test.sh)

@@ -136,6 +136,9 @@ int dispatch(lua_State* L, int argc, char** argv) {
                ? 0
                : kFailed;
   }
+  if (word == "--licenses") {
+    return run_text(L, "io.write(require('perilune.program.licenses').text())") ? kDone : kFailed;
+  }
   if (word == "-h" || word == "--help") return run_verb(L, "help", argc - 2, argv + 2);
   if (word == "--bytecode") {
     if (argc < 3) {

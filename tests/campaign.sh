@@ -69,6 +69,10 @@ for model in "gpt2-plain 1" "bert-base 1" "llama-gqa 1"; do
     { cat "$log"; fail "an allocation that fails: tests/faults/allocation_failures.lua tests/golden/$model"; }
 done
 
+part "the library opened and closed 1,000 times, and 20,000 calls of each of two threads"
+PERILUNE_RELOADS=1000 PERILUNE_LIBRARY=$PWD/build/release/libperilune.so build/release/tests/c_reload || fail "tests/c/reload.c"
+PERILUNE_CALLS=20000 build/release/tests/c_threads || fail "tests/c/threads.c"
+
 part "threads"
 tests tsan -L 'kernels|engine' || fail "ThreadSanitizer found something; see ctest --preset tsan"
 

@@ -73,6 +73,7 @@ const Rooms kRooms = {
     {"bindings/lua/models", {"bindings/lua/batches"}},
     {"bindings/lua/serving", {"bindings/lua/models"}},
     {"bindings/lua/host", {"bindings/lua/serving"}},
+    {"bindings/c", {"bindings/lua/host"}},
 
     {"stdlib/perilune/types", {}},
     {"stdlib/perilune/base", {}},
@@ -90,6 +91,7 @@ const Rooms kRooms = {
     {"stdlib/perilune/quantization", {"stdlib/perilune/run", "stdlib/perilune/show"}},
     {"stdlib/perilune",
      {"stdlib/perilune/pipelines", "stdlib/perilune/quantization", "stdlib/perilune/chat"}},
+    {"stdlib/perilune/host", {"stdlib/perilune"}},
     {"stdlib/perilune/program", {"stdlib/perilune"}},
     {"stdlib/perilune/compare", {"stdlib/perilune"}},
     {"stdlib/perilune/help/topics", {}},

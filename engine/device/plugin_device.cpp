@@ -46,6 +46,7 @@ std::vector<std::string> places(const std::string& file) {
     paths.push_back(folder + "/../" + file);  // test programs lie one folder below
     // Installed: beside the library in a folder of their own, seen from it and from the program.
     paths.push_back(folder + "/perilune/" + file);
+    paths.push_back(folder + "/../../perilune/" + file);  // seen from lua/5.1/perilune.so
     paths.push_back(folder + "/" PERILUNE_PLUGIN_FOLDER "/" + file);
   }
   paths.push_back(file);

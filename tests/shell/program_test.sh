@@ -56,6 +56,11 @@ EOF
 run "a file without .lua is a script" 0 "$work/plain"
 out "no ending"
 
+run "--licenses" 0 --licenses
+out "LuaJIT"
+out "Permission is hereby granted"
+no_err
+
 cat >"$work/globals.lua" <<'EOF'
 counter = 1
 local function add() counter = counter + 1; return counter end

@@ -1,5 +1,7 @@
 // core: what there is, for help, completion and the tests that hold the reference to it: types with
 // their members, and the text of the standard library.
+#include <dlfcn.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
@@ -61,6 +63,32 @@ int types(lua_State* L) {
     if (lua_type(L, -2) == LUA_TLIGHTUSERDATA && lua_istable(L, -1)) add_type(L, 1);
   }
   return 1;
+}
+
+/// core.data_folder() -> where what is installed with the library lies: share/perilune of the
+/// prefix that its own file, or the program, is in; nil where nothing is.
+int data_folder(lua_State* L) {
+  Dl_info info{};
+  std::error_code failed;
+  fs::path file;
+  if (dladdr(reinterpret_cast<const void*>(&data_folder), &info) != 0 &&
+      info.dli_fname != nullptr) {
+    file = fs::canonical(info.dli_fname, failed);
+  }
+  // A program is not named: what it was called says nothing when PATH was searched for it.
+  const bool library = file.extension() == ".so" || file.string().find(".so.") != std::string::npos;
+  if (failed || !library) {
+    file = fs::canonical("/proc/self/exe", failed);
+  }
+  constexpr int kLevels = 6;  // lib/x86_64-linux-gnu/lua/5.1
+  for (int i = 0; i < kLevels && file.has_relative_path(); ++i) {
+    file = file.parent_path();
+    const fs::path folder = file / "share" / "perilune";
+    if (!fs::is_directory(folder, failed)) continue;
+    push_text(L, folder.string());
+    return 1;
+  }
+  return 0;
 }
 
 struct Source {
@@ -130,6 +158,7 @@ int stdlib_source(lua_State* L) {
 
 void add_introspection(lua_State* L) {
   constexpr Member kFunctions[] = {
+      {"data_folder", guarded<data_folder>},
       {"types", guarded<types>},
       {"stdlib", guarded<stdlib>},
       {"stdlib_source", guarded<stdlib_source>},

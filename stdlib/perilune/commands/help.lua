@@ -20,6 +20,7 @@ local function overview(verbs)
       { "  perilune --strict …", "any of these; a global that nobody assigned is an error" },
       { "  perilune --bytecode FILE ARGS…", "run a script that was compiled: trusted, since it can do anything" },
       { "  perilune --version", "what this build is" },
+      { "  perilune --licenses", "whose work is in it, under which terms" },
     } .. "\n\n" .. command_line.columns(rows)
     .. "\n\nperilune help VERB, or perilune VERB --help, says more about one;"
     .. " perilune help pl.load,\nor any other name of the library, what that does. Topics: "

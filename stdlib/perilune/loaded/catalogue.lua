@@ -90,13 +90,22 @@ local function fetched(name, op)
   return entry.file and path .. "/" .. entry.file or path
 end
 
+-- What came with the library lies in its own folder of data, under the name that it has in the sources.
+local function installed(path)
+  local folder = path:find "^scripts/" and core.data_folder()
+  if not folder then return nil end
+  local there = folder .. "/" .. path
+  return (core.folder_exists(there) or core.file_exists(there)) and there or nil
+end
+
 --- What a path or the name of a known model stands for: a name where nothing lies at that path. A word that is
 --- neither, and near a name, raises; so does a name that was not fetched.
 ---@param path string
 ---@param op string
 ---@return string path
 function catalogue.path(path, op)
-  if path:find "/" or core.folder_exists(path) or core.file_exists(path) then return path end
+  if core.folder_exists(path) or core.file_exists(path) then return path end
+  if path:find "/" then return installed(path) or path end
   if catalogue.entries[path] then return fetched(path, op) end
   local near = core.nearest(path, catalogue.names())
   if near and not path:find "%." then raise("file", op, "nothing is called " .. path, ('did you mean "%s", a known model? '):format(near)
