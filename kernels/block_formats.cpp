@@ -6,6 +6,7 @@
 
 #include "kernels/block_bytes.h"
 #include "kernels/block_formats_own.h"
+#include "kernels/block_writers.h"
 #include "kernels/coding.h"
 
 namespace perilune::kernels {
@@ -183,19 +184,25 @@ constexpr Coding bytes(ScaleType scale, bool minimum, int group = 32) {
 }
 
 constexpr BlockFormat kFormats[] = {
-    {"Q4_0", 32, 18, nibbles(ScaleType::f16, false, 8), read_q4_0},
-    {"Q4_1", 32, 20, nibbles(ScaleType::f16, true, 0), read_q4_1},
-    {"Q5_0", 32, 22, bytes(ScaleType::f16, false), read_q5_0},
-    {"Q5_1", 32, 24, bytes(ScaleType::f16, true), read_q5_1},
-    {"Q8_0", 32, 34, bytes(ScaleType::f16, false), read_q8_0},
-    {"Q2_K", 256, 84, nibbles(ScaleType::nested, true, 0, 16), read_q2_k},
-    {"Q3_K", 256, 110, nibbles(ScaleType::nested, false, 4, 16), read_q3_k},
-    {"Q4_K", 256, 144, nibbles(ScaleType::nested, true, 0), read_q4_k},
-    {"Q5_K", 256, 176, bytes(ScaleType::nested, true), read_q5_k},
-    {"Q6_K", 256, 210, bytes(ScaleType::nested, false, 16), read_q6_k},
-    {"IQ4_NL", 32, 18, nibbles(ScaleType::f16, false, 0, 32, kIq4Values), read_iq4_nl},
+    {"Q4_0", 32, 18, nibbles(ScaleType::f16, false, 8), read_q4_0, write_row<write_q4_0, 32, 18>},
+    {"Q4_1", 32, 20, nibbles(ScaleType::f16, true, 0), read_q4_1, write_row<write_q4_1, 32, 20>},
+    {"Q5_0", 32, 22, bytes(ScaleType::f16, false), read_q5_0, write_row<write_q5_0, 32, 22>},
+    {"Q5_1", 32, 24, bytes(ScaleType::f16, true), read_q5_1, write_row<write_q5_1, 32, 24>},
+    {"Q8_0", 32, 34, bytes(ScaleType::f16, false), read_q8_0, write_row<write_q8_0, 32, 34>},
+    {"Q2_K", 256, 84, nibbles(ScaleType::nested, true, 0, 16), read_q2_k,
+     write_row<write_q2_k, 256, 84>},
+    {"Q3_K", 256, 110, nibbles(ScaleType::nested, false, 4, 16), read_q3_k,
+     write_row<write_q3_k, 256, 110>},
+    {"Q4_K", 256, 144, nibbles(ScaleType::nested, true, 0), read_q4_k,
+     write_row<write_q4_k, 256, 144>},
+    {"Q5_K", 256, 176, bytes(ScaleType::nested, true), read_q5_k, write_row<write_q5_k, 256, 176>},
+    {"Q6_K", 256, 210, bytes(ScaleType::nested, false, 16), read_q6_k,
+     write_row<write_q6_k, 256, 210>},
+    {"IQ4_NL", 32, 18, nibbles(ScaleType::f16, false, 0, 32, kIq4Values), read_iq4_nl,
+     write_row<write_iq4_nl, 32, 18>},
     {"IQ4_XS", 256, 136, nibbles(ScaleType::nested, false, 0, 32, kIq4Values), read_iq4_xs},
-    {"MXFP4", 32, 17, nibbles(ScaleType::f32, false, 0, 32, kE2m1Values), read_mxfp4},
+    {"MXFP4", 32, 17, nibbles(ScaleType::f32, false, 0, 32, kE2m1Values), read_mxfp4,
+     write_row<write_mxfp4, 32, 17>},
 };
 constexpr int kFormatCount = sizeof(kFormats) / sizeof(kFormats[0]);
 

@@ -1,6 +1,8 @@
 #include "kernels/block_formats_own.h"
 
 #include "kernels/block_bytes.h"
+#include "kernels/block_writers.h"
+#include "kernels/own_block_writers.h"
 
 namespace perilune::kernels {
 
@@ -92,6 +94,43 @@ constexpr BlockFormat with_levels(const char* name, const float* levels) {
   return format;
 }
 
+/// f16 scale, eight magnitudes of 8 bits, codes of eight groups of 32.
+void read_double(const std::uint8_t* block, CodedBlock* to) {
+  to->scale = load_f16(block);
+  for (int group = 0; group < 8; ++group) {
+    to->scales[group] = static_cast<std::int8_t>(block[2 + group]);
+    for (int i = 0; i < 16; ++i) {
+      const std::uint8_t both = block[10 + 16 * group + i];
+      to->codes[32 * group + i] = both & 15;
+      to->codes[32 * group + 16 + i] = both >> 4;
+    }
+  }
+}
+
+constexpr BlockFormat doubly(const char* name, const float* levels) {
+  BlockFormat format{};
+  format.name = name;
+  format.elements = kNestedBlock;
+  format.bytes = 2 + 8 + kNestedBlock / 2;
+  format.coding = {4, 32, ScaleType::nested, false, 0, nullptr};
+  format.coding.levels = levels;
+  format.read = read_double;
+  format.weight_only = true;
+  return format;
+}
+
+template <BlockWriter kWrite, std::int64_t kElements, std::int64_t kBytes>
+constexpr BlockFormat written(BlockFormat format) {
+  format.write = write_row<kWrite, kElements, kBytes>;
+  return format;
+}
+
+constexpr BlockFormat with_rows(BlockFormat format,
+                                void (*write)(const float*, std::int64_t, std::uint8_t*)) {
+  format.write = write;
+  return format;
+}
+
 constexpr BlockFormat divided(BlockFormat format, float divisor) {
   format.coding.divisor = divisor;
   return format;
@@ -101,21 +140,23 @@ constexpr ScaleType kF16 = ScaleType::f16, kF32 = ScaleType::f32;
 constexpr bool kWeightOnly = true, kZeroPoints = true;
 
 constexpr BlockFormat kFormats[] = {
-    with_levels<64>("NF4", kNf4Levels),
-    with_levels<32>("NF4_32", kNf4Levels),
-    with_levels<64>("FP4", kFp4Levels),
-    with_levels<32>("FP4_32", kFp4Levels),
-    own<64, kF32, 8>("INT8_ROW", !kWeightOnly, 0, 256),
+    written<write_nf4, 64, 36>(with_levels<64>("NF4", kNf4Levels)),
+    written<write_nf4_32, 32, 20>(with_levels<32>("NF4_32", kNf4Levels)),
+    written<write_fp4, 64, 36>(with_levels<64>("FP4", kFp4Levels)),
+    written<write_fp4_32, 32, 20>(with_levels<32>("FP4_32", kFp4Levels)),
+    written<write_nf4_double, 256, 138>(doubly("NF4_DOUBLE", kNf4Levels)),
+    written<write_fp4_double, 256, 138>(doubly("FP4_DOUBLE", kFp4Levels)),
+    with_rows(own<64, kF32, 8>("INT8_ROW", !kWeightOnly, 0, 256), write_int8_row),
     divided(own<64, kF32, 8>("INT8_ABSMAX", !kWeightOnly, 0, 256), 127),
-    own<32, kF16, 8>("INT8", kWeightOnly),
+    written<write_int8, 32, 34>(own<32, kF16, 8>("INT8", kWeightOnly)),
     own<32, kF32, 8, kZeroPoints>("INT8Z_32", kWeightOnly),
     own<128, kF32, 8, kZeroPoints>("INT8Z_128", kWeightOnly),
-    own<32, kF16, 4>("INT4_32", kWeightOnly, 8),
-    own<64, kF16, 4>("INT4_64", kWeightOnly, 8),
-    own<128, kF16, 4>("INT4_128", kWeightOnly, 8),
-    own<32, kF16, 4, kZeroPoints>("INT4Z_32", kWeightOnly),
-    own<64, kF16, 4, kZeroPoints>("INT4Z_64", kWeightOnly),
-    own<128, kF16, 4, kZeroPoints>("INT4Z_128", kWeightOnly),
+    written<write_int4_32, 32, 18>(own<32, kF16, 4>("INT4_32", kWeightOnly, 8)),
+    written<write_int4_64, 64, 34>(own<64, kF16, 4>("INT4_64", kWeightOnly, 8)),
+    written<write_int4_128, 128, 66>(own<128, kF16, 4>("INT4_128", kWeightOnly, 8)),
+    written<write_int4z_32, 32, 19>(own<32, kF16, 4, kZeroPoints>("INT4Z_32", kWeightOnly)),
+    written<write_int4z_64, 64, 35>(own<64, kF16, 4, kZeroPoints>("INT4Z_64", kWeightOnly)),
+    written<write_int4z_128, 128, 67>(own<128, kF16, 4, kZeroPoints>("INT4Z_128", kWeightOnly)),
     own<32, kF32, 4, kZeroPoints>("INT4Z_F32_32", kWeightOnly),
     own<128, kF32, 4, kZeroPoints>("INT4Z_F32_128", kWeightOnly),
 };

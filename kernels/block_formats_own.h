@@ -7,6 +7,7 @@ namespace perilune::kernels {
 
 /// The format at `index` of them, null at the end. All are little-endian; a block is
 ///   NF4, FP4       f32 scale (largest magnitude), codes
+///   NF4_DOUBLE, FP4_DOUBLE   f16 scale, eight magnitudes of 8 bits, codes of eight groups of 32
 ///   INT8_ROW       f32 scale of the row, values of 8 bits
 ///   INT8_ABSMAX    the same with the row's largest magnitude, which is divided by 127
 ///   INT8           f16 scale, values
@@ -15,7 +16,7 @@ namespace perilune::kernels {
 ///   INT4Z          f16 scale, zero point of 8 bits, codes (value + zero point)
 ///   INT4Z_F32      f32 scale, zero point, codes
 /// A number behind the name counts a block's values where there are several kinds. Codes of 4 bits:
-/// value i below, value i + elements / 2 above.
+/// value i below, value i + elements / 2 above (of DOUBLE: of each group).
 const BlockFormat* own_block_format(int index);
 
 /// Values of codes of 4 bits, times a block's largest magnitude, as bitsandbytes has them (Dettmers

@@ -1,10 +1,9 @@
 // Writers whose scale follows from the largest value of a block, as ggml's reference quantizers
-// choose it; and which writer is whose.
+// choose it.
 #include "kernels/block_writers.h"
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <utility>
 
 #include "kernels/block_bytes.h"
@@ -64,24 +63,7 @@ std::pair<float, float> round_between(const float* values, int highest, std::uin
   return {scale, *low};
 }
 
-struct NamedWriter {
-  const char* name;
-  BlockWriter write;
-};
-
-constexpr NamedWriter kWriters[] = {
-    {"Q4_0", write_q4_0}, {"Q4_1", write_q4_1}, {"Q5_0", write_q5_0},     {"Q5_1", write_q5_1},
-    {"Q8_0", write_q8_0}, {"Q2_K", write_q2_k}, {"Q3_K", write_q3_k},     {"Q4_K", write_q4_k},
-    {"Q5_K", write_q5_k}, {"Q6_K", write_q6_k}, {"IQ4_NL", write_iq4_nl}, {"MXFP4", write_mxfp4},
-};
-
 }  // namespace
-
-BlockWriter find_block_writer(const char* name) {
-  for (const NamedWriter& writer : kWriters)
-    if (std::strcmp(writer.name, name) == 0) return writer.write;
-  return nullptr;
-}
 
 void write_q4_0(const float* values, std::uint8_t* block) {
   std::uint8_t codes[kCount];

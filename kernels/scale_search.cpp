@@ -116,6 +116,9 @@ float fit_scale(const float* values, int count, int lowest, int highest) {
     for (int i = -kSteps; i <= kSteps; ++i)
       offer((static_cast<float>(end) + kStep * static_cast<float>(i)) / far);
   }
+  // Values that a scale has exactly are found whichever of a few codes the farthest one is.
+  for (int code = lowest + 1; lowest >= -8 && code < 0; ++code)
+    offer(static_cast<float>(code) / far);
   for (int round = 0; round < kRounds; ++round) offer(inverse(best.scale));
   return best.scale;
 }

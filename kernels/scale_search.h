@@ -5,7 +5,7 @@
 namespace perilune::kernels {
 
 /// value = scale * code, `lowest` <= code <= `highest`, lowest < 0 < highest. The scale may be
-/// negative. 0 where all values are 0. `count` up to kSearchedValues.
+/// negative. 0 where all values are 0. `count` is a multiple of 4 up to kSearchedValues.
 float fit_scale(const float* values, int count, int lowest, int highest);
 
 /// value = scale * code + minimum, 0 <= code <= levels, scale >= 0, minimum <= 0.
@@ -25,6 +25,6 @@ float fit_table_scale(const float* values, int count, const signed char* levels)
 /// The code of the level nearest to `value`; of two equally near ones the lower.
 int nearest_level(float value, const signed char* levels);
 
-inline constexpr int kSearchedValues = 32;
+inline constexpr int kSearchedValues = 128;
 
 }  // namespace perilune::kernels

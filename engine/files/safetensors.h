@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -9,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/files/byte_sink.h"
 #include "engine/files/tensor_file.h"
 
 namespace perilune {
@@ -44,8 +46,20 @@ const char* safetensors_type(DType dtype);
 /// Opens and validates `path`; `map` as for open_tensor_file. Throws Error(file | format).
 std::shared_ptr<const TensorFile> open_safetensors(const std::string& path, bool map);
 
+/// A tensor that is made while it is written.
+struct TensorToWrite {
+  std::string name;
+  DType dtype = DType::f32;
+  std::vector<std::int64_t> sizes;
+  std::uint64_t bytes = 0;  // all that `write` hands over
+  std::function<void(const ByteSink& sink)> write;
+};
+
 /// Writes tensors as safetensors through a temporary file and rename; a failure leaves the old
-/// file.
+/// file. Throws Error(argument) for names and metadata that cannot be, Error(file).
+void write_safetensors(const std::string& path, const std::vector<TensorToWrite>& tensors,
+                       const std::map<std::string, std::string>& metadata);
+/// The same of tensors that are there.
 void write_safetensors(const std::string& path,
                        const std::vector<std::pair<std::string, Tensor>>& tensors,
                        const std::map<std::string, std::string>& metadata = {});

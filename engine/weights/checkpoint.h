@@ -6,8 +6,10 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "engine/files/row_storage.h"
 #include "engine/weights/views.h"
 #include "engine/weights/weight.h"
 
@@ -40,6 +42,14 @@ class Checkpoint {
   /// `values` take the place of a tensor, in its dtype, for whoever asks from now on; what asked
   /// before keeps what it has. Throws Error(shape) for other sizes.
   virtual void replace(std::string_view name, const Tensor& values) = 0;
+  /// The matrix of module `path` is stored otherwise from now on, for whoever asks: converted from
+  /// its file whenever it is read (engine/weights/converted_file.h). Throws Error(shape).
+  virtual void store_as(std::string_view path, const RowStorage& storage) = 0;
+  /// The same with the blocks given, which are kept.
+  virtual void store_blocks(std::string_view path, const RowStorage& storage,
+                            std::vector<std::uint8_t> blocks) = 0;
+  /// One with the same weights, which later changes of either do not reach in the other.
+  virtual std::shared_ptr<Checkpoint> copy_of_all() const = 0;
   /// Whether replace() was called.
   virtual bool changed() const = 0;
   /// Marks a name as read without reading (tracing heads that were not chosen).
@@ -48,6 +58,10 @@ class Checkpoint {
   /// Stored tensors that nobody asked for and `unused` does not list, sorted.
   virtual std::vector<std::string> unread() const = 0;
   virtual std::vector<std::string> names() const = 0;
+  /// Every name that passes ask for, with the name whose elements it has too ("" for its own).
+  virtual std::vector<std::pair<std::string, std::string>> to_save() const = 0;
+  /// What the metadata of its files say under `key`; nullopt where none does.
+  virtual std::optional<std::string> metadata(std::string_view key) const = 0;
   /// The dtype most bytes are read as, for compute="auto".
   virtual DType main_dtype() const = 0;
   /// The format of most stored elements, where these are blocks of few bits; null otherwise.

@@ -7,6 +7,7 @@
 #include "engine/base/file.h"
 #include "engine/files/foreign.h"
 #include "engine/files/gguf/tensors.h"
+#include "engine/files/own_blocks.h"
 #include "engine/files/safetensors.h"
 
 namespace perilune {
@@ -31,7 +32,7 @@ void refuse_foreign(const std::string& path) {
 std::shared_ptr<const TensorFile> open_tensor_file(const std::string& path, bool map) {
   if (is_gguf_file(path)) return open_gguf_tensors(path, map);
   refuse_foreign(path);
-  return open_safetensors(path, map);
+  return with_own_blocks(open_safetensors(path, map));
 }
 
 }  // namespace perilune

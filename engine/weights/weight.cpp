@@ -1,10 +1,11 @@
 #include "engine/weights/weight.h"
 
 #include <algorithm>
-#include <exception>
 #include <utility>
 
 #include "engine/base/error.h"
+#include "engine/weights/read_in_parallel.h"
+#include "engine/weights/view_rows.h"
 
 namespace perilune {
 namespace {
@@ -51,59 +52,8 @@ bool has_ordered_rows(const StoredView& view) {
   return view.group_rows == 0 && view.head_rows == 0;
 }
 
-/// Calls read(first, count) for parts of about `part` of `total` items, on all threads.
-template <class Read>
-void read_in_parallel(const Context& context, std::size_t total, std::size_t part,
-                      const Read& read) {
-  const auto parts = static_cast<std::int64_t>((total + part - 1) / part);
-  const kernels::Parallel parallel = context.parallel();
-  if (parts <= 1 || parallel.run == nullptr || parallel.threads <= 1) {
-    read(std::size_t{0}, total);
-    return;
-  }
-  std::exception_ptr problem;
-  std::mutex mutex;
-  const auto read_part = [&](std::int64_t index) {
-    const std::size_t first = static_cast<std::size_t>(index) * part;
-    try {
-      read(first, std::min(part, total - first));
-    } catch (...) {
-      const std::lock_guard lock(mutex);
-      problem = std::current_exception();
-    }
-  };
-  parallel.run(
-      parallel.host, parts,
-      [](void* state, std::int64_t index) {
-        (*static_cast<const decltype(read_part)*>(state))(index);
-      },
-      const_cast<void*>(static_cast<const void*>(&read_part)));
-  if (problem) std::rethrow_exception(problem);
-}
-
-constexpr std::size_t kReadPart = std::size_t{1} << 20;  // bytes read at a time
-
-/// Whether the view's rows are rows of the stored tensor.
-bool keeps_rows(const StoredView& view, const StoredTensor& stored) {
-  if (view.sizes.size() != 2 || view.strides[1] != 1) return false;
-  const std::int64_t inputs = stored.sizes.back();
-  const auto whole = [&](std::int64_t elements) { return elements % inputs == 0; };
-  return inputs > 0 && view.sizes[1] == inputs && whole(view.strides[0]) && whole(view.offset) &&
-         whole(view.group_stride);
-}
-
-/// Where the view's row `row` begins, in stored elements.
-std::int64_t row_begin(const StoredView& view, std::int64_t row) {
-  if (view.group_rows != 0) {
-    return view.offset + row / view.group_rows * view.group_stride +
-           row % view.group_rows * view.strides[0];
-  }
-  if (view.head_rows != 0) {
-    const std::int64_t in_head = row % view.head_rows, half = view.head_rows / 2;
-    row += in_head % half * 2 + in_head / half - in_head;
-  }
-  return view.offset + row * view.strides[0];
-}
+constexpr std::size_t kReadPart = std::size_t{1} << 20;   // bytes read at a time
+constexpr std::size_t kBlockPart = std::size_t{1} << 17;  // of blocks, which may be made as read
 
 /// The bytes of the view, from its first element on, in memory of the CPU.
 struct Staged {
@@ -206,10 +156,8 @@ Weight::Weight(std::shared_ptr<Context> context, std::string path, StoredView vi
         "weight \"" + path_ + "\" is stored with something added, which only vectors may be");
   }
   const kernels::BlockFormat* format = stored_tensor(view_).format;
-  if (format == nullptr) return;
-  if (keeps_rows(view_, stored_tensor(view_))) {
-    blocks_ = format;
-  } else {
+  blocks_ = storage_of(view_).blocks;
+  if (format != nullptr && blocks_ == nullptr) {
     context_->warn("\"" + path_ + "\" is turned on the way in, which blocks of " + format->name +
                        " cannot be: its values become float32",
                    view_.file->path());
@@ -227,28 +175,19 @@ bool Weight::packs_blocks(const Device& device) const {
 
 Weight::Packed Weight::pack_blocks(Device& device) const {
   const StoredTensor& stored = stored_tensor(view_);
-  const std::int64_t row_blocks = blocks_->row_blocks(inputs());
-  const std::int64_t row_bytes = row_blocks * blocks_->bytes;
+  const std::int64_t row_bytes = RowStorage{DType::f32, blocks_}.row_bytes(inputs());
   const Storage rows(context_, context_->cpu_device(),
                      static_cast<std::size_t>(outputs() * row_bytes));
   auto* to = static_cast<std::uint8_t*>(const_cast<void*>(rows.data()));
   // Rows that follow each other in the file too are read in one go.
   const std::size_t part =
-      std::max<std::size_t>(1, kReadPart / static_cast<std::size_t>(row_bytes));
-  read_in_parallel(
-      *context_, static_cast<std::size_t>(outputs()), part,
-      [&](std::size_t first, std::size_t count) {
-        const auto end = static_cast<std::int64_t>(first + count);
-        for (auto row = static_cast<std::int64_t>(first); row < end;) {
-          const std::int64_t begin = row_begin(view_, row);
-          std::int64_t next = row + 1;
-          while (next < end && row_begin(view_, next) == begin + (next - row) * inputs()) ++next;
-          view_.file->read_blocks(stored, static_cast<std::uint64_t>(begin / inputs() * row_blocks),
-                                  static_cast<std::size_t>((next - row) * row_blocks),
-                                  to + row * row_bytes);
-          row = next;
-        }
-      });
+      std::max<std::size_t>(1, kBlockPart / static_cast<std::size_t>(row_bytes));
+  read_in_parallel(*context_, static_cast<std::size_t>(outputs()), part,
+                   [&](std::size_t first, std::size_t count) {
+                     read_stored_rows(view_, static_cast<std::int64_t>(first),
+                                      static_cast<std::int64_t>(count),
+                                      to + static_cast<std::int64_t>(first) * row_bytes);
+                   });
   const kernels::KernelTable& table = device.kernels();
   Packed packed;
   packed.storage = std::make_shared<Storage>(

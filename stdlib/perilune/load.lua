@@ -10,39 +10,28 @@ local stored_heads = require "perilune.loaded.stored_heads"
 local place = require "perilune.loaded.place"
 local pass_runner = require "perilune.loaded.pass_runner"
 local check = require "perilune.loaded.tokenizer_check"
+local ready = require "perilune.loaded.ready"
 local padding = require "perilune.loaded.padding"
 local catalogue = require "perilune.loaded.catalogue"
 local gguf = require "perilune.loaded.gguf_folder"
+local quantize = require "perilune.loaded.quantize"
+local quantized_folder = require "perilune.loaded.quantized_folder"
 local generation_rules = require "perilune.serve.generation_rules"
 local decoder_start = require "perilune.loaded.decoder_start"
 local Model = require "perilune.model"
-local byte_count = require "perilune.base.byte_count"
-local progress = require "perilune.base.progress"
 
 local load = {}
 
 local most_settings = 32 * 2 ^ 20   -- bytes of a file of settings
 
 local spec = {
-  device = "string", device_map = "string|table", max_memory = "table", compute = { "auto", "f32", "bf16", "int8" }, quantize = "any",
+  device = "string", device_map = "string|table", max_memory = "table", compute = { "auto", "f32", "bf16", "int8" }, quantize = "string|table",
   cache = { "f32", "f16", "bf16", "int8" }, threads = "positive", head = "string", tokenizer = "string|boolean|Tokenizer",
   adapters = "any", mmap = "boolean", on_progress = "function", allow_oversize = "boolean",
 }
 
 local function refuse_later_options(o, op)
-  for _, key in ipairs { "quantize", "adapters" } do
-    if o[key] ~= nil then raise("unsupported", op, "option " .. key .. " is not supported yet") end
-  end
-end
-
-local most_warnings = 100
-
--- A damaged file may be odd a million times over.
-local function bound(warnings)
-  local more = #warnings - most_warnings
-  if more <= 0 then return end
-  for i = #warnings, most_warnings + 1, -1 do warnings[i] = nil end
-  warnings[most_warnings + 1] = ("%d more warnings are left out"):format(more)
+  if o.adapters ~= nil then raise("unsupported", op, "option adapters is not supported yet") end
 end
 
 local function read_object(path)
@@ -141,7 +130,7 @@ function load.prepare(path, o, op)
   refuse_later_options(o, op)
   local folder, json, generation, file, record = read_configs(path, op)
   local s = { path = folder, config = json, generation = generation, generation_file = file, programs = {}, plans = {}, hooks = {}, warnings = {},
-    embedding_recipe = record and record.recipe }
+    embedding_recipe = record and record.recipe, gguf = record ~= nil }
   s.family, s.head, s.named_head = family.choose(json, o.head)
   s.c = family.configure(s.family, json)
   s.warnings = family.unknown_keys(s.family, json)
@@ -160,6 +149,8 @@ function load.prepare(path, o, op)
     error(err, 0)
   end
   s.labels = config.label_names(s.c, json, family.has_classes[s.head])   -- the weights' sizes were seen now
+  s.recipe = quantized_folder.recipe(s)
+  if o.quantize then quantize.by_recipe(s, o.quantize, op) end
   place.model(s, o)
   s.vocab_rows = embedding_rows(s)
   if family.two_part(s.family) then s.decoder_start = decoder_start.of(s) end
@@ -185,24 +176,6 @@ local function pair(s, tokenizer)
   s.reachable = math.min(s.vocab_rows, tokenizer.max_id + 1)
 end
 
--- Raises when a device cannot hold what the model has there; before a weight is read.
-local function expect_fit(s)
-  local half = s.compute == "f32" and s.checkpoint.main_dtype == "f32" and 'compute="bf16" halves the weights; ' or ""
-  for _, name in ipairs(pass_runner.devices(s)) do
-    local needed, free = pass_runner.needs(s, 1, 1, name), pass_runner.device(name).free
-    local total, most = needed.weights + needed.workspace, s.limits[name]
-    local limited = most and most < (free or math.huge)
-    if limited then free = most end
-    if free and (free > 0 or limited) and total > free then
-      raise("memory", "load", ("%s needs %s (weights %s in %s, workspace %s), %s has %s %s"):format(s.path, byte_count.text(total),
-        byte_count.text(needed.weights), s.compute, byte_count.text(needed.workspace), name, byte_count.text(free),
-        limited and "of max_memory" or "free"),
-        half .. 'close other models, take a smaller one or another device, spread it with device_map="auto", '
-        .. "or try with allow_oversize = true")
-    end
-  end
-end
-
 --- Loads a model folder: config.json, safetensors weights, a tokenizer where there is one. Checks
 --- that everything fits together before a weight is used.
 ---
@@ -215,6 +188,12 @@ end
 --- layers.N, norm, logits (m.device_map lists them), or a module's own path. "auto": one device where the model fits, else
 --- as "sequential": each filled before the next; "balanced": every accelerator the same. These three choose among the devices
 --- that max_memory names, else `device` and the CPU, else all; the CPU comes last.
+---
+--- `quantize` stores weights in fewer bits while they are loaded, a layer in memory at a time: the name of a type for all
+--- layers, or a table of patterns → type, the longest that fits first, as in device_map. See m:quantize.
+---
+---     local m = pl.load("scripts/models/tales", { quantize = { ["layers.*.mlp.*"] = "nf4", lm_head = "int8" }, compute = "f32" })
+---     print(m.quantization.lm_head)                                         --> int8
 ---@param path string a folder, a file, or the name of a known model (perilune get --list)
 ---@param opts LoadOptions|nil
 ---@return Model
@@ -228,18 +207,19 @@ function load.load(path, opts)
     check.remember(tokenizer, s)
   end
   s.reachable = s.reachable or s.vocab_rows
-  if not o.allow_oversize then expect_fit(s) end
-  progress.during("load", o.on_progress, function(tick)
-    for _, plan in ipairs(pass_runner.plans(s)) do plan:pack(tick) end
-  end)
-  bound(s.warnings)
-  for _, text in ipairs(s.warnings) do core.warn(text, "load " .. s.path) end
-  return setmetatable({
-    state_ = s, tokenizer = tokenizer, tokenizer_reason = not tokenizer and reason or nil, config = s.config,
-    family = s.family.name, head = s.head, device = s.device, device_map = s.device_map, threads = s.threads or core.threads(),
-    compute = s.compute, cache_dtype = s.cache_dtype,
-    max_tokens = s.c.max_tokens, vocab_size = s.vocab_rows, labels = s.labels, warnings = s.warnings, path = s.path,
-  }, Model)
+  s.options = o
+  return setmetatable(ready.fields(s, tokenizer, reason, o.on_progress), Model)
+end
+
+--- A model's state with its tokenizer, no weight packed: for what writes models.
+---@param path string
+---@param o table checked options
+---@param op string
+---@return table state
+---@return Tokenizer|nil tokenizer
+function load.unpacked(path, o, op)
+  local s = load.prepare(path, o, op)
+  return s, (read_tokenizer(s, nil))
 end
 
 --- What a model would take, from the headers of its files alone.

@@ -13,6 +13,8 @@ local generate = require "perilune.serve.generate"
 local caches = require "perilune.loaded.cache"
 local inspect = require "perilune.show.inspect"
 local folders = require "perilune.loaded.save"
+local quantized = require "perilune.loaded.quantized"
+local quantized_folder = require "perilune.loaded.quantized_folder"
 local fingerprint = require "perilune.loaded.fingerprint"
 local unknown_path = require "perilune.loaded.unknown_path"
 local weights = require "perilune.loaded.weights"
@@ -33,10 +35,11 @@ local weights = require "perilune.loaded.weights"
 ---@field labels table<integer, string>|nil class names by id, from 0
 ---@field warnings string[] what was odd about its files
 ---@field path string its folder
+---@field quantization any|nil the recipe that it was quantized by here: the name of a type, or patterns → type
 local Model = { __name = "Model" }
 
 -- Fields that may be nil; anything else that is asked for and missing is a mistake.
-local optional = { tokenizer = true, tokenizer_reason = true, max_tokens = true, labels = true, eager_ = true }
+local optional = { tokenizer = true, tokenizer_reason = true, max_tokens = true, labels = true, eager_ = true, quantization = true }
 
 function Model.__index(m, key)
   local method = Model[key]
@@ -303,16 +306,42 @@ function Model:fingerprint(opts)
   return o.parts and parts or fingerprint.text(s, parts)
 end
 
---- Writes the model's folder again: configurations, tokenizer and weights as they are stored.
+--- Writes the model's folder again: configurations, tokenizer and weights as they are stored. Weights that were
+--- quantized here are written as their blocks, with the recipe: pl.load reads them back to the same bits.
 ---@param path string a folder; it is made where it is missing
-function Model:save(path)
+---@param opts table|nil { on_progress=function(done, total) } bytes, of a model that was quantized here
+function Model:save(path, opts)
   local s = pass_runner.open(self, "save")
+  local o = options.check(opts, { on_progress = "function" }, "save")
+  if s.converted then return quantized_folder.write(s, path, { on_progress = o.on_progress }, "save") end
   if s.checkpoint:changed() then
     raise("unsupported", "save", "weights were changed by m:set_weight, and a folder is written as it is stored",
       "pl.save(file, { name = tensor }) writes tensors")
   end
   folders.copy(s.path, path, "save")
 end
+
+--- A model with the same files whose weights are stored in fewer bits; this one stays as it is. `recipe` is the name of a
+--- type for all layers, or a table of patterns → type: the longest pattern that fits a weight wins; a pattern names a module
+--- with all below it (`*` within a name, a leading `*` at any depth, 0-15 for those numbers), by its canonical path or its
+--- own. `type` in the table is for the layers that no pattern names. Embeddings and heads keep their type unless a pattern
+--- names them (embeddings, lm_head, "*"); a head that is tied to the embedding is one weight with it. Norms and biases stay.
+---
+--- Types: int8 (a scale for every output, activations rounded too), int8-weight (blocks of 32), nf4 and fp4
+--- (double_quantization=true: their scales in 8 bits), int4 (group=32|64|128, default the largest that divides the rows;
+--- symmetric=false: with zero points), f16, bf16, f32, and GGUF's q4_0, q4_1, q5_0, q5_1, q8_0, q2_k to q6_k, iq4_nl and
+--- mxfp4. Instead of its name a type may be { type=, its options }; options beside the patterns hold for all of them.
+--- Weights are rounded where the model keeps them, one at a time.
+---
+---     local m = pl.load "scripts/models/tales"
+---     local small = m:quantize("int4", { compute = "f32" })
+---     print(small:memory().weights < m:memory().weights)                    --> true
+---     local mixed = m:quantize { ["layers.*.mlp.*"] = { type = "nf4", double_quantization = true }, lm_head = "int8" }
+---     print(mixed.quantization.lm_head)                                     --> int8
+---@param recipe string|table
+---@param opts table|nil { compute=, on_progress=function(done, total) }; compute: as for pl.load, default: as this model was loaded
+---@return Model
+function Model:quantize(recipe, opts) return setmetatable(quantized.fields(self, recipe, opts), Model) end
 
 --- A copy of a weight as f32: [output, input] of a matrix, as a layer multiplies by it. `name` is a module's
 --- path or a tensor's name, with or without the file's prefix, or with the layer's canonical path.

@@ -1,5 +1,5 @@
 // Numbers written as blocks: the reference quantizers' bytes, and what each format loses.
-#include "kernels/block_writers.h"
+#include "kernels/coding.h"
 
 #include <algorithm>
 #include <cmath>
@@ -9,7 +9,6 @@
 #include "engine/base/file.h"
 #include "engine/device/context.h"
 #include "engine/weights/open_tensor_file.h"
-#include "kernels/coding.h"
 #include "tests/catch.h"
 #include "tests/engine/store_support.h"
 
@@ -26,18 +25,20 @@ struct Written {
 };
 
 Written write(const kernels::BlockFormat& format, const Floats& values) {
-  const kernels::BlockWriter writer = kernels::find_block_writer(format.name);
-  REQUIRE(writer != nullptr);
+  REQUIRE(format.write != nullptr);
   const auto elements = static_cast<std::size_t>(format.elements);
   const auto bytes = static_cast<std::size_t>(format.bytes);
   REQUIRE(values.size() % elements == 0);
   Written out;
   out.bytes.resize(values.size() / elements * bytes, 0xa5);
   out.values.resize(values.size());
+  constexpr std::size_t kRow = 256;
+  REQUIRE(values.size() % kRow == 0);
+  for (std::size_t row = 0; row < values.size(); row += kRow)
+    format.write(values.data() + row, kRow, out.bytes.data() + row / elements * bytes);
   for (std::size_t i = 0; i < values.size() / elements; ++i) {
-    std::uint8_t* block = out.bytes.data() + i * bytes;
-    writer(values.data() + i * elements, block);
-    kernels::read_block_values(format, block, out.values.data() + i * elements);
+    kernels::read_block_values(format, out.bytes.data() + i * bytes,
+                               out.values.data() + i * elements);
   }
   return out;
 }
@@ -65,9 +66,14 @@ struct Bound {
   const char* name;
   double most;
 };
-constexpr Bound kBounds[] = {{"Q4_0", 0.098},  {"Q4_1", 0.085},  {"Q5_0", 0.049},  {"Q5_1", 0.041},
-                             {"Q8_0", 0.0061}, {"Q2_K", 0.30},   {"Q3_K", 0.17},   {"Q4_K", 0.078},
-                             {"Q5_K", 0.038},  {"Q6_K", 0.0185}, {"IQ4_NL", 0.08}, {"MXFP4", 0.13}};
+constexpr Bound kBounds[] = {
+    {"Q4_0", 0.098},    {"Q4_1", 0.085},    {"Q5_0", 0.049},      {"Q5_1", 0.041},
+    {"Q8_0", 0.0061},   {"Q2_K", 0.30},     {"Q3_K", 0.17},       {"Q4_K", 0.078},
+    {"Q5_K", 0.038},    {"Q6_K", 0.0185},   {"IQ4_NL", 0.08},     {"MXFP4", 0.13},
+    {"NF4", 0.1},       {"NF4_32", 0.09},   {"FP4", 0.13},        {"FP4_32", 0.12},
+    {"INT8_ROW", 0.01}, {"INT8", 0.0061},   {"NF4_DOUBLE", 0.09}, {"FP4_DOUBLE", 0.12},
+    {"INT4_32", 0.085}, {"INT4_64", 0.1},   {"INT4_128", 0.11},   {"INT4Z_32", 0.09},
+    {"INT4Z_64", 0.1},  {"INT4Z_128", 0.11}};
 
 }  // namespace
 
@@ -112,7 +118,9 @@ TEST_CASE("values that blocks have are written as they are") {
   };
   for (const Case& each :
        {Case{"Q3_K", -4, 1, 8}, Case{"Q6_K", -32, 1, 16}, Case{"Q6_K", 16, 1, 16},
-        Case{"MXFP4", -6, 2, 7}, Case{"Q4_0", -8, 1, 16}, Case{"Q8_0", -127, 8, 32}}) {
+        Case{"MXFP4", -6, 2, 7}, Case{"INT4_32", -5, 1, 11}, Case{"INT4_128", -8, 1, 16},
+        Case{"INT4Z_64", -3, 1, 16}, Case{"INT8_ROW", -127, 1, 255}, Case{"INT8", -127, 8, 32},
+        Case{"Q4_0", -8, 1, 16}, Case{"Q8_0", -127, 8, 32}}) {
     const kernels::BlockFormat& format = *kernels::find_block_format(each.name);
     INFO(each.name);
     Floats values(256);

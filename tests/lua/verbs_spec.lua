@@ -208,6 +208,18 @@ verb_test("simulate", "tries a policy on lengths", function()
   for _, path in ipairs { lengths, policy, picture } do os.remove(path) end
 end)
 
+verb_test("quantize", "writes a folder and a GGUF file; what becomes of weights is in gguf_writing_spec", function()
+  local folder = os.tmpname()
+  os.remove(folder)
+  expect(("quantize %s %s/small --to int4 lm_head=int8 --json"):format(tales, folder), 0, '"int4_128"', '"int8_row"')
+  expect(("quantize %s %s/small --to int8"):format(tales, folder), 1, "--force")
+  expect(("quantize %s/small %s/small.gguf --to q4_0"):format(folder, folder), 1, "GGUF has no type for")
+  expect(("quantize %s %s/small.gguf --to q4_0"):format(tales, folder), 0, "36 as q4_0", "down_proj")
+  expect(("run %s/small.gguf Once --max-new-tokens 2"):format(folder), 0)
+  expect(("quantize %s %s/other --to q4_9"):format(tales, folder), 2, "q4_0")
+  core.remove_path(folder, true, "test")
+end)
+
 t.test("every verb has its test above", function()
   for _, name in ipairs(verbs.names) do t.ok(tested[name], "perilune " .. name .. " is not tested") end
 end)

@@ -18,11 +18,13 @@ shape_of() {
     zero_shot) echo '3 ^(cooking|travel|war)\t0\.[0-9]+' ;;
     serve_many) echo '1 ^every answer is the same under both policies$' ;;
     try_them) echo '1 ^every answer is the same under all of them: 5 prompts$' ;;
+    quantize_model) echo '1 ^perplexity of the prompt: [0-9.]+, quantized [0-9.]+$' ;;
     attention_map) echo '5 \\|' ;;
     *) echo "examples_test: nothing is said of what $1 prints" >&2; exit 1 ;;
   esac
 }
-for script in scripts/pipelines/*.lua scripts/serve_many.lua scripts/attention_map.lua scripts/policies/try_them.lua; do
+for script in scripts/pipelines/*.lua scripts/serve_many.lua scripts/attention_map.lua scripts/quantize_model.lua \
+  scripts/policies/try_them.lua; do
   case $script in scripts/pipelines/*) most=60 ;; *) most=100 ;; esac
   [ "$(wc -l <"$script")" -lt $most ] || { echo "examples_test: $script is not short" >&2; exit 1; }
   "$perilune" "$script" >"$output" 2>&1 || { cat "$output"; echo "examples_test: $script failed" >&2; exit 1; }

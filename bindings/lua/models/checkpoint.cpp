@@ -7,7 +7,9 @@
 
 #include "bindings/lua/models/checkpoint.h"
 #include "bindings/lua/models/gguf_head.h"
+#include "bindings/lua/models/save_checkpoint.h"
 #include "bindings/lua/tensors/tensor_value.h"
+#include "engine/weights/view_rows.h"
 
 namespace perilune::lua {
 
@@ -193,6 +195,67 @@ int replace(lua_State* L) {
   return 0;
 }
 
+/// ck:store_as(path, storage)
+int store_as(lua_State* L) {
+  auto& checkpoint = open_checkpoint(L, "quantize");
+  const std::string path = to_text(L, 2, "quantize", "path");
+  checkpoint.store_as(path, row_storage(to_text(L, 3, "quantize", "type"), "quantize"));
+  return 0;
+}
+
+/// ck:store_blocks(path, storage, blocks): u8, rows of the storage's blocks.
+int store_blocks(lua_State* L) {
+  auto& checkpoint = open_checkpoint(L, "quantize");
+  const std::string path = to_text(L, 2, "quantize", "path");
+  const RowStorage storage = row_storage(to_text(L, 3, "quantize", "type"), "quantize");
+  const Tensor given = to_tensor(L, 4, "quantize", "blocks");
+  if (given.dtype() != DType::u8) {
+    throw Error(ErrorCode::dtype, "quantize", "blocks are bytes (u8), not " + given.describe());
+  }
+  const Tensor plain = given.to_contiguous().to(given.context()->cpu_device());
+  const auto* first = static_cast<const std::uint8_t*>(plain.data());
+  checkpoint.store_blocks(path, storage, std::vector<std::uint8_t>(first, first + plain.bytes()));
+  return 0;
+}
+
+/// ck:storage(path) -> "Q4_K", bytes; nothing where there is no such weight.
+int storage(lua_State* L) {
+  const auto view = open_checkpoint(L, "storage").find(to_text(L, 2, "storage", "name"));
+  if (!view) return 0;
+  if (view->sizes.size() == 2) {
+    const RowStorage how = storage_of(*view);
+    lua_pushstring(L, how.name());
+    push_integer(L, how.row_bytes(view->sizes[1]) * view->sizes[0]);
+    return 2;
+  }
+  std::int64_t bytes = static_cast<std::int64_t>(dtype_size(view->dtype));
+  for (const std::int64_t size : view->sizes) bytes *= size;
+  lua_pushstring(L, dtype_name(view->dtype));
+  push_integer(L, bytes);
+  return 2;
+}
+
+/// ck:metadata(key) -> text or nil
+int metadata(lua_State* L) {
+  const auto found = open_checkpoint(L, "metadata").metadata(to_text(L, 2, "metadata", "key"));
+  if (!found) return 0;
+  push_text(L, *found);
+  return 1;
+}
+
+/// ck:to_save() -> name → the name whose elements it has too, "" for its own
+int to_save(lua_State* L) {
+  const auto names = open_checkpoint(L, "save").to_save();
+  lua_newtable(L);
+  for (const auto& [name, same_as] : names) set_field(L, name.c_str(), same_as);
+  return 1;
+}
+
+int copy_all(lua_State* L) {
+  push_object(L, CheckpointObject{open_checkpoint(L, "quantize").copy_of_all()});
+  return 1;
+}
+
 int changed(lua_State* L) {
   lua_pushboolean(L, open_checkpoint(L, "changed").changed() ? 1 : 0);
   return 1;
@@ -309,6 +372,14 @@ void add_checkpoint(lua_State* L) {
       {"copy", guarded<copy>},
       {"replace", guarded_once<replace>},
       {"changed", guarded<changed>},
+      {"store_as", guarded<store_as>},
+      {"store_blocks", guarded<store_blocks>},
+      {"storage", guarded<storage>},
+      {"metadata", guarded<metadata>},
+      {"copy_all", guarded<copy_all>},
+      {"to_save", guarded<to_save>},
+      {"save", guarded<save_checkpoint>},
+      {"save_gguf", guarded<save_checkpoint_as_gguf>},
       {"close", guarded<close>},
       {"fingerprint", guarded<fingerprint>},
   };

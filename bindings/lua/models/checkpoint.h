@@ -1,20 +1,9 @@
 // Checkpoints as scripts hold them.
 #pragma once
 
-#include <memory>
-
-#include "bindings/lua/edge/user_type.h"
-#include "engine/weights/checkpoint.h"
+#include "bindings/lua/models/checkpoint_object.h"
 
 namespace perilune::lua {
-
-struct CheckpointObject {
-  std::shared_ptr<Checkpoint> checkpoint;  // null after close()
-};
-template <>
-struct TypeName<CheckpointObject> {
-  static constexpr const char* value = "Checkpoint";
-};
 
 void add_checkpoint(lua_State* L);
 

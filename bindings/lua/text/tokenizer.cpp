@@ -4,6 +4,7 @@
 #include "bindings/lua/edge/arguments.h"
 #include "bindings/lua/tensors/tensor_value.h"
 #include "bindings/lua/text/encoded_text.h"
+#include "bindings/lua/text/gguf_tokenizer.h"
 #include "bindings/lua/text/tokenizer.h"
 #include "engine/text/readers/open.h"
 
@@ -322,7 +323,9 @@ int tostring(lua_State* L) {
 }  // namespace
 
 void add_tokenizer(lua_State* L) {
-  constexpr Member kFunctions[] = {{"tokenizer", guarded<load>}};
+  constexpr Member kFunctions[] = {{"tokenizer", guarded<load>},
+                                   {"sentencepiece", guarded<sentencepiece>},
+                                   {"gguf_cuts", guarded<gguf_cuts>}};
   set_functions(L, kFunctions);
   constexpr Member kMethods[] = {
       {"ids", guarded<ids>},         {"decode", guarded<decode>},

@@ -195,6 +195,20 @@ const GgufTensor* GgufFile::find_tensor(std::string_view name) const {
   return found == tensor_index_.end() ? nullptr : &tensors_[found->second];
 }
 
+std::string GgufFile::value_bytes(std::string_view key) const {
+  const Value& value = get(key, "a value");
+  std::string bytes;
+  const auto append = [&](std::uint64_t number, int count) {
+    for (int i = 0; i < count; ++i) bytes.push_back(static_cast<char>(number >> (8 * i) & 0xff));
+  };
+  append(static_cast<std::uint64_t>(value.type), 4);
+  if (value.type == GgufType::array) {
+    append(static_cast<std::uint64_t>(value.element), 4);
+    append(value.count, 8);
+  }
+  return bytes + head_.substr(value.first, value.bytes);
+}
+
 void GgufFile::read(const GgufTensor& tensor, std::uint64_t begin, std::size_t size,
                     void* to) const {
   if (tensor.type == nullptr) {

@@ -99,6 +99,9 @@ class GgufFile {
   /// An array of u8 or i8 as bytes.
   std::string_view bytes(std::string_view key) const;
 
+  /// Type and value of a key as the file has them; none of numbers that are not known.
+  std::string value_bytes(std::string_view key) const;
+
   /// In the order of the file.
   const std::vector<GgufTensor>& tensors() const { return tensors_; }
   const GgufTensor* find_tensor(std::string_view name) const;

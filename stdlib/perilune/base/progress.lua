@@ -19,9 +19,11 @@ function progress.on_terminal()
 end
 
 local function line(label, done, total, started)
-  local rate = done / math.max(1e-9, core.clock() - started)
+  local passed = core.clock() - started
+  local rate = done / math.max(1e-9, passed)
   if not total or total <= 0 then return ("%s: %d done, %.0f/s"):format(label, done, rate) end
-  return ("%s: %d of %d, %d %%"):format(label, done, total, math.floor(100 * done / total))
+  local left = done > 0 and passed >= shown_after and (", %d s left"):format(math.ceil((total - done) / rate)) or ""
+  return ("%s: %d of %d, %d %%%s"):format(label, done, total, math.floor(100 * done / total), left)
 end
 
 local function nothing() end

@@ -59,16 +59,22 @@ local function copy_inner(from, to, op)
   end
 end
 
+--- Whether a file of a model folder holds no weights.
+---@param name string
+---@return boolean
+function save.not_weights(name) return not name:find "%.safetensors$" and not name:find "%.safetensors%.index%.json$" end
+
 --- Copies the files of a model folder, or the one file that is a model.
 ---@param from string
 ---@param to string made where it is missing
 ---@param op string
-function save.copy(from, to, op)
+---@param wanted fun(name: string): boolean|nil of the folder's own files: those that are copied
+function save.copy(from, to, op, wanted)
   if type(to) ~= "string" or to == "" then raise("argument", op, "expected the path of a folder, got " .. options.show(to)) end
   core.make_directory(to, op)
   if core.file_exists(from) then return copy_file(from, to .. "/" .. from:match "[^/]*$", op) end
   for _, name in ipairs(core.list_directory(from)) do
-    if belongs(name) then copy_file(from .. "/" .. name, to .. "/" .. name, op) end
+    if belongs(name) and (not wanted or wanted(name)) then copy_file(from .. "/" .. name, to .. "/" .. name, op) end
   end
   copy_inner(from, to, op)
 end

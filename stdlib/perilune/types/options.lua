@@ -17,7 +17,7 @@
 ---@field on_progress fun(done: integer, total: integer) called while weights are prepared
 ---@field device_map string|table<string, string> where the parts of the model run: patterns → device, "auto", "balanced" or "sequential"; see pl.load
 ---@field max_memory table<string, integer|string> the most that the model may take, by device: { ["cuda:0"] = "20G", cpu = "30G" }
----@field quantize any not supported yet: raises
+---@field quantize string|table stores weights in fewer bits while they are loaded: the name of a type for all layers, or patterns → type; see m:quantize
 ---@field adapters any not supported yet: raises
 
 --- What m:generate, m:stream and e:submit take; any of them may also stand in one prompt's own table.

@@ -21,9 +21,17 @@ and values: "f32", "f16", "bf16", or on the CPU "int8" with an f32 scale for eac
 
     print(m.compute, m.cache_dtype, half.compute, half.cache_dtype)      --> f32	f32	bf16	bf16
 
-Quantizing a model here (quantize=) is not in this build; asking for it is an error, not a guess:
+Any model is quantized here: while it is loaded, or afterwards into a model of its own. A name is for all layers, a
+table has patterns, the longest that fits first; embeddings and heads keep their type unless a pattern names them, norms
+and biases always do. Types: int8, int8-weight, nf4, fp4, int4, f16, bf16, and GGUF's q4_0, q8_0, q4_k, q6_k, ….
 
-    print(pl.try(pl.load, "scripts/models/tales", { quantize = "int8" }))   --> nil	load: option quantize
+    local full = pl.load("scripts/models/tales", { compute = "f32" })
+    local small = full:quantize { ["layers.*.mlp.*"] = "nf4", ["layers.*.self_attn"] = "int8-weight" }
+    print(small:memory().weights < full:memory().weights)                --> true
+    print(pl.load("scripts/models/tales", { quantize = "int4", tokenizer = false }).quantization.type)   --> int4
+
+m:save writes the blocks, and pl.load reads them back to the same bits. From the shell:
+perilune quantize MODEL OUT --to TYPE, a folder or, with .gguf at the end of OUT, a file that llama.cpp reads.
 
 What was lost is measured, not guessed: layer by layer and in what the model says, against the model before.
 

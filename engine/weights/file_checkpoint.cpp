@@ -1,13 +1,13 @@
-#include "engine/weights/checkpoint.h"
+#include "engine/weights/file_checkpoint.h"
 
 #include <algorithm>
 #include <array>
 #include <set>
 
 #include "engine/base/error.h"
+#include "engine/files/own_blocks.h"
 #include "engine/weights/folder_files.h"
 #include "engine/weights/quantized/files.h"
-#include "engine/weights/tensor_in_memory.h"
 
 namespace perilune {
 namespace {
@@ -22,75 +22,16 @@ Tensor read_values(const std::shared_ptr<Context>& context, const StoredView& vi
   return read;
 }
 
-std::string sizes_of(const StoredView& view) {
-  return std::string(dtype_name(view.dtype)) + sizes_text(view.sizes);
-}
-
 std::string untied(const std::string& name, const std::string& first) {
   return "\"" + name + "\" is stored with other values than \"" + first +
          "\", though config.json ties them; each is used for itself";
 }
 
-class FileCheckpoint final : public Checkpoint {
- public:
-  FileCheckpoint(std::shared_ptr<Context> context, std::string folder,
-                 const CheckpointOptions& options);
+}  // namespace
 
-  const std::string& folder() const override { return folder_; }
-  bool has(std::string_view path) const override { return find_name(path) != names_.end(); }
-  std::shared_ptr<Weight> weight(std::string_view path) override;
-  std::optional<StoredView> find(std::string_view name) const override;
-  Tensor tensor(std::string_view name, const std::vector<std::string>& axes) override;
-  Tensor copy(std::string_view name, const std::vector<std::string>& axes) const override;
-  void replace(std::string_view name, const Tensor& values) override;
-  bool changed() const override { return changed_; }
-  void touch(std::string_view name) override;
-  std::vector<std::string> unread() const override;
-  std::vector<std::string> names() const override;
-  DType main_dtype() const override { return main_dtype_; }
-  const kernels::BlockFormat* main_blocks() const override { return main_blocks_; }
-  std::uint64_t stored_bytes() const override { return stored_bytes_; }
-  std::uint64_t packed_bytes(const Device* on) const override;
-
- private:
-  struct Named {
-    StoredView view;
-    std::size_t stored = 0;  // index into stored_
-    bool renamed = false;    // by a view, from what the file calls it
-    bool read = false;
-    std::string same_as;  // the name whose elements these are
-    std::shared_ptr<Weight> weight;
-    Tensor tensor;
-  };
-  struct Stored {
-    std::string name;     // as in the file
-    bool unused = false;  // the family lists it
-  };
-  using Names = std::map<std::string, Named, std::less<>>;
-
-  /// `name`: as in the file, or another that the file gives the tensor.
-  void add(const CheckpointEntry& entry, const std::string& name, const CheckpointOptions& options);
-  void add_shared_names(const std::vector<CheckpointEntry>& entries,
-                        const CheckpointOptions& options);
-  void tie(const std::vector<std::string>& names);
-  void share(const std::string& name, const std::string& with);
-  void settle(Named& known, Named again);
-  /// `path`.weight, or `path` itself.
-  Names::const_iterator find_name(std::string_view path) const;
-  /// One of the views of the tensor that has this name in its file, with or without a prefix.
-  const StoredView* part_of(std::string_view stored_name) const;
-  Names::const_iterator require(Names::const_iterator found, std::string_view asked) const;
-
-  std::shared_ptr<Context> context_;
-  std::string folder_;
-  std::vector<Stored> stored_;
-  Names names_;
-  DType main_dtype_ = DType::f32;
-  const kernels::BlockFormat* main_blocks_ = nullptr;
-  std::uint64_t stored_bytes_ = 0;
-  bool changed_ = false;
-  mutable std::mutex mutex_;  // over read, weight and tensor of the names
-};
+std::string described_sizes(const StoredView& view) {
+  return std::string(dtype_name(view.dtype)) + sizes_text(view.sizes);
+}
 
 FileCheckpoint::FileCheckpoint(std::shared_ptr<Context> context, std::string folder,
                                const CheckpointOptions& options)
@@ -98,26 +39,41 @@ FileCheckpoint::FileCheckpoint(std::shared_ptr<Context> context, std::string fol
   auto [stored, unlisted] = open_checkpoint_files(*context_, folder_, options.map);
   const std::vector<CheckpointEntry> entries =
       join_quantized(*context_, folder_, std::move(stored));
-  std::array<std::uint64_t, 3> bytes{};                           // f32, f16, bf16
-  std::map<const kernels::BlockFormat*, std::uint64_t> elements;  // null: numbers
   for (const CheckpointEntry& entry : entries) {
     add(entry, entry.tensor->name, options);
     if (unlisted.contains(entry.tensor->name)) stored_.back().unused = true;
-    const std::uint64_t size = entry.tensor->end - entry.tensor->begin;
-    stored_bytes_ += size;
-    elements[entry.tensor->format] += size / dtype_size(entry.tensor->dtype);
-    if (entry.tensor->readable && is_float(entry.tensor->dtype)) {
-      bytes[static_cast<std::size_t>(entry.tensor->dtype)] += size;
+  }
+  count_types();
+  add_shared_names(entries, options);
+  for (const std::vector<std::string>& names : options.ties) tie(names);
+}
+
+void FileCheckpoint::count_types() {
+  std::array<std::uint64_t, 3> bytes{};                           // f32, f16, bf16
+  std::map<const kernels::BlockFormat*, std::uint64_t> elements;  // null: numbers
+  stored_bytes_ = 0;
+  for (const auto& [name, named] : names_) {
+    if (!named.same_as.empty()) continue;
+    const StoredTensor* stored = named.view.file->find(named.view.stored_name);
+    std::uint64_t count = 1;
+    for (const std::int64_t size : named.view.sizes) count *= static_cast<std::uint64_t>(size);
+    const std::uint64_t size = count * dtype_size(named.view.dtype);
+    elements[stored->format] += count;
+    if (stored->readable && is_float(stored->dtype)) {
+      bytes[static_cast<std::size_t>(stored->dtype)] += size;
     }
+    const kernels::BlockFormat* format = stored->format;
+    stored_bytes_ += format == nullptr ? size
+                                       : count / static_cast<std::uint64_t>(format->elements) *
+                                             static_cast<std::uint64_t>(format->bytes);
   }
   main_dtype_ = static_cast<DType>(std::max_element(bytes.begin(), bytes.end()) - bytes.begin());
+  main_blocks_ = nullptr;
   std::uint64_t most = 0;
   for (const auto& [format, count] : elements) {
     if (count > most) main_blocks_ = format;
     most = std::max(most, count);
   }
-  add_shared_names(entries, options);
-  for (const std::vector<std::string>& names : options.ties) tie(names);
 }
 
 /// safetensors' save_model stores one of the names that share a tensor, and notes the others in
@@ -175,9 +131,15 @@ void FileCheckpoint::share(const std::string& name, const std::string& with) {
 
 void FileCheckpoint::add(const CheckpointEntry& entry, const std::string& stored_name,
                          const CheckpointOptions& options) {
-  const std::string name = strip_prefix(stored_name, options.prefixes);
-  std::vector<NamedView> views = apply_views(name, whole_view(entry), options);
-  for (NamedView& view : views) apply_row_rules(view, options);
+  const auto& metadata = entry.file->metadata();
+  const auto kind = metadata.find(kNamesKey);
+  const bool modules = kind != metadata.end() && kind->second == kModuleNames;
+  const std::string name = modules ? stored_name : strip_prefix(stored_name, options.prefixes);
+  std::vector<NamedView> views{{name, whole_view(entry)}};
+  if (!modules) {
+    views = apply_views(name, whole_view(entry), options);
+    for (NamedView& view : views) apply_row_rules(view, options);
+  }
   const auto fits = [](const std::string& pattern, const std::string& candidate) {
     return matches_pattern(pattern, candidate);
   };
@@ -280,7 +242,7 @@ Tensor FileCheckpoint::tensor(std::string_view name, const std::vector<std::stri
   const std::vector<std::int64_t>& sizes = named.view.sizes;
   if (axes.size() != sizes.size()) {
     throw Error(ErrorCode::shape, "load",
-                "tensor \"" + std::string(name) + "\" is " + sizes_of(named.view) +
+                "tensor \"" + std::string(name) + "\" is " + described_sizes(named.view) +
                     ", the family expects " + std::to_string(axes.size()) +
                     (axes.size() == 1 ? " axis" : " axes"))
         .where(folder_);
@@ -309,38 +271,6 @@ Tensor FileCheckpoint::copy(std::string_view name, const std::vector<std::string
   return read_values(context_, view, axes);
 }
 
-void FileCheckpoint::replace(std::string_view name, const Tensor& values) {
-  const std::lock_guard lock(mutex_);
-  if (find_name(name) == names_.end() && part_of(name) != nullptr) {
-    std::string parts;
-    for (const auto& [own, named] : names_) {
-      if (named.view.stored_name != part_of(name)->stored_name) continue;
-      parts += (parts.empty() ? "\"" : ", \"") + own + "\"";
-    }
-    throw Error(ErrorCode::argument, "set_weight", "\"" + std::string(name) + "\" is read in parts")
-        .hint("set each by its name: " + parts);
-  }
-  const auto found = require(find_name(name), name);
-  const std::string shared = found->second.same_as.empty() ? found->first : found->second.same_as;
-  const StoredView& before = found->second.view;
-  std::vector<std::int64_t> sizes;
-  for (const Axis& axis : values.shape().axes()) sizes.push_back(axis.size);
-  if (sizes != before.sizes) {
-    throw Error(
-        ErrorCode::shape, "set_weight",
-        "\"" + found->first + "\" is " + sizes_of(before) + ", the tensor is " + values.describe());
-  }
-  const auto file = std::make_shared<TensorInMemory>(shared, values.to(before.dtype));
-  const StoredView view = whole_view({file, file->tensors().data()});
-  for (auto& [own, named] : names_) {  // a tied weight is one under all of its names
-    if (own != shared && named.same_as != shared) continue;
-    named.view = view;
-    named.weight = nullptr;
-    named.tensor = Tensor();
-  }
-  changed_ = true;
-}
-
 void FileCheckpoint::touch(std::string_view name) {
   const std::lock_guard lock(mutex_);
   auto found = names_.find(name);
@@ -365,6 +295,26 @@ std::vector<std::string> FileCheckpoint::names() const {
   return names;
 }
 
+std::vector<std::pair<std::string, std::string>> FileCheckpoint::to_save() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::pair<std::string, std::string>> names;
+  for (const auto& [name, named] : names_) {
+    const bool asked = named.read || !named.same_as.empty() || !stored_[named.stored].unused;
+    if (asked) names.emplace_back(name, named.same_as);
+  }
+  return names;
+}
+
+std::optional<std::string> FileCheckpoint::metadata(std::string_view key) const {
+  const std::lock_guard lock(mutex_);
+  for (const auto& [name, named] : names_) {
+    const auto& all = named.view.file->metadata();
+    const auto found = all.find(std::string(key));
+    if (found != all.end()) return found->second;
+  }
+  return std::nullopt;
+}
+
 std::uint64_t FileCheckpoint::packed_bytes(const Device* on) const {
   const std::lock_guard lock(mutex_);
   std::uint64_t total = 0;
@@ -374,8 +324,6 @@ std::uint64_t FileCheckpoint::packed_bytes(const Device* on) const {
   }
   return total;
 }
-
-}  // namespace
 
 std::shared_ptr<Checkpoint> Checkpoint::open(const std::shared_ptr<Context>& context,
                                              const std::string& folder,
