@@ -82,6 +82,11 @@ void Sampler::apply_rules(std::span<float> logits, const SamplingState& state) {
   for (const SequenceBias& one : o.sequence_bias) bias(logits, state.ids, one.ids, one.bias);
   penalize(logits, state.source, 1 / o.encoder_repetition_penalty);
   penalize(logits, state.ids, o.repetition_penalty);
+  if (o.frequency_penalty != 0 || o.presence_penalty != 0) {
+    apply_counts(logits, state.ids.subspan(static_cast<std::size_t>(state.prompt_tokens)),
+                 o.frequency_penalty, o.presence_penalty);
+  }
+  dry_.apply(logits, state.ids, o.dry);
   forbid_ngrams(logits, state.ids, state.ids, o.no_repeat_ngram_size);
   forbid_ngrams(logits, state.ids, state.source, o.encoder_no_repeat_ngram_size);
   for (const std::vector<std::int32_t>& word : o.bad_words) {
@@ -99,8 +104,20 @@ void Sampler::apply_rules(std::span<float> logits, const SamplingState& state) {
     raise_stop(logits, state.stop_ids, std::pow(o.exponential_decay->factor, beyond));
   }
   forbid(logits, o.suppress);
+  if (!o.force_words.empty()) force_missing(logits, state);
   const std::int64_t first = o.forced_bos && state.prompt_tokens <= 1 ? 1 : 0;
   if (made == first) forbid(logits, o.begin_suppress);
+}
+
+/// While a word is missing the answer does not end; where only room for the missing ones is left,
+/// they are written.
+void Sampler::force_missing(std::span<float> logits, const SamplingState& state) const {
+  const Ids made = state.ids.subspan(static_cast<std::size_t>(state.prompt_tokens));
+  const MissingWords missing = missing_words(made, options_.force_words);
+  if (missing.next < 0) return;
+  const std::int64_t left = state.max_new_tokens - static_cast<std::int64_t>(made.size());
+  if (state.max_new_tokens > 0 && left <= missing.ids) return force(logits, {&missing.next, 1});
+  forbid(logits, state.stop_ids);
 }
 
 bool Sampler::only_best() const {
@@ -109,7 +126,9 @@ bool Sampler::only_best() const {
   const bool unbiased = o.sequence_bias.empty() && o.bad_words.empty() && o.suppress.empty() &&
                         o.begin_suppress.empty() && !o.exponential_decay;
   const bool unpenalized = o.repetition_penalty == 1.0 && o.encoder_repetition_penalty == 1.0 &&
-                           o.no_repeat_ngram_size == 0 && o.encoder_no_repeat_ngram_size == 0;
+                           o.no_repeat_ngram_size == 0 && o.encoder_no_repeat_ngram_size == 0 &&
+                           o.frequency_penalty == 0 && o.presence_penalty == 0 &&
+                           o.dry.multiplier == 0 && o.force_words.empty();
   return plain && unbiased && unpenalized && !o.forced_bos && o.forced_eos.empty();
 }
 

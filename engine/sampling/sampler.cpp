@@ -39,8 +39,22 @@ void check_sampling(const SamplingOptions& options) {
       {"encoder_repetition_penalty", options.encoder_repetition_penalty},
       {"no_repeat_ngram_size", whole(options.no_repeat_ngram_size)},
       {"encoder_no_repeat_ngram_size", whole(options.encoder_no_repeat_ngram_size)},
-      {"min_new_tokens", whole(options.min_new_tokens)}};
+      {"min_new_tokens", whole(options.min_new_tokens)},
+      {"frequency_penalty", options.frequency_penalty},
+      {"presence_penalty", options.presence_penalty},
+      {"dry_multiplier", options.dry.multiplier},
+      {"dry_base", options.dry.base},
+      {"dry_allowed_length", whole(options.dry.allowed_length)},
+      {"top_n_sigma", options.top_n_sigma},
+      {"top_h", options.top_h},
+      {"xtc_probability", options.xtc_probability},
+      {"xtc_threshold", options.xtc_threshold},
+      {"dynatemp_range", options.dynatemp_range},
+      {"dynatemp_exponent", options.dynatemp_exponent},
+      {"mirostat_tau", options.mirostat_tau},
+      {"mirostat_eta", options.mirostat_eta}};
   for (const auto& [name, value] : given) check_range(name, value);
+  if (options.mirostat != 0) check_range("mirostat", whole(options.mirostat));
   if (options.logprobs != -1) check_range("logprobs", whole(options.logprobs));
   if (options.exponential_decay) {
     check_range("exponential_decay_length_penalty", options.exponential_decay->factor);
@@ -158,17 +172,67 @@ void Sampler::keep_min_p(std::span<float> logits) const {
   }
 }
 
-void Sampler::filter(std::span<float> logits) {
-  if (options_.temperature != 1.0) {
-    const auto temperature = static_cast<float>(options_.temperature);
-    for (float& x : logits) x /= temperature;
+void Sampler::apply_temperature(std::span<float> logits) {
+  double temperature = options_.temperature;
+  if (options_.dynatemp_range > 0) {
+    const double low = std::max(0.0, temperature - options_.dynatemp_range);
+    temperature = cutoffs_.dynamic_temperature(logits, low, temperature + options_.dynatemp_range,
+                                               options_.dynatemp_exponent);
+    if (temperature <= 0) {  // nothing but the best is likely
+      const std::size_t best = best_of(logits);
+      for (std::size_t i = 0; i < logits.size(); ++i) {
+        if (i != best) logits[i] = kNever;
+      }
+      return;
+    }
   }
+  if (temperature == 1.0) return;
+  const auto divisor = static_cast<float>(temperature);
+  for (float& x : logits) x /= divisor;
+}
+
+void Sampler::filter(std::span<float> logits) {
+  apply_temperature(logits);
+  if (options_.top_n_sigma > 0) cutoffs_.keep_near_best(logits, options_.top_n_sigma);
   keep_top_k(logits);
   keep_top_p(logits);
   keep_min_p(logits);
+  if (options_.top_h < 1.0) cutoffs_.keep_top_h(logits, options_.top_h);
   if (options_.typical_p < 1.0) cutoffs_.keep_typical(logits, options_.typical_p);
   if (options_.epsilon_cutoff > 0) cutoffs_.keep_above(logits, options_.epsilon_cutoff, false);
   if (options_.eta_cutoff > 0) cutoffs_.keep_above(logits, options_.eta_cutoff, true);
+}
+
+double Sampler::uniform(const SamplingState& state, std::uint64_t number) const {
+  return hash_uniform(options_.seed, state.output_index, static_cast<std::uint64_t>(state.position),
+                      number);
+}
+
+void Sampler::draw(std::span<float> logits, const SamplingState& state, Sampled& result) const {
+  const float best = logits[best_of(logits)];
+  double total = 0;
+  for (float x : logits) total += weight(x, best);
+  const double target = total * uniform(state, 0);
+  double sum = 0;
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    const double own = weight(logits[i], best);
+    if (own == 0) continue;
+    sum += own;
+    result.id = static_cast<std::int32_t>(i);  // the last one, should rounding leave a rest
+    if (sum > target) break;
+  }
+}
+
+/// Basu et al. 2020, version 2 of the published programs: what surprises more than a bound is cut,
+/// and the bound moves by how far the choice was from tau.
+void Sampler::draw_mirostat(std::span<float> logits, const SamplingState& state, Sampled& result) {
+  apply_temperature(logits);
+  double& bound =
+      surprise_.try_emplace(state.output_index, 2 * options_.mirostat_tau).first->second;
+  (void)cutoffs_.keep_unsurprising(logits, bound);
+  draw(logits, state, result);
+  const double bits = -log_probability(logits, result.id) / std::log(2.0);
+  bound -= options_.mirostat_eta * (bits - options_.mirostat_tau);
 }
 
 void Sampler::choose(std::span<float> logits, const SamplingState& state, Sampled& result) {
@@ -178,24 +242,17 @@ void Sampler::choose(std::span<float> logits, const SamplingState& state, Sample
     result.not_finite = true;
     return;
   }
-  if (options_.do_sample) filter(logits);
-  const std::size_t found = best_of(logits);
-  const float best = logits[found];
-  if (best == kNever) return;  // everything is masked out
-  result.id = static_cast<std::int32_t>(found);
-  if (options_.do_sample) {
-    double total = 0;
-    for (float x : logits) total += weight(x, best);
-    const double target = total * hash_uniform(options_.seed, state.output_index,
-                                               static_cast<std::uint64_t>(state.position), 0);
-    double sum = 0;
-    for (std::size_t i = 0; i < logits.size(); ++i) {
-      const double own = weight(logits[i], best);
-      if (own == 0) continue;
-      sum += own;
-      result.id = static_cast<std::int32_t>(i);  // the last one, should rounding leave a rest
-      if (sum > target) break;
+  if (logits[best_of(logits)] == kNever) return;  // everything is masked out
+  if (!options_.do_sample) {
+    result.id = static_cast<std::int32_t>(best_of(logits));
+  } else if (options_.mirostat != 0) {
+    draw_mirostat(logits, state, result);
+  } else {
+    filter(logits);
+    if (options_.xtc_probability > 0 && uniform(state, 1) < options_.xtc_probability) {
+      cutoffs_.exclude_best(logits, options_.xtc_threshold);
     }
+    draw(logits, state, result);
   }
   if (options_.logprobs >= 0 && !raw_.empty()) {
     const double raw = raw_[static_cast<std::size_t>(result.id)];

@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "engine/sampling/cutoffs.h"
+#include "engine/sampling/repetition.h"
 
 namespace perilune {
 
@@ -43,6 +45,15 @@ struct SamplingOptions {
   std::optional<std::int32_t> forced_bos;              // chosen after a prompt of one token
   std::vector<std::int32_t> forced_eos;                // one of them is the last token that fits
   std::optional<ExponentialDecay> exponential_decay;   // of the chance to go on
+  double frequency_penalty = 0, presence_penalty = 0;  // of new tokens: for each time, and once
+  DryOptions dry;
+  std::vector<std::vector<std::int32_t>> force_words;  // each stands in the answer before it ends
+  double top_n_sigma = 0;                              // deviations below the best; 0: off
+  double top_h = 1;                                    // share of the entropy; 1: off
+  double xtc_probability = 0, xtc_threshold = 0.1;
+  double dynatemp_range = 0, dynatemp_exponent = 1;  // temperature +- range, by the entropy
+  std::int64_t mirostat = 0;                         // 2: version 2 instead of all cuts; 0: off
+  double mirostat_tau = 5, mirostat_eta = 0.1;       // bits of surprise to aim at; how fast
   std::uint64_t seed = 0;
   std::int64_t min_new_tokens = 0;
   std::int64_t logprobs = -1;  // -1: off; n: the chosen one's and n best, before processors
@@ -91,15 +102,21 @@ class Sampler {
   /// Log-probabilities of the untouched row, then: masks, repetition penalty, min_new_tokens (in
   /// place, order of the published implementation). Lua processors run between prepare and choose.
   void prepare(std::span<float> logits, const SamplingState& state, Sampled& result);
-  /// Temperature, top-k, top-p, min-p, then argmax (ties to the lowest id) or a draw: the inverse
-  /// of the cumulative distribution over what is left, in id order. Without do_sample only argmax.
+  /// Temperature and cuts, then argmax (ties to the lowest id) or a draw: the inverse of the
+  /// cumulative distribution over what is left, in id order. Without do_sample only argmax.
   void choose(std::span<float> logits, const SamplingState& state, Sampled& result);
-  /// The first half of choose: temperature, top-k (ties at the k-th value stay), top-p (the fewest
-  /// best that reach it; of equal ones the lowest id first), min-p, in place; what is left out
-  /// becomes -infinity. At least one stays. Linear in the vocabulary but for top-p's sorted part.
+  /// The first half of choose, in place: temperature (or the dynamic one), top-n-sigma, top-k (ties
+  /// at the k-th value stay), top-p (the fewest best that reach it; of equal ones the lowest id
+  /// first), min-p, top-h, typical, epsilon, eta; what is left out becomes -infinity. At least one
+  /// stays. Linear in the vocabulary but for top-p's sorted part and the rarer cuts.
   void filter(std::span<float> logits);
 
  private:
+  double uniform(const SamplingState& state, std::uint64_t number) const;
+  void apply_temperature(std::span<float> logits);
+  void draw(std::span<float> logits, const SamplingState& state, Sampled& result) const;
+  void draw_mirostat(std::span<float> logits, const SamplingState& state, Sampled& result);
+  void force_missing(std::span<float> logits, const SamplingState& state) const;
   void keep_top_k(std::span<float> logits);
   void keep_top_p(std::span<float> logits);
   void keep_min_p(std::span<float> logits) const;
@@ -113,7 +130,9 @@ class Sampler {
   std::vector<float> raw_;                // the untouched row
   std::vector<float> scratch_;
   Cutoffs cutoffs_;
-  double log_sum_ = 0;  // of the untouched row: log of the sum of exp
+  DryPenalty dry_;
+  std::map<std::uint64_t, double> surprise_;  // mirostat's bound in bits, by output
+  double log_sum_ = 0;                        // of the untouched row: log of the sum of exp
 };
 
 }  // namespace perilune

@@ -19,8 +19,8 @@ void to_log_probabilities(std::span<float> row) {
 }
 
 std::vector<std::int32_t> new_ids(const Request& request, const Sequence& sequence) {
-  const auto begin = sequence.ids.begin() + static_cast<std::ptrdiff_t>(request.spec.prompt_tokens);
-  return {begin, sequence.ids.end()};
+  const auto ids = new_ids_of(request.spec, sequence);
+  return {ids.begin(), ids.end()};
 }
 
 bool is_stop(const Request& request, std::int32_t id) {
@@ -32,9 +32,11 @@ bool is_stop(const Request& request, std::int32_t id) {
 void set_text(const Request& request, std::vector<std::int32_t> ids, Sequence& sequence) {
   if (!request.spec.tokenizer) return;
   if (!ids.empty() && is_stop(request, ids.back())) ids.pop_back();
-  const DecodeOptions options = answer_decoding(request.spec);
+  const auto decoder = answer_decoder(request.spec);
   StopMatcher stops(request.spec.options.stop_strings);
-  sequence.text = stops.push(request.spec.tokenizer->decode(ids, options));
+  sequence.text = request.spec.echo;
+  for (const std::int32_t id : ids) sequence.text += stops.push(decoder->push(id));
+  sequence.text += stops.push(decoder->flush());
   sequence.text += stops.flush();
   if (stops.matched()) sequence.stop = stops.matched_text();
 }
@@ -48,9 +50,12 @@ class Ending final : public BeamSearch::Judge {
     if (is_stop(request_, token)) return true;
     const auto length = static_cast<std::int64_t>(request_.sequences[parent].ids.size()) + 1;
     if (limit_reached(request_, length) != FinishReason::none) return true;
-    if (request_.spec.options.stop_strings.empty()) return false;
+    const bool watched = !request_.spec.hooks.processors.empty();
+    if (request_.spec.options.stop_strings.empty() && !watched) return false;
     std::vector<std::int32_t> all = ids(parent);
     all.push_back(token);
+    if (is_complete(request_, all)) return true;
+    if (request_.spec.options.stop_strings.empty()) return false;
     Sequence text;
     set_text(request_, std::move(all), text);
     return !text.stop.empty();
@@ -136,7 +141,8 @@ void Scheduler::State::settle_beams(Request& request, FinishReason reason) const
     sequence.output_index = sequences.size();
     sequence.finished = true;
     set_text(request, hypothesis.ids, sequence);
-    const bool stopped = is_stop(request, hypothesis.ids.back()) || !sequence.stop.empty();
+    const bool stopped = is_stop(request, hypothesis.ids.back()) || !sequence.stop.empty() ||
+                         is_complete(request, hypothesis.ids);
     const FinishReason limit =
         limit_reached(request, static_cast<std::int64_t>(sequence.ids.size()));
     sequence.reason = stopped ? FinishReason::stop : limit;

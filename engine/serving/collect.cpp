@@ -159,9 +159,10 @@ void Scheduler::State::split_outputs(Request& request) {
     copy.ids = request.sequences[0].ids;
     copy.computed = request.sequences[0].computed;
     copy.output_index = k;
+    copy.text = request.spec.echo;
     copy.cache = request.sequences[0].cache->fork();
     if (request.spec.tokenizer) {
-      copy.decoder = request.spec.tokenizer->decoder(answer_decoding(request.spec));
+      copy.decoder = answer_decoder(request.spec);
       copy.stops = std::make_unique<StopMatcher>(request.spec.options.stop_strings);
     }
     copy.make_room();
@@ -308,6 +309,9 @@ void Scheduler::State::accept_one(const RequestPointer& request, std::size_t ind
       sequence.stop = *asked;
       reason = FinishReason::stop;
     }
+  }
+  if (reason == FinishReason::none && is_complete(*request, new_ids_of(request->spec, sequence))) {
+    reason = FinishReason::stop;
   }
   if (reason == FinishReason::none)
     reason = limit_reached(*request, static_cast<std::int64_t>(sequence.ids.size()));

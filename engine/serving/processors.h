@@ -27,7 +27,13 @@ class Processor {
   /// The ids that a sequence has just got and goes on from, in order (drafts bring several at
   /// once). Not told of beams, which come and go: look at the sequence's ids in allowed().
   virtual void accept(std::span<const std::int32_t> /*ids*/, const Request&, const Sequence&) {}
+  /// Whether an answer of these new ids is whole and nothing may follow: it ends, without a stop
+  /// id.
+  virtual bool complete(const Request&, std::span<const std::int32_t> /*new_ids*/) { return false; }
 };
+
+/// Whether one of the request's processors finds an answer of these new ids complete.
+bool is_complete(const Request& request, std::span<const std::int32_t> new_ids);
 
 /// Sets the scores of ids that are not allowed to -infinity.
 void apply_mask(std::span<float> scores, std::span<const std::uint32_t> allowed);

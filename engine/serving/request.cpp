@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "engine/serving/constraint.h"
+
 namespace perilune {
 
 const char* finish_reason_name(FinishReason reason) {
@@ -30,6 +32,15 @@ DecodeOptions answer_decoding(const RequestSpec& spec) {
   DecodeOptions options;
   options.continues = spec.source == nullptr || !spec.tokenizer->decode(spec.prompt).empty();
   return options;
+}
+
+std::unique_ptr<StreamDecoder> answer_decoder(const RequestSpec& spec) {
+  if (spec.constraint) return make_bytes_decoder(spec.constraint->bytes());
+  return spec.tokenizer->decoder(answer_decoding(spec));
+}
+
+std::span<const std::int32_t> new_ids_of(const RequestSpec& spec, const Sequence& sequence) {
+  return std::span(sequence.ids).subspan(static_cast<std::size_t>(spec.prompt_tokens));
 }
 
 namespace {

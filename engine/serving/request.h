@@ -8,6 +8,7 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,7 @@ const char* finish_reason_name(FinishReason reason);
 const char* request_state_name(RequestState state);
 
 struct Request;
+class Constraint;
 using RequestPointer = std::shared_ptr<Request>;
 
 /// What scripts may do per request. Each may throw; that fails this request alone. Which sequence
@@ -104,6 +106,8 @@ struct RequestSpec {
   std::uint64_t output_index = 0;              // of the first output, for its random numbers
   std::shared_ptr<const Plan> plan;            // decode with a causal head, or the forward's
   std::shared_ptr<const Tokenizer> tokenizer;  // null: ids only, no text
+  std::shared_ptr<Constraint> constraint;      // also among hooks.processors; null: any text
+  std::string echo;                            // what the answer's text begins with
   // An encoder-decoder's input, one row, and what reads it before the prompt (the decoder's start)
   // runs. Null: there is no encoder.
   std::shared_ptr<const Batch> source;
@@ -123,6 +127,10 @@ struct RequestSpec {
 /// How an answer becomes text: a decoder-only model goes on with its prompt, an encoder-decoder
 /// begins a text of its own, unless it was given words to begin with.
 DecodeOptions answer_decoding(const RequestSpec& spec);
+/// A decoder for an answer; one that keeps to a grammar becomes the bytes that the grammar saw.
+std::unique_ptr<StreamDecoder> answer_decoder(const RequestSpec& spec);
+/// The new ids of a sequence.
+std::span<const std::int32_t> new_ids_of(const RequestSpec& spec, const Sequence& sequence);
 
 /// How far it is. Written by the thread that steps; `state` may be read by any, and once it is done
 /// so may all else.

@@ -132,11 +132,12 @@ Sequence first_sequence(const RequestSpec& spec, const std::shared_ptr<Cache>& c
   Sequence sequence;
   sequence.ids = spec.prompt;
   sequence.output_index = spec.output_index;
+  sequence.text = spec.echo;
   if (keeps_values(spec)) {
     sequence.cache = std::make_unique<SequenceCache>(cache);
   }
   if (spec.kind == RequestKind::generate && spec.tokenizer && spec.options.beams.beams == 1) {
-    sequence.decoder = spec.tokenizer->decoder(answer_decoding(spec));
+    sequence.decoder = answer_decoder(spec);
     sequence.stops = std::make_unique<StopMatcher>(spec.options.stop_strings);
   }
   return sequence;

@@ -12,7 +12,7 @@ local pl = {}
 local where = {
   load = "perilune.load", advise = "perilune.advise", estimate = "perilune.load", devices = "perilune.load", health = "perilune.load",
   tokenizer = "perilune.load", check = "perilune.loaded.tokenizer_check", families = "perilune.loaded.family",
-  rope_options = "perilune.families.rope", engine = "perilune.serve.engine", simulate = "perilune.serve.simulate",
+  rope_options = "perilune.families.rope", engine = "perilune.serve.engine", grammar = "perilune.serve.grammar", simulate = "perilune.serve.simulate",
   cache_load = "perilune.loaded.cache_file", pipeline = "perilune.pipeline", lengths = "perilune.serve.lengths", collate = "perilune.run.batch",
   show = "perilune.show.show", sleep = "core", version = "core",
   clock = "core", on_warning = "core", batch = "core", batch_from_padded = "core",

@@ -34,10 +34,10 @@ libraries="-lutf8proc -lpcre2-8 -lpthread $(pkg-config --libs luajit)"
 launcher=
 if command -v ccache >/dev/null; then launcher=ccache; fi
 
-# What targets are made of: the text layer and what it stands on. The linker takes what a target
+# What targets are made of: the text layer and what it stands on, and grammars. The linker takes what a target
 # needs.
 sources="engine/files/safetensors.cpp engine/files/sizes_text.cpp engine/files/gguf/head.cpp
-         engine/files/gguf/reader.cpp engine/files/gguf/types.cpp $(ls engine/base/*.cpp; find engine/text -name '*.cpp' | sort)"
+         engine/files/gguf/reader.cpp engine/files/gguf/types.cpp $(ls engine/base/*.cpp; find engine/text engine/constrain -name '*.cpp' | sort)"
 
 # compile NAME...: these sources, as many at once as there are processors.
 compile() {
@@ -65,6 +65,10 @@ seed() {
         printf "\\$i\\17Hello,  <s>World! caf\303\251 \347\214\253\n\n 12.5 [MASK] \360\237\230\200" \
           >"$2/seed$i"; done ;;
     template) cp tests/fuzz/seeds/template/* "$2" ;;
+    grammar)
+      printf '0(a|[b-d]{2,3})*\\d+$\0aab' >"$2/regex"
+      printf '1root ::= "(" (root | [a-z]+)? ")" # x\0(a)' >"$2/gbnf"
+      printf '3{"type":"object","properties":{"a":{"type":"array","items":{"$ref":"#"}}}}\0{"a":[' >"$2/schema" ;;
   esac 2>/dev/null || true
 }
 

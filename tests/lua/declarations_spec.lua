@@ -14,6 +14,7 @@ local objects = {
   { "tokenizer", "Tokenizer", m.tokenizer },
   { "tokenizer", "Decoder", m.tokenizer:decoder() },
   { "request", "Request", request },
+  { "grammar", "Grammar", pl.grammar { regex = "a" } },
 }
 
 -- Names of a class: ---@field lines in its block, and its functions.

@@ -13,6 +13,7 @@
 #include "bindings/lua/models/net.h"
 #include "bindings/lua/models/pass.h"
 #include "bindings/lua/models/plan.h"
+#include "bindings/lua/serving/grammar.h"
 #include "bindings/lua/serving/serving.h"
 #include "bindings/lua/tensors/tensor_value.h"
 #include "bindings/lua/text/characters.h"
@@ -139,6 +140,7 @@ int open_core(lua_State* L) {
   add_net(L);
   add_plan(L);
   add_cache(L);
+  add_grammar(L);
   add_engine(L);
   add_measure(L);
   add_introspection(L);

@@ -53,6 +53,30 @@ void read_rules(lua_State* L, Options& options, SamplingOptions& sampling) {
   if (start && factor) sampling.exponential_decay = ExponentialDecay{*start, *factor};
 }
 
+/// What makes repetition less likely, and cuts that other programs know.
+void read_penalties(Options& options, SamplingOptions& sampling) {
+  sampling.frequency_penalty = options.number("frequency_penalty").value_or(0.0);
+  sampling.presence_penalty = options.number("presence_penalty").value_or(0.0);
+  DryOptions& dry = sampling.dry;
+  dry.multiplier = options.number("dry_multiplier").value_or(0.0);
+  dry.base = options.number("dry_base").value_or(dry.base);
+  dry.allowed_length = options.integer("dry_allowed_length").value_or(dry.allowed_length);
+  dry.last_n = options.integer("dry_penalty_last_n").value_or(dry.last_n);
+  dry.breakers = options.ids("dry_breakers").value_or(std::vector<std::int32_t>{});
+}
+
+void read_cuts(Options& options, SamplingOptions& sampling) {
+  sampling.top_n_sigma = options.number("top_n_sigma").value_or(0.0);
+  sampling.top_h = options.number("top_h").value_or(1.0);
+  sampling.xtc_probability = options.number("xtc_probability").value_or(0.0);
+  sampling.xtc_threshold = options.number("xtc_threshold").value_or(sampling.xtc_threshold);
+  sampling.dynatemp_range = options.number("dynatemp_range").value_or(0.0);
+  sampling.dynatemp_exponent = options.number("dynatemp_exponent").value_or(1.0);
+  sampling.mirostat = options.integer("mirostat").value_or(0);
+  sampling.mirostat_tau = options.number("mirostat_tau").value_or(sampling.mirostat_tau);
+  sampling.mirostat_eta = options.number("mirostat_eta").value_or(sampling.mirostat_eta);
+}
+
 void read_beams(Options& options, BeamOptions& beams) {
   beams.beams = options.integer("num_beams").value_or(1);
   beams.length_penalty = options.number("length_penalty").value_or(1.0);
@@ -71,6 +95,9 @@ void read_sampling(lua_State* L, GenerateOptions& generate) {
   sampling.epsilon_cutoff = options.number("epsilon_cutoff").value_or(0.0);
   sampling.eta_cutoff = options.number("eta_cutoff").value_or(0.0);
   read_rules(L, options, sampling);
+  sampling.force_words = read_sequences(L, options, "force_words_ids");
+  read_penalties(options, sampling);
+  read_cuts(options, sampling);
   read_beams(options, generate.beams);
   sampling.do_sample = options.boolean("do_sample").value_or(false);
   sampling.temperature = options.number("temperature").value_or(1.0);
@@ -111,6 +138,7 @@ void read_generate(lua_State* L, Options& options, RequestSpec& spec) {
   if (const auto* tokenizer = options.object<TokenizerPointer>("tokenizer")) {
     spec.tokenizer = *tokenizer;
   }
+  spec.echo = options.text("echo").value_or("");
   spec.reachable = options.integer("reachable").value_or(0);
 }
 

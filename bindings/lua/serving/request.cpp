@@ -1,4 +1,5 @@
 // Request: its fields, events and result.
+#include "bindings/lua/serving/grammar.h"
 #include "bindings/lua/serving/serving.h"
 #include "bindings/lua/tensors/tensor_value.h"
 
@@ -68,6 +69,7 @@ void set_sequence(lua_State* L, const Request& request, const Sequence& sequence
   push_list(L, std::vector<std::int32_t>(begin, sequence.ids.end()));
   lua_setfield(L, -2, "ids");
   if (!sequence.stop.empty()) set_field(L, "stop", sequence.stop);
+  set_choice(L, request, sequence.text);
   if (sequence.score) {
     set_field(L, "score", static_cast<double>(*sequence.score));
   } else if (request.spec.options.n > 1) {

@@ -3,6 +3,7 @@
 #include "bindings/lua/batches/batch_object.h"
 #include "bindings/lua/models/cache.h"
 #include "bindings/lua/models/plan.h"
+#include "bindings/lua/serving/grammar.h"
 #include "bindings/lua/serving/serving.h"
 
 namespace perilune::lua {
@@ -68,7 +69,10 @@ int submit(lua_State* L) {
   spec.client = options.text("client").value_or("");
   spec.tag = read_tag(L, options, engine);
   lua_newtable(L);
+  read_grammar(options, spec);
   const bool hooked = read_hooks(L, options, engine, spec);
+  // Functions of scripts see scores of what may come; what they change holds no more than that.
+  if (spec.constraint && hooked) spec.hooks.processors.push_back(spec.hooks.processors.front());
   if (hooked && engine.worker) {
     throw Error(ErrorCode::unsupported, "submit",
                 "processors, stop_when and on_token are functions of this script, and the engine "

@@ -4,6 +4,7 @@ local options = require "perilune.base.options"
 local core = require "perilune.core"
 local kind = require "perilune.base.kind"
 local rules = require "perilune.serve.generation_rules"
+local grammar = require "perilune.serve.grammar"
 local family = require "perilune.loaded.family"
 local decoder_start = require "perilune.loaded.decoder_start"
 
@@ -15,13 +16,18 @@ generation.default_new_tokens = 128
 --- What a caller may give for one request.
 generation.spec = rules.spec
 
-local off_values = { temperature = 1, top_p = 1, typical_p = 1 }   -- 0 switches the others off
+local off_values = { temperature = 1, top_p = 1, typical_p = 1, top_h = 1 }   -- 0 switches the others off
 
 local is_empty, sampling_keys = rules.is_empty, rules.sampling_keys
 
+-- What only callers say of repetition.
+local repetition_keys = { "frequency_penalty", "presence_penalty", "dry_multiplier", "dry_base", "dry_allowed_length",
+  "dry_penalty_last_n", "dry_breakers" }
+
 local function check_supported(value_of, op)
   local function refuse(key, value, from)
-    raise("unsupported", op, ("%s = %s%s is not supported yet"):format(key, options.show(value), from),
+    local why = rules.why_not[key]
+    raise("unsupported", op, ("%s = %s%s is not supported yet%s"):format(key, options.show(value), from, why and ": " .. why or ""),
       from ~= "" and ("give %s yourself to generate without it"):format(key) or nil)
   end
   for key, nothing in pairs(rules.not_run) do
@@ -50,6 +56,13 @@ local function check_contradictions(given, op)
   end
   if given.n and given.num_return_sequences and given.n ~= given.num_return_sequences then
     contradict(op, "n", "num_return_sequences", "both say how many answers")
+  end
+  if (given.mirostat or 0) ~= 0 then
+    for _, key in ipairs { "top_k", "top_p", "min_p", "typical_p", "top_h", "top_n_sigma", "epsilon_cutoff", "eta_cutoff", "xtc_probability" } do
+      if given[key] and given[key] ~= (off_values[key] or 0) then
+        contradict(op, "mirostat", key, "mirostat cuts by itself, nothing else is")
+      end
+    end
   end
   if given.stop and given.stop_strings then contradict(op, "stop", "stop_strings", "both say where to end") end
 end
@@ -88,7 +101,7 @@ local function constraints(value_of)
   return {
     no_repeat_ngram_size = value_of "no_repeat_ngram_size", encoder_no_repeat_ngram_size = value_of "encoder_no_repeat_ngram_size",
     encoder_repetition_penalty = value_of "encoder_repetition_penalty", bias_ids = lists, bias_values = numbers,
-    bad_words_ids = ids "bad_words_ids", suppress_tokens = ids "suppress_tokens",
+    bad_words_ids = ids "bad_words_ids", force_words_ids = ids "force_words_ids", suppress_tokens = ids "suppress_tokens",
     begin_suppress_tokens = ids "begin_suppress_tokens", forced_bos_token_id = ids "forced_bos_token_id",
     forced_eos_token_id = ids "forced_eos_token_id", decay_start = not is_empty(decay) and decay[1] or nil,
     decay_factor = not is_empty(decay) and decay[2] or nil,
@@ -193,6 +206,7 @@ function generation.request(s, ids, given, op)
   local v = { repetition_penalty = value_of "repetition_penalty" }
   if do_sample then
     for _, key in ipairs(sampling_keys) do v[key] = value_of(key) end
+    for _, key in ipairs(rules.sampling_details) do v[key] = given[key] end
   end
   local new_tokens = newest_tokens(given, value_of, #ids)
   local prompt, lost = fit_prompt(ids, s.c.max_tokens, new_tokens, given.context, op)
@@ -204,13 +218,23 @@ function generation.request(s, ids, given, op)
   local seed = given.seed
   if seed == nil then seed = do_sample and fresh_seed() or 0 end
   local own = constraints(value_of)
-  for _, key in ipairs(sampling_keys) do own[key] = v[key] end
+  for _, list in ipairs { sampling_keys, rules.sampling_details } do
+    for _, key in ipairs(list) do own[key] = v[key] end
+  end
+  for _, key in ipairs(repetition_keys) do own[key] = given[key] end
   own.do_sample, own.seed, own.logprobs, own.repetition_penalty = do_sample, seed, logprobs, v.repetition_penalty
   own.max_new_tokens, own.min_new_tokens = new_tokens, math.min(least or 0, new_tokens)
   own.prompt_logprobs, own.n = given.prompt_logprobs and true or nil, given.n or value_of "num_return_sequences"
   add_beams(own, given, value_of, do_sample, op)
+  local kept_to = grammar.of(given, op)
+  if kept_to then
+    if given.forced_eos_token_id then
+      contradict(op, "forced_eos_token_id", given.grammar and "grammar" or kept_to.kind, "a grammar says where the end may be")
+    end
+    own.forced_eos_token_id = nil
+  end
   return {
-    ids = prompt, source = source, lost = lost, max_tokens = s.c.max_tokens,
+    grammar = kept_to, ids = prompt, source = source, lost = lost, max_tokens = s.c.max_tokens,
     options = own,
     stop_ids = rules.list(value_of "eos_token_id"),
     stop_strings = rules.list(given.stop or value_of "stop_strings"),

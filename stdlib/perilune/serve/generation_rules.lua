@@ -19,7 +19,7 @@ rules.published = {
   guidance_scale = "number", encoder_no_repeat_ngram_size = "count", encoder_repetition_penalty = "number",
   bad_words_ids = "table", force_words_ids = "table", suppress_tokens = "table", begin_suppress_tokens = "table",
   forced_bos_token_id = "integer", forced_eos_token_id = "integer|table", exponential_decay_length_penalty = "table",
-  sequence_bias = "table", renormalize_logits = "boolean",
+  sequence_bias = "table", renormalize_logits = "boolean", top_h = "number",
 }
 
 -- Options that only callers have.
@@ -27,7 +27,12 @@ local own = {
   seed = "integer", stop = "string|table", logprobs = "count|boolean", prompt_logprobs = "boolean|count", n = "positive",
   processors = "table|function", stop_when = "function", on_token = "function", context = { "error", "truncate_left", "slide" },
   priority = "integer", deadline_ms = "number", client = "string", tag = "any", decoder = "table", decoder_start_token_id = "count",
-  allow_foreign = "boolean", reuse = "boolean",
+  allow_foreign = "boolean", reuse = "boolean", regex = "string", json_schema = "string|table", grammar = "string|Grammar", choices = "table",
+  frequency_penalty = "number", presence_penalty = "number", dry_multiplier = "number", dry_base = "number",
+  dry_allowed_length = "positive", dry_penalty_last_n = "integer", dry_sequence_breakers = "string|table",
+  top_n_sigma = "number", xtc_probability = "number", xtc_threshold = "number", dynatemp_range = "number", dynatemp_exponent = "number",
+  mirostat = { 0, 2 }, mirostat_tau = "number", mirostat_eta = "number", bad_words = "string|table", force_words = "string|table",
+  echo = "boolean",
 }
 
 --- What a caller may give for one request.
@@ -36,11 +41,21 @@ for _, part in ipairs { rules.published, own } do
   for key, wanted in pairs(part) do rules.spec[key] = wanted end
 end
 
---- Options of the published files that are understood and not run yet, with the values that change nothing.
-rules.not_run = { num_beam_groups = 1, diversity_penalty = 0, penalty_alpha = 0, guidance_scale = 1, force_words_ids = false }
+--- Options of the published files that are understood and not run, with the values that change nothing.
+rules.not_run = { num_beam_groups = 1, diversity_penalty = 0, penalty_alpha = 0, guidance_scale = 1 }
+
+--- Why not, where it is no lack of ours alone.
+rules.why_not = {
+  num_beam_groups = "the published library left beam groups in its version 5", diversity_penalty = "it belongs to beam groups",
+  penalty_alpha = "the published library left contrastive search in its version 5",
+}
 
 --- Options that matter only where tokens are drawn.
-rules.sampling_keys = { "temperature", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff" }
+rules.sampling_keys = { "temperature", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff", "top_h",
+  "top_n_sigma", "xtc_probability", "dynatemp_range", "mirostat" }
+
+--- What belongs to one of them and draws nothing by itself.
+rules.sampling_details = { "xtc_threshold", "dynatemp_exponent", "mirostat_tau", "mirostat_eta" }
 
 -- Keys of generation_config.json that change no answer: what a call gives back, how it is computed, who wrote it.
 local harmless = {}
@@ -88,8 +103,8 @@ local function biases_fault(value)
   local what = "{ { ids, bias }, … }"
   if not kind.is_list(value) then return what, value end
   for _, pair in ipairs(value) do
-    if type(pair) ~= "table" or type(pair[1]) ~= "table" or is_empty(pair[1]) or ids_fault(pair[1]) or type(pair[2]) ~= "number"
-      or pair[2] ~= pair[2] then
+    if type(pair) ~= "table" or type(pair[2]) ~= "number" or pair[2] ~= pair[2]
+      or not (type(pair[1]) == "string" and pair[1] ~= "" or type(pair[1]) == "table" and not is_empty(pair[1]) and not ids_fault(pair[1])) then
       return what, pair
     end
   end
@@ -120,6 +135,8 @@ local faults = {
   early_stopping = early_fault, eos_token_id = ids_fault, suppress_tokens = ids_fault, begin_suppress_tokens = ids_fault,
   forced_bos_token_id = ids_fault, forced_eos_token_id = ids_fault, bad_words_ids = sequences_fault, sequence_bias = biases_fault,
   exponential_decay_length_penalty = decay_fault, stop = texts_fault, stop_strings = texts_fault,
+  force_words_ids = sequences_fault, bad_words = texts_fault, force_words = texts_fault, dry_sequence_breakers = texts_fault,
+  mirostat = function() end,   -- its kind says all
 }
 
 -- What is wrong with a value of the right kind: what was expected, what was found, a hint. Ranges of numbers are the engine's.

@@ -11,6 +11,8 @@ local inputs = require "perilune.run.inputs"
 local layout = require "perilune.run.layout"
 local origin = require "perilune.loaded.origin"
 local generation = require "perilune.serve.generation"
+local grammar = require "perilune.serve.grammar"
+local words = require "perilune.serve.words"
 local turn_end = require "perilune.chat.turn_end"
 local policies = require "perilune.policy"
 local forward = require "perilune.run.forward"
@@ -167,10 +169,23 @@ end
 ---@return integer lost tokens dropped from the prompt
 function submit.submit(m, engine, prompt, op, pool)
   local s = rawget(m, "state_")
-  local request = generation.request(s, prompt.ids, prompt.options, op)
+  local given, without = words.as_ids(m, s, prompt.options, op)
+  local request = generation.request(s, prompt.ids, given, op)
+  if request.options.force_words_ids then words.check_room(request, op) end
   local lost = request.lost
   request.lost = nil
   stop_at_tokens(m, request)
+  request.without = without
+  if given.echo then
+    if request.source or not m.tokenizer then
+      raise("option", op, "option echo: " .. (request.source and "an encoder-decoder's answer is a text of its own" or "this model has no tokenizer"))
+    end
+    request.echo = m.tokenizer:decode(request.ids)
+  end
+  if request.grammar or without then
+    local continues = not request.source or m.tokenizer ~= nil and m.tokenizer:decode(request.ids) ~= ""
+    request.token_bytes = grammar.token_bytes(s, m.tokenizer, continues, op)
+  end
   request.plan = pass_runner.plan(s, "decode")
   if request.source then
     request.source = core.batch { request.source }

@@ -22,6 +22,11 @@
 
 --- What m:generate, m:stream and e:submit take; any of them may also stand in one prompt's own table.
 --- Defaults come from generation_config.json, or from config.json where that file is absent.
+--- A row of scores goes through, in this order: sequence_bias, encoder_repetition_penalty, repetition_penalty,
+--- frequency_penalty and presence_penalty, dry, no_repeat_ngram_size, encoder_no_repeat_ngram_size, bad_words_ids,
+--- min_new_tokens, forced ids, exponential_decay_length_penalty, suppress_tokens, force_words, begin_suppress_tokens;
+--- grammars and bad_words; processors; where tokens are drawn temperature (or dynatemp), top_n_sigma, top_k, top_p, min_p,
+--- top_h, typical_p, epsilon_cutoff, eta_cutoff, xtc, or with mirostat temperature and mirostat alone; the draw.
 ---@class GenerateOptions
 ---@field max_new_tokens integer end after so many tokens; default 128 where no file says otherwise
 ---@field min_new_tokens integer no end before so many tokens
@@ -58,28 +63,54 @@
 ---@field decoder integer[] what an encoder-decoder's answer begins with; default: its start token
 ---@field allow_foreign boolean true takes a batch that another tokenizer made; by default that is an error
 ---@field decoder_start_token_id integer that start token, where it is not the one of the model's files
+---@field regex string the answer matches this regular expression as a whole; see pl.grammar for all four
+---@field json_schema string|table the answer is JSON that fits this schema
+---@field grammar string|Grammar the answer is a text of this GBNF grammar, or of what pl.grammar made
+---@field choices string[] the answer is one of these texts; the result's `choice` says which
 ---@field num_beams integer beam search over so many continuations, at most 1024; 1 (default): none
----@field num_beam_groups integer only 1 yet
+---@field num_beam_groups integer only 1: the published library left beam groups in its version 5
 ---@field no_repeat_ngram_size integer no run of so many tokens occurs twice; 0: off
 ---@field length_penalty number of beams: scores are divided by (new tokens)^length_penalty; default 1
 ---@field renormalize_logits boolean of beams: scores that rules have changed become log-probabilities again
 ---@field early_stopping any of beams: false (default), true or "never", as published
----@field diversity_penalty number only 0 yet
+---@field diversity_penalty number only 0, as above
 ---@field typical_p number draw among the most typical tokens that together reach this probability; 1: off
 ---@field epsilon_cutoff number drop tokens less likely than this; 0: off
 ---@field eta_cutoff number the same with a bar that falls with the entropy; 0: off
----@field penalty_alpha number only 0 yet
+---@field penalty_alpha number only 0: the published library left contrastive search in its version 5
 ---@field guidance_scale number only 1 yet
 ---@field encoder_no_repeat_ngram_size integer no run of so many tokens of the source (without an encoder: the prompt); 0: off
 ---@field encoder_repetition_penalty number above 1 makes tokens of the source (without an encoder: the prompt) more likely
 ---@field bad_words_ids integer[][] sequences of ids that are never completed
----@field force_words_ids table not supported yet: raises
+---@field bad_words string|string[] texts that never occur in the answer, whatever tokens would write them; where a grammar has
+---nothing else to go on with, the request ends with an error
+---@field force_words string|string[] words that stand in the answer, each after a space; as force_words_ids
+---@field frequency_penalty number taken off the score of a new token for every time that it is there; of OpenAI and vLLM
+---@field presence_penalty number taken off once for a new token that is there
+---@field dry_multiplier number "don't repeat yourself": what would make a repeated run of tokens longer loses
+---dry_multiplier * dry_base^(length of the run - dry_allowed_length); 0: off
+---@field dry_base number default 1.75
+---@field dry_allowed_length integer runs that are no repetition yet; default 2
+---@field dry_penalty_last_n integer tokens that are looked at; -1 (default): all
+---@field dry_sequence_breakers string|string[] no run goes across a token that holds one; default newline, colon, quote, star
+---@field top_n_sigma number drop tokens whose score is so many standard deviations below the best; 0: off
+---@field top_h number draw among the best 100 whose terms of the entropy come to this share of it; 1: off
+---@field xtc_probability number exclude top choices: with this chance only the least likely of the tokens above xtc_threshold stays; 0: off
+---@field xtc_threshold number default 0.1
+---@field dynatemp_range number temperature from temperature - this to temperature + this, by the entropy; 0: off
+---@field dynatemp_exponent number of the entropy's share in it; default 1
+---@field mirostat integer 2: version 2, which keeps the surprise of tokens near mirostat_tau instead of all other cuts; 0: off
+---@field mirostat_tau number bits; default 5
+---@field mirostat_eta number how fast it learns; default 0.1
+---@field echo boolean the text begins with the prompt's
+---@field force_words_ids integer[][] sequences of ids that stand in the answer: it does not end before, and where only room for
+---them is left they are written
 ---@field suppress_tokens integer[] ids that are never chosen
 ---@field begin_suppress_tokens integer[] ids that are not the first new one
 ---@field forced_bos_token_id integer the first new token of an encoder-decoder
 ---@field forced_eos_token_id integer|integer[] the last token, where the length ends the text
 ---@field exponential_decay_length_penalty table { tokens, factor }: from so many tokens on, the end becomes likelier by powers of factor
----@field sequence_bias table { { ids, bias }, … }: added to the score of a sequence's last id where the others stand before it
+---@field sequence_bias table { { ids or a text, bias }, … }: added to the score of a sequence's last id where the others stand before it
 
 --- What m:quantization_report takes.
 ---@class QuantizationReportOptions
