@@ -18,6 +18,7 @@ local quantize = require "perilune.loaded.quantize"
 local quantized_folder = require "perilune.loaded.quantized_folder"
 local generation_rules = require "perilune.serve.generation_rules"
 local decoder_start = require "perilune.loaded.decoder_start"
+local methods = require "perilune.quantization.methods"
 local Model = require "perilune.model"
 
 local load = {}
@@ -176,6 +177,17 @@ local function pair(s, tokenizer)
   s.reachable = math.min(s.vocab_rows, tokenizer.max_id + 1)
 end
 
+-- A model whose quantization is searched with the model itself: loaded whole first.
+local function load_searched(path, o)
+  local plain = {}
+  for key, value in pairs(o) do plain[key] = value end
+  plain.quantize = nil
+  local m = load.load(path, plain)
+  local fine, q = pcall(m.quantize, m, o.quantize, { compute = o.compute, on_progress = o.on_progress })
+  m:close()
+  return fine and q or error(q, 0)
+end
+
 --- Loads a model folder: config.json, safetensors weights, a tokenizer where there is one. Checks
 --- that everything fits together before a weight is used.
 ---
@@ -199,6 +211,7 @@ end
 ---@return Model
 function load.load(path, opts)
   local o = options.check(opts, spec, "load")
+  if methods.asks(o.quantize) then return load_searched(path, o) end
   local s = load.prepare(path, o, "load")
   local tokenizer, reason = read_tokenizer(s, o.tokenizer)
   pair(s, tokenizer)
@@ -230,6 +243,9 @@ end
 ---@param opts LoadOptions|nil
 ---@return table { weights=, cache_per_token= (while no window is full), cache_context= (of one whole context), workspace=, fits={ device → boolean } }
 function load.estimate(path, opts)
+  if type(opts) == "table" and methods.asks(opts.quantize) then
+    raise("unsupported", "estimate", "what a search comes to is known after it", "estimate the type by itself")
+  end
   local s = load.prepare(path, options.check(opts, spec, "estimate"), "estimate")
   local pool = pass_runner.pool(s)
   local out = pass_runner.needs(s, 512, 16)

@@ -13,7 +13,7 @@ local generate = require "perilune.serve.generate"
 local caches = require "perilune.loaded.cache"
 local inspect = require "perilune.show.inspect"
 local folders = require "perilune.loaded.save"
-local quantized = require "perilune.loaded.quantized"
+local methods = require "perilune.quantization.methods"
 local quantized_folder = require "perilune.loaded.quantized_folder"
 local fingerprint = require "perilune.loaded.fingerprint"
 local unknown_path = require "perilune.loaded.unknown_path"
@@ -35,11 +35,12 @@ local weights = require "perilune.loaded.weights"
 ---@field labels table<integer, string>|nil class names by id, from 0
 ---@field warnings string[] what was odd about its files
 ---@field path string its folder
+---@field quantization_plan table|nil of a model quantized as "mixed": each layer's type, bytes and measured cost; prints
 ---@field quantization any|nil the recipe that it was quantized by here: the name of a type, or patterns → type
 local Model = { __name = "Model" }
 
 -- Fields that may be nil; anything else that is asked for and missing is a mistake.
-local optional = { tokenizer = true, tokenizer_reason = true, max_tokens = true, labels = true, eager_ = true, quantization = true }
+local optional = { tokenizer = true, tokenizer_reason = true, max_tokens = true, labels = true, eager_ = true, quantization = true, quantization_plan = true }
 
 function Model.__index(m, key)
   local method = Model[key]
@@ -333,6 +334,13 @@ end
 --- mxfp4. Instead of its name a type may be { type=, its options }; options beside the patterns hold for all of them.
 --- Weights are rounded where the model keeps them, one at a time.
 ---
+--- Beside patterns a table may say `method`: "round" (default), "gptq" (makes up for each input's error with the others;
+--- `damping`, `activation_order`) or "awq" (scales inputs that matter, where norms feed them), which look at what layers are
+--- fed by a `calibration` (a text, ids, a list; of the kind that the model is for); `calibration_tokens` at most; `folder`
+--- keeps finished layers, so that a killed search goes on. The type "mixed" measures what each layer costs in each type and
+--- chooses within `bytes` (of all weights) or `kl` (nats a token): m.quantization_plan prints why. All of these are for
+--- models that continue texts.
+---
 ---     local m = pl.load "scripts/models/tales"
 ---     local small = m:quantize("int4", { compute = "f32" })
 ---     print(small:memory().weights < m:memory().weights)                    --> true
@@ -341,7 +349,7 @@ end
 ---@param recipe string|table
 ---@param opts table|nil { compute=, on_progress=function(done, total) }; compute: as for pl.load, default: as this model was loaded
 ---@return Model
-function Model:quantize(recipe, opts) return setmetatable(quantized.fields(self, recipe, opts), Model) end
+function Model:quantize(recipe, opts) return setmetatable(methods.fields(self, recipe, opts), Model) end
 
 --- A copy of a weight as f32: [output, input] of a matrix, as a layer multiplies by it. `name` is a module's
 --- path or a tensor's name, with or without the file's prefix, or with the layer's canonical path.

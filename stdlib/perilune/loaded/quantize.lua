@@ -205,10 +205,13 @@ end
 
 --- Stores a model's weights as assigned. Programs and plans made before keep what they have.
 ---@param s table a model's state
----@param assignments table[] { path=, storage=, blocks= (u8 tensor of the storage's blocks; nil: rounded by the storage's own rule) }
+---@param assignments table[] { path=, storage=, blocks= (u8 tensor of the storage's blocks; nil: rounded by the storage's own rule) };
+--- of a vector { path=, values= }
 function quantize.apply(s, assignments)
   for _, one in ipairs(assignments) do
-    if one.blocks then
+    if one.values then
+      s.checkpoint:replace(one.path, one.values)
+    elseif one.blocks then
       s.checkpoint:store_blocks(one.path, one.storage, one.blocks)
     else
       s.checkpoint:store_as(one.path, one.storage)

@@ -12,7 +12,10 @@ local spec = { compute = { "auto", "f32", "bf16", "int8" }, on_progress = "funct
 -- What is made when it is needed, and belongs to one model.
 local own = { programs = true, plans = true, hooks = true, warnings = true, pool = true, placed = true, device_map = true }
 
-local function copy_state(s)
+--- A state of the same model with weights of its own.
+---@param s table
+---@return table
+function quantized.copy_state(s)
   local copy = { programs = {}, plans = {}, hooks = {}, warnings = {} }
   for key, value in pairs(s) do
     if not own[key] then copy[key] = value end
@@ -24,7 +27,7 @@ end
 
 -- Fields of a model like `m` whose weights `change(s)` stored otherwise.
 local function changed(m, o, change)
-  local s = copy_state(pass_runner.open(m, "quantize"))
+  local s = quantized.copy_state(pass_runner.open(m, "quantize"))
   change(s)
   local given = {}
   for key, value in pairs(s.options) do given[key] = value end

@@ -56,6 +56,14 @@ local function as_packed(m, module)
   return rawget(m, "compute") == "bf16" and w:to("bf16"):to("f32") or w
 end
 
+-- A weight whose inputs were scaled, with what a norm before it was divided by put back.
+local function unscaled(w, m, reference, norm)
+  local a, b = reference:weight(norm.path), m:weight(norm.path)
+  if a:equal(b) then return w end
+  local axis, one = a.shape[1].name, norm.plus_one and 1 or 0
+  return w * ((b + one) / (a + one)):rename { [axis] = "input" }
+end
+
 -- Bytes of packed weights by path.
 local function bytes_by_path(m)
   local bytes, s = {}, rawget(m, "state_")
@@ -100,10 +108,12 @@ function layers.measure(m, reference, rows, tick)
   local list, known, before, after = {}, {}, bytes_by_path(reference), bytes_by_path(m)
   local total = 0
   for _ in pairs(after) do total = total + 1 end
+  local norm
   local function look(use, y)
     if known[use.module] then return end
     known[use.module] = true
     local a, b = as_packed(reference, use.module), as_packed(m, use.module)
+    if norm and rawequal(norm.y, use.x) then b = unscaled(b, m, reference, norm) end
     local weight, output = layers.errors(a, b, layers.inputs(use), length(y:detach():to("f32")))
     a:free()
     b:free()
@@ -111,7 +121,8 @@ function layers.measure(m, reference, rows, tick)
       bytes = after[use.module] }
     tick(#list, total)
   end
-  local observed, few_rows = pass_runner.observed(reference, { after = look }), few(rows)
+  local function note(y, path, _, o) norm = { y = y, path = path .. ".weight", plus_one = type(o) == "table" and o.plus_one } end
+  local observed, few_rows = pass_runner.observed(reference, { after = look, norm = note }), few(rows)
   local o = rawget(m, "head") == "seq2seq" and { decoder = few_rows } or nil
   observed:forward(few_rows, o)
   add_tables(list, known, m, reference, before, after)

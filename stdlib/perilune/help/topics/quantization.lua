@@ -33,6 +33,14 @@ and biases always do. Types: int8, int8-weight, nf4, fp4, int4, f16, bf16, and G
 m:save writes the blocks, and pl.load reads them back to the same bits. From the shell:
 perilune quantize MODEL OUT --to TYPE, a folder or, with .gguf at the end of OUT, a file that llama.cpp reads.
 
+Plain rounding looks at weights alone. `method = "gptq"` and "awq" look at what layers are fed, from a calibration text of
+the kind that the model is for, and lose less at the same size; killed, they go on from `folder`. "mixed" measures every
+layer and gives each the type that the budget is best spent on: bytes of all weights, or a divergence in nats a token.
+Recipes are { type = "int4", group = 128, method = "gptq", calibration = text, folder = "work" } and
+{ type = "mixed", bytes = "60M", calibration = text }, or kl = 0.02; m.quantization_plan says why each layer has its type.
+
+perilune quantize takes the same as --method, --calibration, --folder, --bytes, --kl, and reports what was lost.
+
 What was lost is measured, not guessed: layer by layer and in what the model says, against the model before.
 
     local r = half:quantization_report("Not a bad book.")
