@@ -28,6 +28,7 @@ set(PERILUNE_HEAVY
     lua.device 45
     lua.padding 11
     lua.padding_answers 11
+    lua.quantization_search 38
     kernels.attention.emulator 16
     kernels.linear.emulator 60
     kernels.linear.scalar 15
