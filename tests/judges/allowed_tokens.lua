@@ -17,8 +17,8 @@ end
 out:write(pl.json.encode { tokens = vocabulary, special = special }, "\n")
 
 local grammars = {
-  { regex = "[a-z]+( [a-z]+)*\\." }, { regex = "(\\d{3}-)?\\d{4}( ext\\. \\d{1,3})?" }, { regex = "[^\"\\\\\\n]{0,12}\"" },
-  { regex = "(é|日本|🙂|x){2,5}" }, { regex = "(the|a) (big |small )*(dog|cat)s?( and (the|a) (dog|cat))?!" }, { regex = "\\w+@\\w+\\.(com|org)" },
+  { regex = "[a-z]+( [a-z]+)*\\." }, { regex = "([0-9]{3}-)?[0-9]{4}( ext\\. [0-9]{1,3})?" }, { regex = "[^\"\\\\\\n]{0,12}\"" },
+  { regex = "(é|日本|🙂|x){2,5}" }, { regex = "(the|a) (big |small )*(dog|cat)s?( and (the|a) (dog|cat))?!" }, { regex = "[a-z0-9_]+@[a-z0-9_]+\\.(com|org)" },
   { gbnf = 'root ::= expr\nexpr ::= term ([-+*/] term)*\nterm ::= [0-9]+ | "(" expr ")"' },
   { gbnf = 'root ::= "[" (root ("," root)*)? "]"' },
   { gbnf = 'root ::= "a" root "b" | "ab"' },
