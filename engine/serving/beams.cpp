@@ -5,6 +5,7 @@
 #include "engine/base/error.h"
 #include "engine/device/context.h"
 #include "engine/sampling/logits.h"
+#include "engine/serving/constraint.h"
 #include "engine/serving/scheduler_state.h"
 
 namespace perilune {

@@ -6,6 +6,7 @@
 #include "engine/base/error.h"
 #include "engine/device/context.h"
 #include "engine/sampling/logits.h"
+#include "engine/serving/constraint.h"
 #include "engine/serving/memory.h"
 #include "engine/serving/prefixes.h"
 #include "engine/serving/scheduler_state.h"

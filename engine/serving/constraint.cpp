@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "engine/serving/request.h"
-
 namespace perilune {
 
 namespace {
@@ -69,6 +67,11 @@ std::optional<std::size_t> Constraint::choice_of(std::string_view text) const {
   const auto found = std::find(choices_->begin(), choices_->end(), text);
   if (found == choices_->end()) return std::nullopt;
   return static_cast<std::size_t>(found - choices_->begin());
+}
+
+std::unique_ptr<StreamDecoder> answer_decoder(const RequestSpec& spec) {
+  if (spec.constraint) return make_bytes_decoder(spec.constraint->bytes());
+  return spec.tokenizer->decoder(answer_decoding(spec));
 }
 
 }  // namespace perilune

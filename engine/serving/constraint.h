@@ -9,6 +9,7 @@
 
 #include "engine/constrain/token_masks.h"
 #include "engine/serving/processors.h"
+#include "engine/serving/request.h"
 
 namespace perilune {
 
@@ -42,5 +43,8 @@ class Constraint final : public Processor {
   std::vector<Known> known_;         // texts of late, oldest first
   std::vector<std::uint32_t> mask_;  // of the last call
 };
+
+/// A decoder for an answer; one that keeps to a grammar becomes the bytes that the grammar saw.
+std::unique_ptr<StreamDecoder> answer_decoder(const RequestSpec& spec);
 
 }  // namespace perilune

@@ -4,15 +4,8 @@
 #include <limits>
 
 #include "engine/sampling/logits.h"
-#include "engine/serving/request.h"
 
 namespace perilune {
-
-bool is_complete(const Request& request, std::span<const std::int32_t> new_ids) {
-  const auto& processors = request.spec.hooks.processors;
-  return std::any_of(processors.begin(), processors.end(),
-                     [&](const auto& processor) { return processor->complete(request, new_ids); });
-}
 
 void apply_mask(std::span<float> scores, std::span<const std::uint32_t> allowed) {
   for (std::size_t first = 0; first < scores.size(); first += 32) {

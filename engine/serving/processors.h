@@ -32,9 +32,6 @@ class Processor {
   virtual bool complete(const Request&, std::span<const std::int32_t> /*new_ids*/) { return false; }
 };
 
-/// Whether one of the request's processors finds an answer of these new ids complete.
-bool is_complete(const Request& request, std::span<const std::int32_t> new_ids);
-
 /// Sets the scores of ids that are not allowed to -infinity.
 void apply_mask(std::span<float> scores, std::span<const std::uint32_t> allowed);
 

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "engine/serving/constraint.h"
-
 namespace perilune {
 
 const char* finish_reason_name(FinishReason reason) {
@@ -34,13 +32,14 @@ DecodeOptions answer_decoding(const RequestSpec& spec) {
   return options;
 }
 
-std::unique_ptr<StreamDecoder> answer_decoder(const RequestSpec& spec) {
-  if (spec.constraint) return make_bytes_decoder(spec.constraint->bytes());
-  return spec.tokenizer->decoder(answer_decoding(spec));
-}
-
 std::span<const std::int32_t> new_ids_of(const RequestSpec& spec, const Sequence& sequence) {
   return std::span(sequence.ids).subspan(static_cast<std::size_t>(spec.prompt_tokens));
+}
+
+bool is_complete(const Request& request, std::span<const std::int32_t> new_ids) {
+  const auto& processors = request.spec.hooks.processors;
+  return std::any_of(processors.begin(), processors.end(),
+                     [&](const auto& processor) { return processor->complete(request, new_ids); });
 }
 
 namespace {

@@ -127,8 +127,6 @@ struct RequestSpec {
 /// How an answer becomes text: a decoder-only model goes on with its prompt, an encoder-decoder
 /// begins a text of its own, unless it was given words to begin with.
 DecodeOptions answer_decoding(const RequestSpec& spec);
-/// A decoder for an answer; one that keeps to a grammar becomes the bytes that the grammar saw.
-std::unique_ptr<StreamDecoder> answer_decoder(const RequestSpec& spec);
 /// The new ids of a sequence.
 std::span<const std::int32_t> new_ids_of(const RequestSpec& spec, const Sequence& sequence);
 
@@ -185,5 +183,8 @@ struct Request : Recipient, std::enable_shared_from_this<Request> {
     return progress.error.empty() ? sequences[0].reason : FinishReason::error;
   }
 };
+
+/// Whether one of the request's processors finds an answer of these new ids complete.
+bool is_complete(const Request& request, std::span<const std::int32_t> new_ids);
 
 }  // namespace perilune

@@ -1,3 +1,4 @@
+#include "engine/serving/constraint.h"
 #include "engine/serving/scheduler.h"
 
 #include <algorithm>
