@@ -79,8 +79,10 @@ void SequenceCache::publish_page(KeptPages::Node& node, std::size_t p) {
   }
 }
 
+/// A full page is kept when the next one begins: one step in as many as a page has tokens then
+/// makes room for both, and the others allocate nothing.
 bool SequenceCache::has_unpublished() const {
-  return static_cast<std::int64_t>(published_ + 1) * cache_->layout().page_tokens() <= length_;
+  return static_cast<std::int64_t>(published_ + 1) * cache_->layout().page_tokens() < length_;
 }
 
 void SequenceCache::publish(const PrefixKey& key, std::span<const std::int32_t> ids, bool tail) {

@@ -1,8 +1,8 @@
 // After the first step of a shape a whole step of the scheduler allocates nothing while its
 // requests decode: queue, policy, plan, batch, pass, choice, text, events. What may allocate: a
 // step in which a sequence begins a page of its keys and values (its lists get room for that page
-// then), one that ends a request, texts that no std::string holds in place, events that nobody
-// takes, and the log-probabilities of answers.
+// then, and the full one before it is kept for others), one that ends a request, texts that no
+// std::string holds in place, events that nobody takes, and the log-probabilities of answers.
 #include <map>
 
 #include "engine/serving/policies/shipped.h"
@@ -61,7 +61,6 @@ struct Served {
   std::shared_ptr<Context> context;
   std::shared_ptr<const Plan> plan;
   std::shared_ptr<const Tokenizer> tokenizer;
-  std::shared_ptr<Cache> cache;
 
   explicit Served(const std::string& name) {
     if (name == "gpt2-plain") {
@@ -75,9 +74,14 @@ struct Served {
       plan = model.plan();
     }
     tokenizer = load_tokenizer(golden_model(name));
-    cache = std::make_shared<Cache>(context, nullptr,
-                                    CacheLayout(plan->program().kv_slots, DType::f32, 32),
-                                    std::int64_t{64} << 20);
+  }
+
+  /// Knows no text: where an earlier run's page takes the place of a new one, their number tells
+  /// nothing of when a page began.
+  std::shared_ptr<Cache> cache() const {
+    return std::make_shared<Cache>(context, nullptr,
+                                   CacheLayout(plan->program().kv_slots, DType::f32, 32),
+                                   std::int64_t{64} << 20);
   }
 
   RequestSpec request(std::size_t prompt, std::int64_t new_tokens) const {
@@ -178,13 +182,14 @@ TEST_CASE("a step of the scheduler allocates nothing while requests decode") {
     const Served served(model);
     for (const char* policy : {"fifo", "fill", "buckets"}) {
       for (const Case& each : cases) {
+        const std::shared_ptr<Cache> cache = served.cache();
         Scheduler scheduler(served.context, make_policy(policy, {8, 16}), {});
         for (std::size_t i = 0; i < each.prompts.size(); ++i) {
           RequestSpec spec = served.request(each.prompts[i], 70 + 8 * static_cast<std::int64_t>(i));
           each.adjust(spec.options);
-          scheduler.submit(std::move(spec), served.cache);
+          scheduler.submit(std::move(spec), cache);
         }
-        const Steps steps = run(scheduler, *served.cache);
+        const Steps steps = run(scheduler, *cache);
         CAPTURE(model, policy, each.name, steps.counted, steps.grew, steps.most.heap,
                 steps.most.device);
         CHECK(steps.counted > 50);
