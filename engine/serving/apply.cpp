@@ -113,7 +113,9 @@ bool Scheduler::State::schedule_source(const RequestPointer& request) {
   row.sequence = request->leader();
   row.tokens = request->source_tokens();
   if (!row.of().cache->reserve_cross(request->spec.encoded_tokens)) return false;
-  work.group(request->spec.encode_plan, PassKind::encode, false).rows.push_back(std::move(row));
+  const RequestPointer writer = request->spec.hooks.write_pass ? request : nullptr;
+  work.group(request->spec.encode_plan, PassKind::encode, false, writer)
+      .rows.push_back(std::move(row));
   return true;
 }
 
@@ -145,7 +147,8 @@ bool Scheduler::State::schedule_rows(const RequestPointer& request, std::int64_t
   if (!fits) return false;
   const bool forward = request->spec.kind == RequestKind::forward;
   ScheduledGroup& group =
-      work.group(request->spec.plan, forward ? PassKind::forward : PassKind::generate, padded);
+      work.group(request->spec.plan, forward ? PassKind::forward : PassKind::generate, padded,
+                 request->spec.hooks.write_pass ? request : nullptr);
   for (std::size_t s = 0; s < request->sequences.size(); ++s) {
     const Sequence& sequence = request->sequences[s];
     const std::int64_t own = std::min(tokens, sequence.pending());

@@ -84,7 +84,7 @@ void Scheduler::State::complete_rows(ScheduledGroup& group) {
     }
     settle(*request);
     if (group.kind == PassKind::encode) continue;
-    publish_pages(*request, row.of(), false);
+    if (row.of().ahead.empty()) publish_pages(*request, row.of(), false);
     try {
       if (group.kind == PassKind::forward) {
         collect(row, r, group);
@@ -98,7 +98,11 @@ void Scheduler::State::complete_rows(ScheduledGroup& group) {
   for (const ScheduledRow& row : group.rows) {
     if (row.request->done()) continue;
     drop_outgrown_keys(*row.request);
-    queue.changed(*row.request);
+    if (row.request->spec.recompute && row.chooses) start_over(*row.request);
+  }
+  if (group.kind == PassKind::generate) guess(group);
+  for (const ScheduledRow& row : group.rows) {
+    if (!row.request->done()) queue.changed(*row.request);
   }
 }
 
@@ -123,6 +127,8 @@ void Scheduler::State::sample_row(const ScheduledRow& row, const ScheduledGroup&
       for (std::size_t s = 0; s < request->sequences.size() && !request->done(); ++s) {
         choose(request, s, logits, at);
       }
+    } else if (!row.of().ahead.empty()) {
+      choose_ahead(row, logits, at - row.choices + 1);
     } else {
       choose(request, row.sequence, logits, at);
     }
@@ -291,6 +297,7 @@ void Scheduler::State::accept_one(const RequestPointer& request, std::size_t ind
   Sequence& sequence = request->sequences[index];
   const GenerateOptions& options_of = request->spec.options;
   sequence.ids.push_back(id);
+  if (!sequence.slid.empty()) sequence.slid.push_back(id);
   if (request->progress.times.first_token == 0) request->progress.times.first_token = now();
   const bool stop_id = std::find(options_of.stop_ids.begin(), options_of.stop_ids.end(), id) !=
                        options_of.stop_ids.end();
@@ -316,13 +323,19 @@ void Scheduler::State::accept_one(const RequestPointer& request, std::size_t ind
   }
   if (reason == FinishReason::none)
     reason = limit_reached(*request, static_cast<std::int64_t>(sequence.ids.size()));
+  const bool slides = reason == FinishReason::context && request->spec.slide_keep >= 0;
+  if (slides) reason = FinishReason::none;
   if (reason != FinishReason::none) {
     sequence.text += flush_text(sequence);
     if (!stop_id && stopped_by_text()) reason = FinishReason::stop;
     sequence.finished = true;
     sequence.reason = reason;
+    drop_guesses(sequence);
     publish_pages(*request, sequence, true);
-    sequence.cache.reset();
+    release_cache(*request, sequence);
+  }
+  if (slides && static_cast<std::int64_t>(sequence.context().size()) >= request->spec.max_tokens) {
+    slide(*request, sequence);
   }
   std::string text;
   if (request->spec.hooks.on_token) text = sequence.text.substr(sequence.emitted);

@@ -43,7 +43,7 @@ void Scheduler::State::finish(const RequestPointer& request, FinishReason reason
     sequence.finished = true;
     if (keep_pages) continue;
     publish_pages(*request, sequence, true);
-    sequence.cache.reset();
+    release_cache(*request, sequence);
   }
   request->progress.times.finished = now();
   ++stats.finished;

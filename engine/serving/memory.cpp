@@ -64,7 +64,7 @@ std::int64_t bytes_alone(const RequestSpec& spec, std::int64_t tokens, const Cac
 std::int64_t bytes_to_start(const Request& request) {
   const Sequence& leader = request.sequences[request.leader()];
   if (!leader.cache) return 0;
-  return bytes_alone(request.spec, static_cast<std::int64_t>(leader.ids.size()),
+  return bytes_alone(request.spec, static_cast<std::int64_t>(leader.context().size()),
                      leader.cache->cache()->layout());
 }
 
@@ -80,10 +80,12 @@ namespace {
 
 /// Ids at the front that both have, less one of the shorter: each computes its own last.
 std::int64_t ids_in_common(const Sequence& a, const Sequence& b) {
-  const std::size_t most = std::min(a.ids.size(), b.ids.size()) - 1;
+  const std::vector<std::int32_t>& first = a.context();
+  const std::vector<std::int32_t>& second = b.context();
+  const std::size_t most = std::min(first.size(), second.size()) - 1;
   const auto differs = std::mismatch(
-      a.ids.begin(), a.ids.begin() + static_cast<std::ptrdiff_t>(most), b.ids.begin());
-  return differs.first - a.ids.begin();
+      first.begin(), first.begin() + static_cast<std::ptrdiff_t>(most), second.begin());
+  return differs.first - first.begin();
 }
 
 /// Where each sequence has to stop for those that go on from it.
@@ -104,6 +106,7 @@ void preempt(Request& request) {
     publish_pages(request, sequence, true);
     if (sequence.cache) sequence.cache->clear();
     sequence.computed = 0;
+    sequence.ahead.clear();
     sequence.waits_for = -1;
   }
   request.progress.encoded = false;
@@ -115,8 +118,8 @@ void preempt(Request& request) {
     for (std::size_t j = 0; j < i; ++j) {
       const Sequence& other = request.sequences[j];
       if (other.finished) continue;
-      if (!program.same_keys(static_cast<std::int64_t>(other.ids.size()),
-                             static_cast<std::int64_t>(sequence.ids.size()))) {
+      if (!program.same_keys(static_cast<std::int64_t>(other.context().size()),
+                             static_cast<std::int64_t>(sequence.context().size()))) {
         continue;
       }
       const std::int64_t common = ids_in_common(sequence, other);
@@ -133,8 +136,17 @@ void drop_outgrown_keys(Request& request) {
   if (program.length_tables.empty()) return;
   for (Sequence& sequence : request.sequences) {
     if (sequence.finished || !sequence.cache || sequence.cache->length() == 0) continue;
-    const auto tokens = static_cast<std::int64_t>(sequence.ids.size());
+    const auto tokens = static_cast<std::int64_t>(sequence.context().size());
     if (program.same_keys(sequence.cache->made_for(), tokens)) continue;
+    sequence.cache->crop(0);
+    sequence.computed = 0;
+    request.progress.state = RequestState::prefill;
+  }
+}
+
+void start_over(Request& request) {
+  for (Sequence& sequence : request.sequences) {
+    if (sequence.finished || !sequence.cache || sequence.pending() != 1) continue;
     sequence.cache->crop(0);
     sequence.computed = 0;
     request.progress.state = RequestState::prefill;

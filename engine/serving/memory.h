@@ -28,6 +28,8 @@ void preempt(Request& request);
 /// Where rotary positions depend on how long a text is: drops the keys of sequences whose text has
 /// outgrown them, for the next passes to compute the whole text again, each by itself.
 void drop_outgrown_keys(Request& request);
+/// Drops the keys of sequences that have chosen a token, for the next to come from the whole text.
+void start_over(Request& request);
 /// Sequences that waited for what they have in common with another, and now have it.
 void share_again(Request& request);
 

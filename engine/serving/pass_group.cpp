@@ -27,8 +27,9 @@ void add_wanted(ScheduledRow& row, ScheduledGroup& group) {
         if (row.first + t < request.spec.prompt_tokens - 1) wanted.push_back(t);
       }
     }
-    const bool last_is_there = wanted.size() > row.first_wanted && wanted.back() == row.tokens - 1;
-    if (row.chooses && !last_is_there) wanted.push_back(row.tokens - 1);
+    for (std::int64_t t = row.tokens - row.choices; t < row.tokens; ++t) {
+      if (wanted.size() == row.first_wanted || wanted.back() < t) wanted.push_back(t);
+    }
   }
   row.wanted = wanted.size() - row.first_wanted;
 }
@@ -53,10 +54,12 @@ bool cancelled(const ScheduledGroup& group) {
 
 }  // namespace
 
-bool chooses(const ScheduledRow& row, const ScheduledGroup& group) {
-  const auto length = static_cast<std::int64_t>(row.of().ids.size());
-  return group.kind == PassKind::generate && row.first + row.tokens == length &&
-         row.request->spec.options.max_new_tokens > 0;
+/// How many of its last tokens' logits give ids: of the newest id, and of guesses after it.
+void count_choices(ScheduledRow& row, const ScheduledGroup& group) {
+  const auto length = static_cast<std::int64_t>(row.of().context().size());
+  row.chooses = group.kind == PassKind::generate && row.first + row.tokens >= length &&
+                row.request->spec.options.max_new_tokens > 0;
+  row.choices = row.chooses ? row.first + row.tokens - length + 1 : 0;
 }
 
 std::int64_t computed_positions(const ScheduledGroup& group) {
@@ -101,10 +104,15 @@ std::shared_ptr<const Batch> Scheduler::State::next_batch(
   batch_rows.clear();
   for (const ScheduledRow& row : group.rows) {
     BatchMaker::Row next;
-    next.ids =
-        std::span(row.of().ids)
-            .subspan(static_cast<std::size_t>(row.first), static_cast<std::size_t>(row.tokens));
-    next.facts.prompt_tokens = static_cast<std::int64_t>(row.of().ids.size());
+    const auto length = static_cast<std::int64_t>(row.of().context().size());
+    std::span<const std::int32_t> ids = row.of().context();
+    std::int64_t at = row.first;
+    if (row.first + row.tokens > length) {  // guesses follow the last id
+      ids = row.of().ahead;
+      at -= length - 1;
+    }
+    next.ids = ids.subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(row.tokens));
+    next.facts.prompt_tokens = length;
     next.facts.first_position = row.first;
     next.wanted = group.wanted_of(row);
     batch_rows.push_back(next);
@@ -148,7 +156,7 @@ void Scheduler::State::start(ScheduledGroup& group) {
   group.fillers.clear();
   group.wanted.clear();
   for (ScheduledRow& row : group.rows) {
-    row.chooses = chooses(row, group);
+    count_choices(row, group);
     if (group.kind != PassKind::encode) add_wanted(row, group);
   }
   std::shared_ptr<const Batch> batch =
@@ -171,7 +179,7 @@ void Scheduler::State::start(ScheduledGroup& group) {
 /// A group's pass without a pass: time goes by, keys and values count as written.
 void Scheduler::State::run_dry(ScheduledGroup& group) {
   for (ScheduledRow& row : group.rows) {
-    row.chooses = chooses(row, group);
+    count_choices(row, group);
     dry->ran.push_back({row.request->id, row.tokens});
   }
   dry->ms += (dry->cost.ms_per_step +
@@ -214,9 +222,14 @@ bool Scheduler::State::run_group(double deadline) {
       enter(StepPart::batch);
       if (!group.begun) start(group);
       enter(StepPart::bind);
-      group.run.bind();
+      const auto writer = group.writer;
+      if (writer) {
+        writer->spec.hooks.write_pass(*writer, group.run);
+      } else {
+        group.run.bind();
+      }
       enter(StepPart::run);
-      for (;;) {
+      while (!writer) {
         if (group.run.run(std::min(deadline, clock_seconds() + kCancelSeconds))) break;
         if (cancelled(group)) break;
         if (clock_seconds() >= deadline) return false;
@@ -261,6 +274,7 @@ void Scheduler::State::split_failed(std::string_view text, ErrorCode code) {
       own.kind = group->kind;
       own.reserved = false;
       own.padded = group->padded;
+      own.writer = group->writer;
     }
     alone.back()->rows.push_back(std::move(row));
   }

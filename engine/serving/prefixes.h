@@ -13,6 +13,10 @@ std::int64_t shareable_tokens(const Request& request);
 bool attach_prefix(Request& request);
 /// Gives back what attach_prefix() took.
 void detach_prefix(Request& request);
+/// Begins a request with what it goes on from.
+void continue_cache(Request& request);
+/// Lets a sequence's pages go; what went on from a caller's cache is kept for the caller.
+void release_cache(Request& request, Sequence& sequence);
 /// Lets others find a sequence's pages; of one that ends (`tail`) the begun one, too.
 void publish_pages(const Request& request, Sequence& sequence, bool tail);
 

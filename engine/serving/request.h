@@ -17,6 +17,7 @@
 #include "engine/plan/plan.h"
 #include "engine/sampling/beam_search.h"
 #include "engine/sampling/sampler.h"
+#include "engine/serving/draft_options.h"
 #include "engine/serving/outbox.h"
 #include "engine/serving/processors.h"
 #include "engine/text/decode/stop_matcher.h"
@@ -33,6 +34,7 @@ const char* request_state_name(RequestState state);
 
 struct Request;
 class Constraint;
+class PassRun;
 using RequestPointer = std::shared_ptr<Request>;
 
 /// What scripts may do per request. Each may throw; that fails this request alone. Which sequence
@@ -42,6 +44,8 @@ struct RequestHooks {
   /// True, or a text for Result.stop, ends the sequence.
   std::function<std::optional<std::string>(const Request& request)> stop_when;
   std::function<void(const Request& request, std::int32_t id, const std::string& text)> on_token;
+  /// Writes the request's passes line by line, in place of the compiled ones; it runs alone then.
+  std::function<void(const Request& request, PassRun& run)> write_pass;
 };
 
 struct GenerateOptions {
@@ -60,8 +64,14 @@ struct Sequence {
   static constexpr std::int64_t kNowhere = std::numeric_limits<std::int64_t>::max();
 
   std::vector<std::int32_t> ids;  // prompt, then generated
+  // What is left of them for the model once its context was full (slide()); empty: all.
+  std::vector<std::int32_t> slid;
+  const std::vector<std::int32_t>& context() const { return slid.empty() ? ids : slid; }
   std::unique_ptr<SequenceCache> cache;
   std::int64_t computed = 0;  // ids whose keys and values are committed
+  // The last id and guesses of what follows it, for the next pass to check; empty: there are none.
+  std::vector<std::int32_t> ahead;
+  std::shared_ptr<DraftState> draft;  // null while no model guesses
   // After a preemption: which other sequence it goes on from (below 0: none), once that has
   // computed the `shared` ids that both begin with; and where it has to stop for such others.
   std::ptrdiff_t waits_for = -1;
@@ -84,10 +94,11 @@ struct Sequence {
   /// allocate nothing; where the next `tokens` begin one.
   void make_room();
   void make_room_for(std::int64_t tokens);
-  /// Ids of the next passes: up to the end, or to where others go on from it.
+  /// Ids of the next passes, guesses included: up to the end, or to where others go on from it.
   std::int64_t pending() const {
     if (finished || waits_for >= 0) return 0;
-    return std::min(static_cast<std::int64_t>(ids.size()), stop_at) - computed;
+    const std::int64_t guesses = ahead.empty() ? 0 : static_cast<std::int64_t>(ahead.size()) - 1;
+    return std::min(static_cast<std::int64_t>(context().size()) + guesses, stop_at) - computed;
   }
 };
 
@@ -116,6 +127,13 @@ struct RequestSpec {
   std::int64_t encoded_tokens = 0;             // what the source becomes in length; set by submit()
   std::shared_ptr<const Batch> forward_input;  // kind forward: one row
   std::int64_t reachable = 0;                  // sampler mask
+  // What the prompt begins with and goes on from, as it is now; Progress::returned is what it has
+  // become at the end. Null: nothing.
+  std::shared_ptr<SequenceCache> continued;
+  DraftOptions drafts;
+  std::int64_t slide_keep =
+      -1;                  // where the context is full, these first ids stay; below 0: it ends
+  bool recompute = false;  // every token from the whole text: keys and values are not kept
   // What a policy sees and the caller chose.
   std::int64_t priority = 0;
   double deadline_ms = 0;  // 0: none; from submission
@@ -140,6 +158,8 @@ struct Progress {
   std::unique_ptr<BeamSearch> beams;                            // null: no beam search
   std::vector<std::pair<std::string, Tensor>> forward_outputs;  // copies, this row's
   std::int64_t reused_tokens = 0;
+  std::shared_ptr<SequenceCache> returned;
+  std::int64_t drafted = 0, accepted = 0;  // guesses that were checked, and that came true
   RequestTimes times;
   std::string error;  // state done with reason error
   std::string why;    // a policy's reason to drop it

@@ -7,6 +7,7 @@
 #include "engine/device/context.h"
 #include "engine/sampling/option_ranges.h"
 #include "engine/serving/memory.h"
+#include "engine/serving/prefixes.h"
 #include "engine/serving/scheduler_state.h"
 
 namespace perilune {
@@ -175,6 +176,7 @@ RequestPointer Scheduler::submit(RequestSpec spec, const std::shared_ptr<Cache>&
   auto request = std::make_shared<Request>(std::move(spec));
   const GenerateOptions& options = request->spec.options;
   request->sequences.push_back(first_sequence(request->spec, cache));
+  continue_cache(*request);
   request->progress.sampler = std::make_shared<Sampler>(options.sampling);
   if (options.beams.beams > 1) {
     request->progress.beams = std::make_unique<BeamSearch>(options.beams, options.stop_ids.size(),

@@ -131,6 +131,17 @@ struct Scheduler::State {
   void accept_one(const RequestPointer& request, std::size_t index, std::int32_t id);
   void release_text(const RequestPointer& request, Sequence& sequence, std::int32_t id);
 
+  // drafts.cpp: guesses of what comes next, and their check
+  struct Guessing;
+  ExecutionStore draft_executions;
+  BatchMaker draft_batches;
+  void guess(const ScheduledGroup& group);
+  void guess_by_model(std::vector<Guessing>& together);
+  void catch_up(const Guessing& one);
+  bool run_guesses(std::span<Guessing> rows, Tensor& logits);
+  bool take_guess(const Guessing& one, const Tensor& row);
+  void choose_ahead(const ScheduledRow& row, const Tensor& logits, std::int64_t first);
+
   // finish.cpp
   void finish(const RequestPointer& request, FinishReason reason);
   void fail(const RequestPointer& request, std::string_view text, ErrorCode code);
@@ -174,6 +185,12 @@ std::int64_t computed_positions(const ScheduledGroup& group);
 void check_processed(const Tensor& row, std::int64_t size);
 /// Why a sequence of `length` ids cannot go on; none: it can.
 FinishReason limit_reached(const Request& request, std::int64_t length);
+
+/// Where the context is full: spec.slide_keep first ids stay, the older half of the rest goes, and
+/// what is left is computed again, as of a text of its own.
+void slide(Request& request, Sequence& sequence);
+/// Drops keys and values of guesses: those of all ids but the newest stay.
+void drop_guesses(Sequence& sequence);
 
 /// Takes the rest of a sequence's text out of its decoder and stop matcher. May find a stop string.
 std::string flush_text(Sequence& sequence);

@@ -9,22 +9,24 @@ void ScheduledGroup::clear() {
   rows.clear();
   wanted.clear();
   padded = begun = false;
+  writer = nullptr;
   fillers.clear();
   reserved = true;
   logits = Tensor();
   outputs.clear();
 }
 
-ScheduledGroup& StepWork::group(const std::shared_ptr<const Plan>& plan, PassKind kind,
-                                bool padded) {
+ScheduledGroup& StepWork::group(const std::shared_ptr<const Plan>& plan, PassKind kind, bool padded,
+                                const RequestPointer& writer) {
   for (const GroupPointer& group : groups_) {
-    if (group->plan == plan && group->kind == kind) return *group;
+    if (group->plan == plan && group->kind == kind && group->writer == writer) return *group;
   }
   groups_.push_back(make());
   ScheduledGroup& group = *groups_.back();
   group.plan = plan;
   group.kind = kind;
   group.padded = padded;
+  group.writer = writer;
   return group;
 }
 

@@ -17,7 +17,8 @@ struct ScheduledRow {
   RequestPointer request;
   std::size_t sequence = 0;
   std::int64_t first = 0, tokens = 0;
-  bool chooses = false;                      // its last token's logits give the next id
+  bool chooses = false;      // its last token's logits give the next id
+  std::int64_t choices = 0;  // so many last tokens' do: more than one where guesses are checked
   std::size_t first_wanted = 0, wanted = 0;  // its part of ScheduledGroup::wanted
 
   Sequence& of() const { return request->sequences[sequence]; }
@@ -40,6 +41,7 @@ struct ScheduledGroup {
   std::vector<ScheduledRow> rows;
   std::vector<std::int64_t> wanted;  // of all rows, end to end
   bool padded = false;
+  RequestPointer writer;  // whose passes these are, where it writes them itself; null: compiled
   std::vector<std::unique_ptr<SequenceCache>> fillers;  // padded: one a filler row
   bool reserved = true;                                 // its rows have room
   BatchMaker batches;
@@ -60,7 +62,8 @@ class StepWork {
   ScheduledGroup& front() { return *groups_.front(); }
   std::span<const GroupPointer> groups() const { return groups_; }
   /// The group of a plan's passes of one kind, made at the end where there is none yet.
-  ScheduledGroup& group(const std::shared_ptr<const Plan>& plan, PassKind kind, bool padded);
+  ScheduledGroup& group(const std::shared_ptr<const Plan>& plan, PassKind kind, bool padded,
+                        const RequestPointer& writer = nullptr);
   GroupPointer take_front();
   void put_front(GroupPointer group) { groups_.insert(groups_.begin(), std::move(group)); }
   /// Takes the rows of a request out.

@@ -94,7 +94,7 @@ end)
 -- What people write, and a part of the answer.
 local meanings = {
   { "m:generate", "temp", "temperature" }, { "m:generate", "max_tokens", "max_new_tokens" }, { "m:generate", "maxTokens", "max_new_tokens" },
-  { "m:generate", "use_cache", "always kept" }, { "m:generate", "beams", "num_beams" }, { "m:generate", "repeat_penalty", "repetition_penalty" },
+  { "m:forward", "use_cache", "always kept" }, { "m:generate", "beams", "num_beams" }, { "m:generate", "repeat_penalty", "repetition_penalty" },
   { "m:generate", "stop_sequences", '"stop"' }, { "m:generate", "streamer", "on_token" }, { "m:generate", "seeds", '"seed"' },
   { "m:generate", "tempature", "temperature" }, { "m:generate", "do_smaple", "do_sample" }, { "m:stream", "logit_bias", "sequence_bias" },
   { "m:generate, one prompt's", "max_length_tokens", "max_new_tokens" }, { "e:submit", "top-p", "top_p" },

@@ -115,6 +115,7 @@ t.test("fields of results, events, queues, rooms, states and errors: described a
   local read = reader:submit { 5, 6 }
   reader:drain()
   described("Result", { generate { logprobs = 2, prompt_logprobs = true, n = 2 }, generate { stop_when = function() return "enough" end },
+    generate { prompt_lookup_num_tokens = 2 },
     m:generate({ "Once" }, { processors = function() error "no" end })[1], m:generate(long, { max_new_tokens = 2, context = "truncate_left" }), read:result() })
   described("Event", events)
   described("QueueEntry", entries)

@@ -268,6 +268,15 @@ int sequence_restore(lua_State* L) {
   return 0;
 }
 
+/// sequence:publish(plan, ids): lets prompts that begin with these ids, which it holds, find it.
+int sequence_publish(lua_State* L) {
+  const auto sequence = self<SequencePointer>(L, "publish");
+  const auto& plan = check_object<PlanObject>(L, 2, "publish", "plan").plan;
+  const std::vector<std::int32_t> ids = to_ids(L, 3, "publish", "ids");
+  sequence->publish({plan, plan->program().key_length(sequence->made_for()), 0}, ids, true);
+  return 0;
+}
+
 int sequence_bytes(lua_State* L) {
   push_integer(L, self<SequencePointer>(L, "bytes")->bytes());
   return 1;
@@ -294,10 +303,15 @@ void add_cache(lua_State* L) {
   };
   register_type<CachePointer>(L, kMethods, kGetters);
   constexpr Member kSequenceMethods[] = {
-      {"fork", guarded<sequence_fork>},         {"crop", guarded_once<sequence_crop>},
-      {"can_crop", guarded<sequence_can_crop>}, {"clear", guarded_once<sequence_clear>},
-      {"bytes", guarded<sequence_bytes>},       {"groups", guarded<sequence_groups>},
-      {"pages", guarded<sequence_pages>},       {"restore", guarded_once<sequence_restore>},
+      {"fork", guarded<sequence_fork>},
+      {"crop", guarded_once<sequence_crop>},
+      {"can_crop", guarded<sequence_can_crop>},
+      {"clear", guarded_once<sequence_clear>},
+      {"bytes", guarded<sequence_bytes>},
+      {"groups", guarded<sequence_groups>},
+      {"publish", guarded_once<sequence_publish>},
+      {"pages", guarded<sequence_pages>},
+      {"restore", guarded_once<sequence_restore>},
   };
   constexpr Member kSequenceGetters[] = {
       {"length", guarded<sequence_length>},

@@ -1,4 +1,5 @@
 // The functions that scripts hang on a request: processors, stop_when, on_token.
+#include "bindings/lua/models/run_pass.h"
 #include "bindings/lua/serving/serving.h"
 #include "bindings/lua/tensors/tensor_value.h"
 
@@ -113,6 +114,23 @@ void tell_token(EngineObject& engine, const Request& request, std::int32_t id,
   });
 }
 
+/// Lends the pass to the script, which writes it line by line.
+void write_pass(EngineObject& engine, const Request& request, PassRun& run) {
+  lua_State* L = frame_state(engine, "hook");
+  callback(L, "hook", [&] {
+    push_hooks(L, request.id);
+    lua_getfield(L, -1, "write_pass");
+    const auto bound = std::make_shared<BoundPass>();
+    bound->run.reset(&run);
+    struct Lent {
+      BoundPass& bound;
+      ~Lent() { (void)bound.run.release(); }
+    } lent{*bound};
+    push_object(L, EagerRunObject{bound});
+    call(L, 1, 0, "hook");
+  });
+}
+
 /// Moves a function option into the table at the top.
 bool take_function(lua_State* L, Options& options, const char* key) {
   if (!options.push(key)) return false;
@@ -152,6 +170,12 @@ bool read_hooks(lua_State* L, Options& options, EngineObject& engine, RequestSpe
   const bool processors = take_processors(L, options);
   const bool stop_when = take_function(L, options, "stop_when");
   const bool on_token = take_function(L, options, "on_token");
+  const bool writes = take_function(L, options, "write_pass");
+  if (writes) {
+    spec.hooks.write_pass = [owner](const Request& asking, PassRun& run) {
+      write_pass(*owner, asking, run);
+    };
+  }
   if (processors) {
     spec.hooks.processors.push_back(std::make_shared<ScriptedProcessors>(*owner));
   }
@@ -163,7 +187,7 @@ bool read_hooks(lua_State* L, Options& options, EngineObject& engine, RequestSpe
       tell_token(*owner, asking, id, text);
     };
   }
-  return processors || stop_when || on_token;
+  return processors || stop_when || on_token || writes;
 }
 
 }  // namespace perilune::lua

@@ -1,4 +1,5 @@
 // Request: its fields, events and result.
+#include "bindings/lua/models/cache.h"
 #include "bindings/lua/serving/grammar.h"
 #include "bindings/lua/serving/serving.h"
 #include "bindings/lua/tensors/tensor_value.h"
@@ -106,6 +107,10 @@ void set_generated(lua_State* L, const Request& request) {
   if (request.sequences.empty()) return;
   set_sequence(L, request, request.sequences[0]);
   set_field(L, "reused_tokens", request.progress.reused_tokens);
+  if (request.spec.drafts.tokens > 0) {
+    set_field(L, "drafted_tokens", request.progress.drafted);
+    set_field(L, "accepted_tokens", request.progress.accepted);
+  }
   set_field(L, "seed", static_cast<std::int64_t>(request.spec.options.sampling.seed));
   if (request.spec.options.prompt_logprobs) {  // of a prompt of one token: none
     push_list(L, request.sequences[0].prompt_logprobs);
@@ -198,6 +203,16 @@ int prompt_tokens(lua_State* L) {
   return 1;
 }
 
+/// core.continued(request): all ids of its prompt and answer, and what it made of the cache that it
+/// was given, once; nothing of one that failed.
+int continued(lua_State* L) {
+  Request& request = *self<RequestObject>(L, "continued").request;
+  if (!request.done() || !request.progress.error.empty() || !request.progress.returned) return 0;
+  push_list(L, request.sequences[0].ids);
+  push_object(L, SequencePointer(std::move(request.progress.returned)));
+  return 2;
+}
+
 int tostring(lua_State* L) {
   const Request& request = *self<RequestObject>(L, "tostring").request;
   push_text(L, "Request " + std::to_string(request.id) + " (" +
@@ -242,6 +257,8 @@ void push_request(lua_State* L, EngineObject& engine, const RequestPointer& requ
 }
 
 void add_request(lua_State* L) {
+  constexpr Member kFunctions[] = {{"continued", guarded_once<continued>}};
+  set_functions(L, kFunctions);
   constexpr Member kMethods[] = {
       {"result", guarded<result>},
       {"events", guarded<events>},

@@ -92,6 +92,10 @@ int submit(lua_State* L);
 /// table on top of the stack. False when there are none.
 bool read_hooks(lua_State* L, Options& options, EngineObject& engine, RequestSpec& spec);
 
+/// Reads draft_tokens=, draft_ngram=, draft_plan=, draft_cache=, draft_max_tokens=,
+/// draft_reachable=.
+void read_drafts(Options& options, RequestSpec& spec);
+
 /// Pushes the userdata of a request, the same one while scripts hold it. Index 1 is the engine.
 void push_request(lua_State* L, EngineObject& engine, const RequestPointer& request);
 void push_event(lua_State* L, const Event& event);

@@ -65,7 +65,11 @@ int submit(lua_State* L) {
   spec.max_tokens = options.integer("max_tokens").value_or(0);
   spec.priority = options.integer("priority").value_or(0);
   spec.deadline_ms = options.number("deadline_ms").value_or(0.0);
+  if (const auto* text = options.object<SequencePointer>("continued")) spec.continued = *text;
+  spec.slide_keep = options.integer("slide_keep").value_or(-1);
   spec.reuse = options.boolean("reuse").value_or(true);
+  spec.recompute = !options.boolean("use_cache").value_or(true);
+  read_drafts(options, spec);
   spec.client = options.text("client").value_or("");
   spec.tag = read_tag(L, options, engine);
   lua_newtable(L);

@@ -11,13 +11,46 @@ local cache = {}
 ---@field lengths integer[] positions of every row
 local Cache = { __name = "Cache" }
 
+-- Ids that a cache's rows were made of; false where they are not known. The last id of an answer is there
+-- before its keys and values are.
+local function texts_of(c)
+  local texts = rawget(c, "texts_") or {}
+  rawset(c, "texts_", texts)
+  return texts
+end
+
+-- A text may be longer than unpack can give.
+local function copy(list)
+  local out = {}
+  for i, value in ipairs(list) do out[i] = value end
+  return out
+end
+
+-- Takes in what a request that went on from the cache has made of it.
+local function settle(c, op)
+  local line = rawget(c, "line_")
+  if not line then return end
+  if line.state ~= "done" then
+    if not op then return end
+    raise("state", op, "a request that has not ended is using this cache", "wait for its result, or make a copy before it: cache:fork()")
+  end
+  rawset(c, "line_", nil)
+  local ids, sequence = core.continued(line)
+  if sequence then rawget(c, "sequences_")[1], texts_of(c)[1] = sequence, ids end
+end
+
+local function length_of(c, i)
+  return math.max(rawget(c, "sequences_")[i].length, #(texts_of(c)[i] or {}))
+end
+
 function Cache.__index(c, key)
   if Cache[key] ~= nil and not tostring(key):find "^__" then return Cache[key] end
   if key == "lengths" or key == "length" then
+    settle(c)
     local lengths, longest = {}, 0
-    for i, sequence in ipairs(rawget(c, "sequences_")) do
-      lengths[i] = sequence.length
-      longest = math.max(longest, sequence.length)
+    for i in ipairs(rawget(c, "sequences_")) do
+      lengths[i] = length_of(c, i)
+      longest = math.max(longest, lengths[i])
     end
     return key == "lengths" and lengths or longest
   end
@@ -49,12 +82,13 @@ end
 ---@return Cache
 function Cache:fork()
   pass_runner.expect(self, "Cache", "fork")
+  settle(self, "fork")
   local sequences = {}
   local texts = {}
   for i, sequence in ipairs(rawget(self, "sequences_")) do
     sequences[i] = sequence:fork()
-    local ids = (rawget(self, "texts_") or {})[i]
-    texts[i] = ids and { unpack(ids) }
+    local ids = texts_of(self)[i]
+    texts[i] = ids and copy(ids)
   end
   return setmetatable({ sequences_ = sequences, state_ = rawget(self, "state_"), texts_ = texts }, Cache)
 end
@@ -68,15 +102,17 @@ function Cache:crop(n)
   if type(n) ~= "number" or n % 1 ~= 0 or n < 0 then
     raise("argument", "crop", "n: expected a whole number, 0 or more, got " .. options.show(n))
   end
-  local sequences = rawget(self, "sequences_")
+  settle(self, "crop")
+  local sequences, texts = rawget(self, "sequences_"), texts_of(self)
   for row, sequence in ipairs(sequences) do
     if sequence.length > n and not sequence:can_crop(n) then
       raise("state", "crop", ("row %d: position %d of %d lies before what its sliding window kept"):format(row, n, sequence.length),
         "fork the cache at that position before it goes on, or crop to 0 and compute again")
     end
   end
-  for _, sequence in ipairs(sequences) do
+  for row, sequence in ipairs(sequences) do
     if sequence.length > n then sequence:crop(n) end
+    for i = #(texts[row] or {}), n + 1, -1 do texts[row][i] = nil end
   end
   return self
 end
@@ -87,12 +123,15 @@ function Cache:save(path)
   pass_runner.expect(self, "Cache", "save")
   local s, lengths, made_for, tensors = rawget(self, "state_"), {}, {}, {}
   if s.closed then raise("state", "save", "the model was closed: " .. s.path) end
+  settle(self, "save")
+  local texts = {}
   for i, sequence in ipairs(rawget(self, "sequences_")) do
+    texts[i] = table.concat(texts_of(self)[i] or {}, " ")
     lengths[i], made_for[i] = tostring(sequence.length), tostring(sequence.made_for)
     for group = 1, sequence:groups() do tensors[("rows.%d.groups.%d"):format(i, group)] = sequence:pages(group) end
   end
-  core.save_tensors(path, tensors, { lengths = table.concat(lengths, " "), made_for = table.concat(made_for, " "), cache = s.cache_dtype, compute = s.compute,
-    model = s.checkpoint:fingerprint() })
+  core.save_tensors(path, tensors, { lengths = table.concat(lengths, " "), made_for = table.concat(made_for, " "), texts = table.concat(texts, ","),
+    cache = s.cache_dtype, compute = s.compute, model = s.checkpoint:fingerprint() })
 end
 
 --- Bytes of its pages.
@@ -107,11 +146,57 @@ end
 --- A cache of these sequences of a model's pool.
 ---@param sequences userdata[]
 ---@param s table the model's state
+---@param texts table their ids, false where they are not known
 ---@return Cache
-function cache.of(sequences, s) return setmetatable({ sequences_ = sequences, state_ = s }, Cache) end
+function cache.of(sequences, s, texts) return setmetatable({ sequences_ = sequences, state_ = s, texts_ = texts }, Cache) end
 
 function Cache.__tostring(c)
   return ("Cache %d rows, %s positions, %d bytes"):format(#rawget(c, "sequences_"), table.concat(c.lengths, " + "), c:bytes())
+end
+
+local function check(c, s, op)
+  if type(c) ~= "table" or getmetatable(c) ~= Cache then
+    raise("option", op, "option cache: expected what m:cache gave, got " .. options.show(c))
+  end
+  if rawget(c, "state_") ~= s then raise("option", op, "option cache: it belongs to another model") end
+  settle(c, op)
+end
+
+--- The ids of a prompt that goes on from a cache of one row: what it holds, then `ids`; of a whole text
+--- (`whole`) the cache keeps what both begin with.
+---@param c any
+---@param s table the model's state
+---@param ids integer[]
+---@param whole boolean|nil
+---@param op string
+---@return integer[]
+function cache.prompt(c, s, ids, whole, op)
+  check(c, s, op)
+  local sequences, texts = rawget(c, "sequences_"), texts_of(c)
+  if #sequences ~= 1 then raise("option", op, ("option cache: it has %d rows, a prompt is one"):format(#sequences)) end
+  local sequence, held = sequences[1], texts[1] or {}
+  if sequence.length > #held then
+    raise("option", op, "option cache: the ids that it was filled with are not known", "fill it by m:forward with ids, or by m:generate")
+  end
+  if whole then
+    local same = 0
+    while same < #held and same < #ids - 1 and held[same + 1] == ids[same + 1] do same = same + 1 end
+    if sequence.length > same and not sequence:can_crop(same) then same = 0 end
+    c:crop(same)
+    return ids
+  end
+  local all = copy(held)
+  for _, id in ipairs(ids) do all[#all + 1] = id end
+  return all
+end
+
+--- The cache's one row belongs to a request until that has ended.
+---@param c Cache
+---@param line userdata|nil the request; nil: the row itself, for core
+---@return userdata
+function cache.lend(c, line)
+  if line then rawset(c, "line_", line) end
+  return rawget(c, "sequences_")[1]
 end
 
 --- The sequences of a cache given to forward, checked against model and batch.
@@ -120,29 +205,19 @@ end
 ---@param batch userdata
 ---@return userdata[]
 function cache.sequences(c, s, batch)
-  if type(c) ~= "table" or getmetatable(c) ~= Cache then
-    raise("option", "forward", "option cache: expected what m:cache gave, got " .. options.show(c))
-  end
-  if rawget(c, "state_") ~= s then raise("option", "forward", "option cache: it belongs to another model") end
+  check(c, s, "forward")
   local sequences = rawget(c, "sequences_")
   if #sequences ~= batch.size then
     raise("option", "forward", ("option cache: it has %d rows, the input has %d"):format(#sequences, batch.size))
   end
   local most = s.c.max_tokens
   for i, length in ipairs(batch.lengths) do
-    if most and sequences[i].length + length > most then
+    if most and length_of(c, i) + length > most then
       raise("length", "forward", ("row %d: %d positions in the cache and %d tokens, the model has %d positions")
-        :format(i, sequences[i].length, length, most), "crop the cache: cache:crop(n)")
+        :format(i, length_of(c, i), length, most), "crop the cache: cache:crop(n)")
     end
   end
   return sequences
-end
-
--- Ids that a cache's rows were made of: kept where keys depend on how long the text becomes.
-local function texts_of(c)
-  local texts = rawget(c, "texts_") or {}
-  rawset(c, "texts_", texts)
-  return texts
 end
 
 local function program_of(s, batch) return pass_runner.program(s, pass_runner.entry_for(s, batch)) end
@@ -153,6 +228,12 @@ local function program_of(s, batch) return pass_runner.program(s, pass_runner.en
 ---@param batch userdata what is to follow
 function cache.renew(c, m, batch)
   local s = rawget(c, "state_")
+  for i, sequence in ipairs(rawget(c, "sequences_")) do   -- an answer's last id has no keys yet
+    local text = texts_of(c)[i] or {}
+    if #text > sequence.length then
+      pass_runner.run(m, { batch = core.batch { { unpack(text, sequence.length + 1) } }, rows = "none", caches = { sequence } })
+    end
+  end
   local program = program_of(s, batch)
   if not program:depends_on_length() then return end
   local texts, again, sequences, lengths = texts_of(c), {}, {}, {}
@@ -175,15 +256,16 @@ end
 ---@param c Cache
 ---@param batch userdata
 function cache.note(c, batch)
-  if not program_of(rawget(c, "state_"), batch):depends_on_length() then return end
   local texts, sequences = texts_of(c), rawget(c, "sequences_")
   for i, row in batch:rows() do
-    local before, ids = sequences[i].length - batch.lengths[i], {}
-    for k = 1, row.ids and before or 0 do ids[k] = (texts[i] or {})[k] end
-    if row.ids and #ids == before then
-      for _, id in ipairs(row.ids) do ids[#ids + 1] = id end
+    local before = sequences[i].length - batch.lengths[i]
+    local text = texts[i] or {}
+    if row.ids and #text == before then
+      for _, id in ipairs(row.ids) do text[#text + 1] = id end
+      texts[i] = text
+    else
+      texts[i] = false
     end
-    texts[i] = ids
   end
 end
 

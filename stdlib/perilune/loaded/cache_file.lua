@@ -32,15 +32,20 @@ function cache_file.cache_load(path, m)
     raise("argument", "cache_load", ("%s holds cache=%s of compute=%s, the model has cache=%s and compute=%s")
       :format(path, tostring(about.cache), tostring(about.compute), s.cache_dtype, s.compute), "load the model in the same way")
   end
-  local pool, sequences = pass_runner.pool(s), {}
+  local pool, sequences, texts = pass_runner.pool(s), {}, {}
+  local stored = ((about.texts or "") .. ","):gmatch "([^,]*),"
   local made_for = (about.made_for or about.lengths):gmatch "%d+"
   for length in about.lengths:gmatch "%d+" do
     local sequence, pages = pool:sequence(), {}
     sequences[#sequences + 1] = sequence
     for group = 1, sequence:groups() do pages[group] = file:tensor(("rows.%d.groups.%d"):format(#sequences, group)) end
     sequence:restore(tonumber(length), pages, tonumber(made_for()))
+    local ids = {}
+    for id in (stored() or ""):gmatch "%d+" do ids[#ids + 1] = tonumber(id) end
+    texts[#sequences] = #ids >= sequence.length and ids or false
+    if #ids >= sequence.length and s.family.decode then sequence:publish(pass_runner.plan(s, "decode"), ids) end
   end
-  return caches.of(sequences, s)
+  return caches.of(sequences, s, texts)
 end
 
 return cache_file

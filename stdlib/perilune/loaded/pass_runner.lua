@@ -153,6 +153,17 @@ local function hook_of(m)
   end
 end
 
+-- The family's passes, line by line.
+local function write_all(m, s, run, observe)
+  local lines = { axes = s.c.axes, config = s.c, hook = hook_of(m) }
+  local pass, entry = run:next(s.checkpoint, lines)
+  while pass do
+    passes.write(s.family, pass, entry, s.head, observe)
+    pass:finish()
+    pass, entry = run:next(s.checkpoint, lines)
+  end
+end
+
 --- Runs the entry that a batch goes through, a source's before it. `work`: { entry= (default: the
 --- batch's own), batch=, source=, rows=, caches=, paths={ encode=, main= } }.
 ---@param m table
@@ -170,13 +181,8 @@ function pass_runner.run(m, work)
   local o = { source = work.source, rows = work.rows, caches = work.caches, lengths = work.lengths, cache = pass_runner.pool(s) }
   local observe = rawget(m, "observe_")
   if not rawget(m, "eager_") and #s.hooks == 0 and not observe then return core.execute(plans, work.batch, o) end
-  local run, lines = core.eager(plans, work.batch, o), { axes = s.c.axes, config = s.c, hook = hook_of(m) }
-  local pass, entry = run:next(s.checkpoint, lines)
-  while pass do
-    passes.write(s.family, pass, entry, s.head, observe)
-    pass:finish()
-    pass, entry = run:next(s.checkpoint, lines)
-  end
+  local run = core.eager(plans, work.batch, o)
+  write_all(m, s, run, observe)
   return run:results()
 end
 
@@ -189,6 +195,14 @@ function pass_runner.observed(m, observe)
   for key, value in pairs(m) do copy[key] = value end
   copy.observe_ = observe
   return setmetatable(copy, getmetatable(m))
+end
+
+--- What writes the passes of core's engine line by line, for a model that has hooks.
+---@param m table
+---@return fun(run: userdata)
+function pass_runner.writer(m)
+  local s = rawget(m, "state_")
+  return function(run) write_all(m, s, run) end
 end
 
 --- What is known of a device that is in use.

@@ -79,7 +79,7 @@ local function watched(prompt, failed)
   else
     own.processors = watch(own.processors)
   end
-  return { ids = prompt.ids, options = own }
+  return { ids = prompt.ids, options = own, whole = prompt.whole }
 end
 
 -- Raises what a function of the only prompt raised; in a list it is that prompt's result alone.

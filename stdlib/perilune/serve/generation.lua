@@ -7,6 +7,7 @@ local rules = require "perilune.serve.generation_rules"
 local grammar = require "perilune.serve.grammar"
 local family = require "perilune.loaded.family"
 local decoder_start = require "perilune.loaded.decoder_start"
+local drafts = require "perilune.serve.drafts"
 
 local generation = {}
 
@@ -150,17 +151,33 @@ local function newest_tokens(given, value_of, prompt_tokens)
 end
 
 -- Drops ids from the left where the caller allows it; raises for a prompt beyond the context.
-local function fit_prompt(ids, limit, new_tokens, context, op)
-  if context == "slide" then raise("unsupported", op, 'context="slide" is not supported yet', 'use context="truncate_left"') end
+local function fit_prompt(ids, limit, new_tokens, context, op, first)
   if not limit or #ids <= limit then return ids, 0 end
-  if context ~= "truncate_left" then
+  if context ~= "truncate_left" and context ~= "slide" then
     raise("length", op, ("the prompt has %d tokens, the model has %d positions"):format(#ids, limit),
       'shorten it, or say context="truncate_left" to drop its beginning')
   end
   local keep = math.max(limit - new_tokens, math.ceil(limit / 2))   -- an answer as long as the model leaves half to the prompt
   local kept = {}
-  for i = #ids - keep + 1, #ids do kept[#kept + 1] = ids[i] end
+  first = math.min(first or 0, keep - 1)
+  for i = 1, first do kept[i] = ids[i] end
+  for i = #ids - keep + first + 1, #ids do kept[#kept + 1] = ids[i] end
   return kept, #ids - keep
+end
+
+-- How many first ids stay where the context is full; nil: it ends there.
+local function slide_keep(given, limit, prompt_tokens, beams, op)
+  if given.context ~= "slide" then
+    if given.slide_keep then raise("option", op, 'option slide_keep goes with context="slide"') end
+    return nil
+  end
+  if beams > 1 then contradict(op, 'context="slide"', "num_beams=" .. beams, "the beams of a search share one context") end
+  if given.cache then contradict(op, 'context="slide"', "cache", "a cache holds the whole text") end
+  if not limit then return nil end
+  if given.slide_keep and given.slide_keep > limit - 2 then
+    raise("option", op, ("option slide_keep: %d of %d positions leave nothing to slide"):format(given.slide_keep, limit))
+  end
+  return given.slide_keep or math.min(prompt_tokens, math.floor(limit / 4))
 end
 
 -- What an encoder-decoder's answer begins with.
@@ -209,7 +226,8 @@ function generation.request(s, ids, given, op)
     for _, key in ipairs(rules.sampling_details) do v[key] = given[key] end
   end
   local new_tokens = newest_tokens(given, value_of, #ids)
-  local prompt, lost = fit_prompt(ids, s.c.max_tokens, new_tokens, given.context, op)
+  local slides = slide_keep(given, s.c.max_tokens, #ids, value_of "num_beams" or 1, op)
+  local prompt, lost = fit_prompt(ids, s.c.max_tokens, new_tokens, given.context, op, slides)
   if source then source, lost = fit_prompt(source, s.c.max_source, 0, given.context, op) end
   local least = value_of "min_new_tokens"
   if not least and value_of "min_length" then least = math.max(0, value_of "min_length" - #ids) end
@@ -233,6 +251,7 @@ function generation.request(s, ids, given, op)
     end
     own.forced_eos_token_id = nil
   end
+  local guesses = drafts.tokens(given, value_of, own.num_beams, op)
   return {
     grammar = kept_to, ids = prompt, source = source, lost = lost, max_tokens = s.c.max_tokens,
     options = own,
@@ -240,7 +259,8 @@ function generation.request(s, ids, given, op)
     stop_strings = rules.list(given.stop or value_of "stop_strings"),
     processors = function_list(given.processors, op), stop_when = given.stop_when, on_token = given.on_token,
     priority = given.priority, deadline_ms = given.deadline_ms, client = given.client,
-    tag = given.tag, reuse = given.reuse,
+    tag = given.tag, reuse = given.reuse, use_cache = given.use_cache,
+    slide_keep = slides, draft_tokens = guesses, draft_ngram = guesses and value_of "max_matching_ngram_size" or nil,
   }
 end
 

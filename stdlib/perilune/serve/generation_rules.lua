@@ -20,6 +20,7 @@ rules.published = {
   bad_words_ids = "table", force_words_ids = "table", suppress_tokens = "table", begin_suppress_tokens = "table",
   forced_bos_token_id = "integer", forced_eos_token_id = "integer|table", exponential_decay_length_penalty = "table",
   sequence_bias = "table", renormalize_logits = "boolean", top_h = "number",
+  prompt_lookup_num_tokens = "count", max_matching_ngram_size = "positive",
 }
 
 -- Options that only callers have.
@@ -33,6 +34,7 @@ local own = {
   top_n_sigma = "number", xtc_probability = "number", xtc_threshold = "number", dynatemp_range = "number", dynatemp_exponent = "number",
   mirostat = { 0, 2 }, mirostat_tau = "number", mirostat_eta = "number", bad_words = "string|table", force_words = "string|table",
   echo = "boolean",
+  slide_keep = "count", cache = "Cache", use_cache = "boolean", draft = "Model", draft_tokens = "positive",
 }
 
 --- What a caller may give for one request.
@@ -61,7 +63,7 @@ rules.sampling_details = { "xtc_threshold", "dynatemp_exponent", "mirostat_tau",
 local harmless = {}
 for key in ([[transformers_version _from_model_config use_cache cache_implementation cache_config max_cache_len output_attentions
   output_hidden_states output_scores output_logits return_dict_in_generate return_dict is_assistant num_assistant_tokens
-  num_assistant_tokens_schedule assistant_confidence_threshold prompt_lookup_num_tokens max_matching_ngram_size assistant_early_exit
+  num_assistant_tokens_schedule assistant_confidence_threshold assistant_early_exit
   assistant_lookbehind target_lookbehind assistant_ensemble_weight speculation_type compile_config disable_compile
   continuous_batching_config low_memory prefill_chunk_size use_mtp remove_invalid_values decoder_start_token_id]]):gmatch "%S+" do
   harmless[key] = true

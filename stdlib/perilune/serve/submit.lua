@@ -4,6 +4,7 @@ local core = require "perilune.core"
 local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 local kind = require "perilune.base.kind"
+local caches = require "perilune.loaded.cache"
 local decoder_start = require "perilune.loaded.decoder_start"
 local family = require "perilune.loaded.family"
 local pass_runner = require "perilune.loaded.pass_runner"
@@ -13,6 +14,7 @@ local origin = require "perilune.loaded.origin"
 local generation = require "perilune.serve.generation"
 local grammar = require "perilune.serve.grammar"
 local words = require "perilune.serve.words"
+local drafts = require "perilune.serve.drafts"
 local turn_end = require "perilune.chat.turn_end"
 local policies = require "perilune.policy"
 local forward = require "perilune.run.forward"
@@ -60,7 +62,7 @@ local function own_prompt(m, item, common, op)
     local tokenizer = inputs.tokenizer(m, op)
     turn_end.add(own, m, chat)
     local ids = tokenizer:ids(tokenizer:chat(item.messages, chat), { special = false })   -- the template wrote them
-    return { ids = submit.prompt_ids(m, ids, op), options = own }
+    return { ids = submit.prompt_ids(m, ids, op), options = own, whole = true }
   end
   local source = item.ids
   if source == nil then source = item.prompt end
@@ -107,7 +109,7 @@ end
 ---@param common table the call's own options
 ---@param op string
 ---@param keep boolean|nil one of a list that cannot be read is { error= } instead of raising
----@return table[] prompts { ids=, options= }
+---@return table[] prompts { ids=, options=, whole= } (whole: messages, which are all of the text)
 ---@return boolean single
 function submit.read(m, input, common, op, keep)
   local function read(f, ...)
@@ -137,9 +139,6 @@ end
 ---@param op string
 function submit.check_causal(m, op)
   local s = pass_runner.open(m, op)
-  if #s.hooks > 0 and op ~= "score" then
-    raise("unsupported", op, "the model has hooks, and generation does not call them yet", "remove them (handle:remove()), or use m:forward")
-  end
   if not family.predicts_next[m.head] then
     raise("argument", op, ("head %s of this model does not predict a next token"):format(m.head),
       s.family.heads.causal and 'load it with head="causal"' or nil)
@@ -169,9 +168,23 @@ end
 ---@return integer lost tokens dropped from the prompt
 function submit.submit(m, engine, prompt, op, pool)
   local s = rawget(m, "state_")
+  local ids, cache = prompt.ids, prompt.options.cache
+  if cache then
+    if pool then
+      raise("option", op, "option cache: this engine has keys and values of its own (memory=, worker=)", "use an engine without these")
+    end
+    ids = caches.prompt(cache, s, ids, prompt.whole, op)
+  end
   local given, without = words.as_ids(m, s, prompt.options, op)
-  local request = generation.request(s, prompt.ids, given, op)
+  local request = generation.request(s, ids, given, op)
   if request.options.force_words_ids then words.check_room(request, op) end
+  if cache then
+    local o = request.options
+    if (o.n or 1) > 1 or (o.num_beams or 1) > 1 or request.lost > 0 then
+      raise("option", op, "option cache: it goes on with one answer, after all that it holds", "leave out n, num_beams and truncate_left")
+    end
+    request.continued = caches.lend(cache)
+  end
   local lost = request.lost
   request.lost = nil
   stop_at_tokens(m, request)
@@ -194,7 +207,11 @@ function submit.submit(m, engine, prompt, op, pool)
   request.cache = pool or pass_runner.pool(s)
   request.tokenizer = m.tokenizer
   request.reachable = s.reachable
-  return engine:submit(request), lost
+  if #s.hooks > 0 then request.write_pass = pass_runner.writer(m) end
+  if prompt.options.draft then drafts.add_model(request, m, prompt.options.draft, pool and engine, op) end
+  local line = engine:submit(request)
+  if cache then caches.lend(cache, line) end
+  return line, lost
 end
 
 -- One row, or an error that says how to send several.

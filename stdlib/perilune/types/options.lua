@@ -51,13 +51,22 @@
 ---@field processors function|function[] function(row, state) may change a row of logits before a token is chosen
 ---@field stop_when fun(state: table): boolean|string ends the text when it answers true or a reason
 ---@field on_token function called with every new token
----@field context string a prompt beyond the model's positions: "error" (default) or "truncate_left", which keeps the newest, at least half of the positions
+---@field context string a prompt beyond the model's positions: "error" (default) or "truncate_left", which keeps the newest, at least half of the positions;
+---"slide" does so, too, and where the positions are full, the first slide_keep tokens stay, the older half of the rest goes, and what is left is computed again
+---@field slide_keep integer default: the prompt, at most a quarter of the positions
 ---@field on_progress fun(done: integer, total: integer) of m:generate: prompts that are done, or of a single one tokens
 ---@field policy table|function of a call with several prompts: the order of work, such as pl.policy.fifo()
 ---@field truncate any not for prompts: raises and names context
 ---@field priority integer for policies that look at it
 ---@field deadline_ms number for policies that look at it
 ---@field reuse boolean false: shares no keys and values with prompts that begin alike; sharing changes no bit (result.reused_tokens)
+---@field cache Cache what m:cache gave, of one row: ids and texts go on from what it holds, messages keep what both begin with;
+---afterwards it holds prompt and answer
+---@field use_cache boolean false: computes every token from the whole text, for comparison; the same bits
+---@field draft Model a smaller model with the same tokenizer guesses tokens, and one pass checks several: the same answer, sooner
+---@field draft_tokens integer guesses of that model at once, at most 15; default 4
+---@field prompt_lookup_num_tokens integer so many guesses (up to 15) from what followed the last tokens before: the same answer; 0: off
+---@field max_matching_ngram_size integer the longest run of last tokens that is looked for; default 2
 ---@field client string for policies that look at it
 ---@field tag any for policies that look at it; they get it as it was given
 ---@field decoder integer[] what an encoder-decoder's answer begins with; default: its start token

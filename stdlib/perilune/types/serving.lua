@@ -14,6 +14,8 @@
 ---@field ids integer[] the new tokens
 ---@field prompt_tokens integer tokens of the prompt
 ---@field reused_tokens integer of those, how many were not computed again
+---@field drafted_tokens integer with draft= or prompt_lookup_num_tokens=: guesses that were checked
+---@field accepted_tokens integer those that came true
 ---@field finish_reason string "stop", "length", "context", "cancelled" or "error"
 ---@field error string|nil what failed, where finish_reason is "error"; where it is "cancelled", why a policy dropped it
 ---@field error_code string|nil its code, as of an error that is raised
