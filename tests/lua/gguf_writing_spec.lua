@@ -11,7 +11,11 @@ local ids = { { 3, 4, 5, 6, 7 } }
 -- Runs the verb; what it printed.
 local function quantize(...)
   local printed, print_before = {}, print
-  _G.print = function(...) printed[#printed + 1] = table.concat({ ... }, "\t") end
+  _G.print = function(...)
+    local words = { ... }
+    for i = 1, select("#", ...) do words[i] = tostring(words[i]) end
+    printed[#printed + 1] = table.concat(words, "\t")
+  end
   local fine, status = pcall(commands.run, "quantize", { ... })
   _G.print = print_before
   if not fine then error(status, 0) end
