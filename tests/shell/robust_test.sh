@@ -79,12 +79,12 @@ local function p()
   depth = depth - 1
   if r.error then error(r.error, 0) end
 end
-local r = m:generate({ 3 }, { max_new_tokens = 1, processors = p })
+local _, first = pl.try(m.generate, m, { 3 }, { max_new_tokens = 1, processors = p })
 local _, err = pl.try(function()
   m:hook("layers.0", function() m:forward { { 1, 2 } } end)
   m:forward { { 1, 2, 3 } }
 end)
-print("deepest", deepest, r.error)
+print("deepest", deepest, first)
 print(tostring(err))
 END
 if [ -z "${PERILUNE_SANITIZE-}" ]; then
