@@ -125,6 +125,10 @@ __global__ void __launch_bounds__(RowWarps* OutputWarps* kWarp,
 
   ptx::copy_async_wait<0>();
   __syncthreads();
+  // Looked up once more: where the product lies must not take registers from the loop above.
+  unsigned block = blockIdx.y;
+  asm volatile("" : "+r"(block));
+  const Product& stored = product_of(products, block);
   auto staged = weights.from(warp * T::kStaged);
 #pragma unroll
   for (int s = 0; s < 2; ++s) {
@@ -139,7 +143,7 @@ __global__ void __launch_bounds__(RowWarps* OutputWarps* kWarp,
 #pragma unroll 1
     for (int i = lane; i < T::kStaged; i += kWarp) {
       const int row = i / static_cast<int>(kTile), output = i % static_cast<int>(kTile);
-      store_output(products, product, (first_group + row_warp * Columns) * 8 + row,
+      store_output(products, stored, (first_group + row_warp * Columns) * 8 + row,
                    (first_strip + output_warp * 2 + s) * kTile + output,
                    staged[staged_index(row, output)]);
     }
