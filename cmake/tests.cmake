@@ -18,7 +18,7 @@ target_compile_options(tests_main PRIVATE -O0)  # its speed does not matter, its
 set(PERILUNE_TIERS scalar v2 avx2 avx512)
 # Too long to be run again under a sanitizer, or without meaning there; full test names.
 # (The other tiers' attention tests run the scalar one too, as what they are held against.)
-set(PERILUNE_NOT_SANITIZED shell.tier_symbols kernels.attention.scalar)
+set(PERILUNE_NOT_SANITIZED shell.tier_symbols kernels.attention.scalar kernels.attention_bits.scalar)
 
 # Seconds of processor time of the longest ones, as measured; they begin first, so that no core waits
 # at the end.
@@ -32,7 +32,9 @@ set(PERILUNE_HEAVY
     kernels.attention.emulator 16
     kernels.linear.emulator 60
     kernels.linear.scalar 15
-    kernels.attention_bits.scalar 11
+    kernels.attention_bits.scalar 50
+    kernels.coded_linear.scalar 28
+    lua.quantize 20
     text.tokenizer_damage 12
     lua.pressure 20
     lua.device_map 20)

@@ -79,21 +79,29 @@ local function fed_by_norms(q)
   return sum / count
 end
 
-t.test("GPTQ loses less than rounding, at the same size", function()
+-- Whole searches: too long under a sanitizer, which sees the functions above.
+local function search_test(name, run)
+  t.test(name, function()
+    if (os.getenv "PERILUNE_SANITIZE" or "") ~= "" then t.skip "whole searches are too long under a sanitizer" end
+    run()
+  end)
+end
+
+search_test("GPTQ loses less than rounding, at the same size", function()
   local q = m:quantize(with { method = "gptq" }, { compute = "f32" })
   local lost = kl(q)
   t.ok(lost < 0.8 * rounded, ("gptq loses %.5f nats, rounding %.5f"):format(lost, rounded))
   t.equal({ q:memory().weights, q.quantization.method }, { plain:memory().weights, "gptq" })
 end)
 
-t.test("AWQ's layers lose less of their outputs than rounding, at the same size", function()
+search_test("AWQ's layers lose less of their outputs than rounding, at the same size", function()
   local q = m:quantize(with { method = "awq" }, { compute = "f32" })
   local lost, before = fed_by_norms(q), fed_by_norms(plain)   -- inputs that were scaled are put back
   t.ok(lost < before, ("awq loses %.4f of the outputs, rounding %.4f"):format(lost, before))
   t.equal({ q:memory().weights, q.quantization.method }, { plain:memory().weights, "awq" })
 end)
 
-t.test("a search that was killed goes on where it was, to the same bits", function()
+search_test("a search that was killed goes on where it was, to the same bits", function()
   local folder = os.tmpname()
   os.remove(folder)
   local whole = m:quantize(with { method = "gptq" }, { compute = "f32" })
@@ -124,7 +132,7 @@ local function stored_bytes(q)
   return bytes
 end
 
-t.test("mixed loses less than one type of its size, and says why", function()
+search_test("mixed loses less than one type of its size, and says why", function()
   local uniform = m:quantize("q4_0", { compute = "f32" })
   local report = uniform:quantization_report(held_out, { reference = m, layers = false })
   local bytes = stored_bytes(uniform)
