@@ -78,7 +78,7 @@ function entry_text(value, depth, entries)
   if type(value) == "string" then return quoted(value, 200) end
   if type(value) == "function" then return function_text(value) end
   if is_plain(value) then
-    local text = depth > 0 and inline(value, 60, depth - 1, entries)
+    local text = (depth > 0 or next(value) == nil) and inline(value, 60, depth - 1, entries)
     if text then return text end
     local n, others = keys_of(value)
     if n > 0 and #others == 0 then
