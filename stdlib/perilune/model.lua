@@ -14,6 +14,7 @@ local caches = require "perilune.loaded.cache"
 local inspect = require "perilune.show.inspect"
 local folders = require "perilune.loaded.save"
 local methods = require "perilune.quantization.methods"
+local moved = require "perilune.loaded.moved"
 local quantized_folder = require "perilune.loaded.quantized_folder"
 local fingerprint = require "perilune.loaded.fingerprint"
 local unknown_path = require "perilune.loaded.unknown_path"
@@ -350,6 +351,22 @@ end
 ---@param opts table|nil { compute=, on_progress=function(done, total) }; compute: as for pl.load, default: as this model was loaded
 ---@return Model
 function Model:quantize(recipe, opts) return setmetatable(methods.fields(self, recipe, opts), Model) end
+
+--- The same model on another device, beside this one, which stays (m:close gives its memory back): what pl.load makes of its
+--- files there with the options of this one; compute="auto" chooses for the new device. Weights that m:quantize or
+--- m:set_weight changed are as here, the tokenizer is the same one; hooks and caches stay behind. A model that is spread
+--- by device_map is afterwards whole on the one device. Of a model that is there already it is the model itself. Raises as
+--- pl.load does: an unknown device, one without room, or cache="int8" away from the CPU.
+---
+---     local m = pl.load "scripts/models/tales"
+---     local same = m:to(m.device)
+---     print(rawequal(same, m))                                              --> true
+---@param device string "cpu", "cuda:0", "emulator", …: as pl.devices names them, or "auto", "cuda"
+---@return Model
+function Model:to(device)
+  local fields = moved.fields(self, device)
+  return fields and setmetatable(fields, Model) or self
+end
 
 --- A copy of a weight as f32: [output, input] of a matrix, as a layer multiplies by it. `name` is a module's
 --- path or a tensor's name, with or without the file's prefix, or with the layer's canonical path.

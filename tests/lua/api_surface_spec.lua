@@ -25,7 +25,7 @@ local functions = {
   ["pl.files"] = { pl.files, "list exists make_folder remove" },
   ["pl.policy"] = { pl.policy, "fifo fill buckets shortest_first bin_pack token_budget priority fair deadline prefix_first padded" },
   Model = { m, [[forward embed score cache trace eager hook debug generate stream memory program fingerprint label save close weight
-    set_weight stage paths shapes bytes_per_token]] },
+    set_weight to stage paths shapes bytes_per_token]] },
   Tokenizer = { m.tokenizer, "encode ids decode decoder tokens explain id piece add chat stage is_special join" },
   Decoder = { m.tokenizer:decoder(), "push flush" },
   Batch = { batch, "row rows select concat padded pad split mean last first" },

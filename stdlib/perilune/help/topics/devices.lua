@@ -16,6 +16,11 @@ on two devices are an error. The threads of a model are `threads`, else all that
     local m = pl.load("scripts/models/tales", { device = "cpu", threads = 1 })
     print(m.device, m.threads)                                           --> cpu	1
 
+m:to(device) is the same model there, beside the one that stays: what pl.load makes of its files with the same
+options, changed weights as they are. Of a model that is there already it is the model itself. Hooks stay behind.
+
+    print(m:to "cpu" == m, m:to("cpu").device)                           --> true	cpu
+
 GPUs and the emulator come from plug-ins beside the program (libperilune_cuda.so, libperilune_emulator.so), or
 in the folder that PERILUNE_PLUGINS names. The emulator runs a GPU's kernels as plain C++, one thread at a
 time: it is for tests. PERILUNE_CPU=scalar|v2|avx2|avx512 asks for kernels of the processor.
