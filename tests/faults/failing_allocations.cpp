@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstdarg>
 #include <cstddef>
+#include <cstring>
 
 extern "C" {
 
@@ -24,10 +25,18 @@ namespace {
 std::atomic<long> count{0}, fail_at{0};
 std::atomic<int> all_after{0}, armed{0}, failed{0}, counted_kind{0};
 
-bool fails(int kind) {
+/// libgcc's list of frames, to which LuaJIT adds its machine code, does not look whether it got its
+/// memory: what the process dies of then is not ours.
+bool unchecked(const void* caller) {
+  Dl_info from;
+  return dladdr(caller, &from) != 0 && std::strstr(from.dli_fname, "libgcc_s") != nullptr;
+}
+
+bool fails(int kind, const void* caller = nullptr) {
   if (armed == 0 || counted_kind != kind) return false;
   const long n = ++count;
   if (fail_at <= 0 || (n != fail_at && (all_after == 0 || n < fail_at))) return false;
+  if (caller != nullptr && unchecked(caller)) return false;
   failed = 1;
   errno = ENOMEM;
   return true;
@@ -61,7 +70,7 @@ EXPORTED int fault_failed() {
 }
 
 EXPORTED void* malloc(std::size_t size) noexcept {
-  return fails(1) ? nullptr : __libc_malloc(size);
+  return fails(1, __builtin_return_address(0)) ? nullptr : __libc_malloc(size);
 }
 EXPORTED void* calloc(std::size_t items, std::size_t size) noexcept {
   return fails(1) ? nullptr : __libc_calloc(items, size);
