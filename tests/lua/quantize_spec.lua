@@ -16,6 +16,9 @@ local function difference(a, b) return a:max_difference(b) / (b:max() - b:min())
 local bounds = { int8 = 0.02, ["int8-weight"] = 0.01, nf4 = 0.2, fp4 = 0.3, int4 = 0.2, q4_0 = 0.2, q4_1 = 0.2, q5_0 = 0.1,
   q5_1 = 0.1, q8_0 = 0.01, q2_k = 0.6, q3_k = 0.35, q4_k = 0.2, q5_k = 0.1, q6_k = 0.05, iq4_nl = 0.2, mxfp4 = 0.3, bf16 = 0.01, f16 = 0.002 }
 
+-- Its search takes a minute under a sanitizer, which sees it in engine.block_writers.
+if (os.getenv "PERILUNE_SANITIZE" or "") ~= "" then bounds.iq4_nl = nil end
+
 t.test("every type quantizes, takes less memory, and loses what it may", function()
   local m = pl.load(tales, cpu)
   local before, exact = m:memory().weights, logits(m)
