@@ -3,9 +3,9 @@ published definitions in plain numpy; prints tests/engine/sampling_rules/expecte
 
     python3 tests/judges/sampling.py > tests/engine/sampling_rules/expected.json
 
-llama.cpp (src/llama-sampling.cpp, build b7100): top_n_sigma, xtc, dry, mirostat_v2, temp_ext, penalties.
-vLLM (v1/sample/ops/penalties.py, 0.11): presence and frequency of output tokens.
-transformers 5.24 (generation/logits_process.py): TopHLogitsWarper.
+None of the three was run for it. llama.cpp (src/llama-sampling.cpp): top_n_sigma, xtc, dry, mirostat_v2, temp_ext, penalties.
+vLLM (v1/sample/ops/penalties.py): presence and frequency of output tokens.
+transformers (generation/logits_process.py): TopHLogitsWarper.
 """
 import json
 import math

@@ -89,14 +89,6 @@ local function progress_line(out)
   end
 end
 
-local function stored(s)
-  local bytes = 0
-  for name, same_as in pairs(s.checkpoint:to_save()) do
-    if same_as == "" then bytes = bytes + select(2, s.checkpoint:storage(name)) end
-  end
-  return bytes
-end
-
 -- A model whose weights are packed when they are needed.
 local function as_model(s, tokenizer)
   s.options = { compute = "f32" }
@@ -178,7 +170,7 @@ function verb.run(options, arguments)
     return command_line.failed
   end
   local s, tokenizer = load.unpacked(from, { compute = "f32" }, "quantize")
-  local before = stored(s)
+  local before = quantize.stored_bytes(s)
   local assignments, notes, record, plan = choose(s, tokenizer, recipe, out:find "%.gguf$" ~= nil)
   quantize.apply(s, assignments)
   s.recipe, s.converted = record, true
@@ -191,7 +183,7 @@ function verb.run(options, arguments)
   local _, counts = count_types(assignments)
   local note_list = core.array {}
   for i, note in ipairs(notes) do note_list[i] = note end
-  tell(options, { model = s.path, out = out, bytes = stored(s), bytes_before = before, types = counts, notes = note_list,
+  tell(options, { model = s.path, out = out, bytes = quantize.stored_bytes(s), bytes_before = before, types = counts, notes = note_list,
     report = report, plan = plan })
   s.checkpoint:close()
   return command_line.ok

@@ -234,4 +234,15 @@ function quantize.by_recipe(s, given, op)
   return assignments
 end
 
+--- What all weights of a model take as they are stored, each shared one once.
+---@param s table what stands behind a model
+---@return integer bytes
+function quantize.stored_bytes(s)
+  local bytes = 0
+  for name, same_as in pairs(s.checkpoint:to_save()) do
+    if same_as == "" then bytes = bytes + select(2, s.checkpoint:storage(name)) end
+  end
+  return bytes
+end
+
 return quantize

@@ -101,15 +101,6 @@ end
 
 -- ---------------------------------------------------------------- mixed
 
--- Bytes of all weights as they are stored.
-local function stored_bytes(s)
-  local bytes = 0
-  for name, same_as in pairs(s.checkpoint:to_save()) do
-    if same_as == "" then bytes = bytes + select(2, s.checkpoint:storage(name)) end
-  end
-  return bytes
-end
-
 -- The storages that a layer's rows fit, each once.
 local function storages_for(inputs, whole_blocks)
   local list, known = {}, {}
@@ -130,7 +121,7 @@ local function mixed_assignments(m, own, rest, rows, tick, whole_blocks)
     quantize.apply(s, fixed)
     for _, one in ipairs(fixed) do taken[one.path] = true end
   end
-  local weights, others = {}, stored_bytes(s)
+  local weights, others = {}, quantize.stored_bytes(s)
   for _, weight in ipairs(quantize.weights(s)) do
     if weight.layer and not taken[weight.path] then
       weights[#weights + 1] = { path = weight.path, storages = storages_for(weight.sizes[2], whole_blocks) }
