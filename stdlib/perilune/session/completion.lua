@@ -189,10 +189,7 @@ local function in_braces(text, stack)
 end
 
 local function command_words(text)
-  local words = {}
-  for name in pairs(require("perilune.session.session_commands").commands) do words[#words + 1] = name end
-  for _, name in ipairs(require("perilune.commands").names) do words[#words + 1] = name end
-  return 2, matching(words, text:sub(2)), " "
+  return 2, matching(require("perilune.session.session_commands").names(), text:sub(2)), " "
 end
 
 local function global_words(session)

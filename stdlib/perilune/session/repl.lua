@@ -3,12 +3,12 @@ local core = require "perilune.core"
 local strict = require "perilune.base.strict"
 local show = require "perilune.show.show"
 local completion = require "perilune.session.completion"
-local byte_count = require "perilune.base.byte_count"
+local chunk = require "perilune.session.chunk"
+local errors = require "perilune.session.errors"
+local results = require "perilune.session.results"
+local commands = require "perilune.session.session_commands"
 
 local repl = {}
-
--- Tensors of a result that is larger are not kept in `_`.
-repl.kept_bytes = 64 * 2 ^ 20
 
 local Session = { __name = "Session" }
 Session.__index = Session
@@ -16,39 +16,54 @@ Session.__index = Session
 -- Names that a line may read although they are nil.
 local always = { _ = true, _G = true }
 
--- Globals of typed lines: reading one that nobody set is a mistake worth a hint.
+-- What typed lines see: the names of the stop that the session is at, then globals. Reading a global that nobody set is a
+-- mistake worth a hint.
 local function environment(session)
   return setmetatable({}, {
     __index = function(_, name)
+      local scope = session.scopes[#session.scopes]
+      if scope then
+        local found, value = scope.get(name)
+        if found then return value end
+      end
       local value = rawget(_G, name)
       if value ~= nil or always[name] or session.assigned[name] then return value end
-      error(strict.problem(name), 0)
+      if tostring(name):find "^_%d+$" then error(name .. " is not kept: no such input, or its value made room for later ones", 2) end
+      error(strict.problem(name), 2)
     end,
     __newindex = function(_, name, value)
+      local scope = session.scopes[#session.scopes]
+      if scope and scope.set and scope.set(name, value) then return end
       session.assigned[name] = true
       rawset(_G, name, value)
     end,
   })
 end
 
---- A session. `host.read(prompt)` asks for a line; `host.interactive` says whether a person types.
+--- A session. `host.read(prompt)` asks for a line within one: the line, or nil and whether it was "interrupted" or the
+--- "end"; `host.interactive` says whether a person types.
 ---@param host table { version=, interactive=, read= }
 ---@return table session
 function repl.new(host)
-  local session = setmetatable({ host = host, pending = nil, assigned = {}, initial = {}, failed = false, last_error = nil }, Session)
+  local session = setmetatable({ host = host, pending = nil, assigned = {}, initial = {}, failed = false, last_error = nil,
+    scopes = {}, number = 1, lines = 0, results = results.new() }, Session)
   rawset(_G, "pl", require "perilune")
   for name in pairs(_G) do session.initial[name] = true end
   session.environment = environment(session)
   if host.interactive then
     print(("Perilune %s on %s. :help tells more, ?name explains a name, Ctrl-D leaves."):format(host.version or "", core.devices()[1].name))
   end
-  require("perilune.session.debugger").install(host)
+  require("perilune.session.debugger").install(host, session)
   return session
 end
 
 --- What to ask for the next line with.
 ---@return string
-function Session:prompt() return self.pending and ">> " or "> " end
+function Session:prompt()
+  local scope = self.scopes[#self.scopes]
+  if self.pending then return ">> " end
+  return scope and scope.prompt or ("[%d]> "):format(self.number)
+end
 
 --- Forgets lines that are not finished.
 function Session:drop() self.pending = nil end
@@ -70,129 +85,128 @@ end
 ---@return string|nil suffix
 function Session:complete(text) return completion.complete(text, self) end
 
--- The script's own frames: not the library's, not C functions.
-local function own_frames(trace)
-  local lines = {}
-  for line in (trace or ""):gmatch "[^\n]+" do
-    if line:find "^\t" and not line:find("^\t%[") and not line:find("^\tstdlib/perilune/") then lines[#lines + 1] = line end
+--- Whether a text can run as it is; a mistake can, too.
+---@param text string
+---@return boolean
+function Session:finished(text)
+  if text:find "^%s*[:?]" and not text:find "^%s*::" then return true end
+  local compiled, more = chunk.compile(text:gsub("^%s*=", ""), "input")
+  return compiled ~= nil or not more
+end
+
+--- Reads and runs lines that see names of their own, until a command calls session:leave(value): what a stop inside a model
+--- does. Every command and Tab work there.
+---@param scope table { prompt=, get=function(name) → found, value; set=function(name, value) → whether it took it, or nil;
+---  names=function() → string[] for Tab, or nil }
+---@return any value what leave was given; nil where the input ended
+function Session:stay(scope)
+  self.scopes[#self.scopes + 1] = scope
+  local depth = #self.scopes
+  while not scope.left and not self.quitting do
+    local line, why = self.host.read(self:prompt())
+    if line then
+      self.quitting = not self:line(line) or self.quitting
+    elseif why == "interrupted" then
+      self:drop()
+    else
+      break
+    end
   end
-  return table.concat(lines, "\n")
+  for i = #self.scopes, depth, -1 do self.scopes[i] = nil end
+  return scope.value
 end
 
-local function on_error(raised)
-  local err = { value = raised, trace = debug.traceback("", 2) }
-  if type(raised) == "table" and rawget(raised, "traceback") then err.trace = raised.traceback end
-  return err
+--- Ends the innermost session:stay.
+---@param value any
+function Session:leave(value)
+  local scope = self.scopes[#self.scopes]
+  scope.left, scope.value = true, value
 end
 
+--- Prints what a line raised and remembers it for :trace.
+---@param err table { value=, trace= }
 function Session:report(err)
   self.failed, self.last_error = true, err
   io.stdout:flush()
-  local value = type(err) == "table" and err.value or err
-  local text = type(value) == "table" and rawget(value, "message") or tostring(value)
-  local code = type(value) == "table" and rawget(value, "code")
-  if code == "interrupted" or text:find "interrupted$" then
-    io.stderr:write "interrupted\n"
-    return
-  end
-  io.stderr:write((text:gsub("^line:1: ", ""):gsub("; in line:1%f[^%d]", "")), "\n")
+  io.stderr:write(errors.is_interrupt(err.value) and "interrupted" or errors.message(err.value), "\n")
 end
 
--- Bytes of tensors in a value, looking one table deep.
-local function held_bytes(value)
-  local function of(one)
-    local fine, bytes = pcall(function() return core.type(one) == "Tensor" and one.bytes or 0 end)
-    return fine and bytes or 0
-  end
-  if type(value) == "userdata" then return of(value) end
-  if type(value) ~= "table" or getmetatable(value) then return 0 end
-  local sum = 0
-  for _, one in pairs(value) do if type(one) == "userdata" then sum = sum + of(one) end end
-  return sum
+--- Compiles what was typed, for :time and the like.
+---@param text string
+---@return function|nil
+---@return string|nil problem
+function Session:compile(text)
+  local compiled, _, problem = chunk.compile(text, self:name())
+  if not compiled then return nil, problem end
+  return setfenv(compiled, self.environment)
 end
 
-function Session:keep(value)
-  local bytes = held_bytes(value)
-  if bytes > repl.kept_bytes then
-    print(("(%s: not kept in _; give it a name to keep it)"):format(byte_count.text(bytes)))
-    value = nil
-  end
-  rawset(_G, "_", value)
-end
+--- How errors name the input: "[3]", or the file of a pipe.
+---@return string
+function Session:name() return self.host.interactive and ("[%d]"):format(self.number) or "stdin" end
 
--- Runs a compiled line; prints what it gives unless `quiet`.
-function Session:run(chunk, quiet)
-  setfenv(chunk, self.environment)
+--- Runs a chunk; prints what it gives unless `quiet`. Whether it ran to its end.
+---@param compiled function
+---@param quiet boolean|nil
+---@return boolean
+function Session:run(compiled, quiet)
+  setfenv(compiled, self.environment)
   local function collect(fine, ...) return fine, select("#", ...), { ... } end
-  local fine, count, values = collect(xpcall(chunk, on_error))
+  local fine, count, values = collect(xpcall(compiled, errors.handler))
   if not fine then
     self:report(values[1])
     return false
   end
   if count == 0 then return true end
   if not quiet then
-    local shown, err = pcall(function()
+    local shown, err = xpcall(function()
       for i = 1, count do print(show.show(values[i])) end
-    end)
+    end, errors.handler)
     if not shown then self:report(err) end
   end
-  self:keep(values[1])
+  self.results:keep(self.number, values[1])
   return true
 end
 
--- A chunk that starts with `local` would lose its names with the line: they become the session's.
-local function without_local(text)
-  local rest = text:match "^%s*local%s+(function%s.*)$"
-  if rest then return rest end
-  rest = text:match "^%s*local%s+(.*)$"
-  if not rest then return text end
-  if rest:match "^[%a_][%w_%s,]*=" and not rest:match "^[%a_][%w_%s,]*==" then return rest end
-  local names = rest:match "^([%a_][%w_%s,]*);?%s*$"
-  return names and names .. " = nil" or text
-end
-
--- The text as a chunk: an expression first. Or nil, whether more lines could complete it, and why not.
-local function compile(text)
-  local muted = text:match "^(.*%S)%s*;%s*$"
-  local expression = muted or text
-  local chunk = loadstring("return " .. expression, "=line")
-  if chunk and expression:find "%S" then return chunk, muted ~= nil end
-  local err
-  chunk, err = loadstring(without_local(text), "=line")
-  if chunk then return chunk, true end
-  return nil, err:find("'<eof>'", 1, true) ~= nil, err
+-- `quit` typed as a word, where no variable is called so.
+local function bare_command(session, text)
+  local name = text:match "^%s*([%a]+)%s*%(?%s*%)?%s*$"
+  local row = name and commands.find(name)
+  return row and row.bare and rawget(_G, name) == nil and not session.assigned[name] and ":" .. name
 end
 
 --- Runs what was typed, or keeps it until the rest comes.
----@param text string one line
+---@param text string one line, or several
 ---@return boolean goes_on false: the session ends
 function Session:line(text)
+  self.lines = self.lines + 1
   if not self.pending then
-    local first = text:match "^%s*([:?])"
-    if first and not text:match "^%s*::" then return require("perilune.session.session_commands").run(self, text:match "^%s*(.-)%s*$") end
+    self.first_line = self.lines
+    local command = bare_command(self, text) or text:match "^%s*([:?].-)%s*$"
+    if command and not command:find "^::" then
+      local goes_on = commands.run(self, command) and not self.quitting
+      self.number = self.number + 1
+      return goes_on
+    end
     text = text:gsub("^%s*=", "")
   end
   local whole = self.pending and self.pending .. "\n" .. text or text
   self.pending = nil
   if not whole:find "%S" then return true end
-  local chunk, more, err = compile(whole)
-  if chunk then
-    self:run(chunk, more)
-  elseif more then
+  -- The lines of a pipe are counted as a file's are.
+  local before = self.host.interactive and "" or ("\n"):rep(self.first_line - 1)
+  local compiled, flag, problem = chunk.compile(whole, self:name(), before)
+  if not compiled and flag then
     self.pending = whole
-  else
-    self:report { value = err:gsub("^line:(%d+): ", function(n) return n == "1" and "" or "line " .. n .. ": " end) .. "", trace = "" }
+    return true
   end
-  return true
+  if compiled then self:run(compiled, flag) else self:report { value = problem, trace = "" } end
+  self.number = self.number + 1
+  return not self.quitting
 end
 
 --- The own frames of the last error, or nil.
 ---@return string|nil
-function Session:last_trace()
-  if not self.last_error then return nil end
-  local value = self.last_error.value
-  local frames = own_frames(self.last_error.trace)
-  return tostring(type(value) == "table" and rawget(value, "message") or value) .. (frames ~= "" and "\n" .. frames or "")
-end
+function Session:last_trace() return self.last_error and errors.with_frames(self.last_error) end
 
 return repl

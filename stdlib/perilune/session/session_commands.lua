@@ -1,69 +1,64 @@
--- Lines that start with a colon or a question mark.
+-- Lines that start with a colon or a question mark: found in the table of commands, and run.
 local core = require "perilune.core"
-local names_of = require "perilune.base.names_of"
-local show = require "perilune.show.show"
-local byte_count = require "perilune.base.byte_count"
+local command_table = require "perilune.session.command_table"
 
 local session_commands = {}
 
-local commands = {}
-
---- Commands by name: { text=, run=function(session, rest) → false to leave }.
-session_commands.commands = commands
-
-commands.help = { usage = ":help [NAME]", text = "this list, or what a name does", run = function(_, rest)
-  if rest ~= "" then
-    print(require("perilune.help.help").text(rest))
-    return
-  end
-  print "Type Lua: an expression prints its value, ; at the end mutes it, _ is the last value."
-  print "Names that `local` introduces stay for the session. pl is the library: ?pl lists it."
-  print "  ?NAME          what a function, method, field or type does: ?pl.load, ?m:generate, ?Tensor"
-  print "  ??NAME         where it is defined"
-  print "  m:debug(input) a forward pass that stops at every named tensor"
-  for _, name in ipairs(names_of(commands)) do print(("  %-14s %s"):format(commands[name].usage, commands[name].text)) end
-  print "  :VERB ARGS     runs a verb of the program, such as :check MODEL"
-  print "Keys: Tab completes, Ctrl-C stops what runs or drops the line, Ctrl-R searches, Ctrl-D leaves."
-end }
-
-commands.quit = { usage = ":quit", text = "leave", run = function() return false end }
-
-commands.time = { usage = ":time LUA", text = "run it and say how long it took", run = function(session, rest)
-  local chunk, err = loadstring("return " .. rest, "=line")
-  if not chunk then chunk, err = loadstring(rest, "=line") end
-  if not chunk then return session:report { value = err, trace = "" } end
-  local start = core.clock()
-  session:run(chunk)
-  print(("%.3f ms"):format(1000 * (core.clock() - start)))
-end }
-
-commands.whos = { usage = ":whos", text = "your names, what they hold and how many bytes", run = function(session)
-  local rows, total = {}, 0
-  for name, value in pairs(_G) do
-    if not session.initial[name] and name ~= "_" then
-      local what, bytes = show.summary(value)
-      rows[#rows + 1] = { name, what, bytes }
-      total = total + (bytes or 0)
+--- The row of a command, by its name or another one of its names; nil for none.
+---@param name string
+---@return table|nil
+function session_commands.find(name)
+  for _, section in ipairs(command_table) do
+    for _, row in ipairs(section.rows) do
+      if row.name == name then return row end
+      for _, alias in ipairs(row.aliases or {}) do if alias == name then return row end end
     end
   end
-  table.sort(rows, function(a, b) return a[1] < b[1] end)
-  for _, row in ipairs(rows) do print(("%-16s %12s  %s"):format(row[1], row[3] and byte_count.text(row[3]) or "", row[2])) end
-  local memory = core.memory()
-  print(("%d names; tensors hold %s now, %s at most so far"):format(#rows, byte_count.text(memory.used), byte_count.text(memory.peak)))
-end }
+  return nil
+end
 
-commands.load = { usage = ":load FILE", text = "run a Lua file in this session", run = function(session, rest)
-  local chunk, err = loadfile(rest)
-  if not chunk then return session:report { value = err, trace = "" } end
-  session:run(chunk)
-end }
+--- Names of all commands, and of the program's verbs, which are commands as well.
+---@return string[]
+function session_commands.names()
+  local names = {}
+  for _, section in ipairs(command_table) do for _, row in ipairs(section.rows) do names[#names + 1] = row.name end end
+  for _, verb in ipairs(require("perilune.commands").names) do
+    if not session_commands.find(verb) then names[#names + 1] = verb end
+  end
+  return names
+end
 
-commands.trace = { usage = ":trace", text = "where the last error came from", run = function(session)
-  print(session:last_trace() or "no error yet")
-end }
+--- ":load FILE".
+---@param row table
+---@return string
+function session_commands.usage(row) return ":" .. row.name .. (row.arguments and " " .. row.arguments or "") end
 
--- Words of a command line; quotes keep spaces.
-local function words_of(text)
+local head = [[
+Type Lua: an expression prints its value, ; at the end mutes it, _ is the last value, _1, _2, ... those of inputs.
+Names that `local` introduces stay for the session. pl is the library: ?pl lists it.
+  ?NAME                  what a function, method, field, type or topic is: ?pl.load, ?m:generate, ?masks
+  ??NAME                 its source]]
+
+local foot = [[
+  :VERB ARGS             runs a verb of the program, such as :check MODEL
+Keys: Tab completes, Ctrl-C stops what runs or drops the line, Ctrl-R searches, Ctrl-D leaves.]]
+
+--- What `:help` prints.
+---@return string
+function session_commands.overview()
+  local lines = { head }
+  for _, section in ipairs(command_table) do
+    lines[#lines + 1] = section.title
+    for _, row in ipairs(section.rows) do lines[#lines + 1] = ("  %-22s %s"):format(session_commands.usage(row), row.help) end
+  end
+  lines[#lines + 1] = foot
+  return table.concat(lines, "\n")
+end
+
+--- Words of a command line; quotes keep spaces.
+---@param text string
+---@return string[]
+function session_commands.words(text)
   local words, at = {}, 1
   while true do
     at = text:find("%S", at)
@@ -79,32 +74,33 @@ local function words_of(text)
   end
 end
 
-local function run_command(session, text)
-  local name, rest = text:match "^:%s*(%S*)%s*(.*)$"
-  if name == "" or name == "?" then name = "help" end
-  if name == "q" then name = "quit" end
-  local command = commands[name]
-  if command then return command.run(session, rest) end
-  local verbs = require "perilune.commands"
-  local known = names_of(commands)
-  for _, verb in ipairs(verbs.names) do
-    if verb == name then
-      if name == "chat" then
-        print("A conversation has its own lines: run it as `perilune chat " .. (rest ~= "" and rest or "MODEL") .. "`.")
-      else
-        verbs.run(name, words_of(rest))
-      end
-      return
-    end
-    known[#known + 1] = verb
+--- Runs a verb of the program.
+---@param name string
+---@param rest string its arguments as typed
+function session_commands.run_verb(name, rest)
+  if name == "chat" then
+    print("A conversation has its own lines: run it as `perilune chat " .. (rest ~= "" and rest or "MODEL") .. "`.")
+  else
+    require("perilune.commands").run(name, session_commands.words(rest))
   end
-  local near = core.nearest(name, known)
+end
+
+local function run_command(session, text)
+  local name, rest = text:match "^:%s*(%S*)%s*(.-)%s*$"
+  local row = session_commands.find(name == "" and "help" or name)
+  if row then return require(row.where)[row.name](session, rest) end
+  for _, verb in ipairs(require("perilune.commands").names) do
+    if verb == name then return session_commands.run_verb(name, rest) end
+  end
+  local near = core.nearest(name, session_commands.names())
   session:report { value = "no command is called :" .. name .. (near and "; did you mean :" .. near .. "?" or "; :help lists them"), trace = "" }
 end
 
 local function run_question(text, session)
   local help = require "perilune.help.help"
   local where, name = text:match "^%?(%??)%s*(.-)%s*$"
+  local row = session_commands.find(name:match "^:(.*)$" or "")
+  if row then return print(session_commands.usage(row) .. "\n" .. row.help) end
   name = name:gsub("%(.*$", "")
   print(where == "?" and help.source(name, session) or help.text(name, session))
 end
