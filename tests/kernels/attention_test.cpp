@@ -65,6 +65,27 @@ TEST_CASE("queries that stand beyond the last key, whose pages end there") {
         }
 }
 
+TEST_CASE(
+    "a query far behind tens of thousands of keys: more pieces than one block merges at once") {
+  constexpr std::int64_t kKeys = 34'000;
+  for (const KernelTable* table : tables_under_test())
+    for (const std::int64_t window : {std::int64_t{0}, kKeys - 300}) {
+      INFO(table->tier << " window " << window);
+      const Setup s = {
+          .heads = 1, .kv_heads = 1, .head_dim = 8, .page_tokens = 256, .window = window};
+      const Sequence sequence = make_sequence(s, kKeys, 4);
+      const Pages pages(s, kKeys);
+      write(*table, s, sequence.k.data(), sequence.v.data(), {pages.row(0, kKeys, 0)},
+            pages.offset());
+      const std::vector<KvRow> rows = {pages.row(0, 1, kKeys - 1)};
+      const float* q = sequence.q.data() + (kKeys - 1) * s.head_dim;
+      std::vector<float> out(static_cast<std::size_t>(s.head_dim), NAN), expected = out;
+      attend(*table, s, arguments_of(s, rows, q, out.data(), {}, pages.offset()));
+      attend(scalar_table(), s, arguments_of(s, rows, q, expected.data(), {}, pages.offset()));
+      CHECK(difference(out, expected) < 2e-5);
+    }
+}
+
 TEST_CASE("a NaN in a query stays in its head, over any number of keys") {
   for (const KernelTable* table : tables_under_test()) {
     constexpr std::int64_t kTokens = 600, kSpoiled[] = {20, 300, 595};
