@@ -27,16 +27,23 @@ OpRun Execution::State::op_run(std::size_t step) {
   return run;
 }
 
-void Execution::State::run_step(std::size_t step) {
+/// False where the deadline passed inside the op.
+bool Execution::State::run_step(std::size_t step, double deadline) {
   const BoundCall& call = calls[step];
   if (call.empty()) {
     OpRun run = op_run(step);
     plan->steps()[step].op->run(run);
-    return;
+    return true;
   }
-  const Place& place = places.size() == 1 ? places[0] : places[plan->steps()[step].place];
+  const PlanStep& of = plan->steps()[step];
+  const Place& place = places.size() == 1 ? places[0] : places[of.place];
   fetch_ahead(step + 1);
-  call.run({*place.table, place.launch, *binding, axes, tables});
+  const BoundRun run{*place.table, place.launch, *binding, axes, tables};
+  if (of.device->kind() == DeviceKind::cpu && cut.wanted(call, run, deadline)) {
+    return cut.run(call, run, deadline);
+  }
+  call.run(run);
+  return true;
 }
 
 /// What the next kernel is called with, while this one reads megabytes of weights.
@@ -69,6 +76,7 @@ void Execution::bind(std::shared_ptr<PassBinding> binding) {
   State& state = *state_;
   state.next = state.plan->steps().size();
   state.started = false;
+  state.cut.reset();
   state.binding = std::move(binding);
   state.tables.begin();
   try {
@@ -127,7 +135,7 @@ bool Execution::run(double deadline) {
             .where(step.where);
       }
       try {
-        state.run_step(state.next);
+        if (!state.run_step(state.next, deadline)) return false;
       } catch (Error& error) {
         error.where(step.where);
         throw;

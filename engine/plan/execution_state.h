@@ -6,6 +6,7 @@
 #include "engine/device/kernel_clock.h"
 #include "engine/ops/bound_call.h"
 #include "engine/ops/run_tables.h"
+#include "engine/plan/cut_call.h"
 #include "engine/plan/plan.h"
 
 namespace perilune {
@@ -37,6 +38,7 @@ struct Execution::State {
   std::vector<std::size_t> scratch_steps;  // steps whose scratch looks further than sizes
   std::vector<bool> given_ids;             // per step: ids come from an input, checked at bind
   std::vector<Tensor> lent_inputs;         // per value: inputs' memory on devices of their own
+  CutCall cut;                             // the call that the last run stopped in
   const KernelClock* clock = nullptr;
   std::size_t next = 0;
   std::unique_ptr<DeviceEvent> end;  // of what was started last, where a device works on its own
@@ -56,7 +58,7 @@ struct Execution::State {
   void size_scratch(bool all);
   void bind_calls();
   OpRun op_run(std::size_t step);
-  void run_step(std::size_t step);
+  bool run_step(std::size_t step, double deadline);
   void fetch_ahead(std::size_t step) const;
   Tensor tagged(const Tensor& tensor) const;
 };

@@ -100,8 +100,9 @@ class Execution {
   void bind(std::shared_ptr<PassBinding> binding);
   /// Lets the binding and what was read from it go; sizes and memory stay for the next bind.
   void release();
-  /// Runs until done or until clock_seconds() >= deadline (checked between two ops; at least one op
-  /// runs). True when done. Throws Error(cancelled) when the context is interrupted.
+  /// Runs until done or until clock_seconds() >= deadline, checked between two ops and inside those
+  /// that take long on the CPU; at least one op or a part of it runs. True when done. Throws
+  /// Error(cancelled) when the context is interrupted.
   bool run(double deadline = 1e300);
   bool done() const;
   /// Ops of the device whose table a clock times call its kernels through the clock, which outlives

@@ -238,7 +238,8 @@ TEST_CASE("buffers are shared by values that do not live at once") {
 
 TEST_CASE("an execution stops between two ops and goes on to the same bits") {
   const SmallLlama model(model_folder());
-  const Rows rows = golden_rows(model_folder());
+  Rows rows = golden_rows(model_folder());
+  for (auto& row : rows) row.resize(5);  // no op is long
   const auto plan = model.plan();
   const auto whole = logits_of(model, plan, rows);
   Sequences sequences(model, plan->program(), rows.size());
@@ -251,6 +252,37 @@ TEST_CASE("an execution stops between two ops and goes on to the same bits") {
   std::vector<float> expected;
   for (const auto& row : whole) expected.insert(expected.end(), row.begin(), row.end());
   CHECK(same_bits(execution.output("logits").to_floats(), expected));
+}
+
+TEST_CASE("a long op is cut inside where a deadline asks for it: the same bits") {
+  Rows rows(3);
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    for (std::int32_t i = 0; i < 150 + 40 * static_cast<std::int32_t>(r); ++i) {
+      rows[r].push_back((i * 7 + static_cast<std::int32_t>(r)) % 384);
+    }
+  }
+  for (const int threads : {1, 3}) {
+    const SmallLlama model(model_folder(), threads);
+    const auto plan = model.plan();
+    const auto run = [&](auto&& deadline_of) {
+      Sequences sequences(model, plan->program(), rows.size());
+      Execution execution(plan);
+      execution.bind(sequences.bind(model, rows));
+      std::size_t calls = 1;
+      while (!execution.run(deadline_of(calls))) ++calls;
+      return std::pair(execution.output("logits").to_floats(), calls);
+    };
+    const auto [whole, once] = run([](std::size_t) { return 1e300; });
+    CHECK(once == 1);
+    const auto [parts, calls] = run([](std::size_t) { return 0.0; });
+    CHECK(calls > 2 * plan->steps().size());
+    CHECK(same_bits(parts, whole));
+    for (const std::size_t cuts : {30, 31, 32, 33}) {  // what is left of an op without a deadline
+      const auto [rest, some] = run([&](std::size_t call) { return call < cuts ? 0.0 : 1e300; });
+      CHECK(some == cuts);
+      CHECK(same_bits(rest, whole));
+    }
+  }
 }
 
 TEST_CASE("alone, batched, in chunks, on more threads: the same bits") {

@@ -7,7 +7,8 @@ local events = {}
 
 -- The queue: events[first .. last].
 local queue, first, last = {}, 1, 0
-local entry_of = setmetatable({}, { __mode = "k" })   -- the engine's request → what C holds
+local number_of = setmetatable({}, { __mode = "k" })   -- the engine's request → its number; a value that held the key
+                                                       -- would keep it for ever
 local kinds = { token = 1, done = 2, error = 3, warning = 4 }
 
 local function put(event)
@@ -23,7 +24,7 @@ function events.submit(model, prompt, options, worker)
   local line = model.engine:submit(prompt, options)
   local request = { line = line, text = "", tokens = 0, parts = {} }
   local number = objects.add("request", request)
-  entry_of[line] = objects.entry(number)
+  number_of[line] = number
   return number
 end
 
@@ -33,7 +34,7 @@ local function finish(request, line)
 end
 
 local function take(line, event)
-  local entry = entry_of[line]
+  local entry = objects.find(number_of[line])
   if not entry then return end   -- released
   local request = entry.value
   if event.kind == "token" then

@@ -21,6 +21,9 @@ function objects.add(kind, value)
   return last
 end
 
+--- What C keeps about an object; nil for one that was released.
+function objects.find(number) return number and entries[number] end
+
 --- What C keeps about an object, or an error of the code "handle".
 function objects.entry(number, kind)
   local entry = entries[number]

@@ -1,0 +1,41 @@
+-- How far a step goes over its budget: the answer to a long prompt, computed in steps of a few milliseconds, as a
+-- game's frame loop would. On a busy machine the tail is the scheduler's: run it above the others (chrt -f 10).
+--
+--     perilune tests/bench/step_budget.lua [MODEL] [--budget MS] [--prompt TOKENS] [--tokens N] [--threads N] [--compute C]
+local pl = require "perilune"
+
+local o, words = { budget = 3, prompt = 1500, tokens = 40, threads = 1, compute = "default" }, {}
+do
+  local at = 1
+  while arg[at] do
+    local name = arg[at]:match "^%-%-(%a+)$"
+    if name and o[name] then
+      o[name], at = tonumber(arg[at + 1]) or arg[at + 1], at + 1
+    else
+      words[#words + 1] = arg[at]
+    end
+    at = at + 1
+  end
+end
+local m = pl.load(words[1] or "smollm2", { threads = o.threads, compute = o.compute ~= "default" and o.compute or nil })
+local ids = {}
+for i = 1, o.prompt do ids[i] = 300 + i * 37 % 5000 end
+
+local over, steps = {}, 0
+local engine = pl.engine(m)
+engine:submit(ids, { max_new_tokens = 2 })
+engine:drain()   -- packs weights, takes memory
+local line = engine:submit(ids, { max_new_tokens = o.tokens, min_new_tokens = o.tokens, do_sample = true, seed = 7, reuse = false })
+local start = pl.clock()
+while not engine:idle() do
+  local begin = pl.clock()
+  engine:step { budget_ms = o.budget }
+  steps = steps + 1
+  over[steps] = (pl.clock() - begin) * 1000 - o.budget
+end
+local took = pl.clock() - start
+table.sort(over)
+local function at(share) return over[math.max(1, math.ceil(share * steps))] end
+print(("%s, %s thread(s), prompt %d, %d new tokens: %d steps of %g ms in %.1f s"):format(words[1] or "smollm2", o.threads, o.prompt,
+  #line:result().ids, steps, o.budget, took))
+print(("over the budget, ms: median %.2f, 90%% %.2f, 99%% %.2f, most %.2f"):format(at(0.5), at(0.9), at(0.99), over[steps]))
