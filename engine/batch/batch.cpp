@@ -53,7 +53,8 @@ RaggedRows RaggedRows::from_lengths(std::string axis, AxisIdentity identity,
 
 void Batch::renew(RaggedRows& rows, std::span<const std::int64_t> lengths,
                   std::string_view axis) const {
-  rows.set_lengths(axis, context_->new_identity(), lengths);
+  // The axis "batch" has one entry a row, wherever it is.
+  rows.set_lengths(axis, axis == "batch" ? batch_identity_ : context_->new_identity(), lengths);
   if (rows.total() > std::numeric_limits<std::int32_t>::max()) {
     throw Error(
         ErrorCode::argument, "batch",
@@ -69,8 +70,8 @@ RaggedRows Batch::new_rows(const std::vector<std::int64_t>& lengths,
 }
 
 void Batch::set_rows(const std::vector<std::int64_t>& lengths, const std::string& axis) {
-  renew(rows_, lengths, axis);
   batch_identity_ = context_->new_identity();
+  renew(rows_, lengths, axis);
 }
 
 void Batch::refit(Tensor& tensor) const {
@@ -160,6 +161,11 @@ void Batch::add_input(const BatchInput& input) {
     throw Error(ErrorCode::argument, "batch",
                 "row " + std::to_string(r + 1) + " of " + std::to_string(input.lengths.size()) +
                     place + " has no " + input.axis + "s");
+  }
+  if (input.axis == "batch" && std::any_of(input.lengths.begin(), input.lengths.end(),
+                                           [](auto length) { return length > 1; })) {
+    throw Error(ErrorCode::argument, "batch", "a row" + place + " has more than one entry")
+        .operand(input.name, input.tensor.describe());
   }
   if (static_cast<std::int64_t>(input.lengths.size()) != size()) {
     throw Error(ErrorCode::argument, "batch",

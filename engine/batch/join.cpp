@@ -80,7 +80,7 @@ std::shared_ptr<const Batch> Batch::select(const std::vector<std::int64_t>& rows
   };
   auto copy = clone();
   copy->set_rows(picked(rows_), rows_.axis);
-  for (RaggedRows& other : copy->other_rows_) other = new_rows(picked(other), other.axis);
+  for (RaggedRows& other : copy->other_rows_) other = copy->new_rows(picked(other), other.axis);
   const auto take = [&](const Tensor& tensor) {
     const auto [from, to] = matching_rows(tensor, *this, *copy);
     return gather_ragged(tensor, *from, rows, *to);
@@ -138,7 +138,7 @@ std::shared_ptr<const Batch> Batch::concat(const Batch& other) const {
   copy->set_rows(joined_lengths(rows_, other.rows_), rows_.axis);
   for (std::size_t i = 0; i < other_rows_.size(); ++i) {
     copy->other_rows_[i] =
-        new_rows(joined_lengths(other_rows_[i], other.other_rows_[i]), other_rows_[i].axis);
+        copy->new_rows(joined_lengths(other_rows_[i], other.other_rows_[i]), other_rows_[i].axis);
   }
   if (has_ids()) copy->ids_ = join_ragged(ids_, other.ids_, copy->rows_);
   copy->positions_ = join_ragged(positions_, other.positions_, copy->rows_);

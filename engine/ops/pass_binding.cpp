@@ -10,7 +10,9 @@ namespace perilune {
 const InputForm* input_form(const std::string& name) {
   static const InputForm kIds{};
   static const InputForm kFeatures{DType::f32, "frame", true, {"mel"}};
+  static const InputForm kPixels{DType::f32, "batch", true, {"channel", "height", "width"}};
   if (name == "ids" || name == "positions" || name == "type_ids") return &kIds;
+  if (name == "pixels") return &kPixels;
   return name == "features" ? &kFeatures : nullptr;
 }
 

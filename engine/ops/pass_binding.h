@@ -19,7 +19,8 @@ struct InputForm {
   bool own_axis = false;          // its axis is not the batch's own ("token")
   std::vector<std::string> axes;  // after the ragged one, by name
 };
-/// ids, positions, type_ids: i32 [token]; features: f32 [frame, mel]. Null for other names.
+/// ids, positions, type_ids: i32 [token]; features: f32 [frame, mel]; pixels: f32 [batch, channel,
+/// height, width], over the batch's own axis of rows. Null for other names.
 const InputForm* input_form(const std::string& name);
 
 /// One batch as a pass reads it. Where an input comes from is decided here alone: what a pass

@@ -12,8 +12,17 @@ struct ModuleReader {
   NetState& state;
   std::string place;
 
-  std::shared_ptr<Weight> weight(const std::string& path) const {
+  /// Of a matrix, or, for convolutions, of a weight with `axes` axes, whose inputs are all but the
+  /// first.
+  std::shared_ptr<Weight> weight(const std::string& path, std::size_t axes = 2) const {
     if (state.names_only) return touch(path + ".weight"), nullptr;
+    const std::optional<StoredView> stored = state.checkpoint->find(path + ".weight");
+    if (stored && stored->sizes.size() != axes) {
+      throw Error(ErrorCode::shape, "load",
+                  "weight \"" + path + "\" should have " + std::to_string(axes) +
+                      " axes, and has " + std::to_string(stored->sizes.size()))
+          .where(place);
+    }
     try {
       return state.checkpoint->weight(path);
     } catch (Error& error) {

@@ -95,9 +95,37 @@ class Net {
                const std::vector<std::int64_t>& eos) const;  // "first" | "last" | "eos"
   Value mean(const Value& x) const;
 
+  // Ops that change how long rows are: each makes a new ragged axis.
+  struct Conv1dOptions {
+    std::int64_t stride = 1, padding = 0;
+    bool bias = false;
+  };
+  /// x [frame, in], weight [out, in, width] -> [frame, axis].
+  Value conv1d(const Value& x, const std::string& path, const std::string& axis,
+               const Conv1dOptions& options) const;
+  struct PatchOptions {
+    std::int64_t size = 0;  // 0: the weight's
+    bool bias = false;
+  };
+  /// pixels [batch, channel, height, width], weight [out, channel, size, size] -> [patch, axis].
+  Value patches(const Value& pixels, const std::string& path, const std::string& axis,
+                const PatchOptions& options) const;
+  /// x [token, hidden] with the tensor `path` (or `path`.weight), one or more rows of x's size,
+  /// before every row.
+  Value prepend(const Value& x, const std::string& path) const;
+  struct SinusoidOptions {
+    std::string axis = "hidden";
+    double max_period = 10000;
+    bool interleaved = false, endpoint = true;
+  };
+  Value sinusoids(const Value& positions, const SinusoidOptions& options) const;
+
  private:
   std::int64_t axis_size(const std::string& op, const std::string& name) const;
   std::string full(const std::string& path) const;
+  /// Windows times a convolution's weight, which has `weight_axes` axes.
+  Value window_product(const char* op, const Value& windows, const std::string& path,
+                       std::size_t weight_axes, const std::string& axis, bool bias) const;
   std::vector<Value> apply(const OpPointer& op, std::vector<Value> inputs,
                            const std::string& module = "") const;
 

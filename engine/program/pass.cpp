@@ -121,7 +121,10 @@ void TracePass::mark_lazily(const std::string& path, const OpPointer& op, std::v
 void TracePass::expect_input(const std::string& name, DType dtype, const std::string& ragged_axis,
                              const std::vector<Axis>& axes) {
   expect_open("input");
-  std::vector<Axis> all{{ragged_axis, kSymbolicSize, add_axis(ragged_axis, name)}};
+  // Pictures are one entry a row: over the axis that select and mean give.
+  const bool of_rows = ragged_axis == "batch" && input_form(name) != nullptr;
+  const AxisIdentity rows = of_rows ? new_axis("batch") : add_axis(ragged_axis, name);
+  std::vector<Axis> all{{ragged_axis, kSymbolicSize, rows}};
   all.insert(all.end(), axes.begin(), axes.end());
   ProgramValue value;
   value.spec = {dtype, Shape(all), false};
@@ -135,7 +138,7 @@ Value TracePass::input(const std::string& name) {
   if (found != inputs_.end()) return as_value(found->second);
   const InputForm* form = input_form(name);
   if (form == nullptr) {
-    std::string known = "it has ids, positions, type_ids and features";
+    std::string known = "it has ids, positions, type_ids, features and pixels";
     for (const auto& [other, id] : inputs_) {
       if (input_form(other) == nullptr) known += ", and " + other;
     }

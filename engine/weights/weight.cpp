@@ -139,10 +139,29 @@ Tensor read_view(const std::shared_ptr<Context>& context, const StoredView& view
   return plain.with_shape(Shape(named));
 }
 
+namespace {
+
+/// A convolution's weight [out, in, width] as the matrix [out, in * width], where the elements of
+/// an output follow each other; any other view as it is.
+StoredView as_matrix(StoredView view) {
+  if (view.sizes.size() < 3) return view;
+  std::int64_t inputs = 1;
+  for (std::size_t i = view.sizes.size(); i-- > 1;) {
+    const auto more = checked_multiply(inputs, view.sizes[i]);
+    if (!more || (view.sizes[i] != 1 && view.strides[i] != inputs)) return view;
+    inputs = *more;
+  }
+  view.sizes = {view.sizes[0], inputs};
+  view.strides = {view.strides[0], 1};
+  return view;
+}
+
+}  // namespace
+
 Weight::Weight(std::shared_ptr<Context> context, std::string path, StoredView view)
     : context_(std::move(context)),
       path_(std::move(path)),
-      view_(std::move(view)),
+      view_(as_matrix(std::move(view))),
       format_(weight_format(stored_tensor(view_).dtype, view_)) {
   if (view_.sizes.size() != 2) {
     throw Error(ErrorCode::shape, "load",

@@ -22,7 +22,8 @@ Tensor read_view(const std::shared_ptr<Context>& context, const StoredView& view
 /// its cache of packed forms.
 class Weight {
  public:
-  /// `path`: module path below the root ("layers.0.self_attn.q_proj"); matrix [outputs, inputs].
+  /// `path`: module path below the root ("layers.0.self_attn.q_proj"); matrix [outputs, inputs], or
+  /// a convolution's [outputs, in, width...], whose inputs are then all axes but the first.
   Weight(std::shared_ptr<Context> context, std::string path, StoredView view);
 
   const std::string& path() const { return path_; }

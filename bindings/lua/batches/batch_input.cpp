@@ -120,6 +120,57 @@ Rows64 append_pairs(lua_State* L, Options& options, Rows32& rows) {
   return types;
 }
 
+namespace {
+
+/// A row of features as passes read it, [frame, mel]: the published [mel, frame] is turned.
+Tensor feature_row(const Tensor& given) {
+  const Shape& shape = given.shape();
+  if (shape.rank() != 2 || shape.axis(0).name != "mel" || shape.axis(1).name != "frame")
+    return given;
+  const int order[] = {1, 0};
+  return given.permute(order);
+}
+
+/// Pictures one by one, [batch=1, channel, height, width] each: of a list of these without the
+/// first axis, or of one tensor with all.
+std::vector<Tensor> picture_rows(const std::vector<Tensor>& given) {
+  std::vector<Tensor> rows;
+  for (const Tensor& tensor : given) {
+    if (tensor.shape().rank() != 3 && tensor.shape().rank() != 4) {
+      throw Error(ErrorCode::shape, "batch", "pixels must be [batch, channel, height, width]")
+          .operand("pixels", tensor.describe())
+          .hint("or a list of [channel, height, width]");
+    }
+    const bool whole = tensor.shape().rank() == 4;
+    const std::int64_t count = whole ? tensor.shape().size(0) : 1;
+    for (std::int64_t i = 0; i < count; ++i) {
+      const Tensor picture = (whole ? tensor.slice(0, i, 1) : tensor).to_contiguous();
+      const Shape& shape = picture.shape();
+      const int first = whole ? 1 : 0;
+      rows.push_back(picture.with_shape(Shape(
+          {Axis{"batch", 1, 0}, Axis{"channel", shape.size(first), 0},
+           Axis{"height", shape.size(first + 1), 0}, Axis{"width", shape.size(first + 2), 0}})));
+    }
+  }
+  return rows;
+}
+
+/// One tensor a row, as passes read an input of this name.
+std::vector<Tensor> input_rows(lua_State* L, const std::string& name) {
+  std::vector<Tensor> rows;
+  if (test_object<Value>(L, -1) != nullptr) {
+    rows.push_back(to_tensor(L, -1, "batch", name.c_str()));
+  } else {
+    rows = to_tensors(L, -1, "batch", name.c_str());
+  }
+  if (name == "pixels") rows = picture_rows(rows);
+  if (name != "features") return rows;
+  for (Tensor& row : rows) row = feature_row(row);
+  return rows;
+}
+
+}  // namespace
+
 std::vector<BatchInput> to_inputs(lua_State* L, Options& options) {
   std::vector<BatchInput> inputs;
   if (!options.push("inputs")) return inputs;
@@ -130,7 +181,7 @@ std::vector<BatchInput> to_inputs(lua_State* L, Options& options) {
     BatchInput input;
     input.name = to_text(L, -1, "batch", "option inputs: a name");
     lua_pop(L, 1);
-    const std::vector<Tensor> rows = to_tensors(L, -1, "batch", input.name.c_str());
+    const std::vector<Tensor> rows = input_rows(L, input.name);
     for (std::size_t r = 0; r < rows.size(); ++r) {
       if (rows[r].shape().rank() == 0) {
         throw Error(ErrorCode::shape, "batch",

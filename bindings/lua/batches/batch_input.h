@@ -21,7 +21,9 @@ Rows32 to_grid(lua_State* L, int index, const char* op, const char* name);
 /// second. Empty without pairs.
 Rows64 append_pairs(lua_State* L, Options& options, Rows32& rows);
 
-/// Option inputs: { features={ one tensor [frame, mel] a row } }, end to end by their first axis.
+/// Option inputs: { features={ one tensor [frame, mel] (or [mel, frame]) a row }, pixels={ one
+/// tensor [channel, height, width] a row } or all as [batch, channel, height, width] }, end to end
+/// by their first axis.
 std::vector<BatchInput> to_inputs(lua_State* L, Options& options);
 
 }  // namespace perilune::lua

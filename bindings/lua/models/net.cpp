@@ -1,30 +1,16 @@
 // Net: the scope a family writes its passes with (API.md, Families).
-#include "bindings/lua/models/net.h"
+#include "bindings/lua/models/net_scope.h"
 #include "bindings/lua/models/rope_options.h"
-#include "bindings/lua/tensors/tensor_value.h"
 #include "engine/ops/kernel_names.h"
 
 namespace perilune::lua {
 
 namespace {
 
-/// The scope, told where the script is.
-const Net& scope_of(lua_State* L, const char* op) {
-  const Net& net = self<Net>(L, op);
-  net.state().pass->script_place = calling_place(L);
-  return net;
-}
-
 int push_net(lua_State* L, Net net) {
   push_object(L, std::move(net));
   lua_getfenv(L, 1);
   lua_setfenv(L, -2);
-  return 1;
-}
-
-/// Intermediate values of a pass are not scope-tracked: an eager pass and its hooks share them.
-int push_result(lua_State* L, Value value) {
-  push_value(L, std::move(value));
   return 1;
 }
 
@@ -351,6 +337,10 @@ void add_net(lua_State* L) {
       {"normalize", guarded_once<normalize>},
       {"select", guarded_once<select>},
       {"mean", guarded_once<mean>},
+      {"conv1d", guarded_once<net_conv1d>},
+      {"patches", guarded_once<net_patches>},
+      {"prepend", guarded_once<net_prepend>},
+      {"sinusoids", guarded_once<net_sinusoids>},
   };
   constexpr Member kGetters[] = {
       {"config", guarded<config>},

@@ -84,7 +84,8 @@ function pl.clamp_to_shortest(list, axis) end
 function pl.pad(list, axis, opts) end
 
 --- Rows of ids as a batch: ragged, nothing padded. `inputs` gives named inputs beside them, or alone: one
---- tensor a row, whose first axis is ragged, too ({ features = { [frame, mel], … } }).
+--- tensor a row, whose first axis is ragged, too ({ features = { [frame, mel], … } }; the published [mel, frame] is
+--- turned); of pictures { pixels = { [channel, height, width], … } } or all as [batch, channel, height, width].
 ---
 ---     local b = pl.batch { { 5, 6, 7 }, { 8 } }
 ---     print(b.size, b.tokens)                                               --> 2	4

@@ -174,4 +174,35 @@ function Net:select(x, which) end
 ---@return Tensor
 function Net:mean(x) end
 
+--- A convolution along the rows of x: [frame, in] → [frame, out], with weight [out, in, width]. A row of n frames
+--- becomes (n + 2 padding - width) / stride + 1, zeros outside it; the result has a ragged axis of its own.
+---@param x Tensor [frame, in]
+---@param path string its weight is [out, in, width]
+---@param axis string of the result
+---@param opts table|nil { stride=1, padding=0, bias=false }
+---@return Tensor [frame, axis]
+function Net:conv1d(x, path, axis, opts) end
+
+--- Pictures as rows of patches, from the top left, line by line, each times a weight: [batch, channel, height, width] →
+--- [patch, axis] (Dosovitskiy et al., 2020).
+---@param pixels Tensor batch.pixels
+---@param path string its weight is [out, channel, size, size]
+---@param axis string of the result
+---@param opts table|nil { size= (default: the weight's), bias=false }
+---@return Tensor [patch, axis]
+function Net:patches(pixels, path, axis, opts) end
+
+--- x with a stored tensor before every row (a class token): rows are longer by its entries.
+---@param x Tensor [token, hidden]
+---@param path string a tensor [hidden] or [entries, hidden], or a module with such a weight
+---@return Tensor [token, hidden] over an axis of its own
+function Net:prepend(x, path) end
+
+--- Sines and cosines of positions (Vaswani et al., 2017): [token] → [token, hidden]. By default as Whisper has them:
+--- sines, then cosines, of position * max_period^(-j / (pairs - 1)); without `endpoint` of ^(-j / pairs).
+---@param positions Tensor i32 [token]: net:positions(x), batch.positions
+---@param opts table|nil { axis="hidden", max_period=10000, style="half"|"interleaved", endpoint=true }
+---@return Tensor [token, hidden]
+function Net:sinusoids(positions, opts) end
+
 return Net
