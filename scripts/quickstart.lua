@@ -6,11 +6,21 @@ local here = arg[0]:match "^(.*)/[^/]*$" or "."
 local function title(text) print(("\n== %s %s"):format(text, ("="):rep(72 - #text))) end
 local function ms(from) return ("%.0f ms"):format(1000 * (pl.clock() - from)) end
 
+-- Which device it is, and on the CPU why no GPU.
+local function device_text(name)
+  for _, device in ipairs(pl.devices()) do
+    if device.name == name and device.kind ~= "cpu" then return ("on %s: %s"):format(name, device.title or device.tier) end
+  end
+  local _, why = pl.try(function() return pl.zeros({ 1 }):to "cuda" end)
+  return "on the CPU" .. (why and ", no GPU: " .. (why.message:match "is not here: (.-); in " or why.message) or "")
+end
+
 -- 1. Load. Every shape is checked before a weight is used.
 title "a model"
 local started = pl.clock()
 local m = pl.load(arg[1] or here .. "/models/tales")
 print(m)
+print(device_text(m.device))
 print("loaded in " .. ms(started) .. ", " .. m.tokenizer.kind .. " tokenizer, " .. m.tokenizer.vocab_size .. " pieces")
 
 local verdict = pl.check(m, m.tokenizer, { probe = true })

@@ -83,7 +83,8 @@ const PluginTable* open_library(const std::string& name, std::string& why_not) {
     const std::string problem = text == nullptr ? "" : text;
     // Another file that is not there is one that the plug-in needs.
     const bool missing =
-        problem.starts_with(path + ":") && problem.find("No such file") != std::string::npos;
+        problem.starts_with(path + ":") && (problem.find("No such file") != std::string::npos ||
+                                            problem.find("Not a directory") != std::string::npos);
     if (path != file && !missing) why_not = std::string(file).append(" does not load: " + problem);
   }
   return nullptr;

@@ -33,6 +33,12 @@ if grep -e "is on the processor" "$output" >/dev/null; then
   echo "devices_test: the doctor blames a model that is on a GPU"
   exit 1
 fi
+# A program with nothing beside it, whose own name is that of a folder that is searched.
+alone=$(mktemp -d)
+cp "$perilune" "$alone/perilune"
+PERILUNE_PLUGINS='' "$alone/perilune" -e "print(pcall(require('perilune').load, '$model', { device = 'emulator' }))" >"$output" 2>&1 || true
+rm -rf "$alone"
+expect "a plug-in that is not there" "was looked for beside the program"
 # A script that leaves in the middle, with a GPU in use.
 status=0
 "$perilune" -e "local pl = require 'perilune' pl.load('$model', { device = 'cuda' }):forward { { 1, 2 } } os.exit(3)" >"$output" 2>&1 || status=$?
