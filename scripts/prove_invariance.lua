@@ -4,6 +4,8 @@
 -- outputs of a head that writes nothing.
 --
 --     perilune scripts/prove_invariance.lua MODEL [--compositions N] [--seed S] [any option of pl.load as KEY=VALUE]
+--
+-- adapters=FOLDER,FOLDER lets prompts go through adapters, one, another or none.
 local pl = require "perilune"
 
 local path, count, seed, load_options = nil, 200, os.time() % 1000000, {}
@@ -21,6 +23,10 @@ do
       at = at + 1
     elseif name then
       load_options[name] = tonumber(value) or value
+      if name == "adapters" then
+        load_options.adapters = {}
+        for folder in value:gmatch "[^,]+" do load_options.adapters[#load_options.adapters + 1] = folder end
+      end
     elseif not path and arg[at]:sub(1, 1) ~= "-" then
       path = arg[at]
     else
@@ -65,8 +71,14 @@ for i = 1, 16 do
   prompts[i] = ids
 end
 
+local function adapter_of(i)
+  local own = m.adapters[i % (#m.adapters + 1)]
+  return own and own.name
+end
+
 local function options_of(i)
-  return { max_new_tokens = 1 + i % 9, eos_token_id = {}, seed = i, do_sample = i % 2 == 0, temperature = i % 2 == 0 and 0.9 or nil, logprobs = 2,
+  return { adapter = adapter_of(i),
+    max_new_tokens = 1 + i % 9, eos_token_id = {}, seed = i, do_sample = i % 2 == 0, temperature = i % 2 == 0 and 0.9 or nil, logprobs = 2,
     n = i % 7 == 0 and 2 or nil }
 end
 
@@ -138,7 +150,7 @@ local policies = { function() return whims end, pl.policy.fifo, pl.policy.fill, 
   pl.policy.prefix_first, function() return pl.policy.padded { rows = 1 + draw(5) } end }
 
 local function submit(engine, i, reuse)
-  if not writes then return engine:submit({ prompts[i] }, { priority = draw(3), client = "c" .. draw(3) }) end
+  if not writes then return engine:submit({ prompts[i] }, { priority = draw(3), client = "c" .. draw(3), adapter = adapter_of(i) }) end
   local o = options_of(i)
   o.priority, o.client, o.reuse = draw(3), "c" .. draw(3), reuse
   return engine:submit({ ids = prompts[i] }, o)

@@ -309,6 +309,19 @@ std::shared_ptr<const Batch> Batch::with_facts(std::vector<SequenceFacts> facts)
   return copy;
 }
 
+std::shared_ptr<const Batch> Batch::with_adapters(const std::vector<std::int64_t>& adapters) const {
+  if (adapters.size() != 1 && static_cast<std::int64_t>(adapters.size()) != size()) {
+    throw Error(
+        ErrorCode::argument, "batch",
+        std::to_string(adapters.size()) + " adapters for " + std::to_string(size()) + " rows");
+  }
+  auto copy = clone();
+  for (std::size_t r = 0; r < copy->facts_.size(); ++r) {
+    copy->facts_[r].adapter = adapters[adapters.size() == 1 ? 0 : r];
+  }
+  return copy;
+}
+
 void Batch::check_wanted(std::size_t row, std::span<const std::int64_t> wanted) const {
   const std::int64_t length = rows_.length(static_cast<std::int64_t>(row));
   for (std::size_t i = 0; i < wanted.size(); ++i) {

@@ -41,6 +41,7 @@ struct SequenceFacts {
   std::int64_t first_position = 0;  // cache position of the first row token (its position base)
   std::int64_t lost = 0;            // tokens dropped by truncation
   std::int64_t source = 0;          // which input of the caller this row came from (0-based)
+  std::int64_t adapter = 0;         // number of the adapter that its passes go through; 0: none
 };
 
 /// Which tokens logits are computed for.
@@ -129,6 +130,8 @@ class Batch {
   std::shared_ptr<const Batch> with_labels(
       const std::vector<std::vector<std::int64_t>>& labels) const;
   std::shared_ptr<const Batch> with_facts(std::vector<SequenceFacts> facts) const;
+  /// The number of each row's adapter (0: none); a single one is for all rows.
+  std::shared_ptr<const Batch> with_adapters(const std::vector<std::int64_t>& adapters) const;
   std::shared_ptr<const Batch> with_rows(RowSelection selection,
                                          std::vector<std::vector<std::int64_t>> wanted = {}) const;
   std::shared_ptr<const Batch> with_layout(PaddedLayout layout) const;

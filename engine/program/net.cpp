@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/ops/adapter.h"
 #include "engine/ops/elementwise.h"
 #include "engine/ops/linear.h"
 #include "engine/ops/norm.h"
@@ -115,7 +116,16 @@ Value Net::linear(const Value& x, const std::string& path, const std::vector<std
   check_size("linear", part.path + ".bias", part.bias, outputs, where(path));
   const auto op =
       std::make_shared<LinearOp>(std::vector<LinearPart>{std::move(part)}, options.over);
-  return apply(op, {x}, path).front();
+  const int over = options.over.empty() ? 1 : static_cast<int>(options.over.size());
+  return adapted(apply(op, {x}, path).front(), x, path, static_cast<int>(axes.size()), over, 1.0);
+}
+
+Value Net::adapted(const Value& y, const Value& x, const std::string& path, int outputs, int over,
+                   double scale) const {
+  const auto changes = state_->checkpoint->adapters().of(full(path));
+  if (changes == nullptr || state_->names_only) return y;
+  const auto op = std::make_shared<AdapterOp>(changes, full(path), outputs, over, scale);
+  return apply(op, {y, x}, path).front();
 }
 
 Value Net::head(const Value& x, const std::string& path, const std::string& axis,
@@ -136,7 +146,7 @@ Value Net::head(const Value& x, const std::string& path, const std::string& axis
   check_size("head", bias, part.bias, part.axes[0].size, where(path));
   const auto op = std::make_shared<LinearOp>(std::vector<LinearPart>{std::move(part)},
                                              std::vector<std::string>{}, options.scale);
-  return apply(op, {x}, path).front();
+  return adapted(apply(op, {x}, path).front(), x, path, 1, 1, options.scale);
 }
 
 // ---------------------------------------------------------------- norms, rope

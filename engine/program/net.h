@@ -128,6 +128,9 @@ class Net {
                        std::size_t weight_axes, const std::string& axis, bool bias) const;
   std::vector<Value> apply(const OpPointer& op, std::vector<Value> inputs,
                            const std::string& module = "") const;
+  /// The product y of x with a module, with what adapters change of it.
+  Value adapted(const Value& y, const Value& x, const std::string& path, int outputs, int over,
+                double scale) const;
 
   std::shared_ptr<NetState> state_;
   std::string path_, canonical_;

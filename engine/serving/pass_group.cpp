@@ -114,6 +114,7 @@ std::shared_ptr<const Batch> Scheduler::State::next_batch(
     next.ids = ids.subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(row.tokens));
     next.facts.prompt_tokens = length;
     next.facts.first_position = row.first;
+    next.facts.adapter = row.request->spec.adapter;
     next.wanted = group.wanted_of(row);
     batch_rows.push_back(next);
   }

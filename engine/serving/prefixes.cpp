@@ -16,7 +16,8 @@ bool shares(const Request& request, const Sequence& sequence) {
 }
 
 PrefixKey key_of(const Request& request, std::int64_t text_tokens) {
-  return {request.spec.plan, request.spec.plan->program().key_length(text_tokens), 0};
+  return {request.spec.plan, request.spec.plan->program().key_length(text_tokens),
+          static_cast<std::uint64_t>(request.spec.adapter)};
 }
 
 /// Ids that need not run: the last one's logits are wanted, or those of all that were not scored.

@@ -140,6 +140,7 @@ struct RequestSpec {
   std::string client, tag;
   bool keep_events = true;
   bool reuse = true;  // share pages with texts that begin alike, and leave its own for others
+  std::int64_t adapter = 0;  // of the model's, that its passes go through; 0: none
 };
 
 /// How an answer becomes text: a decoder-only model goes on with its prompt, an encoder-decoder

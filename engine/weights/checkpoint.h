@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/files/row_storage.h"
+#include "engine/weights/adapter_set.h"
 #include "engine/weights/views.h"
 #include "engine/weights/weight.h"
 
@@ -68,6 +69,13 @@ class Checkpoint {
   virtual const kernels::BlockFormat* main_blocks() const = 0;
   virtual std::uint64_t stored_bytes() const = 0;
   virtual std::uint64_t packed_bytes(const Device* on = nullptr) const = 0;
+
+  /// What adapters change of its modules; copies share it.
+  AdapterSet& adapters() { return *adapters_; }
+  const AdapterSet& adapters() const { return *adapters_; }
+
+ private:
+  std::shared_ptr<AdapterSet> adapters_ = std::make_shared<AdapterSet>();
 };
 
 }  // namespace perilune

@@ -66,7 +66,8 @@ void FileCheckpoint::store_blocks(std::string_view path, const RowStorage& stora
 }
 
 FileCheckpoint::FileCheckpoint(const FileCheckpoint& other)
-    : context_(other.context_),
+    : Checkpoint(other),
+      context_(other.context_),
       folder_(other.folder_),
       stored_(other.stored_),
       names_(other.names_),

@@ -322,7 +322,7 @@ std::uint64_t FileCheckpoint::packed_bytes(const Device* on) const {
     if (named.weight == nullptr || !named.same_as.empty()) continue;
     total += named.weight->packed_bytes(on);
   }
-  return total;
+  return total + adapters().packed_bytes(on);
 }
 
 std::shared_ptr<Checkpoint> Checkpoint::open(const std::shared_ptr<Context>& context,

@@ -18,8 +18,8 @@ namespace perilune {
 Tensor read_view(const std::shared_ptr<Context>& context, const StoredView& view,
                  const std::vector<std::string>& axes);
 
-/// Adapters, scales and shards attach here in later work; a Weight is shared and immutable but for
-/// its cache of packed forms.
+/// Shared and immutable but for its cache of packed forms. What adapters change of it lies beside
+/// it (adapter_set.h).
 class Weight {
  public:
   /// `path`: module path below the root ("layers.0.self_attn.q_proj"); matrix [outputs, inputs], or

@@ -19,6 +19,7 @@ local quantized_folder = require "perilune.loaded.quantized_folder"
 local generation_rules = require "perilune.serve.generation_rules"
 local decoder_start = require "perilune.loaded.decoder_start"
 local methods = require "perilune.quantization.methods"
+local adapters = require "perilune.loaded.adapters"
 local Model = require "perilune.model"
 
 local load = {}
@@ -28,12 +29,8 @@ local most_settings = 32 * 2 ^ 20   -- bytes of a file of settings
 local spec = {
   device = "string", device_map = "string|table", max_memory = "table", compute = { "auto", "f32", "bf16", "int8" }, quantize = "string|table",
   cache = { "f32", "f16", "bf16", "int8" }, threads = "positive", head = "string", tokenizer = "string|boolean|Tokenizer",
-  adapters = "any", mmap = "boolean", on_progress = "function", allow_oversize = "boolean",
+  adapters = "string|table", mmap = "boolean", on_progress = "function", allow_oversize = "boolean",
 }
-
-local function refuse_later_options(o, op)
-  if o.adapters ~= nil then raise("unsupported", op, "option adapters is not supported yet") end
-end
 
 local function read_object(path)
   local text = core.read_file(path, most_settings)
@@ -128,7 +125,6 @@ end
 ---@param op string
 ---@return table state
 function load.prepare(path, o, op)
-  refuse_later_options(o, op)
   local folder, json, generation, file, record = read_configs(path, op)
   local s = { path = folder, config = json, generation = generation, generation_file = file, programs = {}, plans = {}, hooks = {}, warnings = {},
     embedding_recipe = record and record.recipe, gguf = record ~= nil }
@@ -143,12 +139,14 @@ function load.prepare(path, o, op)
   stored.mmap, stored.ties = o.mmap, s.c.tied and ties_of(s) or nil
   s.checkpoint = core.checkpoint(folder, stored)
   s.threads, s.load = o.threads, load.load
+  adapters.read(s, o.adapters)
   local fine, err = pcall(trace_all, s)
   if not fine then
     local guess = type(err) == "table" and not kind.no_memory(err) and config.guess_hint(json)
     if guess then err.hint, err.message = guess, ("%s; %s"):format(err.message, guess) end
     error(err, 0)
   end
+  adapters.check(s)
   s.labels = config.label_names(s.c, json, family.has_classes[s.head])   -- the weights' sizes were seen now
   s.recipe = quantized_folder.recipe(s)
   if o.quantize then quantize.by_recipe(s, o.quantize, op) end

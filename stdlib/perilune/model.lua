@@ -36,6 +36,7 @@ local weights = require "perilune.loaded.weights"
 ---@field labels table<integer, string>|nil class names by id, from 0
 ---@field warnings string[] what was odd about its files
 ---@field path string its folder
+---@field adapters table[] list of { name=, path=, rank=, modules= (how many it changes) }, in the order they were read; empty without
 ---@field quantization_plan table|nil of a model quantized as "mixed": each layer's type, bytes and measured cost; prints
 ---@field quantization any|nil the recipe that it was quantized by here: the name of a type, or patterns → type
 local Model = { __name = "Model" }
@@ -62,7 +63,8 @@ end
 ---     print(m:forward("Once upon a time").logits.shape)                     --> [batch=1, vocab=2048]
 ---     print(m:forward({ "Once", "The" }, { rows = "all" }).logits.shape)    --> [token=4, vocab=2048]
 ---@param input any text, ids, a list of either, a Batch, or { ids=, mask= }
----@param opts table|nil { rows=, outputs={ "logits", "hidden_states", … }, decoder=, decoder_start_token_id=, cache=, allow_foreign= }
+---@param opts table|nil { rows=, outputs={ "logits", "hidden_states", … }, decoder=, decoder_start_token_id=, cache=,
+--- adapter= (a name, or a list with one or false for each row), allow_foreign= }
 ---@return table { logits=, hidden_states=, pooled=, start_logits=, …, batch= }
 function Model:forward(input, opts) return forward.forward(self, input, opts) end
 

@@ -61,7 +61,7 @@ t.test("load: options, spelled wrong, out of range, not yet there", function()
     { { threads = 0 }, "threads" }, { { threads = 1.5 }, "threads" }, { { threads = "2" }, "threads" }, { { threads = 1e9 }, "threads" },
     { { head = "casual" }, "casual", "causal" }, { { tokenizer = 5 }, "tokenizer" }, { { mmap = "yes" }, "mmap" },
     { { on_progress = true }, "on_progress" }, { { tokeniser = false }, "tokeniser", "tokenizer" }, { { 1 }, "load" },
-    { { adapters = {} }, "adapters" }, { { device_map = {} }, "device_map" }, { { compute = "int8" }, "int8" },
+    { { adapters = { 3 } }, "adapters" }, { { device_map = {} }, "device_map" }, { { compute = "int8" }, "int8" },
   } do
     t.raises_table(function() pl.load(tales, case[1]) end, case[2], case[3] or "")
   end

@@ -268,12 +268,16 @@ int sequence_restore(lua_State* L) {
   return 0;
 }
 
-/// sequence:publish(plan, ids): lets prompts that begin with these ids, which it holds, find it.
+/// sequence:publish(plan, ids, adapter): lets prompts that begin with these ids, which it holds as
+/// that adapter made them, find it.
 int sequence_publish(lua_State* L) {
   const auto sequence = self<SequencePointer>(L, "publish");
   const auto& plan = check_object<PlanObject>(L, 2, "publish", "plan").plan;
   const std::vector<std::int32_t> ids = to_ids(L, 3, "publish", "ids");
-  sequence->publish({plan, plan->program().key_length(sequence->made_for()), 0}, ids, true);
+  const std::int64_t adapter = lua_isnoneornil(L, 4) ? 0 : to_integer(L, 4, "publish", "adapter");
+  sequence->publish(
+      {plan, plan->program().key_length(sequence->made_for()), static_cast<std::uint64_t>(adapter)},
+      ids, true);
   return 0;
 }
 

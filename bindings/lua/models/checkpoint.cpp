@@ -6,9 +6,11 @@
 #include "bindings/lua/edge/json.h"
 
 #include "bindings/lua/models/checkpoint.h"
+#include "bindings/lua/models/checkpoint_options.h"
 #include "bindings/lua/models/gguf_head.h"
 #include "bindings/lua/models/save_checkpoint.h"
 #include "bindings/lua/tensors/tensor_value.h"
+#include "engine/weights/adapter_file.h"
 #include "engine/weights/view_rows.h"
 
 namespace perilune::lua {
@@ -23,111 +25,49 @@ Checkpoint& open_checkpoint(lua_State* L, const char* op) {
   return *object.checkpoint;
 }
 
-/// The value at the top: a name, or { name, axis, ... }.
-SplitPart to_part(lua_State* L, const std::string& place) {
-  auto words = to_texts(L, -1, "load", place);
-  if (words.empty()) throw Error(ErrorCode::argument, "load", place + ": an empty part");
-  SplitPart part{words.front(), {}};
-  part.axes.assign(words.begin() + 1, words.end());
-  return part;
-}
-
-/// The view at the top: { transpose=, split=, per=, rename= }.
-WeightView to_view(lua_State* L, const std::string& pattern) {
-  const std::string place = "views[\"" + pattern + "\"]";
-  expect_table(L, -1, "load", place);
-  Options options(L, -1, "load: " + place);
-  WeightView view;
-  view.pattern = pattern;
-  view.rename = options.text("rename").value_or("");
-  view.transpose = options.boolean("transpose").value_or(false);
-  view.per = options.text("per").value_or("");
-  if (options.push("split")) {
-    expect_table(L, -1, "load", place + ".split");
-    const int count = static_cast<int>(lua_objlen(L, -1));
-    for (int i = 1; i <= count; ++i) {
-      lua_rawgeti(L, -1, i);
-      view.split.push_back(to_part(L, place + ".split"));
-      lua_pop(L, 1);
-    }
-    lua_pop(L, 1);
-  }
-  options.done();
-  return view;
-}
-
-std::vector<WeightView> to_views(lua_State* L, Options& options) {
-  std::map<std::string, WeightView> sorted;
-  if (options.push("views")) {
-    expect_table(L, -1, "load", "option views");
-    const int table = lua_gettop(L);
-    for (lua_pushnil(L); lua_next(L, table) != 0; lua_pop(L, 1)) {
-      lua_pushvalue(L, -2);
-      const std::string pattern = to_text(L, -1, "load", "views");
-      lua_pop(L, 1);
-      sorted.emplace(pattern, to_view(L, pattern));
-    }
-    lua_pop(L, 1);
-  }
-  std::vector<WeightView> views;
-  views.reserve(sorted.size());
-  for (auto& [pattern, view] : sorted) views.push_back(std::move(view));
-  return views;
-}
-
-/// { pattern → value } as (pattern, value) in order; `read` turns the value at the top.
-template <class Read>
-void each_pattern(lua_State* L, Options& options, const char* key, const Read& read) {
-  if (!options.push(key)) return;
-  expect_table(L, -1, "load", options.label(key));
-  std::set<std::string> patterns;
-  for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
-    lua_pushvalue(L, -2);
-    patterns.insert(to_text(L, -1, "load", key));
-    lua_pop(L, 1);
-  }
-  for (const std::string& pattern : patterns) {
-    lua_getfield(L, -1, pattern.c_str());
-    read(pattern, options.label(key) + "[\"" + pattern + "\"]");
-    lua_pop(L, 1);
-  }
-  lua_pop(L, 1);
-}
-
-/// Lists of names.
-std::vector<std::vector<std::string>> to_groups(lua_State* L, Options& options) {
-  std::vector<std::vector<std::string>> groups;
-  if (!options.push("ties")) return groups;
-  expect_table(L, -1, "load", "option ties");
-  const int count = static_cast<int>(lua_objlen(L, -1));
-  for (int i = 1; i <= count; ++i) {
-    lua_rawgeti(L, -1, i);
-    groups.push_back(to_texts(L, -1, "load", "option ties"));
-    if (groups.back().empty()) groups.pop_back();
-    lua_pop(L, 1);
-  }
-  lua_pop(L, 1);
-  return groups;
-}
-
 int open_folder(lua_State* L) {
   const std::string folder = to_text(L, 1, "load", "path");
-  Options options(L, 2, "load");
-  CheckpointOptions settings;
-  settings.prefixes = options.texts("prefixes").value_or(std::vector<std::string>{});
-  settings.unused = options.texts("unused").value_or(std::vector<std::string>{});
-  settings.axes = options.sizes("axes").value_or(std::map<std::string, std::int64_t>{});
-  settings.map = options.boolean("mmap").value_or(false);
-  settings.ties = to_groups(L, options);
-  settings.views = to_views(L, options);
-  each_pattern(L, options, "permute", [&](const std::string& pattern, const std::string& place) {
-    settings.permutations.push_back({pattern, to_text(L, -1, "load", place)});
-  });
-  each_pattern(L, options, "add", [&](const std::string& pattern, const std::string& place) {
-    settings.offsets.push_back({pattern, static_cast<float>(to_number(L, -1, "load", place))});
-  });
+  push_object(
+      L, CheckpointObject{Checkpoint::open(state(L).context, folder, checkpoint_options(L, 2))});
+  return 1;
+}
+
+/// The module at the top: { module=, down=, up=, up_bias=, whole=, bias=, scale= }.
+AdapterModule to_adapter_module(lua_State* L) {
+  Options options(L, lua_gettop(L), "load");
+  AdapterModule module;
+  module.module = options.text("module").value_or("");
+  module.down = options.text("down").value_or("");
+  module.up = options.text("up").value_or("");
+  module.up_bias = options.text("up_bias").value_or("");
+  module.whole = options.text("whole").value_or("");
+  module.bias = options.text("bias").value_or("");
+  module.scale = options.number("scale").value_or(1.0);
   options.done();
-  push_object(L, CheckpointObject{Checkpoint::open(state(L).context, folder, settings)});
+  return module;
+}
+
+/// ck:adapt(number, file, modules, views as core.checkpoint takes them) -> paths of modules
+int adapt(lua_State* L) {
+  auto& checkpoint = open_checkpoint(L, "load");
+  const std::int64_t number = to_integer(L, 2, "load", "number");
+  const std::string path = to_text(L, 3, "load", "path");
+  expect_table(L, 4, "load", "modules");
+  std::vector<AdapterModule> modules;
+  const int count = static_cast<int>(lua_objlen(L, 4));
+  for (int i = 1; i <= count; ++i) {
+    lua_rawgeti(L, 4, i);
+    modules.push_back(to_adapter_module(L));
+    lua_pop(L, 1);
+  }
+  push_list(L, read_adapter(state(L).context, checkpoint, number, path, modules,
+                            checkpoint_options(L, 5)));
+  return 1;
+}
+
+/// ck:unread_adapters() -> paths of modules that an adapter changes and no pass asked for
+int unread_adapters(lua_State* L) {
+  push_list(L, open_checkpoint(L, "load").adapters().unread());
   return 1;
 }
 
@@ -377,6 +317,8 @@ void add_checkpoint(lua_State* L) {
       {"storage", guarded<storage>},
       {"metadata", guarded<metadata>},
       {"copy_all", guarded<copy_all>},
+      {"adapt", guarded<adapt>},
+      {"unread_adapters", guarded<unread_adapters>},
       {"to_save", guarded<to_save>},
       {"save", guarded<save_checkpoint>},
       {"save_gguf", guarded<save_checkpoint_as_gguf>},

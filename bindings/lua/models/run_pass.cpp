@@ -70,6 +70,14 @@ std::shared_ptr<const Batch> read_lengths(lua_State* L, Options& options,
   return batch->with_facts(std::move(facts));
 }
 
+/// adapters= of the rows, or one for all.
+std::vector<std::int64_t> read_adapters(lua_State* L, Options& options) {
+  if (!options.push("adapters")) return {0};
+  const auto numbers = to_integers(L, -1, options.op(), "option adapters");
+  lua_pop(L, 1);
+  return {numbers.begin(), numbers.end()};
+}
+
 std::vector<SequencePointer> read_caches(lua_State* L, Options& options, const Batch& batch,
                                          bool wanted) {
   std::vector<SequencePointer> caches;
@@ -156,6 +164,9 @@ BoundPass bind_passes(lua_State* L, const std::string& op) {
     work.batch = read_lengths(L, options, read_rows(L, options, work.batch));
   }
   if (const auto* source = options.object<BatchObject>("source")) work.source = source->batch;
+  const std::vector<std::int64_t> adapters = read_adapters(L, options);
+  if (work.batch != nullptr) work.batch = work.batch->with_adapters(adapters);
+  if (work.source != nullptr) work.source = work.source->with_adapters(adapters);
   const auto& rows = work.batch != nullptr ? work.batch : work.source;
   if (rows == nullptr) throw Error(ErrorCode::argument, op, "no batch was given");
   bound.commits = options.boolean("commit").value_or(true);

@@ -54,6 +54,11 @@ int submit(lua_State* L) {
   if (plan == nullptr) throw Error(ErrorCode::argument, "submit", "a request needs its plan");
   spec.plan = plan->plan;
   if (const auto* source = options.object<BatchObject>("source")) spec.source = source->batch;
+  spec.adapter = options.integer("adapter").value_or(0);
+  if (spec.adapter != 0 && spec.source) spec.source = spec.source->with_adapters({spec.adapter});
+  if (spec.adapter != 0 && spec.forward_input) {
+    spec.forward_input = spec.forward_input->with_adapters({spec.adapter});
+  }
   if (const auto* encode = options.object<PlanObject>("encode_plan")) {
     spec.encode_plan = encode->plan;
   }

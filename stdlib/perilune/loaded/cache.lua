@@ -39,6 +39,21 @@ local function settle(c, op)
   if sequence then rawget(c, "sequences_")[1], texts_of(c)[1] = sequence, ids end
 end
 
+local function adapter_of(c, i) return (rawget(c, "adapters_") or {})[i] or 0 end
+
+-- Keys that one adapter made are none of another's: a row belongs to the adapter that filled it until it is empty.
+local function claim(c, i, number, op)
+  local made_by = rawget(c, "adapters_") or {}
+  rawset(c, "adapters_", made_by)
+  local held = math.max(rawget(c, "sequences_")[i].length, #(texts_of(c)[i] or {}))
+  if held > 0 and (made_by[i] or 0) ~= number then
+    local function name(n) return n == 0 and "no adapter" or "adapter " .. rawget(c, "state_").adapters[n].name end
+    raise("option", op, ("option cache: row %d was filled with %s, this call has %s"):format(i, name(made_by[i] or 0), name(number)),
+      "keys and values depend on the adapter: give the same one, or begin with an empty cache")
+  end
+  made_by[i] = number
+end
+
 local function length_of(c, i)
   return math.max(rawget(c, "sequences_")[i].length, #(texts_of(c)[i] or {}))
 end
@@ -90,7 +105,9 @@ function Cache:fork()
     local ids = texts_of(self)[i]
     texts[i] = ids and copy(ids)
   end
-  return setmetatable({ sequences_ = sequences, state_ = rawget(self, "state_"), texts_ = texts }, Cache)
+  local made_by = {}
+  for i, number in pairs(rawget(self, "adapters_") or {}) do made_by[i] = number end
+  return setmetatable({ sequences_ = sequences, state_ = rawget(self, "state_"), texts_ = texts, adapters_ = made_by }, Cache)
 end
 
 --- Keeps the first n positions of every row. A sliding-window model gives back what left its window: there, n is
@@ -124,14 +141,16 @@ function Cache:save(path)
   local s, lengths, made_for, tensors = rawget(self, "state_"), {}, {}, {}
   if s.closed then raise("state", "save", "the model was closed: " .. s.path) end
   settle(self, "save")
-  local texts = {}
+  local texts, made_by = {}, {}
   for i, sequence in ipairs(rawget(self, "sequences_")) do
+    local number = adapter_of(self, i)
+    made_by[i] = number > 0 and s.adapters[number].name or ""
     texts[i] = table.concat(texts_of(self)[i] or {}, " ")
     lengths[i], made_for[i] = tostring(sequence.length), tostring(sequence.made_for)
     for group = 1, sequence:groups() do tensors[("rows.%d.groups.%d"):format(i, group)] = sequence:pages(group) end
   end
   core.save_tensors(path, tensors, { lengths = table.concat(lengths, " "), made_for = table.concat(made_for, " "), texts = table.concat(texts, ","),
-    cache = s.cache_dtype, compute = s.compute, model = s.checkpoint:fingerprint() })
+    cache = s.cache_dtype, compute = s.compute, model = s.checkpoint:fingerprint(), adapters = table.concat(made_by, ",") })
 end
 
 --- Bytes of its pages.
@@ -147,8 +166,11 @@ end
 ---@param sequences userdata[]
 ---@param s table the model's state
 ---@param texts table their ids, false where they are not known
+---@param made_by integer[] numbers of the adapters that filled them
 ---@return Cache
-function cache.of(sequences, s, texts) return setmetatable({ sequences_ = sequences, state_ = s, texts_ = texts }, Cache) end
+function cache.of(sequences, s, texts, made_by)
+  return setmetatable({ sequences_ = sequences, state_ = s, texts_ = texts, adapters_ = made_by }, Cache)
+end
 
 function Cache.__tostring(c)
   return ("Cache %d rows, %s positions, %d bytes"):format(#rawget(c, "sequences_"), table.concat(c.lengths, " + "), c:bytes())
@@ -168,9 +190,10 @@ end
 ---@param s table the model's state
 ---@param ids integer[]
 ---@param whole boolean|nil
+---@param adapter integer
 ---@param op string
 ---@return integer[]
-function cache.prompt(c, s, ids, whole, op)
+function cache.prompt(c, s, ids, whole, adapter, op)
   check(c, s, op)
   local sequences, texts = rawget(c, "sequences_"), texts_of(c)
   if #sequences ~= 1 then raise("option", op, ("option cache: it has %d rows, a prompt is one"):format(#sequences)) end
@@ -183,8 +206,10 @@ function cache.prompt(c, s, ids, whole, op)
     while same < #held and same < #ids - 1 and held[same + 1] == ids[same + 1] do same = same + 1 end
     if sequence.length > same and not sequence:can_crop(same) then same = 0 end
     c:crop(same)
+    claim(c, 1, adapter, op)
     return ids
   end
+  claim(c, 1, adapter, op)
   local all = copy(held)
   for _, id in ipairs(ids) do all[#all + 1] = id end
   return all
@@ -203,8 +228,9 @@ end
 ---@param c any
 ---@param s table the model's state
 ---@param batch userdata
+---@param numbers integer[] of the rows' adapters, or one for all
 ---@return userdata[]
-function cache.sequences(c, s, batch)
+function cache.sequences(c, s, batch, numbers)
   check(c, s, "forward")
   local sequences = rawget(c, "sequences_")
   if #sequences ~= batch.size then
@@ -217,6 +243,7 @@ function cache.sequences(c, s, batch)
         :format(i, length_of(c, i), length, most), "crop the cache: cache:crop(n)")
     end
   end
+  for i = 1, #sequences do claim(c, i, numbers[i] or numbers[1], "forward") end
   return sequences
 end
 
@@ -231,12 +258,13 @@ function cache.renew(c, m, batch)
   for i, sequence in ipairs(rawget(c, "sequences_")) do   -- an answer's last id has no keys yet
     local text = texts_of(c)[i] or {}
     if #text > sequence.length then
-      pass_runner.run(m, { batch = core.batch { { unpack(text, sequence.length + 1) } }, rows = "none", caches = { sequence } })
+      pass_runner.run(m, { batch = core.batch { { unpack(text, sequence.length + 1) } }, rows = "none", caches = { sequence },
+        adapters = { adapter_of(c, i) } })
     end
   end
   local program = program_of(s, batch)
   if not program:depends_on_length() then return end
-  local texts, again, sequences, lengths = texts_of(c), {}, {}, {}
+  local texts, again, sequences, lengths, numbers = texts_of(c), {}, {}, {}, {}
   for i, sequence in ipairs(rawget(c, "sequences_")) do
     local held, whole = sequence.length, sequence.length + batch.lengths[i]
     if held > 0 and not program:same_keys(sequence.made_for, whole) then
@@ -245,11 +273,12 @@ function cache.renew(c, m, batch)
           sequence.made_for, whole), "begin again with an empty cache and the whole text")
       end
       again[#again + 1], sequences[#sequences + 1], lengths[#lengths + 1] = { unpack(texts[i], 1, held) }, sequence, whole
+      numbers[#again] = adapter_of(c, i)
     end
   end
   if #again == 0 then return end
   for _, sequence in ipairs(sequences) do sequence:clear() end
-  pass_runner.run(m, { batch = core.batch(again), rows = "none", caches = sequences, lengths = lengths })
+  pass_runner.run(m, { batch = core.batch(again), rows = "none", caches = sequences, lengths = lengths, adapters = numbers })
 end
 
 --- Notes what was added to the rows of a cache.

@@ -5,6 +5,7 @@ local options = require "perilune.base.options"
 local pass_runner = require "perilune.loaded.pass_runner"
 local kind = require "perilune.base.kind"
 local caches = require "perilune.loaded.cache"
+local adapters = require "perilune.loaded.adapters"
 
 local cache_file = {}
 
@@ -32,7 +33,8 @@ function cache_file.cache_load(path, m)
     raise("argument", "cache_load", ("%s holds cache=%s of compute=%s, the model has cache=%s and compute=%s")
       :format(path, tostring(about.cache), tostring(about.compute), s.cache_dtype, s.compute), "load the model in the same way")
   end
-  local pool, sequences, texts = pass_runner.pool(s), {}, {}
+  local pool, sequences, texts, made_by = pass_runner.pool(s), {}, {}, {}
+  local names = ((about.adapters or "") .. ","):gmatch "([^,]*),"
   local stored = ((about.texts or "") .. ","):gmatch "([^,]*),"
   local made_for = (about.made_for or about.lengths):gmatch "%d+"
   for length in about.lengths:gmatch "%d+" do
@@ -43,9 +45,11 @@ function cache_file.cache_load(path, m)
     local ids = {}
     for id in (stored() or ""):gmatch "%d+" do ids[#ids + 1] = tonumber(id) end
     texts[#sequences] = #ids >= sequence.length and ids or false
-    if #ids >= sequence.length and s.family.decode then sequence:publish(pass_runner.plan(s, "decode"), ids) end
+    local name = names() or ""
+    made_by[#sequences] = adapters.number(s, name ~= "" and name, "cache_load")
+    if #ids >= sequence.length and s.family.decode then sequence:publish(pass_runner.plan(s, "decode"), ids, made_by[#sequences]) end
   end
-  return caches.of(sequences, s, texts)
+  return caches.of(sequences, s, texts, made_by)
 end
 
 return cache_file

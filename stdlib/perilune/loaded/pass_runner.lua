@@ -165,7 +165,7 @@ local function write_all(m, s, run, observe)
 end
 
 --- Runs the entry that a batch goes through, a source's before it. `work`: { entry= (default: the
---- batch's own), batch=, source=, rows=, caches=, paths={ encode=, main= } }.
+--- batch's own), batch=, source=, rows=, caches=, paths={ encode=, main= }, adapters= (numbers, of the rows or one) }.
 ---@param m table
 ---@param work table
 ---@return table results by name and path
@@ -178,7 +178,7 @@ function pass_runner.run(m, work)
     plans.encode = pass_runner.plan(s, "encode", paths.encode)
     plans.cross = s.family.cross and pass_runner.plan(s, "cross") or nil
   end
-  local o = { source = work.source, rows = work.rows, caches = work.caches, lengths = work.lengths, cache = pass_runner.pool(s) }
+  local o = { source = work.source, rows = work.rows, caches = work.caches, lengths = work.lengths, adapters = work.adapters, cache = pass_runner.pool(s) }
   local observe = rawget(m, "observe_")
   if not rawget(m, "eager_") and #s.hooks == 0 and not observe then return core.execute(plans, work.batch, o) end
   local run = core.eager(plans, work.batch, o)

@@ -4,6 +4,7 @@ local raise = require "perilune.base.raise"
 local byte_count = require "perilune.base.byte_count"
 local progress = require "perilune.base.progress"
 local pass_runner = require "perilune.loaded.pass_runner"
+local adapters = require "perilune.loaded.adapters"
 
 local ready = {}
 
@@ -53,6 +54,7 @@ function ready.fields(s, tokenizer, reason, on_progress)
     family = s.family.name, head = s.head, device = s.device, device_map = s.device_map, threads = s.threads or core.threads(),
     compute = s.compute, cache_dtype = s.cache_dtype, quantization = s.recipe,
     max_tokens = s.c.max_tokens, vocab_size = s.vocab_rows, labels = s.labels, warnings = s.warnings, path = s.path,
+    adapters = adapters.list(s),
   }
 end
 

@@ -99,11 +99,12 @@ end
 --- A stage that runs the model: row[from] → row.logits, row.pooled, … (forward's outputs) or, with
 --- generate=, row.result.
 ---@param m Model
----@param opts table|nil { from="batch", rows=, outputs=, allow_foreign=, generate={ options of m:generate } }
+---@param opts table|nil { from="batch", rows=, outputs=, adapter=, allow_foreign=, generate={ options of m:generate } }
 ---@return fun(row: table): table
 function stage.model(m, opts)
   pass_runner.open(m, "stage")
-  local o = options.check(opts, { from = "string", rows = "any", outputs = "table", generate = "table", allow_foreign = "boolean" }, "stage")
+  local o = options.check(opts, { from = "string", rows = "any", outputs = "table", generate = "table", allow_foreign = "boolean",
+    adapter = "string|boolean" }, "stage")
   local from = o.from or "batch"
   return function(row)
     expect_row(row)
@@ -114,7 +115,7 @@ function stage.model(m, opts)
       row.result = result.text and result or result[1]
       return row
     end
-    for name, value in pairs(forward.forward(m, input, { rows = o.rows, outputs = o.outputs, allow_foreign = o.allow_foreign })) do
+    for name, value in pairs(forward.forward(m, input, { rows = o.rows, outputs = o.outputs, adapter = o.adapter, allow_foreign = o.allow_foreign })) do
       if name ~= "batch" then row[name] = value end
     end
     return row

@@ -162,7 +162,7 @@ end
 local pooling_names = { "mean", "cls", "first", "last", "max", "mean_sqrt", "weighted_mean", "pooled" }
 
 local spec = { pooling = pooling_names, normalize = "boolean", truncate = "count|string|table", prompt = "string|boolean", stride = "count",
-  join = { "mean", "max" }, on_progress = "function", allow_foreign = "boolean" }
+  join = { "mean", "max" }, on_progress = "function", allow_foreign = "boolean", adapter = "string|boolean" }
 
 -- The options, with the recipe where they say nothing.
 local function settled(m, opts)
@@ -188,7 +188,7 @@ local function last_of_pass(lengths, first)
 end
 
 -- Pooled vectors of a batch's rows, pass by pass; tick is told the rows.
-local function vectors(m, batch, wanted, skipped, tick)
+local function vectors(m, batch, wanted, skipped, adapter, tick)
   local s, lengths, parts, first = pass_runner.open(m, "embed"), batch.lengths, {}, 1
   local both, is_head = family.two_part(s.family), wanted[1] == "pooled"
   local output = is_head and "pooled" or both and "encoder_last" or "last_hidden_state"
@@ -200,7 +200,7 @@ local function vectors(m, batch, wanted, skipped, tick)
       part = batch:select(list)
     end
     local x = forward.forward(m, part, { outputs = { output }, decoder = both and { s.decoder_start } or nil,
-      allow_foreign = true })[output]   -- asked when the batch was read
+      adapter = adapter, allow_foreign = true })[output]   -- asked when the batch was read
     parts[#parts + 1] = is_head and x or pooled(part, x, wanted, skipped)
     tick(last, #lengths)
     first = last + 1
@@ -252,7 +252,7 @@ end
 ---@param m Model
 ---@param texts any as forward takes it
 ---@param opts table|nil { pooling=, normalize=, truncate=n|"model", stride=, join="mean"|"max", prompt=name|false, on_progress=,
---- allow_foreign= }
+--- adapter=, allow_foreign= }
 ---@return Tensor [batch, hidden]; [hidden] of one text
 ---@return integer|integer[]|nil lost tokens that truncate= cut off
 function embed.embed(m, texts, opts)
@@ -266,7 +266,7 @@ function embed.embed(m, texts, opts)
   local batch = inputs.read(m, read_texts(m, texts, o, prompt, limit), "embed", not source and limit or nil, o.allow_foreign)   -- ragged now
   if source then embed.check_lengths(batch.lengths, limit, source, "embed") end
   local skipped = skipped_tokens(m, of_text and prompt or "")
-  local x = progress.during("embed", o.on_progress, function(tick) return vectors(m, batch, wanted, skipped, tick) end)
+  local x = progress.during("embed", o.on_progress, function(tick) return vectors(m, batch, wanted, skipped, o.adapter, tick) end)
   local truncate = type(o.truncate) == "table" and o.truncate or {}
   if o.stride or truncate.windows then x = join_windows(x, batch.windows, o.join) end
   x = finished(x, o, recipe)
@@ -281,7 +281,7 @@ end
 ---@return Tensor [batch, hidden]
 function embed.joined(m, batch, opts)
   local o, wanted, recipe = settled(m, opts)
-  local x = vectors(m, batch, wanted, 0, function() end)
+  local x = vectors(m, batch, wanted, 0, nil, function() end)
   return finished(join_windows(x, batch.windows, o.join), o, recipe)
 end
 

@@ -8,6 +8,7 @@ local decoder_start = require "perilune.loaded.decoder_start"
 local family = require "perilune.loaded.family"
 local kind = require "perilune.base.kind"
 local caches = require "perilune.loaded.cache"
+local adapters = require "perilune.loaded.adapters"
 
 local forward = {}
 
@@ -88,7 +89,7 @@ end
 --- Runs a model's passes over an input.
 ---@param m table
 ---@param input any
----@param o table checked options: rows, decoder, cache, allow_foreign
+---@param o table checked options: rows, decoder, cache, adapter, allow_foreign
 ---@param op string
 ---@param paths table { encode = string[], main = string[] } canonical paths wanted from each
 ---@return table results of the main pass by name and path
@@ -100,9 +101,9 @@ function forward.compute(m, input, o, op, paths)
   if not family.two_part(s.family) then
     local batch, view = inputs.read(m, input, op, s.c.max_tokens, o.allow_foreign)
     decoder_start.refuse(o, op)
-    work.batch = batch
+    work.batch, work.adapters = batch, adapters.numbers(s, o.adapter, batch.size, op)
     if o.cache == nil then return pass_runner.run(m, work), {}, { batch = batch, view = view } end
-    work.caches = caches.sequences(o.cache, s, batch)
+    work.caches = caches.sequences(o.cache, s, batch, work.adapters)
     caches.renew(o.cache, m, batch)
     local results = pass_runner.run(m, work)
     caches.note(o.cache, batch)
@@ -111,7 +112,7 @@ function forward.compute(m, input, o, op, paths)
   if o.cache ~= nil then raise("unsupported", op, "option cache: not for an encoder-decoder yet") end
   local source, source_view = inputs.read(m, input, op, s.c.max_source, o.allow_foreign)
   local batch, view = forward.decoder_batch(m, o, source, op)
-  work.batch, work.source = batch, source
+  work.batch, work.source, work.adapters = batch, source, adapters.numbers(s, o.adapter, source.size, op)
   local results, encoded = pass_runner.run(m, work)
   return results, encoded, { batch = batch, view = view, source = source, source_view = source_view }
 end
@@ -159,18 +160,18 @@ local function plan_paths(s, set, entry)
 end
 
 local spec = { rows = "string|table", outputs = "table", decoder = "table|Batch", decoder_start_token_id = "count", cache = "any",
-  adapter = "any", allow_foreign = "boolean" }
+  adapter = "string|boolean|table", allow_foreign = "boolean" }
 
 --- One pass over an input. Ragged answers are [token, …], or [batch, …] for rows="last"; a padded
 --- input is answered in its own layout.
 ---@param m Model
 ---@param input any text, ids, a list of either, a Batch, or { ids=, mask= }
----@param opts table|nil { rows="last"|"all"|lists, outputs=, decoder=, decoder_start_token_id=, cache=, allow_foreign= }
+---@param opts table|nil { rows="last"|"all"|lists, outputs=, decoder=, decoder_start_token_id=, cache=,
+--- adapter= (a name, or one or false for each row), allow_foreign= }
 ---@return table { logits=, hidden_states=, pooled=, …, batch= }
 function forward.forward(m, input, opts)
   local s = pass_runner.open(m, "forward")
   local o = options.check(opts, spec, "forward")
-  if o.adapter ~= nil then raise("unsupported", "forward", "option adapter is not supported yet") end
   local set = o.outputs and wanted_outputs(s, o.outputs, "forward") or nil
   local entry = kind.of(input) == "Batch" and pass_runner.entry_for(s, input) or family.main_entry(s.family)
   local wanted = plan_paths(s, set or {}, entry)

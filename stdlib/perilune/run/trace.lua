@@ -71,12 +71,12 @@ end
 ---@param m Model
 ---@param input any
 ---@param paths string|string[]
----@param opts table|nil { rows=, decoder=, decoder_start_token_id=, allow_foreign= }
+---@param opts table|nil { rows=, decoder=, decoder_start_token_id=, adapter=, allow_foreign= }
 ---@return Trace
 function trace.trace(m, input, paths, opts)
   local s = pass_runner.open(m, "trace")
   local o = options.check(opts, { rows = "string|table", decoder = "table|Batch", decoder_start_token_id = "count",
-    allow_foreign = "boolean" }, "trace")
+    allow_foreign = "boolean", adapter = "string|boolean|table" }, "trace")
   if type(paths) == "string" then paths = { paths } end
   if type(paths) ~= "table" or #paths == 0 then
     raise("argument", "trace", "expected a list of paths", 'for instance { "layers.*.attention" }; m:paths() lists them all')

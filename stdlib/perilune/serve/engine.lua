@@ -72,7 +72,7 @@ local function choose_model(e, wanted, op)
 end
 
 local forward_spec = { decoder = "table|Batch", priority = "integer", deadline_ms = "number", client = "string", tag = "any",
-  decoder_start_token_id = "count", allow_foreign = "boolean" }
+  decoder_start_token_id = "count", allow_foreign = "boolean", adapter = "string|boolean" }
 
 --- Takes a prompt (for a model that writes text) or an input to run once through another head.
 ---@param input any as m:generate or m:forward take it; one row

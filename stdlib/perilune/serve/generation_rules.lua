@@ -33,7 +33,7 @@ local own = {
   dry_allowed_length = "positive", dry_penalty_last_n = "integer", dry_sequence_breakers = "string|table",
   top_n_sigma = "number", xtc_probability = "number", xtc_threshold = "number", dynatemp_range = "number", dynatemp_exponent = "number",
   mirostat = { 0, 2 }, mirostat_tau = "number", mirostat_eta = "number", bad_words = "string|table", force_words = "string|table",
-  echo = "boolean",
+  echo = "boolean", adapter = "string|boolean",
   slide_keep = "count", cache = "Cache", use_cache = "boolean", draft = "Model", draft_tokens = "positive",
 }
 

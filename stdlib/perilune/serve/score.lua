@@ -26,18 +26,18 @@ local function pieces_of_pass(pieces, first, vocab)
   return count
 end
 
-local function logits_of(m, pass)
+local function logits_of(m, pass, adapter)
   local rows, sources = {}, {}
   for i, piece in ipairs(pass) do rows[i], sources[i] = piece.ids, piece.source end
-  local o = { rows = "all", outputs = { "logits" } }
+  local o = { rows = "all", outputs = { "logits" }, adapter = adapter }
   if not sources[1] then return m:forward(rows, o).logits end
   o.decoder = rows
   return m:forward(sources, o).logits
 end
 
 -- Appends the scores of a pass to those of its texts: tokens, and with `top` the likeliest in their places.
-local function score_pass(m, pass, top)
-  local logprobs = logits_of(m, pass):log_softmax "vocab"
+local function score_pass(m, pass, top, adapter)
+  local logprobs = logits_of(m, pass, adapter):log_softmax "vocab"
   local vocab, places, at = logprobs:size "vocab", {}, 0
   for _, piece in ipairs(pass) do
     for j = piece.first, #piece.ids do places[#places + 1] = (at + j - 2) * vocab + piece.ids[j] + 1 end
@@ -70,11 +70,11 @@ local function score_pass(m, pass, top)
 end
 
 -- The scores of texts, pass by pass; tick is told the pieces done.
-local function score_all(m, texts, pieces, top, tick)
+local function score_all(m, texts, pieces, o, tick)
   local first = 1
   while first <= #pieces do
     local count = pieces_of_pass(pieces, first, m.vocab_size)
-    score_pass(m, { unpack(pieces, first, first + count - 1) }, top)
+    score_pass(m, { unpack(pieces, first, first + count - 1) }, o.top, o.adapter)
     first = first + count
     tick(first - 1, #pieces)
   end
@@ -171,7 +171,7 @@ local function choices_of(m, prompt, choices, o)
   return texts, pieces
 end
 
-local spec = { top = "count", stride = "positive", on_progress = "function", allow_foreign = "boolean" }
+local spec = { top = "count", stride = "positive", on_progress = "function", allow_foreign = "boolean", adapter = "string|boolean" }
 
 --- What a model makes of texts: log-probabilities of every token after the first, which has none (`false`). With a
 --- list of choices: of each as the continuation of a prompt, or as an encoder-decoder's answer to a source, all of
@@ -180,7 +180,7 @@ local spec = { top = "count", stride = "positive", on_progress = "function", all
 ---@param texts any a text, a row of ids, or a list of either; before choices one prompt or source
 ---@param choices any[]|table|nil a list of texts or rows of ids; or opts
 ---@param opts table|nil { top=n: also the n most likely tokens at every place, stride=n: a text beyond the model's
---- positions is read in windows that share n tokens, each token scored once, on_progress=function(done, total), allow_foreign= }
+--- positions is read in windows that share n tokens, each token scored once, on_progress=function(done, total), adapter=, allow_foreign= }
 ---@return table|table[] { logprob=, perplexity=, tokens={ { id=, piece=, logprob= }, … }, token_logprobs= (from the second token on), ids=, top= }
 function score.score(m, texts, choices, opts)
   local s = submit.check_causal(m, "score")
@@ -194,7 +194,7 @@ function score.score(m, texts, choices, opts)
   end
   local list, pieces, single
   if choices then list, pieces = choices_of(m, texts, choices, o) else list, pieces, single = texts_of(m, texts, o) end
-  progress.during("score", o.on_progress, function(tick) return score_all(m, list, pieces, o.top, tick) end)
+  progress.during("score", o.on_progress, function(tick) return score_all(m, list, pieces, o, tick) end)
   if single then return list[1] end
   return list
 end

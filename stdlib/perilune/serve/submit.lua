@@ -5,6 +5,7 @@ local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 local kind = require "perilune.base.kind"
 local caches = require "perilune.loaded.cache"
+local adapters = require "perilune.loaded.adapters"
 local decoder_start = require "perilune.loaded.decoder_start"
 local family = require "perilune.loaded.family"
 local pass_runner = require "perilune.loaded.pass_runner"
@@ -168,12 +169,12 @@ end
 ---@return integer lost tokens dropped from the prompt
 function submit.submit(m, engine, prompt, op, pool)
   local s = rawget(m, "state_")
-  local ids, cache = prompt.ids, prompt.options.cache
+  local ids, cache, adapter = prompt.ids, prompt.options.cache, adapters.number(s, prompt.options.adapter, op)
   if cache then
     if pool then
       raise("option", op, "option cache: this engine has keys and values of its own (memory=, worker=)", "use an engine without these")
     end
-    ids = caches.prompt(cache, s, ids, prompt.whole, op)
+    ids = caches.prompt(cache, s, ids, prompt.whole, adapter, op)
   end
   local given, without = words.as_ids(m, s, prompt.options, op)
   local request = generation.request(s, ids, given, op)
@@ -186,7 +187,7 @@ function submit.submit(m, engine, prompt, op, pool)
     request.continued = caches.lend(cache)
   end
   local lost = request.lost
-  request.lost = nil
+  request.lost, request.adapter = nil, adapter
   stop_at_tokens(m, request)
   request.without = without
   if given.echo then
@@ -233,7 +234,7 @@ end
 function submit.submit_forward(m, engine, input, o, pool)
   local s = pass_runner.open(m, "submit")
   local request = { kind = "forward", cache = pool or pass_runner.pool(s), priority = o.priority, deadline_ms = o.deadline_ms,
-    client = o.client, tag = o.tag }
+    client = o.client, tag = o.tag, adapter = adapters.number(s, o.adapter, "submit") }
   local two = family.two_part(s.family)
   local batch = one_row(inputs.read(m, input, "submit", two and s.c.max_source or not two and s.c.max_tokens or nil, o.allow_foreign))
   if two then

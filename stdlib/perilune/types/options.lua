@@ -18,7 +18,8 @@
 ---@field device_map string|table<string, string> where the parts of the model run: patterns → device, "auto", "balanced" or "sequential"; see pl.load
 ---@field max_memory table<string, integer|string> the most that the model may take, by device: { ["cuda:0"] = "20G", cpu = "30G" }
 ---@field quantize string|table stores weights in fewer bits while they are loaded: the name of a type for all layers, or patterns → type; see m:quantize
----@field adapters any not supported yet: raises
+---@field adapters string|table LoRA adapters beside the weights, as peft writes them: { name = folder, … }, or folders, which then
+---name them; `adapter` of a call chooses one. m.adapters lists them
 
 --- What m:generate, m:stream and e:submit take; any of them may also stand in one prompt's own table.
 --- Defaults come from generation_config.json, or from config.json where that file is absent.
@@ -62,6 +63,8 @@
 ---@field reuse boolean false: shares no keys and values with prompts that begin alike; sharing changes no bit (result.reused_tokens)
 ---@field cache Cache what m:cache gave, of one row: ids and texts go on from what it holds, messages keep what both begin with;
 ---afterwards it holds prompt and answer
+---@field adapter string|boolean one of the model's adapters; rows with different ones, and without (false, default), run together,
+---and each has the bits that it has alone
 ---@field use_cache boolean false: computes every token from the whole text, for comparison; the same bits
 ---@field draft Model a smaller model with the same tokenizer guesses tokens, and one pass checks several: the same answer, sooner
 ---@field draft_tokens integer guesses of that model at once, at most 15; default 4
