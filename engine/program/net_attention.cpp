@@ -71,7 +71,8 @@ Value Net::attention(const Value& q, const KvHandle& kv, const AttentionOptions&
     inputs.push_back(kv.order);
   }
   const std::string place = where(options.name);
-  Value result = apply(std::make_shared<AttentionOp>(setting), inputs, options.name).front();
+  Value result = mark(options.name + ".heads",
+                      apply(std::make_shared<AttentionOp>(setting), inputs, options.name).front());
   const AxisIdentity keys = state_->pass->new_axis("key");
   state_->pass->mark_lazily(join_scopes(canonical_, options.name + ".weights"),
                             std::make_shared<AttentionWeightsOp>(std::move(setting), keys),

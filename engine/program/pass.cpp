@@ -269,19 +269,14 @@ Value EagerPass::mark(const std::string& path, Value value) {
   if (options_.hook) {
     const Tensor changed = options_.hook(path, value.tensor);
     if (changed.defined()) {
-      if (changed.dtype() != value.spec.dtype || changed.shape() != value.spec.shape) {
-        const bool alike =
-            changed.spec().text() == value.spec.text();  // but for whose rows they are
-        throw Error(ErrorCode::shape, "hook",
-                    "\"" + path +
-                        (alike ? "\" came back with the rows of another batch"
-                               : "\" came back in another form"))
+      // Whose rows it has does not matter: it stands in the place of what was given.
+      if (changed.spec().text() != value.spec.text()) {
+        throw Error(ErrorCode::shape, "hook", "\"" + path + "\" came back in another form")
             .operand("given", value.spec.text())
             .operand("returned", changed.spec().text())
-            .where(script_place)
-            .hint(alike ? "t:copy():set(value) keeps the rows of what was given" : "");
+            .where(script_place);
       }
-      value.tensor = changed.to(value.tensor.storage()->device());
+      value.tensor = changed.with_shape(value.spec.shape).to(value.tensor.storage()->device());
     }
   }
   if (options_.keep.count(path) != 0) kept_.emplace_back(path, value.tensor);
@@ -291,8 +286,17 @@ Value EagerPass::mark(const std::string& path, Value value) {
 
 void EagerPass::mark_lazily(const std::string& path, const OpPointer& op, std::vector<Value> inputs,
                             const std::string& where) {
-  if (options_.keep.count(path) == 0) return;
-  mark(path, apply(op, std::move(inputs), where).front());
+  const bool seen = options_.hook && options_.looked_at.count(path) != 0;
+  if (!seen && options_.keep.count(path) == 0) return;
+  const Value value = apply(op, std::move(inputs), where).front();
+  if (seen && options_.hook(path, value.tensor).defined()) {
+    throw Error(ErrorCode::unsupported, "hook",
+                "\"" + path + "\" is computed beside the pass: it can be seen, not replaced")
+        .where(script_place)
+        .hint("replace what is made of it: the outputs of each head are \"" +
+              path.substr(0, path.rfind('.')) + ".heads\"");
+  }
+  if (options_.keep.count(path) != 0) kept_.emplace_back(path, value.tensor);
 }
 
 Value EagerPass::input(const std::string& name) {

@@ -115,6 +115,7 @@ struct EagerOptions {
   std::vector<PlacedPath> devices;      // modules on devices of their own
   std::shared_ptr<ThreadPool> threads;  // null: the context's
   Hook hook;                            // null: none
+  std::set<std::string> looked_at;      // lazy marks that the hook wants to see
   std::set<std::string> keep;  // marks to keep for kept(); lazy ones are computed only when here
 };
 

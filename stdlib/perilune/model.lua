@@ -17,7 +17,7 @@ local methods = require "perilune.quantization.methods"
 local moved = require "perilune.loaded.moved"
 local quantized_folder = require "perilune.loaded.quantized_folder"
 local fingerprint = require "perilune.loaded.fingerprint"
-local unknown_path = require "perilune.loaded.unknown_path"
+local hooks = require "perilune.loaded.hooks"
 local weights = require "perilune.loaded.weights"
 
 ---@class Model
@@ -173,9 +173,9 @@ function Model:eager()
   return setmetatable(copy, Model)
 end
 
---- Calls `f` with the tensor of a canonical path whenever forward or trace computes it; what it
---- returns (same shape and dtype), if anything, takes the tensor's place. The model runs eagerly
---- while it has hooks.
+--- Calls `f` with the tensor of a canonical path whenever forward, trace or generate computes it; what it
+--- returns (same shape and dtype), if anything, takes the tensor's place. `*` is one component: the hook is called for
+--- every path that fits, which is its second argument. The model runs eagerly while it has hooks.
 ---
 ---     local m = pl.load "scripts/models/tales"
 ---     local before = m:forward("The").logits
@@ -183,33 +183,38 @@ end
 ---     print(m:forward("The").logits:equal(before))                          --> false
 ---     handle:remove()
 ---     print(m:forward("The").logits:equal(before))                          --> true
----@param path string
----@param f fun(t: Tensor): Tensor|nil
----@return table handle handle:remove()
-function Model:hook(path, f)
-  local s = pass_runner.open(self, "hook")
-  if type(f) ~= "function" then raise("argument", "hook", "expected a function, got " .. options.show(f)) end
-  local all, entry_of = pass_runner.paths(s)
-  if not entry_of[path] then
-    raise("argument", "hook", ("no tensor is called %s"):format(options.show(path)), unknown_path(path, all))
-  end
-  local hook = { path = path, call = f }
-  s.hooks[#s.hooks + 1] = hook
-  return { remove = function()
-    for i, one in ipairs(s.hooks) do if one == hook then table.remove(s.hooks, i) break end end
-  end }
-end
+---@param path string a path or a pattern, such as "layers.*.mlp"
+---@param f fun(t: Tensor, path: string): Tensor|nil
+---@return Hook handle handle:remove(), handle.path
+function Model:hook(path, f) return hooks.add(self, path, f) end
 
---- One pass that stops at every named tensor and asks what to do. Only at the prompt of the perilune
---- program, where someone can answer.
----@param input any as forward takes it
----@param opts table|nil as forward takes it
----@return table|nil what forward gives; nil when it was stopped
-function Model:debug(input, opts)
-  pass_runner.open(self, "debug")
-  return raise("state", "debug", "there is nobody to ask: m:debug works at the prompt of the perilune program",
-    "in a script, m:trace(input, paths) and m:hook(path, f) see the same tensors")
-end
+--- The hooks of a model in the order they run; prints as a list. hooks:remove() takes all away.
+---
+---     local m = pl.load "scripts/models/tales"
+---     m:hook("layers.*.mlp", print)
+---     print(#m:hooks(), m:hooks()[1].path)                                  --> 1	layers.*.mlp
+---     m:hooks():remove()
+---     print(#m:hooks())                                                     --> 0
+---@return Hook[]
+function Model:hooks() return hooks.list(self) end
+
+--- One pass that stops: at the next op, at breakpoints, where an expression is true. At a stop lines see the family's
+--- locals by name, `t` (what the op gave, replaced by `t = …`), `op` and `path`. At the prompt of the perilune program a
+--- person says how to go on; a script gives commands as a list (texts as they would be typed, or functions of the names
+--- at the stop), after whose last the pass runs to its end. With generate= it stops at every token as well, where `row`
+--- (the scores after processors), `raw` (before them), `step`, `ids` and `text` are seen.
+---
+--- :step :next :token :continue :break :unbreak :locals :up :down :where :stops :rewind :fork :leave :rivals :choose
+---
+---     local m = pl.load("scripts/models/tales", { compute = "f32" })
+---     local r, said = m:debug("The", { ":break layers.1.mlp", ":continue", "t = t * 0", "x.shape" })
+---     print(said[#said])                                                    --> [token=2, hidden=256]
+---     print(r.logits:equal(m:forward("The").logits))                        --> false
+---@param input any as forward or generate takes it
+---@param opts table|nil commands as a list; generate=true|{ options of m:generate }; else as forward takes it
+---@return table|nil result what forward or generate gives; nil when it was left
+---@return string[]|nil transcript what the commands said
+function Model:debug(input, opts) return require("perilune.inside.debugging").debug(self, input, opts) end
 
 --- Canonical paths that trace and hook take, in computed order.
 ---

@@ -87,7 +87,7 @@ end)
 
 t.test("commands, verbs and questions", function()
   offers {
-    [":wh"] = { "whos" },
+    [":wh"] = { "where", "whos" },
     [":comp"] = { "compare" },
     ["?m:gen"] = { "generate" },
     ["?Tens"] = { "Tensor" },

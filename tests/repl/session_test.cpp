@@ -130,17 +130,27 @@ TEST_CASE("a session without a home keeps nothing and runs") {
   CHECK(session.answers());
 }
 
-TEST_CASE("m:debug stops at every tensor") {
+TEST_CASE("m:debug stops, its prompt sees locals and takes every command, and the pass goes on") {
   NEED_PROGRAM();
   const TemporaryFolder folder;
   Terminal session(folder.path());
   session.type("m = " + kModel + "\r");
-  CHECK(session.shows_after("r = m:debug { 1, 2, 3 }\r", "embeddings"));
+  CHECK(session.shows_after("r = m:debug { 1, 2, 3 }\r", "embedding embed_tokens"));
   CHECK(session.shows("debug> "));
   CHECK(session.shows_after("\"rank\" .. t.rank\r", "rank2"));
-  CHECK(session.shows_after("\r", "layers.0"));
-  session.type("c\r");
+  CHECK(session.shows_after(":next\r", "embeddings"));
+  CHECK(session.shows_after(":break layers.0.mlp\r", "breakpoint 1"));
+  CHECK(session.shows_after(":continue\r", "break layers.0.mlp"));
+  CHECK(session.shows_after("print(\"layers\" .. c.layers)\r", "layers2"));
+  CHECK(session.shows_after(":locals\r", "Net layers.0"));
+  CHECK(session.shows_after("undefined_thing\r", "undefined_thing is not defined"));
+  CHECK(session.shows_after(kInterrupt, "debug> "));
+  CHECK(session.shows_after(":time 1 + 1\r", " ms"));
+  CHECK(session.shows_after(":continue\r", "> "));
   CHECK(session.shows_after("print(\"logits\" .. r.logits.rank)\r", "logits2"));
+  CHECK(session.shows_after(":debug { 1, 2 }, { generate = { max_new_tokens = 2 } }\r", "token 1"));
+  CHECK(session.shows_after(":leave\r", "> "));
+  CHECK(session.answers());
 }
 
 TEST_CASE("Ctrl-D leaves") {

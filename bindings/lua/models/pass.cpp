@@ -103,7 +103,8 @@ Hook lua_hook(ReferencePointer function) {
 }
 
 /// core.eager(plans, batch, options as core.execute's) → a run whose passes the script writes:
-///   for pass, entry in function() return run:next(checkpoint, { axes=, config=, hook= }) end do
+///   for pass, entry in function() return run:next(checkpoint, { axes=, config=, hook=, looked_at=
+///   }) end do
 ///   ... pass:finish() end; results, encoded = run:results()
 int eager(lua_State* L) {
   push_object(L, EagerRunObject{std::make_shared<BoundPass>(bind_passes(L, "eager"))});
@@ -124,6 +125,12 @@ int next_pass(lua_State* L) {
   settings.keep = {plan.options().outputs.begin(), plan.options().outputs.end()};
   if (ReferencePointer function = options.function("hook")) {
     settings.hook = lua_hook(std::move(function));
+  }
+  if (options.push("looked_at")) {
+    for (const std::string& path : to_texts(L, -1, "eager", "option looked_at")) {
+      settings.looked_at.insert(path);
+    }
+    lua_pop(L, 1);
   }
   PassObject object;
   object.bound = bound;

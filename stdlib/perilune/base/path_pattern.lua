@@ -40,4 +40,12 @@ function path_pattern.test(pattern)
   end
 end
 
+--- A test of whole paths: a star stands for one component.
+---@param pattern string "layers.*.mlp"
+---@return fun(path: string): boolean
+function path_pattern.exact(pattern)
+  local lua = "^" .. pattern:gsub("[%-%^%$%(%)%%%.%[%]%+%?]", "%%%0"):gsub("%*", "[^.]+") .. "$"
+  return function(path) return path:find(lua) ~= nil end
+end
+
 return path_pattern

@@ -137,25 +137,36 @@ function pass_runner.devices(s)
   return list
 end
 
--- Hooks of a model: patterns are canonical paths; the last one added runs last.
-local function hook_of(m)
-  local hooks = rawget(m, "state_").hooks
-  if #hooks == 0 then return nil end
+-- Hooks of a model, in the order they were added, and after them who watches its marks. Gives what to put in a
+-- tensor's place, or nil.
+local function hook_of(hooks, watch)
+  if #hooks == 0 then return watch end
   return function(path, t)
-    local current = t
+    local replaced
     for _, hook in ipairs(hooks) do
-      if hook.path == path then
-        local changed = hook.call(current)
-        if changed ~= nil then current = changed end
+      if hook.paths[path] then
+        local changed = hook.call(replaced or t, path)
+        if changed ~= nil then replaced = changed end
       end
     end
-    return current
+    local changed = watch and watch(path, replaced or t)
+    if changed ~= nil then return changed end
+    return replaced
   end
+end
+
+-- Paths that hooks see; those that are computed for them alone are computed then.
+local function looked_at(s, watch)
+  if watch then return (pass_runner.paths(s)) end
+  local list = {}
+  for _, hook in ipairs(s.hooks) do for path in pairs(hook.paths) do list[#list + 1] = path end end
+  return list
 end
 
 -- The family's passes, line by line.
 local function write_all(m, s, run, observe)
-  local lines = { axes = s.c.axes, config = s.c, hook = hook_of(m) }
+  local lines = { axes = s.c.axes, config = s.c, hook = hook_of(s.hooks, observe and observe.mark),
+    looked_at = looked_at(s, observe and observe.mark) }
   local pass, entry = run:next(s.checkpoint, lines)
   while pass do
     passes.write(s.family, pass, entry, s.head, observe)
@@ -188,7 +199,7 @@ end
 
 --- The same model, run line by line, with every product with a stored matrix told to `observe`.
 ---@param m table
----@param observe table as observed_net takes it
+---@param observe table as observed_net takes it; or { wrap= (the scope that the family gets), mark=function(path, t) → t|nil }
 ---@return table
 function pass_runner.observed(m, observe)
   local copy = {}
@@ -202,7 +213,7 @@ end
 ---@return fun(run: userdata)
 function pass_runner.writer(m)
   local s = rawget(m, "state_")
-  return function(run) write_all(m, s, run) end
+  return function(run) write_all(m, s, run, rawget(m, "observe_")) end
 end
 
 --- What is known of a device that is in use.

@@ -36,10 +36,10 @@ end
 ---@param pass userdata
 ---@param entry string one of the family's entries
 ---@param head string|nil the head that follows, for entries that have one
----@param observe table|nil as observed_net takes it, of an eager pass
+---@param observe table|nil as observed_net takes it, or with wrap= for the scope itself; of an eager pass
 function passes.write(t, pass, entry, head, observe)
   local net = pass:net()
-  if observe then net = observed_net(net, observe) end
+  if observe then net = observe.wrap and observe.wrap(net) or observed_net(net, observe) end
   if entry == "cross" then
     t.cross(net, pass:input "encoded")
     return

@@ -25,7 +25,7 @@ return function(path, all)
   if type(path) ~= "string" then return list end
   local range = out_of_range(path, all)
   if range then return range end
-  if path:find("*", 1, true) then return "a star is one component, and only traces take it; " .. list end
+  if path:find("*", 1, true) then return "a star is one component, such as layers.*.mlp; " .. list end
   local near = core.did_you_mean(path, all)
   return (near and near .. " " or "") .. list
 end

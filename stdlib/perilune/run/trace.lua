@@ -2,6 +2,7 @@
 local core = require "perilune.core"
 local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
+local path_pattern = require "perilune.base.path_pattern"
 local family = require "perilune.loaded.family"
 local pass_runner = require "perilune.loaded.pass_runner"
 local forward = require "perilune.run.forward"
@@ -15,20 +16,15 @@ end
 
 local Trace = { __name = "Trace" }
 
--- "layers.*.attention" as a Lua pattern: a star is one component.
-local function as_pattern(path)
-  return "^" .. path:gsub("[%-%^%$%(%)%%%.%[%]%+%?]", "%%%0"):gsub("%*", "[^.]+") .. "$"
-end
-
 -- Asked paths and patterns → paths of the passes, in computed order.
 local function expand(s, asked, op)
   local all, entry_of = pass_runner.paths(s)
   local wanted = {}
   for _, path in ipairs(asked) do
     if type(path) ~= "string" then raise("argument", op, "a path must be a string, got " .. options.show(path)) end
-    local pattern, found = as_pattern(path), false
+    local fits, found = path_pattern.exact(path), false
     for _, known in ipairs(all) do
-      if known == path or known:find(pattern) then wanted[known], found = true, true end
+      if fits(known) then wanted[known], found = true, true end
     end
     if not found then
       raise("argument", op, ("no tensor is called %q"):format(path), unknown_path(path, all))

@@ -9,6 +9,7 @@
 -- (:check MODEL) has its own name, unless a row's function passes it on.
 
 local working = "perilune.session.working"
+local debugger = "perilune.session.debugger"
 
 return {
   { title = "Finding out", rows = {
@@ -21,5 +22,24 @@ return {
     { name = "time", arguments = "LUA", help = "run it and say how long it took", where = working },
     { name = "load", arguments = "FILE", help = "run a Lua file in this session", where = working, complete = "file" },
     { name = "quit", aliases = { "q", "exit" }, help = "leave; Ctrl-D, exit and quit do, too", where = working, bare = true },
+  } },
+  { title = "Stopping inside a model (at the prompt debug>)", rows = {
+    { name = "debug", arguments = "[MODEL,] INPUT", help = "a pass that stops after each op, at breakpoints: m:debug", where = debugger },
+    { name = "step", aliases = { "s" }, arguments = "[N]", help = "to the next op of the pass, into functions", where = debugger },
+    { name = "next", aliases = { "n" }, arguments = "[N]", help = "to the next op of this function; called functions run whole", where = debugger },
+    { name = "token", arguments = "[N]", help = "to the choice of the next token", where = debugger },
+    { name = "continue", aliases = { "c" }, help = "to the next breakpoint, or to the end", where = debugger },
+    { name = "break", aliases = { "b" }, arguments = "[WHAT]", help = "stop at a path, an op, or `where EXPR` is true; alone: the list", where = debugger },
+    { name = "unbreak", arguments = "[N]", help = "take a breakpoint away; alone: all", where = debugger },
+    { name = "locals", help = "the function's locals and what they hold", where = debugger },
+    { name = "up", help = "look from the function that called this one", where = debugger },
+    { name = "down", help = "back to the function that was called", where = debugger },
+    { name = "where", help = "the functions that are running, and the source around", where = debugger },
+    { name = "stops", help = "the stops of this pass so far", where = debugger },
+    { name = "rewind", arguments = "[N]", help = "back to the stop before, or to stop N of this pass", where = debugger },
+    { name = "fork", arguments = "[NAME|TOKENS]", help = "the cache before this pass; how the text goes on with other tokens", where = debugger },
+    { name = "rivals", arguments = "[N]", help = "the likeliest tokens, before and after processors", where = debugger },
+    { name = "choose", arguments = "TOKEN", help = "this token shall be the next: an id or a text", where = debugger },
+    { name = "leave", help = "give the pass up", where = debugger },
   } },
 }

@@ -1,55 +1,56 @@
--- m:debug(input): a pass that stops at every named tensor. Only in a session, where someone answers.
-local show = require "perilune.show.show"
+-- m:debug at the prompt: at a stop lines are read as anywhere in the session, and see the family's locals.
+local debugging = require "perilune.inside.debugging"
+local kind = require "perilune.base.kind"
+local models = require "perilune.session.models"
+local stop_commands = require "perilune.inside.stop_commands"
 
 local debugger = {}
 
-local keys = "Enter: next, c: to the end, q: stop here, or Lua about t (this tensor) and path"
+local hint = ":step :next :continue :break :locals :up :where :rewind :fork :leave; t is what the op gave; :help lists them all"
 
--- Runs a typed expression with t and path at hand.
-local function evaluate(line, t, path)
-  local chunk, err = loadstring("return " .. line, "=line")
-  if not chunk then chunk, err = loadstring(line, "=line") end
-  if not chunk then return print(err) end
-  local result
-  local fine = xpcall(function()
-    setfenv(chunk, setmetatable({ t = t, path = path }, { __index = _G, __newindex = _G }))
-    result = chunk()
-  end, function(raised) print(tostring(raised)) end)
-  if fine and result ~= nil then print(show.show(result)) end
+--- Makes `m:debug` ask at this session's prompt.
+---@param _ table the host
+---@param session table
+function debugger.install(_, session)
+  local told = false
+  debugging.host = { say = print, outer = setmetatable({}, {
+    __index = function(_, name) return rawget(_G, name) end,
+    __newindex = function(_, name, value) session.environment[name] = value end,
+  }) }
+  function debugging.host.ask(d)
+    if not told then print(hint) end
+    told = true
+    local place = d.place
+    local before = session.debugging
+    session.debugging = d
+    local fine, err = pcall(session.stay, session, { prompt = "debug> ",
+      get = function(name) return d:known_name(place, name) end,
+      set = function(name, value) return d:assign(place, name, value) end,
+      names = function() return d:names(place) end,
+    })
+    session.debugging = before
+    if not fine then error(err, 0) end
+    if session.quitting or not d.going then d:leave() end
+  end
 end
 
-local stop = {}
+--- :debug [MODEL,] INPUT[, OPTIONS]: m:debug(input, options), of the only model that has a name where none is given.
+---@param session table
+---@param rest string
+function debugger.debug(session, rest)
+  local arguments, problem = session:compile("{ " .. rest .. " }")
+  if not arguments then return session:report { value = problem, trace = "" } end
+  session:run(function()
+    local list = arguments()
+    local m = kind.of(list[1]) == "Model" and table.remove(list, 1) or models.only(session, "debug")
+    return m:debug(list[1], list[2])
+  end)
+end
 
---- Adds `debug` to models.
----@param host table the session's: read(prompt)
-function debugger.install(host)
-  local Model = require "perilune.model"
-  function Model.debug(m, input, opts)
-    local going, handles = true, {}
-    local function at(path)
-      return function(t)
-        if not going then return end
-        print(("%-28s %s"):format(path, (tostring(t):match "^[^\n]*")))
-        while true do
-          local line = host.read "debug> "
-          if line == nil or line == "q" then error(stop, 0) end
-          if line == "" or line == "n" then return end
-          if line == "c" then
-            going = false
-            return
-          end
-          if line == "?" then print(keys) else evaluate(line, t, path) end
-        end
-      end
-    end
-    print(keys)
-    for _, path in ipairs(m:paths()) do
-      if not path:find "%.weights$" then handles[#handles + 1] = m:hook(path, at(path)) end
-    end
-    local fine, result = pcall(m.forward, m, input, opts)
-    for _, handle in ipairs(handles) do handle:remove() end
-    if not fine and result ~= stop and not tostring(result):find "debug_stop" then error(result, 0) end
-    return fine and result or nil
+for name, command in pairs(stop_commands.commands) do
+  debugger[name] = function(session, rest)
+    command.run(session.debugging, rest, name)
+    if session.debugging and session.debugging.going then session:leave() end
   end
 end
 
