@@ -1,5 +1,6 @@
 -- Proves on your model and your machine that a batch never changes an answer: random compositions of prompts
--- (order, sizes, policies, chunks, who joins, leaves and is cancelled, pages shared and taken back, padded steps, threads), and
+-- (order, sizes, policies, chunks, who joins, leaves and is cancelled, pages shared and taken back, little memory, padded steps,
+-- threads, guesses of the tokens ahead, grammars, beams, every token from the whole text), and
 -- every answer held to the one that its prompt gets alone. Bits, not tolerances: ids and log-probabilities, or the
 -- outputs of a head that writes nothing.
 --
@@ -48,7 +49,7 @@ local function draw(most)
   return 1 + math.floor(state / 65536) % most
 end
 
--- The same weights under one thread and under two.
+-- The same weights under one thread and under two; each guesses for the other.
 local models = {}
 for threads = 1, 2 do
   local o = { threads = threads }
@@ -58,6 +59,8 @@ end
 local m = models[1]
 local writes = m.head == "causal" or m.head == "seq2seq"
 local most = math.min(90, math.floor((m.max_tokens or 512) / 2))
+-- Bytes of keys and values that no request needs more of: three rows, in whole pages.
+local most_pages = 3 * m:memory().cache_per_token * 64 * (math.ceil((most + 12) / 64) + 1)
 local prompts = {}
 for i = 1, 16 do
   local ids = {}
@@ -76,10 +79,24 @@ local function adapter_of(i)
   return own and own.name
 end
 
+local beamed = 5   -- the prompt that is searched for by beams
+
 local function options_of(i)
   return { adapter = adapter_of(i),
-    max_new_tokens = 1 + i % 9, eos_token_id = {}, seed = i, do_sample = i % 2 == 0, temperature = i % 2 == 0 and 0.9 or nil, logprobs = 2,
-    n = i % 7 == 0 and 2 or nil }
+    max_new_tokens = 1 + i % 9, eos_token_id = {}, seed = i, do_sample = i % 2 == 0, temperature = i % 2 == 0 and 0.9 or nil,
+    logprobs = i ~= beamed and 2 or nil, num_beams = i == beamed and 3 or nil, n = i % 7 == 0 and 2 or nil,
+    regex = m.tokenizer and i % 6 == 1 and "[ -~\\n]*" or nil }
+end
+
+-- What changes no answer: whose pages are shared, who guesses, whether keys are kept.
+local function add_whims(o, i, model, reuse)
+  o.priority, o.client, o.reuse = draw(3), "c" .. draw(3), reuse
+  if i == beamed then return o end
+  local whim = draw(8)
+  if whim == 1 then o.use_cache = false end
+  if whim == 2 or whim == 3 then o.prompt_lookup_num_tokens, o.max_matching_ngram_size = draw(15), draw(3) end
+  if whim == 4 and m.head == "causal" then o.draft, o.draft_tokens = models[model == m and 2 or 1], draw(6) end
+  return o
 end
 
 -- What an answer is, to the last bit: doubles hold floats exactly, and %.17g tells all of them apart.
@@ -149,11 +166,9 @@ local policies = { function() return whims end, pl.policy.fifo, pl.policy.fill, 
   pl.policy.shortest_first, pl.policy.bin_pack, function() return pl.policy.token_budget(8 + draw(40)) end, pl.policy.priority, pl.policy.fair,
   pl.policy.prefix_first, function() return pl.policy.padded { rows = 1 + draw(5) } end }
 
-local function submit(engine, i, reuse)
+local function submit(engine, i, reuse, model)
   if not writes then return engine:submit({ prompts[i] }, { priority = draw(3), client = "c" .. draw(3), adapter = adapter_of(i) }) end
-  local o = options_of(i)
-  o.priority, o.client, o.reuse = draw(3), "c" .. draw(3), reuse
-  return engine:submit({ ids = prompts[i] }, o)
+  return engine:submit({ ids = prompts[i] }, model and add_whims(options_of(i), i, model, reuse) or options_of(i))
 end
 
 local function answer_of(line)
@@ -178,14 +193,15 @@ end
 -- Some are there, others join while these run, some are cancelled on their way.
 local function serve(model, number)
   local made = policies[(number - 1) % #policies + 1]()
-  local engine = pl.engine(model, { policy = made, max_tokens = 8 + draw(120), max_rows = 2 + draw(14) })
+  local memory = writes and draw(3) == 1 and most_pages * (2 + draw(4)) or nil   -- little: pages are taken back, requests begin again
+  local engine = pl.engine(model, { policy = made, max_tokens = 8 + draw(120), max_rows = 3 + draw(14), memory = memory })
   local lines, chosen = {}, {}
   for _ = 1, 2 + draw(10) do
     local i = draw(#prompts)
-    lines[#lines + 1], chosen[#chosen + 1] = submit(engine, i, draw(2) == 1), i
+    lines[#lines + 1], chosen[#chosen + 1] = submit(engine, i, draw(2) == 1, model), i
     if draw(3) == 1 then engine:step(draw(2) == 1 and { budget_ms = 0.2 } or nil) end
     if draw(6) == 1 then
-      local leaver = submit(engine, draw(#prompts), true)
+      local leaver = submit(engine, draw(#prompts), true, model)
       engine:step()
       leaver:cancel()
     end

@@ -7,6 +7,7 @@
 #                every device allocation refused in turn, of every model of the table
 #                every allocation failed in turn, of three models
 #                kernels and engine under ThreadSanitizer
+#                10,000 compositions, 500 guessed prompts, 100,000 sequences of caches
 #   again and again until the time is up, with a new seed each round:
 #                the tests that draw random cases, optimised and under ASan and UBSan
 #                300 families that misuse a pass
@@ -16,7 +17,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-case ${1-} in -h | --help) sed -n '2,16s/^# //p' tests/campaign.sh; exit 0 ;; esac
+case ${1-} in -h | --help) sed -n '2,17s/^# //p' tests/campaign.sh; exit 0 ;; esac
 minutes=${1:-60}
 seed=${2:-1}
 case $minutes$seed in *[!0-9]*) echo "campaign: not a number: $minutes $seed (see --help)" >&2; exit 2 ;; esac
@@ -75,6 +76,15 @@ PERILUNE_CALLS=20000 build/release/tests/c_threads || fail "tests/c/threads.c"
 
 part "threads"
 tests tsan -L 'kernels|engine' || fail "ThreadSanitizer found something; see ctest --preset tsan"
+
+part "10,000 compositions: drafts, masks, adapters, little memory, each type of keys and values"
+sh tests/compositions.sh 10000 "$seed" >"$log" 2>&1 || { cat "$log"; fail "an answer that its batch changed: sh tests/compositions.sh 10000 $seed"; }
+tail -n 1 "$log"
+
+part "500 guessed prompts, 600 that share, 100,000 sequences of caches"
+PERILUNE_DRAFTED=500 "$PERILUNE" tests/lua/run_spec.lua tests/lua/drafts_spec.lua >"$log" || { cat "$log"; fail "guesses change an answer"; }
+PERILUNE_REUSED=600 "$PERILUNE" tests/lua/run_spec.lua tests/lua/reuse_spec.lua >"$log" || { cat "$log"; fail "sharing changes an answer"; }
+PERILUNE_CACHE_SEQUENCES=100000 tests release -R '^engine\.shared_pages$' || fail "a sequence of a cache"
 
 rounds=0
 runs=0

@@ -2,21 +2,9 @@
 -- hooks that act on every token, and no cache at all.
 local pl = require "perilune"
 local t = require "spec"
-
-local function load(name) return pl.load(t.golden(name), { compute = "f32", threads = 1, tokenizer = false }) end
-local function ids(seed, n)
-  local row = {}
-  for i = 1, n do row[i] = (seed * 31 + i * 13) % 90 + 5 end
-  return row
-end
-local function joined(...)
-  local all = {}
-  for _, part in ipairs { ... } do for _, id in ipairs(part) do all[#all + 1] = id end end
-  return all
-end
+local rows = require "rows_of"
+local load, ids, joined, answer, alone = rows.load, rows.ids, rows.joined, rows.answer, rows.alone
 local greedy = { max_new_tokens = 6, do_sample = false, eos_token_id = {}, logprobs = 1 }
-local function answer(r) return { r.ids, r.logprobs, r.finish_reason, r.error } end
-local function alone(m, prompt, options) return answer(m:generate({ ids = prompt }, t.with(options, { reuse = false }))) end
 
 t.test("generate, stream and submit go on from a cache, and leave the answer in it", function()
   for _, name in ipairs { "llama-gqa", "mistral-window" } do

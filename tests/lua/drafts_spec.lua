@@ -5,21 +5,8 @@ local pl = require "perilune"
 local t = require "spec"
 
 local count = tonumber(os.getenv "PERILUNE_DRAFTED") or 40
-local state = 977
-local function random(n)
-  state = (state * 16807) % 2147483647
-  return state % n + 1
-end
-
-local function load(name) return pl.load(t.golden(name), { compute = "f32", threads = 1, tokenizer = false }) end
-local function answer(r)
-  if r.sequences then
-    local all = {}
-    for i, s in ipairs(r.sequences) do all[i] = { s.ids, s.score, s.finish_reason } end
-    return all
-  end
-  return { r.ids, r.text, r.logprobs, r.top_logprobs, r.finish_reason, r.stop, r.error }
-end
+local rows = require "rows_of"
+local load, answer, random = rows.load, rows.answer, rows.random(977)
 
 -- Few ids, now and then a stretch again: something to look up.
 local function prompt_of(m, n)

@@ -5,29 +5,11 @@ local pl = require "perilune"
 local t = require "spec"
 
 local count = tonumber(os.getenv "PERILUNE_REUSED") or 60
-local state = 4711
-local function random(n)
-  state = (state * 16807) % 2147483647
-  return state % n + 1
-end
-
-local function ids(seed, n)
-  local row = {}
-  for i = 1, n do row[i] = (seed * 31 + i * 13) % 90 + 5 end
-  return row
-end
-
-local function joined(...)
-  local all = {}
-  for _, part in ipairs { ... } do for _, id in ipairs(part) do all[#all + 1] = id end end
-  return all
-end
-
-local function load(name) return pl.load(t.golden(name), { compute = "f32", threads = 1, tokenizer = false }) end
+local rows = require "rows_of"
+local load, ids, joined, answer, alone = rows.load, rows.ids, rows.joined, rows.answer, rows.alone
+local random = rows.random(4711)
 local greedy = { max_new_tokens = 5, do_sample = false, eos_token_id = {}, logprobs = 2 }
 
-local function answer(r) return { r.ids, r.logprobs, r.top_logprobs, r.prompt_logprobs, r.finish_reason, r.error } end
-local function alone(m, prompt, options) return answer(m:generate({ ids = prompt }, t.with(options, { reuse = false }))) end
 
 local decoders = { "llama-gqa", "llama-rope-linear", "llama-rope3-bf16", "gpt2-plain", "gpt_neox-parallel", "phi-partial-rotary",
   "phi3-fused-qkv", "qwen2-bias", "qwen3-qknorm", "mistral-window", "gemma2-softcap" }

@@ -206,7 +206,8 @@ end
 --- Tries a policy on lengths alone: the engine's own scheduler runs on them, with the same queue, room, checks
 --- and errors, and computes nothing. A pass takes ms_per_step and ms_per_token for every position that it
 --- computes; of a model both are measured, of an estimate without them a step takes 1. `waste` is the share of
---- computed positions that are no tokens: a padded step computes its rows times its longest.
+--- computed positions that are no tokens: a padded step computes its rows times its longest. Lengths have no ids:
+--- prompts that begin alike share nothing here; what a run with sharing computes, give as shorter prompts.
 ---
 ---     local work = {}
 ---     for i = 1, 20 do work[i] = { prompt = 4 * i, output = 8, arrive_ms = 5 * i } end
