@@ -2,12 +2,14 @@
 //
 //   bench_kernels [--json] [--threads N] [--tier NAME] [--seconds S] [--filter TEXT]
 //
-// Products: GFLOP/s against the peak of f32 fused multiply-adds (mode f32) or of bf16 dot products
-// (mode bf16, where the tier has one); for one row also the rate at which the weight is read.
+// Products: GFLOP/s against the peak of f32 fused multiply-adds (mode f32) or of dot products of
+// bf16 pairs or of bytes (modes bf16 and int8, where the tier has them); for one row also the rate
+// at which the weight is read.
 #include <immintrin.h>
 #include <time.h>
 
 #include <chrono>
+#include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <iomanip>
@@ -92,6 +94,8 @@ PERILUNE_STREAM(fma_512, __attribute__((target("avx512f"))), __m512, "v", _mm512
 PERILUNE_STREAM(dot_512, __attribute__((target("avx512f,avx512bf16"))), __m512, "v",
                 _mm512_set1_ps(1.0f), (__m512bh)_mm512_set1_epi32(0x3f003f00),
                 _mm512_dpbf16_ps(sum, a, a))
+PERILUNE_STREAM(bytes_512, __attribute__((target("avx512f,avx512vnni"))), __m512i, "v",
+                _mm512_set1_epi32(1), _mm512_set1_epi32(0x01010101), _mm512_dpbusd_epi32(sum, a, a))
 PERILUNE_STREAM(multiply_add_128, , __m128, "x", _mm_set1_ps(1.0f), _mm_set1_ps(0.5f),
                 _mm_add_ps(_mm_mul_ps(a, sum), a))
 #undef PERILUNE_STREAM
@@ -108,12 +112,14 @@ double peak(const Parallel& parallel, void (*body)(), double flops_per_step) {
 }
 
 struct Peaks {
-  double f32 = 0, bf16 = 0;  // GFLOP/s
+  double f32 = 0, bf16 = 0, int8 = 0;  // GFLOP/s
 };
 Peaks measure_peaks(const std::string& tier, const Parallel& parallel) {
-  if (tier == "avx512") return {peak(parallel, fma_512, 32), peak(parallel, dot_512, 64)};
-  if (tier == "avx2") return {peak(parallel, fma_256, 16), 0};
-  return {peak(parallel, multiply_add_128, 8), 0};
+  if (tier == "avx512")
+    return {peak(parallel, fma_512, 32), peak(parallel, dot_512, 64),
+            peak(parallel, bytes_512, 128)};
+  if (tier == "avx2") return {peak(parallel, fma_256, 16), 0, 0};
+  return {peak(parallel, multiply_add_128, 8), 0, 0};
 }
 
 /// GB/s of reading 256 MiB.
@@ -162,7 +168,8 @@ void print(const Options& options, const std::string& tier, const Peaks& peaks, 
   if (options.json) {
     std::cout << "{\"tier\":\"" << tier << "\",\"threads\":" << options.threads
               << ",\"peak_f32_gflops\":" << peaks.f32 << ",\"peak_bf16_gflops\":" << peaks.bf16
-              << ",\"read_gbytes\":" << rate << ",\"results\":[";
+              << ",\"peak_int8_gflops\":" << peaks.int8 << ",\"read_gbytes\":" << rate
+              << ",\"results\":[";
     for (std::size_t i = 0; i < lines.size(); ++i)
       std::cout << (i == 0 ? "" : ",") << "{\"name\":\"" << lines[i].what
                 << "\",\"gflops\":" << lines[i].gflops << ",\"share_of_peak\":" << lines[i].share
@@ -171,7 +178,8 @@ void print(const Options& options, const std::string& tier, const Peaks& peaks, 
     return;
   }
   std::cout << "tier " << tier << ", threads " << options.threads << "; peak f32 " << peaks.f32
-            << " GFLOP/s, bf16 dot " << peaks.bf16 << " GFLOP/s; memory read " << rate << " GB/s\n";
+            << " GFLOP/s, bf16 dot " << peaks.bf16 << " GFLOP/s, of bytes " << peaks.int8
+            << " GFLOP/s; memory read " << rate << " GB/s\n";
   for (const Line& line : lines)
     std::cout << std::left << std::setw(46) << line.what << std::right << std::setw(9)
               << line.gflops << " GFLOP/s " << std::setw(7) << 100 * line.share << " % of peak "
@@ -204,7 +212,53 @@ class Bench {
                 {source.get(), format, inputs, 1, outputs, inputs, math, packed.get()});
     const PackedMatrix matrix = {
         packed.get(), nullptr, outputs, inputs, table_.packed_format(format, math), math};
-    for (const std::int64_t rows : {1, 2, 4, 8, 64, 512}) product(matrix, rows, bytes);
+    for (const std::int64_t rows : {1, 2, 4, 8, 64, 512})
+      product(matrix, rows, bytes, name_of(matrix.format));
+  }
+
+  void codes(std::int64_t outputs, std::int64_t inputs, const char* name) {
+    const BlockFormat& format = *find_block_format(name);
+    const std::int64_t row_bytes = format.row_blocks(inputs) * format.bytes;
+    const Memory source = allocate(static_cast<std::size_t>(outputs * row_bytes));
+    std::vector<float> row(static_cast<std::size_t>(inputs));
+    for (std::size_t i = 0; i < row.size(); ++i) row[i] = static_cast<float>(i % 97) * 0.01f - 0.4f;
+    auto* blocks = static_cast<std::uint8_t*>(source.get());
+    for (std::int64_t o = 0; o < outputs; ++o)
+      format.write(row.data(), inputs, blocks + o * row_bytes);
+    const std::size_t bytes = table_.coded_bytes(format.coding, outputs, inputs);
+    const Memory packed = allocate(bytes);
+    PackCodedArguments pack = {};
+    pack.source = blocks;
+    pack.format = &format;
+    pack.row_bytes = row_bytes;
+    pack.outputs = outputs;
+    pack.inputs = inputs;
+    pack.destination = packed.get();
+    table_.pack_coded(launch(nullptr), pack);
+    PackedMatrix matrix = {packed.get(),        nullptr,       outputs, inputs,
+                           WeightFormat::coded, MathMode::int8};
+    matrix.coding = &format.coding;
+    for (const std::int64_t rows : {1, 2, 4, 8, 16, 64, 512})
+      product(matrix, rows, bytes, format.name);
+  }
+
+  void matmul(std::int64_t size) {
+    const std::vector<float> a(static_cast<std::size_t>(size * size), 0.25f), b(a);
+    std::vector<float> out(a.size());
+    MatmulArguments arguments = {};
+    arguments.out = out.data();
+    arguments.a = a.data();
+    arguments.b = b.data();
+    arguments.batches = 1;
+    arguments.m = arguments.n = arguments.k = arguments.out_m = arguments.a_m = arguments.b_n =
+        size;
+    arguments.a_k = arguments.b_k = 1;
+    const std::string what = "matmul " + std::to_string(size);
+    if (what.find(options_.filter) == std::string::npos) return;
+    const double seconds =
+        shortest(parallel_, options_.seconds, [&] { table_.matmul(launch(nullptr), arguments); });
+    const double gflops = 2.0 * std::pow(static_cast<double>(size), 3.0) / seconds / 1e9;
+    lines_.push_back({what, gflops, gflops / peaks_.f32, 0});
   }
 
   void attention(std::int64_t tokens, std::int64_t first, DType dtype) {
@@ -253,7 +307,8 @@ class Bench {
  private:
   Launch launch(void* scratch) const { return {parallel_, nullptr, scratch}; }
 
-  void product(const PackedMatrix& matrix, std::int64_t rows, std::size_t bytes) {
+  void product(const PackedMatrix& matrix, std::int64_t rows, std::size_t bytes,
+               const std::string& weight) {
     std::vector<float> x(static_cast<std::size_t>(rows * matrix.inputs), 0.25f);
     std::vector<float> out(static_cast<std::size_t>(rows * matrix.outputs));
     const LinearSegment segment = {matrix, nullptr, Activation::none, out.data(), matrix.outputs};
@@ -262,16 +317,16 @@ class Bench {
     const Memory scratch = allocate(table_.linear_scratch(a, parallel_.threads));
     const std::string what = "linear " + std::to_string(matrix.outputs) + "x" +
                              std::to_string(matrix.inputs) + " M=" + std::to_string(rows) +
-                             " weight=" + name_of(matrix.format) +
-                             (matrix.math == MathMode::bf16 ? " mode=bf16" : " mode=f32");
+                             " weight=" + weight + " mode=" + math_name(matrix.math);
     if (what.find(options_.filter) == std::string::npos) return;
     const double seconds =
         shortest(parallel_, options_.seconds, [&] { table_.linear(launch(scratch.get()), a); });
     const double flops = 2.0 * static_cast<double>(rows * matrix.inputs * matrix.outputs);
     const double gflops = flops / seconds / 1e9;
-    const bool dots = matrix.math == MathMode::bf16 && peaks_.bf16 > 0;
-    lines_.push_back({what, gflops, gflops / (dots ? peaks_.bf16 : peaks_.f32),
-                      static_cast<double>(bytes) / seconds / 1e9});
+    double most = peaks_.f32;
+    if (matrix.math == MathMode::bf16 && peaks_.bf16 > 0) most = peaks_.bf16;
+    if (matrix.math == MathMode::int8 && peaks_.int8 > 0) most = peaks_.int8;
+    lines_.push_back({what, gflops, gflops / most, static_cast<double>(bytes) / seconds / 1e9});
   }
 
   const Options& options_;
@@ -297,7 +352,11 @@ int run(const Options& options) {
     bench.linear(shape[0], shape[1], WeightFormat::f32, MathMode::f32);
     bench.linear(shape[0], shape[1], WeightFormat::bf16, MathMode::f32);
     bench.linear(shape[0], shape[1], WeightFormat::bf16, MathMode::bf16);
+    for (const char* format : {"Q8_0", "Q4_0", "Q4_1", "Q4_K", "Q6_K"})
+      if (shape[1] % find_block_format(format)->elements == 0)
+        bench.codes(shape[0], shape[1], format);
   }
+  bench.matmul(512);
   for (const DType dtype : {DType::f32, DType::bf16}) {
     bench.attention(512, 0, dtype);
     bench.attention(1, 1023, dtype);
