@@ -60,7 +60,7 @@ set(test_environment
     "PERILUNE_SANITIZE=${PERILUNE_SANITIZE}"
     "CXX=${CMAKE_CXX_COMPILER}"
     "${asan_options}:detect_stack_use_after_return=1"
-    "LSAN_OPTIONS=report_objects=1:print_suppressions=0:suppressions=${CMAKE_SOURCE_DIR}/tests/leaks.txt"
+    "LSAN_OPTIONS=report_objects=1:print_suppressions=0"
     "UBSAN_OPTIONS=print_stacktrace=1")
 
 if(PERILUNE_SANITIZE)
@@ -172,6 +172,8 @@ foreach(area ${areas})
     add_dependencies(tests_cuda fake_gpu old_plugin)
   elseif(area STREQUAL "text")
     perilune_cpp_tests(text perilune_engine PkgConfig::SENTENCEPIECE)
+  elseif(area STREQUAL "repl")
+    perilune_cpp_tests(repl perilune_editor perilune_lua)
   elseif(area MATCHES "^(engine|allocations)$")
     perilune_cpp_tests(${area} perilune_engine)
   else()

@@ -101,7 +101,8 @@ int describe_error(lua_State* L) {
 
 }  // namespace
 
-Interruptible::Interruptible(lua_State* L, SecondInterrupt second) : L_(L) {
+Interruptible::Interruptible(lua_State* L, SecondInterrupt second)
+    : L_(L), outer_(g_running), outer_second_(g_second) {
   g_thread = pthread_self();
   g_interrupter = lua::interrupter(L);
   g_second = second;
@@ -115,10 +116,17 @@ Interruptible::Interruptible(lua_State* L, SecondInterrupt second) : L_(L) {
 
 Interruptible::~Interruptible() {
   sigaction(SIGINT, &previous_, nullptr);
-  g_running = nullptr;
+  g_running = outer_;
+  g_second = outer_second_;
   lua_sethook(L_, nullptr, 0, 0);
   g_interrupter.clear();
-  g_interrupter = lua::Interrupter();
+  if (outer_ == nullptr) g_interrupter = lua::Interrupter();
+}
+
+void Interruptible::forget() {
+  g_interrupts = 0;
+  if (g_running != nullptr) lua_sethook(g_running, nullptr, 0, 0);
+  g_interrupter.clear();
 }
 
 void make_interruptible(lua_State* L) {

@@ -17,8 +17,8 @@ enum class SecondInterrupt {
 /// Lets Ctrl-C stop loops that were compiled to machine code, too. Once, before anything runs.
 void make_interruptible(lua_State* L);
 
-/// While it lives, Ctrl-C stops the engine's passes and the Lua code that runs in `L`. One at a
-/// time: signals are the process's.
+/// While it lives, Ctrl-C stops the engine's passes and the Lua code that runs in `L`. One may live
+/// inside another; the process has one thread for them: signals are the process's.
 class Interruptible {
  public:
   Interruptible(lua_State* L, SecondInterrupt second);
@@ -26,8 +26,13 @@ class Interruptible {
   Interruptible(const Interruptible&) = delete;
   Interruptible& operator=(const Interruptible&) = delete;
 
+  /// What was interrupted has been dealt with: the code goes on as if no Ctrl-C had come.
+  static void forget();
+
  private:
   lua_State* L_;
+  lua_State* outer_;  // what the one around it runs
+  SecondInterrupt outer_second_;
   struct sigaction previous_ {};
 };
 

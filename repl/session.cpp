@@ -6,21 +6,29 @@
 #include <cstdio>
 #include <string>
 
-#include "repl/line_editor.h"
+#include "repl/editor/line_editor.h"
+#include "repl/editor/terminal.h"
 #include "repl/lua_call.h"
 
 namespace perilune::repl {
 namespace {
 
-// The Lua side of a session, at stack position `object`.
+// The Lua side of a session, which is at stack position `object` when this is made.
 class Session {
  public:
-  Session(lua_State* L, int object) : L_(L), object_(object) {}
+  Session(lua_State* L, int object) : L_(L) {
+    lua_pushvalue(L, object);  // a line may ask for lines: then the stack is another function's
+    object_ = luaL_ref(L, LUA_REGISTRYINDEX);
+  }
+  ~Session() { luaL_unref(L_, LUA_REGISTRYINDEX, object_); }
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
 
   // Pushes the method and the session; the caller pushes arguments and calls.
   void push_method(const char* name) const {
-    lua_getfield(L_, object_, name);
-    lua_pushvalue(L_, object_);
+    lua_rawgeti(L_, LUA_REGISTRYINDEX, object_);
+    lua_getfield(L_, -1, name);
+    lua_insert(L_, -2);
   }
 
   // Calls with texts; on success one result is pushed. Errors of the session itself are rare: what
@@ -67,15 +75,51 @@ class Session {
     return status;
   }
 
+  // What the editor asks about a text. Mistakes of the answers are silent: the text is not run.
+  Listener listener() const {
+    Listener listener;
+    listener.complete = [this](const std::string& text) { return complete(text); };
+    if (has("finished")) {
+      listener.finished = [this](const std::string& text) {
+        if (!ask("finished", text, 1)) return true;
+        const bool finished = lua_toboolean(L_, -1) != 0;
+        lua_pop(L_, 1);
+        return finished;
+      };
+    }
+    if (has("hint")) {
+      listener.hint = [this](const std::string& text) {
+        if (!ask("hint", text, 1)) return std::string();
+        const char* found = lua_tostring(L_, -1);
+        std::string hint = found != nullptr ? found : "";
+        lua_pop(L_, 1);
+        return hint;
+      };
+    }
+    return listener;
+  }
+
+ private:
+  bool has(const char* name) const {
+    push_method(name);
+    const bool found = lua_isfunction(L_, -2);
+    lua_pop(L_, 2);
+    return found;
+  }
+
+  // Pushes the answers; none after a failure.
+  bool ask(const char* name, const std::string& text, int answers) const {
+    const Interruptible interruptible(L_, SecondInterrupt::insists);
+    push_method(name);
+    lua_pushlstring(L_, text.data(), text.size());
+    if (lua_pcall(L_, 2, answers, 0) == 0) return true;
+    lua_pop(L_, 1);
+    return false;
+  }
+
   Completion complete(const std::string& line) const {
     Completion found;
-    const Interruptible interruptible(L_, SecondInterrupt::insists);
-    push_method("complete");
-    lua_pushlstring(L_, line.data(), line.size());
-    if (lua_pcall(L_, 2, 3, 0) != 0) {
-      lua_pop(L_, 1);
-      return found;
-    }
+    if (!ask("complete", line, 3)) return found;
     const auto start = lua_tointeger(L_, -3);
     found.start = start > 0 ? static_cast<std::size_t>(start - 1) : 0;
     if (const char* suffix = lua_tostring(L_, -1)) found.suffix = suffix;
@@ -89,22 +133,46 @@ class Session {
     return found;
   }
 
- private:
   lua_State* L_;
-  int object_;
+  int object_ = LUA_NOREF;
 };
 
-// read(prompt) → line or nil: for what asks questions within a line. Upvalue: the editor.
+// Between two lines Ctrl-C has nothing to stop, and must not end the session.
+class QuietBetweenLines {
+ public:
+  QuietBetweenLines() {
+    struct sigaction action {};
+    action.sa_handler = note_interrupt;
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, &previous_);
+  }
+  ~QuietBetweenLines() { sigaction(SIGINT, &previous_, nullptr); }
+  QuietBetweenLines(const QuietBetweenLines&) = delete;
+  QuietBetweenLines& operator=(const QuietBetweenLines&) = delete;
+
+ private:
+  struct sigaction previous_ {};
+};
+
+// read(prompt) → line, or nil and "interrupted" or "end": for what asks within a line, such as a
+// stop inside a model. Upvalue: the editor. Ctrl-C before it is dealt with then.
 int read_line(lua_State* L) {
   auto* editor = static_cast<LineEditor*>(lua_touserdata(L, lua_upvalueindex(1)));
   const char* prompt = luaL_optstring(L, 1, "");
-  bool found = false;
+  Interruptible::forget();
   {
+    const QuietBetweenLines quiet;
     std::string line;
-    found = editor->read(prompt, line) == ReadStatus::line;
-    if (found) lua_pushlstring(L, line.data(), line.size());
+    const ReadStatus status = editor->read(prompt, line);
+    if (status == ReadStatus::line) {
+      editor->remember(line);
+      lua_pushlstring(L, line.data(), line.size());
+      return 1;
+    }
+    lua_pushnil(L);
+    lua_pushstring(L, status == ReadStatus::interrupted ? "interrupted" : "end");
   }
-  return found ? 1 : 0;
+  return 2;
 }
 
 // Pushes perilune.repl.new{ version=, interactive=, read= }.
@@ -123,23 +191,6 @@ bool push_session(lua_State* L, LineEditor& editor, bool interactive, const char
   lua_setfield(L, -2, "read");
   return report_call(L, 1, 1) == kDone;
 }
-
-// Between two lines Ctrl-C has nothing to stop, and must not end the session.
-class QuietBetweenLines {
- public:
-  QuietBetweenLines() {
-    struct sigaction action {};
-    action.sa_handler = note_interrupt;
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, &previous_);
-  }
-  ~QuietBetweenLines() { sigaction(SIGINT, &previous_, nullptr); }
-  QuietBetweenLines(const QuietBetweenLines&) = delete;
-  QuietBetweenLines& operator=(const QuietBetweenLines&) = delete;
-
- private:
-  struct sigaction previous_ {};
-};
 
 bool on_terminal() {
   return isatty(STDIN_FILENO) != 0 && isatty(STDOUT_FILENO) != 0;
@@ -172,14 +223,10 @@ int read_lines(const Session& session, LineEditor& editor, bool interactive) {
 int run_session(lua_State* L, const char* version) {
   stop_compiling(L);
   const bool interactive = on_terminal();
-  const Session* listener = nullptr;
-  LineEditor editor(interactive, interactive ? history_file() : "",
-                    [&listener](const std::string& line) {
-                      return listener != nullptr ? listener->complete(line) : Completion();
-                    });
+  LineEditor editor(interactive, interactive ? history_file() : "");
   if (!push_session(L, editor, interactive, version)) return 1;
   const Session session(L, lua_gettop(L));
-  listener = &session;
+  editor.listen(session.listener());
   return read_lines(session, editor, interactive);
 }
 
@@ -187,8 +234,8 @@ int run_lines(lua_State* L, int object) {
   stop_compiling(L);
   const bool interactive = on_terminal();
   const Session session(L, object);
-  LineEditor editor(interactive, "",
-                    [&session](const std::string& line) { return session.complete(line); });
+  LineEditor editor(interactive, "");
+  editor.listen(session.listener());
   return read_lines(session, editor, interactive);
 }
 

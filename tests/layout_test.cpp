@@ -43,7 +43,6 @@ const std::vector<Guarded> kGuarded = {
     {"json", {"nlohmann/"}},
     {"lua", {"lua.h", "lua.hpp", "lualib.h", "lauxlib.h", "luajit.h"}},
     {"sentencepiece", {"sentencepiece"}},
-    {"libedit", {"editline/", "histedit.h"}},
     {"cuda", {"cuda", "cublas", "nccl", "curand", "cooperative_groups", "mma.h"}},
 };
 
@@ -54,9 +53,10 @@ const std::vector<Layer> kLayers = {
     {"engine/", {"engine/", "kernels/"}, {"json"}},
     {"bindings/lua/", {"bindings/lua/", "engine/", "kernels/dtype.h"}, {"json", "lua"}},
     {"bindings/c/", {"bindings/c/", "bindings/lua/"}, {"lua"}},
+    {"repl/editor/", {"repl/editor/"}, {}},
     {"repl/",
      {"repl/", "bindings/lua/host/perilune_lua.h", "bindings/lua/host/embedded_stdlib.h"},
-     {"lua", "libedit"}},
+     {"lua"}},
 };
 
 /// Modules that stdlib/ and scripts/ may require besides perilune and its own.

@@ -89,6 +89,30 @@ t.test("what is finished runs, what is not goes on", function()
   end
 end)
 
+t.test("the lines of a block run as if they came one by one", function()
+  local one, line = session()
+  t.equal(line "a = 1\na + 1\n\nfor i = 1, 2 do\n  print(i)\nend\na + 2", "2\n1\n2\n3")
+  t.equal(one:prompt(), "[2]> ", "it is one input")
+  t.equal(line "local b = 20\nfunction double()\n  return b * 2\nend\ndouble()", "40")
+  t.equal(line "print 'never'\nb ==== 1", "! [3]:2: '=' expected near '=='")
+  t.equal(line "b = 5\nerror 'here'\nb = 6", "! [4]:2: here")
+  t.equal(line "b", "5")
+  t.equal(line "[6]> b = 7\n  >>\n[7]> b\n8", "7\n8", "with the prompts of another session")
+  t.equal(line "?:quit\n9", ":quit\nleave; Ctrl-D, exit and quit do, too\n9")
+  for text, finished in pairs { ["a = 1\nfor i = 1, 2 do"] = false, ["a = 1\nb"] = true, ["f(\n\n"] = false, ["a ==== 1\nf("] = true } do
+    t.equal(one:finished(text), finished, text)
+  end
+  forget("_", "_1", "_2", "_5", "_6", "_7", "a", "b", "double")
+end)
+
+t.test("hints say what the open call takes", function()
+  local one = session()
+  for text, hint in pairs { ["pl.load("] = "^pl%.load%(path, opts%)", ['pl.load("x", { compute = '] = "^compute: ", ["x = pl.zeros({ 1"] = "^pl%.zeros" } do
+    t.ok((one:hint(text) or ""):find(hint), text .. ": " .. tostring(one:hint(text)))
+  end
+  for _, text in ipairs { "", "pl.load", "unknown(", "pl.load()", "(" } do t.equal(one:hint(text), nil, text) end
+end)
+
 t.test("a stop has names of its own, takes commands, and ends with a value", function()
   local one, line = session { "hidden + 1", "hidden = 5", "hidden * 2", ":leave_", "elsewhere = 7", "unknown_" }
   local hidden, answer = 1, nil

@@ -23,7 +23,6 @@ licenses.list = {
   { "JSON for Modern C++", "MIT", "compiled in", "Copyright (c) 2013-2022 Niels Lohmann" },
   { "utf8proc", "MIT", "the system's library" },
   { "PCRE2", "BSD-3-Clause", "the system's library" },
-  { "libedit", "BSD-3-Clause", "the system's library, in the program alone" },
   { "the C++ runtime of GCC", "GPL-3.0 with the runtime library exception", "the system's library" },
 }
 

@@ -1,6 +1,9 @@
 -- Typed text as something to run.
 local chunk = {}
 
+--- The name of a function in a chunk's environment that returns what it is given.
+chunk.values_name = "values_"
+
 -- A chunk that starts with `local` would lose its names with the line: they become the session's.
 local function without_local(text)
   local rest = text:match "^%s*local%s+(function%s.*)$"
@@ -26,11 +29,78 @@ function chunk.compile(text, name, before)
   local muted = text:match "^(.*%S)%s*;%s*$"
   local expression = muted or text
   local compiled, problem = loadstring(before .. "return " .. expression, "=" .. name)
-  if compiled and expression:find "%S" then return compiled, muted ~= nil end
+  if compiled and expression:find "%S" then
+    -- As an argument its last call is no tail call, and errors know its line.
+    local wrapped = loadstring(("%sreturn %s(%s)"):format(before, chunk.values_name, expression), "=" .. name)
+    return wrapped or compiled, muted ~= nil  -- a comment at its end hides the bracket
+  end
   local more = ends_early(problem)
   compiled, problem = loadstring(before .. without_local(text), "=" .. name)
   if compiled then return compiled, true end
   return nil, more or ends_early(problem), problem
+end
+
+--- The line if it is a command: ":time f()", "?name"; nil for Lua.
+---@param text string
+---@return string|nil
+function chunk.command(text)
+  local command = text:match "^%s*([:?].-)%s*$"
+  return command and not command:find "^::" and command or nil
+end
+
+-- A block's statements, each with as few lines as it can have. `whole`: what is left is not finished.
+local function cut(text, name)
+  local pieces, pending, before, number = {}, nil, 0, 0
+  for line in (text .. "\n"):gmatch "(.-)\n" do
+    if not pending then before = number end
+    number = number + 1
+    if not pending and chunk.command(line) then
+      pieces[#pieces + 1] = { text = line, before = before }
+    elseif pending or line:find "%S" then
+      pending = pending and pending .. "\n" .. line or (line:gsub("^%s*=", ""))
+      local compiled, more, problem = chunk.compile(pending, name, ("\n"):rep(before))
+      if compiled then
+        pieces[#pieces + 1] = { text = pending, before = before }
+        pending = nil
+      elseif not more then
+        return pieces, nil, problem
+      end
+    end
+  end
+  return pieces, pending
+end
+
+--- The pieces of a block that are run one after the other: a line that says something by itself, or as many as a statement
+--- needs; all of them in one piece where that alone is Lua.
+---@param text string
+---@param name string as errors name it
+---@return table[] pieces { text=, before= lines in front of it, problem= why nothing of the block can run, or nil }
+---@return string|nil rest what is not finished
+function chunk.pieces(text, name)
+  local pieces, rest, problem = cut(text, name)
+  if rest or problem then
+    if chunk.compile(text, name) then return { { text = text, before = 0 } } end
+    if problem then return { { text = text, before = 0, problem = problem } } end
+  end
+  return pieces, rest
+end
+
+--- Whether a text can run as it is; a mistake can, too.
+---@param text string
+---@return boolean
+function chunk.finished(text)
+  local _, rest = chunk.pieces(chunk.without_prompts(text), "input")
+  return rest == nil
+end
+
+--- A text without the prompts of a session that it was copied from: no statement starts with ">" or "[3]>".
+---@param text string
+---@return string
+function chunk.without_prompts(text)
+  if not text:find "^%s*%[?%d*%]?>+ " then return text end
+  local lines = {}
+  for line in (text .. "\n"):gmatch "(.-)\n" do lines[#lines + 1] = (line:gsub("^%s*%[?%d*%]?>+ ?", "")) end
+  return table.concat(lines, "\n")
 end
 
 return chunk

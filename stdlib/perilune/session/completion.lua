@@ -1,6 +1,7 @@
 -- What could stand at the end of a line: names, methods, option keys, axes, paths, files.
 local core = require "perilune.core"
 local documentation = require "perilune.help.documentation"
+local place = require "perilune.session.place"
 
 local completion = {}
 
@@ -52,76 +53,6 @@ local function members_of(value, methods)
   return names
 end
 
--- The value of "a.b.c", or nil; never runs a call.
-local function value_of(path)
-  local value
-  local first = true
-  for name in path:gmatch "[^%.]+" do
-    local fine, found = pcall(function() return first and rawget(_G, name) or not first and value[name] or nil end)
-    if not fine or found == nil then return nil end
-    value, first = found, false
-  end
-  return value
-end
-
--- The name of a value's type: "pl" for the library.
-local function owner_name(value)
-  if value == rawget(_G, "pl") then return "pl" end
-  if type(value) == "userdata" then return core.type(value) end
-  local meta = type(value) == "table" and getmetatable(value)
-  return type(meta) == "table" and rawget(meta, "__name") or nil
-end
-
--- The entry that documents "m:generate" or "pl.load".
-local function entry_of(callee)
-  local all = documentation.all()
-  if all.by_name[callee] then return all.by_name[callee] end
-  local object, separator, member = callee:match "^([%w_%.]+)([%.:])([%w_]+)$"
-  if not object then return nil end
-  local value = value_of(object)
-  local owner = value ~= nil and owner_name(value)
-  if owner then return all.by_name[owner .. separator .. member] end
-  for _, entry in ipairs(all.list) do
-    if entry.kind == "method" and separator == ":" and entry.member == member then return entry end
-  end
-  return nil
-end
-
--- What is open at the end of the text: brackets with where they start, and a string's start.
-local function open_places(text)
-  local stack, i, quote = {}, 1, nil
-  while i <= #text do
-    local c = text:sub(i, i)
-    if quote then
-      if c == "\\" then i = i + 1 elseif c == quote.mark then quote = nil end
-    elseif c == '"' or c == "'" then
-      quote = { mark = c, at = i }
-    elseif c:find "[%({%[]" then
-      stack[#stack + 1] = { mark = c, at = i }
-    elseif c:find "[%)}%]]" then
-      stack[#stack] = nil
-    end
-    i = i + 1
-  end
-  return stack, quote
-end
-
--- The function called by the innermost open bracket, and whether the place is in its braces.
-local function open_call(text, stack)
-  local in_table = false
-  for i = #stack, 1, -1 do
-    local before = text:sub(1, stack[i].at - 1)
-    local callee = before:match "([%a_][%w_%.:]*)%s*$"
-    if stack[i].mark == "{" then
-      if in_table and not callee then return nil end
-      in_table = true
-    end
-    if callee and not before:match "=%s*$" then return callee, in_table end
-    if stack[i].mark == "(" then return nil end
-  end
-  return nil
-end
-
 -- Files and folders that continue a typed path.
 local function file_words(typed)
   local folder, start = typed:match "^(.*/)([^/]*)$"
@@ -157,11 +88,11 @@ end
 
 local function in_string(text, quote, stack)
   local typed, start = text:sub(quote.at + 1), quote.at + 1
-  local callee = open_call(text:sub(1, quote.at - 1), stack) or text:sub(1, quote.at - 1):match "([%a_][%w_%.:]*)%s*$"
+  local callee = place.open_call(text:sub(1, quote.at - 1), stack) or text:sub(1, quote.at - 1):match "([%a_][%w_%.:]*)%s*$"
   local object, member = (callee or ""):match "^([%w_%.]+):([%w_]+)$"
   if member == "trace" or member == "hook" then
-    local model = value_of(object)
-    if owner_name(model) == "Model" then return start, matching(path_words(model, typed), typed) end
+    local model = place.value_of(object)
+    if place.owner_name(model) == "Model" then return start, matching(path_words(model, typed), typed) end
   end
   return start, matching(file_words(typed), typed)
 end
@@ -170,18 +101,18 @@ end
 local function in_braces(text, stack)
   local start, typed = text:match "()([%a_]?[%w_]*)$"
   if not text:sub(1, start - 1):match "[{,]%s*$" then return nil end
-  local callee, in_table = open_call(text, stack)
+  local callee, in_table = place.open_call(text, stack)
   if not callee or not in_table then return nil end
   local object, member = callee:match "^([%w_%.]+):([%w_]+)$"
   if member == "at" or member == "set" or member == "rename" then
-    local tensor = value_of(object)
+    local tensor = place.value_of(object)
     local words = {}
-    if owner_name(tensor) == "Tensor" then
+    if place.owner_name(tensor) == "Tensor" then
       for i, axis in ipairs(tensor.shape) do words[i] = axis.name end
     end
     return start, matching(words, typed), " = "
   end
-  local entry = entry_of(callee)
+  local entry = place.entry_of(callee)
   if not entry then return nil end
   local words = matching(documentation.option_keys(entry), typed)
   if #words == 0 then return nil end
@@ -209,7 +140,7 @@ local function in_chain(text, scope)
   local object, separator, member = chain:match "^(.*)([%.:])([%w_]*)$"
   if not object then return start, matching(global_words(scope), chain) end
   local words
-  local value = value_of(object)
+  local value = place.value_of(object)
   if value ~= nil then
     words = members_of(value, separator == ":")
   else
@@ -237,7 +168,7 @@ function completion.complete(text)
     local start = text:match "()%S*$"
     return start, matching(file_words(text:sub(start)), text:sub(start))
   end
-  local stack, quote = open_places(text)
+  local stack, quote = place.open_places(text)
   if quote then return in_string(text, quote, stack) end
   if #stack > 0 then
     local start, words, suffix = in_braces(text, stack)

@@ -4,6 +4,7 @@ local strict = require "perilune.base.strict"
 local show = require "perilune.show.show"
 local completion = require "perilune.session.completion"
 local chunk = require "perilune.session.chunk"
+local hints = require "perilune.session.hints"
 local errors = require "perilune.session.errors"
 local results = require "perilune.session.results"
 local commands = require "perilune.session.session_commands"
@@ -16,12 +17,15 @@ Session.__index = Session
 -- Names that a line may read although they are nil.
 local always = { _ = true, _G = true }
 
+local function all_of(...) return ... end
+
 -- What typed lines see: the names of the stop that the session is at, then globals. Reading a global that nobody set is a
 -- mistake worth a hint.
 local function environment(session)
   return setmetatable({}, {
     __index = function(_, name)
       local scope = session.scopes[#session.scopes]
+      if name == chunk.values_name then return all_of end
       if scope then
         local found, value = scope.get(name)
         if found then return value end
@@ -88,11 +92,12 @@ function Session:complete(text) return completion.complete(text, self) end
 --- Whether a text can run as it is; a mistake can, too.
 ---@param text string
 ---@return boolean
-function Session:finished(text)
-  if text:find "^%s*[:?]" and not text:find "^%s*::" then return true end
-  local compiled, more = chunk.compile(text:gsub("^%s*=", ""), "input")
-  return compiled ~= nil or not more
-end
+function Session:finished(text) return chunk.finished(text) end
+
+--- What the call takes that is open at the end of a text, in one line; nil for none.
+---@param text string the text up to the cursor
+---@return string|nil
+function Session:hint(text) return hints.text(text) end
 
 --- Reads and runs lines that see names of their own, until a command calls session:leave(value): what a stop inside a model
 --- does. Every command and Tab work there.
@@ -175,34 +180,48 @@ local function bare_command(session, text)
   return row and row.bare and rawget(_G, name) == nil and not session.assigned[name] and ":" .. name
 end
 
---- Runs what was typed, or keeps it until the rest comes.
+-- One command, or Lua that begins behind `before` lines of the input, as chunk.pieces gives it. False where nothing more is to run; a second false
+-- where it failed.
+function Session:run_piece(piece)
+  local text, before = piece.text, piece.before
+  if piece.problem then
+    self:report { value = piece.problem, trace = "" }
+    return true, false
+  end
+  local command = bare_command(self, text) or chunk.command(text)
+  if command then return commands.run(self, command) and not self.quitting, true end
+  -- Errors count the lines of the block, those of a pipe the lines of the file.
+  local first = before + (self.host.interactive and 0 or self.first_line - 1)
+  local compiled, flag, problem = chunk.compile(text, self:name(), ("\n"):rep(first))
+  if not compiled then
+    self:report { value = problem, trace = "" }
+    return true, false
+  end
+  return not self.quitting, self:run(compiled, flag)
+end
+
+--- Runs what was typed, or keeps it until the rest comes. Several lines are run as if they came one by one, up to the first
+--- that fails.
 ---@param text string one line, or several
 ---@return boolean goes_on false: the session ends
 function Session:line(text)
   self.lines = self.lines + 1
-  if not self.pending then
-    self.first_line = self.lines
-    local command = bare_command(self, text) or text:match "^%s*([:?].-)%s*$"
-    if command and not command:find "^::" then
-      local goes_on = commands.run(self, command) and not self.quitting
-      self.number = self.number + 1
-      return goes_on
-    end
-    text = text:gsub("^%s*=", "")
-  end
-  local whole = self.pending and self.pending .. "\n" .. text or text
+  if not self.pending then self.first_line = self.lines end
+  local whole = self.pending and self.pending .. "\n" .. text or chunk.without_prompts(text)
   self.pending = nil
   if not whole:find "%S" then return true end
-  -- The lines of a pipe are counted as a file's are.
-  local before = self.host.interactive and "" or ("\n"):rep(self.first_line - 1)
-  local compiled, flag, problem = chunk.compile(whole, self:name(), before)
-  if not compiled and flag then
+  local pieces, rest = chunk.pieces(whole, self:name())
+  if rest then
     self.pending = whole
     return true
   end
-  if compiled then self:run(compiled, flag) else self:report { value = problem, trace = "" } end
+  for _, piece in ipairs(pieces) do
+    local goes_on, fine = self:run_piece(piece)
+    if not goes_on then return false end
+    if not fine then break end
+  end
   self.number = self.number + 1
-  return not self.quitting
+  return true
 end
 
 --- The own frames of the last error, or nil.
