@@ -310,7 +310,7 @@ void KvWriteOp::run(OpRun& run) const {
 void KvWriteOp::bind_call(const OpRun& run, BoundCall& call) const {
   if (!reads_rows(run) || run.inputs[0].elements() == 0 || scratch_bytes(run) != 0) return;
   ScratchCursor none(nullptr);
-  call.call = BoundCall::KvWrite{{*run.slot, kind_, run.inputs[0].shape().axis(0).identity},
+  call.call = BoundCall::KvWrite{{{*run.slot, kind_, true, run.inputs[0].shape().axis(0).identity}},
                                  arguments(run, *run.slot, none)};
 }
 
@@ -346,7 +346,8 @@ void AttentionOp::bind_call(const OpRun& run, BoundCall& call) const {
   prepared.arguments.q = run.inputs[0].as<float>();
   prepared.arguments.out = run.outputs[0].as<float>();
   call.call = BoundCall::Attention{
-      {*run.slot, setting_.kind, run.inputs[0].shape().axis(0).identity}, prepared.arguments};
+      {{*run.slot, setting_.kind, false, run.inputs[0].shape().axis(0).identity}},
+      prepared.arguments};
 }
 
 std::string AttentionOp::describe() const {

@@ -8,6 +8,33 @@
 
 namespace perilune {
 
+/// Rows of keys and values that bound calls of one run share, each looked up by the first of them.
+class KeptRows {
+ public:
+  struct Key {
+    KvSlot slot;
+    KvKind kind;
+    bool writing;
+    AxisIdentity axis;  // of the tokens, as the program numbers it
+  };
+  /// The number that calls with such a key get rows by.
+  std::size_t number(const Key& key);
+  /// No key is known any more.
+  void clear() { entries_.clear(); }
+  /// A new run: rows are looked up again.
+  void begin();
+  /// For this run; throws what PassBinding::kv_rows throws.
+  const std::vector<kernels::KvRow>& rows(std::size_t number, const PassBinding& binding,
+                                          const AxisRows& axes, RunTables& tables);
+
+ private:
+  struct Entry {
+    Key key;
+    const std::vector<kernels::KvRow>* rows = nullptr;
+  };
+  std::vector<Entry> entries_;
+};
+
 /// What of a run a bound call still asks for.
 struct BoundRun {
   const kernels::KernelTable& kernels;
@@ -15,6 +42,7 @@ struct BoundRun {
   const PassBinding& binding;
   const AxisRows& axes;
   RunTables& tables;
+  KeptRows& kept;
 };
 
 /// One kernel with arguments that stay as they are while the sizes and buffers of a pass do, all in
@@ -23,7 +51,7 @@ struct BoundRun {
 struct BoundCall {
   static constexpr std::size_t kMostSegments = 4;
   struct Linear {
-    kernels::LinearArguments arguments;  // its segments are those below, wherever this lies
+    kernels::LinearArguments arguments;  // its segments are those below, once settle() was called
     std::array<kernels::LinearSegment, kMostSegments> segments;
   };
   struct Norm {
@@ -32,9 +60,8 @@ struct BoundCall {
   };
   /// Whose pages a run's tables give; only where the device reads those itself.
   struct Kept {
-    KvSlot slot;
-    KvKind kind;
-    AxisIdentity axis;  // of the tokens, as the program numbers it
+    KeptRows::Key key;
+    std::size_t number = 0;  // in a run's KeptRows, from settle()
   };
   struct KvWrite : Kept {
     kernels::KvWriteArguments arguments;
@@ -47,7 +74,9 @@ struct BoundCall {
       call;
 
   bool empty() const { return call.index() == 0; }
-  void run(const BoundRun& run) const;
+  /// Once it lies where it will be run from.
+  void settle(KeptRows& kept);
+  void run(const BoundRun& run);
 };
 
 }  // namespace perilune

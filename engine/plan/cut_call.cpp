@@ -28,8 +28,7 @@ double products_of(const kernels::LinearArguments& linear, const kernels::Linear
 
 const std::vector<kernels::KvRow>& rows_of(const BoundCall::Attention& attention,
                                            const BoundRun& run) {
-  return run.tables.kv_rows(run.binding, attention.slot, attention.kind, false,
-                            run.axes.rows(attention.axis).identity);
+  return run.kept.rows(attention.number, run.binding, run.axes, run.tables);
 }
 
 double products_of_token(const kernels::AttentionArguments& attention, const kernels::KvRow& row) {
@@ -71,8 +70,7 @@ bool CutCall::run(const BoundCall& call, const BoundRun& run, double deadline) {
 /// when it is called again, with the scratch that they filled.
 bool CutCall::run_linear(const BoundCall::Linear& linear, const BoundRun& run, double deadline) {
   constexpr double kTask = 1 << 18, kTaskOfRows = 1 << 21;  // products; rows share a panel
-  kernels::LinearArguments arguments = linear.arguments;
-  arguments.segments = linear.segments.data();
+  const kernels::LinearArguments& arguments = linear.arguments;
   const double tasks =
       products_of(arguments, arguments.segments) / (arguments.rows > 8 ? kTaskOfRows : kTask);
   kernels::Launch launch = run.launch;

@@ -27,23 +27,29 @@ OpRun Execution::State::op_run(std::size_t step) {
   return run;
 }
 
+void Execution::State::run_op(std::size_t step) {
+  OpRun run = op_run(step);
+  plan->steps()[step].op->run(run);
+}
+
 /// False where the deadline passed inside the op.
 bool Execution::State::run_step(std::size_t step, double deadline) {
-  const BoundCall& call = calls[step];
-  if (call.empty()) {
-    OpRun run = op_run(step);
-    plan->steps()[step].op->run(run);
+  try {
+    if (kinds[step] == StepKind::op) {
+      run_op(step);
+      return true;
+    }
+    const Place& place = places.size() == 1 ? places[0] : places[plan->steps()[step].place];
+    fetch_ahead(step + 1);
+    const BoundRun run{*place.table, place.launch, *binding, axes, tables, kept};
+    BoundCall& call = calls[step];
+    if (place.on_host && cut.wanted(call, run, deadline)) return cut.run(call, run, deadline);
+    call.run(run);
     return true;
+  } catch (Error& error) {
+    error.where(plan->steps()[step].where);
+    throw;
   }
-  const PlanStep& of = plan->steps()[step];
-  const Place& place = places.size() == 1 ? places[0] : places[of.place];
-  fetch_ahead(step + 1);
-  const BoundRun run{*place.table, place.launch, *binding, axes, tables};
-  if (of.device->kind() == DeviceKind::cpu && cut.wanted(call, run, deadline)) {
-    return cut.run(call, run, deadline);
-  }
-  call.run(run);
-  return true;
 }
 
 /// What the next kernel is called with, while this one reads megabytes of weights.
@@ -61,6 +67,7 @@ Execution::Execution(std::shared_ptr<const Plan> plan) : state_(std::make_unique
   state_->inputs.resize(state_->plan->steps().size());
   state_->outputs.resize(state_->plan->steps().size());
   state_->calls.resize(state_->plan->steps().size());
+  state_->kinds.resize(state_->plan->steps().size());
   state_->lent_inputs.resize(state_->plan->values().size());
   state_->places.resize(state_->plan->devices().size());
   state_->look_at_steps();
@@ -79,11 +86,13 @@ void Execution::bind(std::shared_ptr<PassBinding> binding) {
   state.cut.reset();
   state.binding = std::move(binding);
   state.tables.begin();
+  state.kept.begin();
   try {
-    state.constants = &state.plan->constants();
+    if (state.constants == nullptr) state.constants = &state.plan->constants();
     for (std::size_t p = 0; p < state.places.size(); ++p) {
       const Device& device = *state.plan->devices()[p];
       state.places[p].launch = device.launch();
+      state.places[p].on_host = device.kind() == DeviceKind::cpu;
       use_threads(state.places[p].launch, device, state.plan->options().threads);
       const bool timed = state.clock != nullptr && &state.clock->timed() == &device.kernels();
       state.places[p].table = timed ? &state.clock->table() : &device.kernels();
@@ -120,30 +129,25 @@ void Execution::release() {
 
 bool Execution::run(double deadline) {
   State& state = *state_;
-  const std::vector<PlanStep>& steps = state.plan->steps();
+  const std::size_t count = state.kinds.size();
   if (state.binding == nullptr) {
     throw Error(ErrorCode::state, state.plan->program().entry, "the pass is not bound to a batch");
   }
   Deadline end(deadline);
-  while (state.next < steps.size()) {
+  const Context& context = *state.plan->context();
+  while (state.next < count) {
     state.started = true;
-    const PlanStep& step = steps[state.next];
-    const bool runs = !state.calls[state.next].empty() || !step.op->is_view();
+    const bool runs = state.kinds[state.next] != State::StepKind::view;
     if (runs) {
-      if (state.plan->context()->interrupted()) {
+      if (context.interrupted()) {
         throw Error(ErrorCode::cancelled, state.plan->program().entry, "interrupted")
-            .where(step.where);
+            .where(state.plan->steps()[state.next].where);
       }
-      try {
-        if (!state.run_step(state.next, deadline)) return false;
-      } catch (Error& error) {
-        error.where(step.where);
-        throw;
-      }
+      if (!state.run_step(state.next, deadline)) return false;
     }
     ++state.next;
-    if (state.next < steps.size() && runs && end.passed_after_op()) return false;
-    if (state.next == steps.size() && state.end != nullptr) state.end->record();
+    if (state.next < count && runs && end.passed_after_op()) return false;
+    if (state.next == count && state.end != nullptr) state.end->record();
   }
   return state.reached(deadline);
 }

@@ -224,9 +224,11 @@ void Execution::State::size_scratch(bool all) {
 
 /// After everything has its place: what stays the same until sizes change.
 void Execution::State::bind_calls() {
+  kept.clear();
   for (std::size_t s = 0; s < calls.size(); ++s) {
     calls[s].call = std::monostate();
     const PlanStep& step = plan->steps()[s];
+    kinds[s] = step.op->is_view() ? StepKind::view : StepKind::op;
     const bool given = std::binary_search(input_steps.begin(), input_steps.end(), s);
     if (given || step.op->is_view()) continue;
     try {
@@ -234,6 +236,9 @@ void Execution::State::bind_calls() {
     } catch (const Error&) {  // the run says what is wrong, and where
       calls[s].call = std::monostate();
     }
+    if (calls[s].empty()) continue;
+    calls[s].settle(kept);
+    kinds[s] = StepKind::call;
   }
 }
 

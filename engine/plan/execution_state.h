@@ -12,12 +12,16 @@
 namespace perilune {
 
 struct Execution::State {
+  /// What a run does for a step: nothing for a view, a call made ready, or the op itself.
+  enum class StepKind : std::uint8_t { view, call, op };
+
   /// What an execution holds on one of the plan's devices.
   struct Place {
     std::shared_ptr<Storage> arena;
     std::unique_ptr<Storage> scratch;
     kernels::Launch launch;
     const kernels::KernelTable* table = nullptr;  // the device's, or a clock's in its place
+    bool on_host = false;                         // ops are calls that return when they are done
   };
 
   std::shared_ptr<const Plan> plan;
@@ -33,6 +37,8 @@ struct Execution::State {
   std::vector<Tensor> tensors;                       // per value
   std::vector<std::vector<Tensor>> inputs, outputs;  // per step, as ops take them
   std::vector<BoundCall> calls;  // per step; those that hang on the batch's tensors stay empty
+  KeptRows kept;                 // of the calls
+  std::vector<StepKind> kinds;   // per step, close together: a run looks at each
   std::vector<std::size_t> input_values;   // that a step or an output reads
   std::vector<std::size_t> input_steps;    // steps that read an input, or a view of one
   std::vector<std::size_t> scratch_steps;  // steps whose scratch looks further than sizes
@@ -59,6 +65,7 @@ struct Execution::State {
   void bind_calls();
   OpRun op_run(std::size_t step);
   bool run_step(std::size_t step, double deadline);
+  void run_op(std::size_t step);
   void fetch_ahead(std::size_t step) const;
   Tensor tagged(const Tensor& tensor) const;
 };

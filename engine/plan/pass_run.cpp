@@ -136,6 +136,7 @@ bool PassRun::State::reserve_rows(PassFit& fit) {
 /// What passes before this one made under the names that it reads.
 void PassRun::State::bind_inputs(Stage& stage) {
   const auto before = static_cast<std::size_t>(&stage - stages.data());
+  if (before == 0) return;
   for (const PlanValue& value : stage.plan->values()) {
     if (value.input.empty() || stage.batch->input(value.input).defined()) continue;
     for (std::size_t i = 0; i < before; ++i) {

@@ -13,8 +13,14 @@ inline constexpr float kNever = -std::numeric_limits<float>::infinity();
 
 bool holds_nan(std::span<const float> logits);
 
-/// Where the greatest is, the first of equals; NaN is passed over (0: there is nothing else).
+/// The greatest, the first of equals. NaN is passed over (index 0, kNever: there is nothing else).
+struct Best {
+  std::size_t index = 0;
+  float logit = kNever;
+  bool nan = false;  // whether one was passed over
+};
 /// `logits` is not empty.
+Best find_best(std::span<const float> logits);
 std::size_t best_of(std::span<const float> logits);
 
 /// Unnormalised probability; the best has 1, whatever its value.

@@ -238,13 +238,14 @@ void Sampler::draw_mirostat(std::span<float> logits, const SamplingState& state,
 void Sampler::choose(std::span<float> logits, const SamplingState& state, Sampled& result) {
   result.id = -1;
   if (result.not_finite) return;
-  if (holds_nan(logits)) {  // a processor may have written one
+  const Best best = find_best(logits);
+  if (best.nan) {  // a processor may have written one
     result.not_finite = true;
     return;
   }
-  if (logits[best_of(logits)] == kNever) return;  // everything is masked out
+  if (best.logit == kNever) return;  // everything is masked out
   if (!options_.do_sample) {
-    result.id = static_cast<std::int32_t>(best_of(logits));
+    result.id = static_cast<std::int32_t>(best.index);
   } else if (options_.mirostat != 0) {
     draw_mirostat(logits, state, result);
   } else {

@@ -236,7 +236,7 @@ void Scheduler::State::choose(const RequestPointer& request, std::size_t index,
   }
   Sequence& sequence = request->sequences[index];
   request->progress.current_sequence = index;
-  if (take_best(request, index, at)) return;
+  if (take_best(request, index, logits, at)) return;
   std::span<float> scores = logits_at(logits, at, changes_rows(*request));
   const SamplingState state = sampling_state(*request, index);
   Sampled sampled;

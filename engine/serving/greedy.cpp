@@ -1,11 +1,12 @@
-// Greedy requests on a device with memory of its own: the argmax is taken there, and only ids come
-// back. A row that needs more than that (its sum is not finite, an id that cannot be) is looked at
-// on the host, by the same code as everywhere.
+// Greedy requests: the argmax is taken where the logits are, in place; of a device with memory of
+// its own only ids come back. A row that needs more than that (it holds NaN, an id that cannot be)
+// is looked at by the same code as everywhere.
 #include <algorithm>
 #include <cmath>
 
 #include "engine/device/context.h"
 #include "engine/program/value_math.h"
+#include "engine/sampling/logits.h"
 #include "engine/serving/scheduler_state.h"
 
 namespace perilune {
@@ -40,12 +41,35 @@ bool Scheduler::State::choose_on_device(const ScheduledGroup& group, const Tenso
   return true;
 }
 
-/// Whether sequence `index` got the token of row `at` without its logits.
+namespace {
+
+/// The best id of a row that the host can read, -1 where it takes a closer look.
+std::int64_t best_on_host(const Tensor& logits, std::int64_t at, std::int64_t reachable) {
+  const std::int64_t size = logits.shape().axis(1).size;
+  const float* row = logits.as<float>() + at * size;
+  const Best best = find_best({row, static_cast<std::size_t>(size)});
+  if (best.nan || best.logit == kNever) return -1;
+  const auto id = static_cast<std::int64_t>(best.index);
+  return reachable > 0 && id >= reachable ? -1 : id;
+}
+
+}  // namespace
+
+/// Whether sequence `index` got the token of row `at` of `logits` [row, vocab] without a copy of
+/// them.
 bool Scheduler::State::take_best(const RequestPointer& request, std::size_t index,
-                                 std::int64_t at) {
-  if (best_ids.empty() || !chooses_best(*request)) return false;
-  const std::int64_t id = best_ids[static_cast<std::size_t>(at)];
-  if (id < 0 || (request->spec.reachable > 0 && id >= request->spec.reachable)) return false;
+                                 const Tensor& logits, std::int64_t at) {
+  if (!chooses_best(*request)) return false;
+  const std::int64_t reachable = request->spec.reachable;
+  std::int64_t id = -1;
+  if (!best_ids.empty()) {
+    id = best_ids[static_cast<std::size_t>(at)];
+    if (reachable > 0 && id >= reachable) return false;
+  } else if (logits.dtype() == DType::f32 && logits.shape().rank() == 2 && logits.contiguous() &&
+             logits.device().host_visible()) {
+    id = best_on_host(logits, at, reachable);
+  }
+  if (id < 0) return false;
   const auto chosen = static_cast<std::int32_t>(id);
   accept(request, index, {&chosen, 1});
   return true;

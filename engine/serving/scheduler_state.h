@@ -147,10 +147,11 @@ struct Scheduler::State {
   void fail(const RequestPointer& request, std::string_view text, ErrorCode code);
   void tell_end(const RequestPointer& request, FinishReason reason);
 
-  // greedy.cpp: choices that need no row of logits on the host
+  // greedy.cpp: choices that need no copy of a row of logits
   bool chooses_best(const Request& request) const;
   bool choose_on_device(const ScheduledGroup& group, const Tensor& logits);
-  bool take_best(const RequestPointer& request, std::size_t index, std::int64_t at);
+  bool take_best(const RequestPointer& request, std::size_t index, const Tensor& logits,
+                 std::int64_t at);
 
   // beams.cpp
   void offer_beam(const RequestPointer& request, std::size_t index, const Tensor& logits,

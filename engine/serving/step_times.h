@@ -20,7 +20,7 @@ inline constexpr std::array<const char*, 8> kStepPartNames{"rest", "decide", "ba
 /// Owned by the thread that steps.
 class StepTimes {
  public:
-  explicit StepTimes(const kernels::KernelTable& kernels) : kernels_(kernels) {}
+  explicit StepTimes(const kernels::KernelTable& kernels);
   void begin();
   /// What was under way ends here.
   void enter(StepPart part);
@@ -32,6 +32,10 @@ class StepTimes {
   KernelClock& kernels() { return kernels_; }
   /// How often ticks were read for all this.
   std::int64_t readings() const { return readings_ + 2 * kernels_.calls(); }
+  /// What those took that are not in kernel_seconds(): of the two around a kernel, one is.
+  double reading_seconds() const {
+    return tick_ * ticks_a_reading_ * static_cast<double>(readings() - kernels_.calls());
+  }
 
  private:
   double ticks_of(StepPart part) const {
@@ -44,6 +48,7 @@ class StepTimes {
   std::uint64_t since_ = 0, began_ = 0;
   double began_seconds_ = 0, tick_ = 0;  // seconds; of the step's own ticks
   std::int64_t readings_ = 0;
+  double ticks_a_reading_ = 0;  // measured once, one after the other
 };
 
 }  // namespace perilune

@@ -156,6 +156,7 @@ TEST_CASE("the best of a row is the first of equals, and a NaN is found wherever
     CAPTURE(size);
     const auto first = std::max_element(row.begin(), row.end()) - row.begin();
     CHECK(best_of(row) == static_cast<std::size_t>(first));
+    CHECK(find_best(row).logit == row[static_cast<std::size_t>(first)]);
     CHECK_FALSE(holds_nan(row));
     const std::vector<float> never(size, kNever);
     CHECK(best_of(never) == 0);
@@ -163,7 +164,12 @@ TEST_CASE("the best of a row is the first of equals, and a NaN is found wherever
       std::vector<float> with = row;
       with[i] = NAN;
       CHECK(holds_nan(with));
-      CHECK(best_of(with) < size);
+      const Best best = find_best(with);
+      float most = kNever;
+      for (const float x : with) most = x > most ? x : most;
+      CHECK(best.nan);
+      CHECK(best.logit == most);
+      CHECK(best.index < size);
     }
   }
 }

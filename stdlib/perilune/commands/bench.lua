@@ -73,7 +73,8 @@ local function print_overhead(path, report)
     local rows = { { "", "median", "p99", "" } }
     local function row(name, times, what) rows[#rows + 1] = { name, ("%.2f"):format(times.median), ("%.2f"):format(times.p99), what } end
     for _, part in ipairs(step_overhead.parts) do row(part, run.parts_us[part], part_help[part]) end
-    row("outside kernels", run.outside_us, ("with %d readings of a clock"):format(run.clock_readings))
+    row("outside kernels", run.outside_us, "all of these")
+    row("of it the clock", run.reading_us, ("%d readings for this table"):format(run.clock_readings))
     print(command_line.columns(rows))
   end
 end

@@ -19,7 +19,7 @@ end
 -- Adds the times of one answer's decode steps, but for the first, which sizes buffers, and the last,
 -- which ends the request.
 local function add_answer(m, engine, prompt, new, take)
-  submit.submit(m, engine, { ids = prompt, options = { max_new_tokens = new, min_new_tokens = new, do_sample = false,
+  submit.submit(m, engine, { ids = prompt, options = { max_new_tokens = new, eos_token_id = {}, do_sample = false,
     reuse = false } }, "bench")
   for step = 1, new do
     engine:step {}
@@ -29,7 +29,8 @@ local function add_answer(m, engine, prompt, new, take)
 end
 
 --- Microseconds of decode steps of one row, greedy, under policy fifo: total, kernels, outside (total
---- less kernels), and outside's parts, each { median=, p99= }; clock: what reading it for this took.
+--- less kernels), and outside's parts, each { median=, p99= }; clock_readings: how often a clock was read for
+--- this, and reading: what that took, which the parts hold.
 ---@param m Model
 ---@param opts table { threads=, prompt= (ids), new=, repeats= }
 ---@return table
@@ -41,7 +42,7 @@ function overhead.measure(m, opts)
   core.set_threads(opts.threads)
   local engine = submit.engine()
   engine:times(true)
-  local lists = { total = {}, kernels = {}, outside = {}, readings = {} }
+  local lists = { total = {}, kernels = {}, outside = {}, readings = {}, reading = {} }
   for _, part in ipairs(overhead.parts) do lists[part] = {} end
   local function take(times)
     times.outside, times.run = times.total - times.kernels, times.run - times.kernels
@@ -52,7 +53,7 @@ function overhead.measure(m, opts)
   engine:close()
   local report = { threads = opts.threads, steps = #lists.total, parts_us = {} }
   for _, part in ipairs(overhead.parts) do report.parts_us[part] = summary(lists[part]) end
-  for _, name in ipairs { "total", "kernels", "outside" } do report[name .. "_us"] = summary(lists[name]) end
+  for _, name in ipairs { "total", "kernels", "outside", "reading" } do report[name .. "_us"] = summary(lists[name]) end
   report.clock_readings = summary(lists.readings).median
   return report
 end
