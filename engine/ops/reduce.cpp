@@ -211,6 +211,38 @@ std::size_t MatmulOp::scratch_bytes(const OpRun& run) const {
   return contiguous_scratch(run.inputs[0]) + contiguous_scratch(run.inputs[1]);
 }
 
+namespace {
+
+/// A few hundredths of a second on one thread: what an interrupt may have to wait for.
+constexpr std::int64_t kPartProducts = std::int64_t{1} << 30;
+
+/// Batch entries, then columns, then rows in parts, with a look for an interrupt before each. An
+/// output is computed by itself, so that parts change no bit.
+void run_in_parts(OpRun& run, const kernels::MatmulArguments& all) {
+  const auto fit = [](std::int64_t products_each, std::int64_t least, std::int64_t count) {
+    return std::clamp(kPartProducts / std::max<std::int64_t>(products_each, 1),
+                      std::min(least, count), count);
+  };
+  const std::int64_t m_part = fit(all.k * std::min<std::int64_t>(all.n, 256), 64, all.m);
+  const std::int64_t n_part = fit(all.k * m_part, 256, all.n);
+  const std::int64_t batches = fit(all.k * m_part * n_part, 1, all.batches);
+  for (std::int64_t b = 0; b < all.batches; b += batches)
+    for (std::int64_t n = 0; n < all.n; n += n_part)
+      for (std::int64_t m = 0; m < all.m; m += m_part) {
+        if (run.context.interrupted()) throw Error(ErrorCode::cancelled, "matmul", "interrupted");
+        kernels::MatmulArguments part = all;
+        part.a += b * all.a_batch + m * all.a_m;
+        part.b += b * all.b_batch + n * all.b_n;
+        part.out += b * all.out_batch + m * all.out_m + n;
+        part.batches = std::min(batches, all.batches - b);
+        part.m = std::min(m_part, all.m - m);
+        part.n = std::min(n_part, all.n - n);
+        run.kernels().matmul(run.launch, part);
+      }
+}
+
+}  // namespace
+
 void MatmulOp::run(OpRun& run) const {
   if (run.outputs[0].elements() == 0) return;
   const Tensor &a = run.inputs[0], &b = run.inputs[1];
@@ -231,7 +263,7 @@ void MatmulOp::run(OpRun& run) const {
   arguments.b_batch = arguments.n * arguments.k;
   arguments.out_m = arguments.n;
   arguments.out_batch = arguments.m * arguments.n;
-  run.kernels().matmul(run.launch, arguments);
+  run_in_parts(run, arguments);
 }
 
 }  // namespace perilune

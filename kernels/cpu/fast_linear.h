@@ -146,23 +146,6 @@ struct Product {
   }
 }
 
-/// One tile of one panel; a panel that is not full goes through a full one aside.
-template <class Input, class Any>
-void run_tile(Tile<Input, Any> tile, TileFunction<Input, Any> function, std::int64_t rows,
-              std::int64_t columns) {
-  if (columns == kPanelWidth) return function(tile);
-  float aside[kRowTile * kPanelWidth] = {};
-  float* out = tile.out;
-  const std::int64_t stride = tile.out_stride;
-  for (std::int64_t r = 0; r < rows && !tile.begins; ++r)
-    for (std::int64_t c = 0; c < columns; ++c) aside[r * kPanelWidth + c] = out[r * stride + c];
-  tile.out = aside;
-  tile.out_stride = kPanelWidth;
-  function(tile);
-  for (std::int64_t r = 0; r < rows; ++r)
-    for (std::int64_t c = 0; c < columns; ++c) out[r * stride + c] = aside[r * kPanelWidth + c];
-}
-
 /// All rows are one tile: weights are read once, in order, several panels abreast.
 template <class Input, class Weight>
 void run_once(const Product<Input, Weight>& p, std::int64_t begin, std::int64_t end) {

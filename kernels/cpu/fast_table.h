@@ -15,6 +15,7 @@
 #include "kernels/cpu/fast_linear_int8.h"
 //
 #include "kernels/cpu/fast_attention.h"
+#include "kernels/cpu/fast_matmul.h"
 #include "kernels/cpu/fast_rows.h"
 
 namespace perilune::kernels::PERILUNE_TIER {
@@ -78,7 +79,7 @@ constexpr KernelTable make_table(const char* tier) {
       .top = scalar::top,
       .gather_rows = scalar::gather_rows,
       .gated = gated,
-      .matmul = scalar::matmul,
+      .matmul = matmul,
   };
 }
 

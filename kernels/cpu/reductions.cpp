@@ -1,6 +1,7 @@
 // Reductions, order statistics, gathers and the general product. Every sum runs ascending; those of
 // reductions in f64, since f32 counts no further than 2^24.
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <type_traits>
@@ -158,7 +159,7 @@ void matmul_columns(const MatmulArguments& a, const float* left, const float* ri
       const float* row = left + m * a.a_m + k0 * a.a_k;
       for (std::int64_t k = 0; k < depth; ++k) {
         const float value = row[k * a.a_k];
-        for (std::int64_t n = 0; n < kColumns; ++n) sums[n] += value * block[k][n];
+        for (std::int64_t n = 0; n < kColumns; ++n) sums[n] = std::fma(value, block[k][n], sums[n]);
       }
       for (std::int64_t n = 0; n < columns; ++n) out[m * a.out_m + n] = sums[n];
     }

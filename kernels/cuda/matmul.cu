@@ -1,5 +1,5 @@
 // matmul for tensors of scripts: out[b, m, n] = sum over k ascending of a[b, m, k] * c[b, n, k],
-// one chain of products and sums from 0, each rounded as in the scalar reference, any element
+// one chain of products and sums from 0, each rounded (a CPU fuses them where it can), any element
 // strides.
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/linear.h"

@@ -234,3 +234,12 @@ TEST_CASE("mistakes name operation, axes, sizes, place and remedy") {
           ops::where(t.value({{"x", 2}}), t.value({{"x", 2}}), t.value({{"x", 2}}));
         }).find("where: the condition must be bool") == 0);
 }
+
+TEST_CASE("a product ends between its parts when it is interrupted") {
+  Tensors t;
+  const Value a = t.value({{"x", 2}, {"inner", 3}}), b = t.value({{"y", 2}, {"inner", 3}});
+  t.context->interrupt();
+  CHECK(caught([&] { ops::matmul(a, b, "inner"); }).code == ErrorCode::cancelled);
+  t.context->clear_interrupt();
+  CHECK(text_of(ops::matmul(a, b, "inner")) == "f32[x=2, y=2]");
+}

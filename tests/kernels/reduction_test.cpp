@@ -97,7 +97,7 @@ TEST_CASE("the general product takes any strides and adds in ascending order") {
     for (const std::int64_t k : {0, 1, 31, 257, 600})
       for (const bool transposed : {false, true}) {
         INFO(table->tier << " k " << k << " transposed " << transposed);
-        constexpr std::int64_t kBatches = 2, kM = 3, kN = 21;
+        constexpr std::int64_t kBatches = 2, kM = 67, kN = 149;
         const std::vector<float> a = Random(1).values(kBatches * kM * k);
         const std::vector<float> b = Random(2).values(kN * k);
         std::vector<float> out(kBatches * kM * kN, NAN), expected;
@@ -120,9 +120,11 @@ TEST_CASE("the general product takes any strides and adds in ascending order") {
         for (std::int64_t r = 0; r < kBatches * kM; ++r)
           for (std::int64_t n = 0; n < kN; ++n) {
             float sum = 0;
-            for (std::int64_t i = 0; i < k; ++i)
-              sum += a[static_cast<std::size_t>(r * k + i)] *
-                     b[static_cast<std::size_t>(transposed ? i * kN + n : n * k + i)];
+            for (std::int64_t i = 0; i < k; ++i) {
+              const float x = a[static_cast<std::size_t>(r * k + i)];
+              const float y = b[static_cast<std::size_t>(transposed ? i * kN + n : n * k + i)];
+              sum = table->exact_f32_fma ? std::fma(x, y, sum) : sum + x * y;
+            }
             expected.push_back(sum);
           }
         CHECK(same_bits(out, expected));
