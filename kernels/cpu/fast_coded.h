@@ -1,6 +1,7 @@
 // linear with coded weights. In mode int8 x is rounded to bytes, block by block, and the codes are
-// multiplied as they are (MathMode::int8 has the formula). In the other modes a part of a panel is
-// widened into the first cache and multiplied as any other weight (fast_linear.h).
+// multiplied as they are (MathMode::int8 has the formula; fast_coded_tile.h). In the other modes a
+// part of a panel is widened into the first cache and multiplied as any other weight
+// (fast_linear.h).
 #pragma once
 
 #include "kernels/cpu/coded_layout.h"
@@ -135,23 +136,7 @@ struct CodedPart {
   }
 };
 
-// ---------------------------------------------------------------- the tile of mode int8
-
-inline constexpr std::int64_t kCodedSteps = 16;  // blocks of a panel that stay in the first cache
-
-/// Addresses of one call: blocks [from, to) of the first of the panels.
-struct CodedTile {
-  const std::int8_t* x;  // the first row's
-  const float* scales;
-  const std::int32_t* sums;
-  std::int64_t blocks;  // of a row
-  const std::uint8_t* panel;
-  std::int64_t panel_apart;  // bytes from a panel to the next
-  std::int64_t from, to;
-  float* out;  // [row, panel * kPanelWidth]
-  std::int64_t out_stride;
-  const Coding* coding;
-};
+// ---------------------------------------------------------------- codes
 
 /// Codes of four inputs for kLanes outputs, as dot_small or dot_bytes takes them.
 template <CodeKind kKind>
@@ -165,140 +150,6 @@ PERILUNE_INLINE Codes unpack_quad(const std::uint8_t* codes, std::int64_t half, 
     if constexpr (kKind == CodeKind::nibbles || kKind == CodeKind::levels) return chosen;
     return look_up(table, chosen);
   }
-}
-
-/// The rows' sums of whole numbers in a group: of x, for biases and minimums.
-PERILUNE_INLINE std::int32_t sum_of_x(const CodedTile& tile, int row, std::int64_t block,
-                                      std::int64_t half, bool split) {
-  const std::int32_t* halves = tile.sums + (row * tile.blocks + block) * 2;
-  return split ? halves[half] : halves[0] + halves[1];
-}
-
-/// Exact products of half a block, added to `exact`.
-template <int kRows, int kVecs, CodeKind kKind>
-PERILUNE_INLINE void add_half(const CodedTile& tile, const std::uint8_t* codes, std::int64_t block,
-                              std::int64_t half, const Codes& table,
-                              IntVec (&exact)[kRows][kVecs]) {
-  constexpr int kPanelVecs = kPanelWidth / kLanes;
-#pragma GCC unroll 4
-  for (std::int64_t quad = 0; quad < 4; ++quad) {
-    Codes factors[kVecs];
-#pragma GCC unroll 16
-    for (int v = 0; v < kVecs; ++v)
-      factors[v] = unpack_quad<kKind>(codes + v / kPanelVecs * tile.panel_apart, half, quad,
-                                      v % kPanelVecs, table);
-#pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
-      const Codes x =
-          broadcast_codes(tile.x + (r * tile.blocks + block) * kCodedBlock + half * 16 + quad * 4);
-#pragma GCC unroll 16
-      for (int v = 0; v < kVecs; ++v)
-        exact[r][v] = kKind == CodeKind::nibbles ? dot_small(exact[r][v], factors[v], x)
-                                                 : dot_bytes(exact[r][v], factors[v], x);
-    }
-  }
-}
-
-/// A finished group, scaled, added to `sums`.
-template <int kRows, int kVecs>
-PERILUNE_INLINE void add_group(const CodedTile& tile, const CodedPart& first, std::int64_t block,
-                               std::int64_t half, bool split, const IntVec (&exact)[kRows][kVecs],
-                               Vec (&sums)[kRows][kVecs]) {
-  constexpr int kPanelVecs = kPanelWidth / kLanes;
-  const std::int64_t group = split ? half : 0;
-#pragma GCC unroll 16
-  for (int v = 0; v < kVecs; ++v) {
-    const std::int64_t apart = v / kPanelVecs * tile.panel_apart;
-    const CodedPart part = {first.coding, first.at, first.codes + apart, first.unit + apart};
-    Vec scale = part.scale(group, v % kPanelVecs);
-    if (first.coding.divisor != 1) scale = div(scale, splat(first.coding.divisor));
-    const bool zeros = first.coding.zero_points;
-    const Vec zero_point = zeros ? part.zero_point(v % kPanelVecs) : zero();
-#pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
-      Vec whole = to_float(exact[r][v]);  // below 2^24, as what is taken from it: exact
-      if (zeros) {
-        const float total = static_cast<float>(sum_of_x(tile, r, block, half, split));
-        whole = sub(whole, mul(zero_point, splat(total)));
-      }
-      sums[r][v] =
-          multiply_add(whole, mul(scale, splat(tile.scales[r * tile.blocks + block])), sums[r][v]);
-    }
-    if (!first.coding.minimum) continue;
-    const Vec minimum = part.minimum(group, v % kPanelVecs);
-#pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
-      const float total = static_cast<float>(sum_of_x(tile, r, block, half, split));
-      const float offset = tile.scales[r * tile.blocks + block] * total;
-      sums[r][v] = multiply_add(minimum, splat(offset), sums[r][v]);
-    }
-  }
-}
-
-template <int kRows, int kPanels, CodeKind kKind>
-void multiply_codes(const CodedTile& given) {
-  constexpr int kVecs = kPanels * (kPanelWidth / kLanes);
-  const CodedTile tile = given;  // stays in registers
-  const Coding coding = *tile.coding;
-  const CodedLayout at = coded_layout(coding, kPanelWidth);
-  const bool split = coding.group == 16;
-  const Codes table = kKind == CodeKind::table ? code_table(coding.values) : Codes{};
-  const std::int32_t bias = kKind == CodeKind::nibbles ? coding.zero : (kDotBiased ? 128 : 0);
-  Vec sums[kRows][kVecs];
-  IntVec exact[kRows][kVecs] = {};
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r)
-#pragma GCC unroll 16
-    for (int v = 0; v < kVecs; ++v)
-      sums[r][v] = tile.from == 0 ? zero() : load(tile.out + r * tile.out_stride + v * kLanes);
-
-  for (std::int64_t block = tile.from; block < tile.to; ++block) {
-    const CodedPart part = {coding, at, tile.panel + coded_block_at(at, block),
-                            tile.panel + coded_unit_at(at, block)};
-    for (std::int64_t half = 0; half < 2; ++half) {
-      if (half == 0 || split) {
-#pragma GCC unroll 16
-        for (int r = 0; r < kRows; ++r) {
-          const IntVec start = int_splat(-bias * sum_of_x(tile, r, block, half, split));
-#pragma GCC unroll 16
-          for (int v = 0; v < kVecs; ++v) exact[r][v] = start;
-        }
-      }
-      add_half<kRows, kVecs, kKind>(tile, part.codes, block, half, table, exact);
-      if (half == 1 || split) add_group<kRows, kVecs>(tile, part, block, half, split, exact, sums);
-    }
-  }
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r)
-#pragma GCC unroll 16
-    for (int v = 0; v < kVecs; ++v) store(tile.out + r * tile.out_stride + v * kLanes, sums[r][v]);
-}
-
-using CodedFunction = void (*)(const CodedTile&);
-
-/// Panels that few rows take at once, so that the multipliers have enough to do.
-constexpr int coded_panels_at_once(std::int64_t rows) {
-  return rows * 2 <= kCodedRows ? 2 : 1;
-}
-
-template <CodeKind kKind, int kRows = kCodedRows>
-CodedFunction coded_function(std::int64_t rows, bool many_panels) {
-  if (rows == kRows)
-    return many_panels ? multiply_codes<kRows, coded_panels_at_once(kRows), kKind>
-                       : multiply_codes<kRows, 1, kKind>;
-  if constexpr (kRows > 1) return coded_function<kKind, kRows - 1>(rows, many_panels);
-  return nullptr;
-}
-
-[[maybe_unused]] CodedFunction coded_function_of(const Coding& coding, std::int64_t rows,
-                                                 bool many_panels) {
-  switch (kind_of(coding)) {
-    case CodeKind::nibbles: return coded_function<CodeKind::nibbles>(rows, many_panels);
-    case CodeKind::table: return coded_function<CodeKind::table>(rows, many_panels);
-    case CodeKind::bytes: break;
-    case CodeKind::levels: return nullptr;  // never asked for: MathMode::int8 is not theirs
-  }
-  return coded_function<CodeKind::bytes>(rows, many_panels);
 }
 
 // ---------------------------------------------------------------- widening

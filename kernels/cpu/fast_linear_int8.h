@@ -1,52 +1,90 @@
 // linear in mode int8: rounded rows of x times the codes of a weight.
 //
-// Rows are cut into tiles and rounded to bytes first. Blocks of inputs go in parts of kCodedSteps,
-// so that a panel's part rests in the first cache while the row tiles pass by; a sum that stops
-// rests in `out`.
+// Rows are cut into tiles and rounded to bytes first. Few rows stream the weight. Of more, blocks
+// of inputs go in parts of kCodedSteps, so that a panel's part rests in the first cache while the
+// row tiles pass by; a sum that stops rests in `out`.
 #pragma once
 
+#include "kernels/cpu/fast_coded_stream.h"
+#include "kernels/cpu/fast_coded_tile.h"
 #include "kernels/cpu/fast_linear.h"
 
 namespace perilune::kernels::PERILUNE_TIER {
 namespace {
 
-/// Row tiles [first, last) times `panels` neighbouring panels, over blocks [from, to).
-[[maybe_unused]] void multiply_panels(const LinearArguments& a, const LinearSegment& segment,
-                                      const RowTiles& tiles, const CodedInput& x,
-                                      std::int64_t panel, std::int64_t panels, std::int64_t first,
-                                      std::int64_t last, std::int64_t from, std::int64_t to) {
+/// Where the sums of one tile go: to `out`, or aside where a panel is not full.
+class TileOutput {
+ public:
+  TileOutput(const LinearSegment& segment, std::int64_t row, std::int64_t rows, std::int64_t column,
+             std::int64_t width)
+      : rows_(rows),
+        width_(width),
+        columns_(segment.weight.outputs - column < width ? segment.weight.outputs - column : width),
+        stride_(segment.out_stride),
+        out_(segment.out + row * segment.out_stride + column) {}
+  bool full() const { return columns_ == width_; }
+  float* sums() { return full() ? out_ : aside_; }
+  std::int64_t stride() const { return full() ? stride_ : width_; }
+  std::int64_t columns() const { return columns_; }
+  /// Sums that stopped come back; those of the tile go out.
+  void resume() {
+    for (std::int64_t r = 0; r < rows_ && !full(); ++r)
+      for (std::int64_t c = 0; c < columns_; ++c) aside_[r * width_ + c] = out_[r * stride_ + c];
+  }
+  void stop() {
+    for (std::int64_t r = 0; r < rows_ && !full(); ++r)
+      for (std::int64_t c = 0; c < columns_; ++c) out_[r * stride_ + c] = aside_[r * width_ + c];
+  }
+
+ private:
+  std::int64_t rows_, width_, columns_, stride_;
+  float* out_;
+  alignas(64) float aside_[kCodedRows * 2 * kPanelWidth];
+};
+
+PERILUNE_INLINE std::int64_t panel_bytes(const LinearSegment& segment) {
+  return coded_panel_bytes(coded_layout(*segment.weight.coding, kPanelWidth),
+                           segment.weight.inputs);
+}
+PERILUNE_INLINE const std::uint8_t* panel_of(const LinearSegment& segment, std::int64_t panel) {
+  return static_cast<const std::uint8_t*>(segment.weight.data) + panel * panel_bytes(segment);
+}
+
+/// All rows times panels [begin, end), several abreast.
+[[maybe_unused]] void stream_panels(const LinearArguments& a, const LinearSegment& segment,
+                                    const CodedInput& x, std::int64_t begin, std::int64_t end) {
   const Coding& coding = *segment.weight.coding;
-  const std::int64_t bytes = coded_panel_bytes(coded_layout(coding, kPanelWidth), a.inputs);
-  const std::int64_t width = panels * kPanelWidth, column = panel * kPanelWidth;
-  const std::int64_t left = segment.weight.outputs - column;
-  const std::int64_t columns = left < width ? left : width;
-  alignas(64) float aside[kCodedRows * 2 * kPanelWidth];
+  const std::int64_t abreast = coded_panels_at_once(a.rows);
+  for (std::int64_t panel = begin; panel < end;) {
+    const std::int64_t panels = panel + abreast <= end ? abreast : 1;
+    TileOutput to(segment, 0, a.rows, panel * kPanelWidth, panels * kPanelWidth);
+    stream_function_of(coding, a.rows,
+                       panels > 1)({x.codes, x.scales, x.sums, x.blocks, panel_of(segment, panel),
+                                    panel_bytes(segment), to.sums(), to.stride(), &coding});
+    to.stop();
+    finish(a, segment, 0, a.rows, panel * kPanelWidth, to.columns());
+    panel += panels;
+  }
+}
+
+/// Row tiles [first, last) times a panel, over blocks [from, to).
+[[maybe_unused]] void multiply_panel(const LinearArguments& a, const LinearSegment& segment,
+                                     const RowTiles& tiles, const CodedInput& x, std::int64_t panel,
+                                     std::int64_t first, std::int64_t last, std::int64_t from,
+                                     std::int64_t to) {
+  const Coding& coding = *segment.weight.coding;
+  PanelPart part;
+  read_part(coding, panel_of(segment, panel), from, to - from, part);
   for (std::int64_t t = first; t < last; ++t) {
     const std::int64_t row = tiles.begin(t), rows = tiles.begin(t + 1) - row;
-    float* out = segment.out + row * segment.out_stride + column;
-    CodedTile tile = {x.codes + row * x.blocks * kCodedBlock,
-                      x.scales + row * x.blocks,
-                      x.sums + row * x.blocks * 2,
-                      x.blocks,
-                      static_cast<const std::uint8_t*>(segment.weight.data) + panel * bytes,
-                      bytes,
-                      from,
-                      to,
-                      out,
-                      segment.out_stride,
-                      &coding};
-    if (columns < width) {  // what is not full goes through a full tile aside
-      tile.out = aside;
-      tile.out_stride = width;
-      for (std::int64_t r = 0; r < rows && from > 0; ++r)
-        for (std::int64_t c = 0; c < columns; ++c)
-          aside[r * width + c] = out[r * segment.out_stride + c];
-    }
-    coded_function_of(coding, rows, panels > 1)(tile);
-    for (std::int64_t r = 0; r < rows && columns < width; ++r)
-      for (std::int64_t c = 0; c < columns; ++c)
-        out[r * segment.out_stride + c] = aside[r * width + c];
-    if (to == x.blocks) finish(a, segment, row, rows, column, columns);
+    const std::int64_t at = row * x.blocks + from;
+    TileOutput out(segment, row, rows, panel * kPanelWidth, kPanelWidth);
+    if (from > 0) out.resume();
+    coded_function_of(
+        coding, rows)({x.codes + at * kCodedBlock, x.scales + at, x.sums + at * 2, x.blocks, &part,
+                       to - from, from == 0, out.sums(), out.stride(), &coding});
+    out.stop();
+    if (to == x.blocks) finish(a, segment, row, rows, panel * kPanelWidth, out.columns());
   }
 }
 
@@ -57,17 +95,13 @@ namespace {
   each_block(launch, a, tiles,
              [&](const LinearSegment& segment, std::int64_t begin, std::int64_t end,
                  std::int64_t first, std::int64_t last) {
-               // One tile reads the weight once, in order; several keep a part of it in cache.
-               const std::int64_t abreast = tiles.count == 1 ? coded_panels_at_once(a.rows) : 1;
-               const std::int64_t part = tiles.count == 1 ? x.blocks : kCodedSteps;
-               for (std::int64_t panel = begin; panel < end;) {
-                 const std::int64_t panels = panel + abreast <= end ? abreast : 1;
-                 for (std::int64_t from = 0; from < x.blocks || from == 0; from += part) {
-                   const std::int64_t to = from + part < x.blocks ? from + part : x.blocks;
-                   multiply_panels(a, segment, tiles, x, panel, panels, first, last, from, to);
+               if (streams_rows(a.rows)) return stream_panels(a, segment, x, begin, end);
+               for (std::int64_t panel = begin; panel < end; ++panel)
+                 for (std::int64_t from = 0; from < x.blocks || from == 0; from += kCodedSteps) {
+                   const std::int64_t to =
+                       from + kCodedSteps < x.blocks ? from + kCodedSteps : x.blocks;
+                   multiply_panel(a, segment, tiles, x, panel, first, last, from, to);
                  }
-                 panel += panels;
-               }
              });
 }
 

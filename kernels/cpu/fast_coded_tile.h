@@ -1,0 +1,169 @@
+// The register tile of mode int8 where several row tiles share a panel, or one has many rows: kRows
+// rounded rows of x times a panel of codes.
+//
+// Blocks of a panel go in parts of kCodedSteps. The numbers of a part's groups are widened once,
+// for all row tiles that pass by, so that the loop over blocks knows one kind of scale only; what
+// else differs between codings is a template's argument, or the sums would not stay in registers.
+#pragma once
+
+#include "kernels/cpu/fast_coded_products.h"
+
+namespace perilune::kernels::PERILUNE_TIER {
+namespace {
+
+inline constexpr std::int64_t kCodedSteps = 16;  // blocks of a panel that stay in the first cache
+
+/// What a group has beside its scale.
+enum class CodeOffset : std::uint8_t { none, minimum, zero_point };
+
+PERILUNE_INLINE CodeOffset offset_of(const Coding& coding) {
+  if (coding.zero_points) return CodeOffset::zero_point;
+  return coding.minimum ? CodeOffset::minimum : CodeOffset::none;
+}
+PERILUNE_INLINE bool splits_blocks(const Coding& coding) {
+  return coding.group < kCodedBlock;
+}
+
+/// Blocks [from, from + count) of a panel.
+struct PanelPart {
+  const std::uint8_t* codes[kCodedSteps];
+  /// Of each group, [block, group of a block, kPanelWidth], over the divisor; one group a block
+  /// where longer ones are shared.
+  alignas(64) float scales[kCodedSteps * 2 * kPanelWidth];
+  alignas(64) float offsets[kCodedSteps * 2 * kPanelWidth];  // minimums or zero points, if any
+};
+
+[[maybe_unused]] void read_part(const Coding& coding, const std::uint8_t* panel, std::int64_t from,
+                                std::int64_t count, PanelPart& to) {
+  const CodedLayout at = coded_layout(coding, kPanelWidth);
+  const std::int64_t groups = splits_blocks(coding) ? 2 : 1;
+  const CodeOffset offset = offset_of(coding);
+  for (std::int64_t b = 0; b < count; ++b) {
+    to.codes[b] = panel + coded_block_at(at, from + b);
+    const CodedPart part = {coding, at, to.codes[b], panel + coded_unit_at(at, from + b)};
+    for (std::int64_t group = 0; group < groups; ++group)
+      for (int v = 0; v < kPanelWidth / kLanes; ++v) {
+        const std::int64_t place = (b * groups + group) * kPanelWidth + v * kLanes;
+        const Vec scale = part.scale(group, v);
+        store(to.scales + place, coding.divisor != 1 ? div(scale, splat(coding.divisor)) : scale);
+        if (offset == CodeOffset::minimum) store(to.offsets + place, part.minimum(group, v));
+        if (offset == CodeOffset::zero_point) store(to.offsets + place, part.zero_point(v));
+      }
+  }
+}
+
+/// Addresses of one call.
+struct CodedTile {
+  const std::int8_t* x;  // the first row's, from the part's first block on
+  const float* scales;
+  const std::int32_t* sums;
+  std::int64_t blocks;  // of a row
+  const PanelPart* part;
+  static constexpr std::int64_t panel_apart = 0;  // there is one
+  std::int64_t count;                             // blocks of the part
+  bool begins;                                    // sums start from 0, else from out
+  float* out;                                     // [row, kPanelWidth]
+  std::int64_t out_stride;
+  const Coding* coding;
+};
+
+/// A finished group, scaled, added to `sums`.
+template <int kRows, bool kSplit, CodeOffset kOffset, int kVecs>
+PERILUNE_INLINE void add_group(const CodedTile& tile, std::int64_t block, std::int64_t half,
+                               const IntVec (&exact)[kRows][kVecs], Vec (&sums)[kRows][kVecs]) {
+  const PanelPart& part = *tile.part;
+  const std::int64_t group = kSplit ? block * 2 + half : block;
+#pragma GCC unroll 16
+  for (int v = 0; v < kVecs; ++v) {
+    const std::int64_t place = group * kPanelWidth + v * kLanes;
+    const Vec scale = load(part.scales + place);
+    const Vec offset = kOffset == CodeOffset::none ? zero() : load(part.offsets + place);
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      const Vec x_scale = splat(tile.scales[r * tile.blocks + block]);
+      Vec whole = to_float(exact[r][v]);  // below 2^24, as what is taken from it: exact
+      if constexpr (kOffset == CodeOffset::zero_point) {
+        const auto total = static_cast<float>(sum_of_x(tile, r, block, half, kSplit));
+        whole = sub(whole, mul(offset, splat(total)));
+      }
+      sums[r][v] = multiply_add(whole, mul(scale, x_scale), sums[r][v]);
+      if constexpr (kOffset == CodeOffset::minimum) {
+        const auto total = static_cast<float>(sum_of_x(tile, r, block, half, kSplit));
+        sums[r][v] =
+            multiply_add(offset, splat(tile.scales[r * tile.blocks + block] * total), sums[r][v]);
+      }
+    }
+  }
+}
+
+template <int kRows, CodeKind kKind, bool kSplit, CodeOffset kOffset>
+void multiply_codes(const CodedTile& given) {
+  constexpr int kVecs = kPanelWidth / kLanes;
+  const CodedTile tile = given;  // stays in registers
+  const Codes table = kKind == CodeKind::table ? code_table(tile.coding->values) : Codes{};
+  const std::int32_t bias = kKind == CodeKind::nibbles ? tile.coding->zero : (kDotBiased ? 128 : 0);
+  Vec sums[kRows][kVecs];
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 16
+    for (int v = 0; v < kVecs; ++v)
+      sums[r][v] = tile.begins ? zero() : load(tile.out + r * tile.out_stride + v * kLanes);
+
+  for (std::int64_t block = 0; block < tile.count; ++block) {
+    constexpr int kGroups = kSplit ? 2 : 1;
+    const std::uint8_t* codes = tile.part->codes[block];
+#pragma GCC unroll 2
+    for (int group = 0; group < kGroups; ++group) {
+      IntVec exact[kRows][kVecs];
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) {
+        const IntVec start = int_splat(-bias * sum_of_x(tile, r, block, group, kSplit));
+#pragma GCC unroll 16
+        for (int v = 0; v < kVecs; ++v) exact[r][v] = start;
+      }
+      add_half<kRows, kKind>(tile, codes, block, group, table, exact);
+      if constexpr (!kSplit) add_half<kRows, kKind>(tile, codes, block, 1, table, exact);
+      add_group<kRows, kSplit, kOffset>(tile, block, group, exact, sums);
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 16
+    for (int v = 0; v < kVecs; ++v) store(tile.out + r * tile.out_stride + v * kLanes, sums[r][v]);
+}
+
+using CodedFunction = void (*)(const CodedTile&);
+
+/// Row tiles are nearly equal, so that several have half of the most rows and more.
+constexpr int kLeastCodedRows = (kCodedRows + 1) / 2;
+
+template <CodeKind kKind, bool kSplit, CodeOffset kOffset, int kRows = kCodedRows>
+CodedFunction coded_function(std::int64_t rows) {
+  if (rows == kRows) return multiply_codes<kRows, kKind, kSplit, kOffset>;
+  if constexpr (kRows > kLeastCodedRows)
+    return coded_function<kKind, kSplit, kOffset, kRows - 1>(rows);
+  return nullptr;
+}
+
+/// Only for what a registered format has.
+[[maybe_unused]] CodedFunction coded_function_of(const Coding& coding, std::int64_t rows) {
+  constexpr CodeKind kNibbles = CodeKind::nibbles, kBytes = CodeKind::bytes;
+  using enum CodeOffset;
+  const CodeOffset offset = offset_of(coding);
+  const bool split = splits_blocks(coding), has_minimum = offset == minimum;
+  if (kind_of(coding) == CodeKind::table) return coded_function<CodeKind::table, false, none>(rows);
+  if (kind_of(coding) == kNibbles) {
+    if (offset == zero_point) return coded_function<kNibbles, false, zero_point>(rows);
+    if (split && has_minimum) return coded_function<kNibbles, true, minimum>(rows);
+    if (split) return coded_function<kNibbles, true, none>(rows);
+    if (has_minimum) return coded_function<kNibbles, false, minimum>(rows);
+    return coded_function<kNibbles, false, none>(rows);
+  }
+  if (offset == zero_point) return coded_function<kBytes, false, zero_point>(rows);
+  if (split) return coded_function<kBytes, true, none>(rows);
+  if (has_minimum) return coded_function<kBytes, false, minimum>(rows);
+  return coded_function<kBytes, false, none>(rows);
+}
+
+}  // namespace
+}  // namespace perilune::kernels::PERILUNE_TIER
