@@ -123,6 +123,26 @@ t.test("levels are no whole numbers: compute = \"int8\" says so", function()
   t.raises_table(function() pl.load(t.golden "llama-bnb4-nf4-double", t.with(exact, { compute = "int8" })) end, "levels", "f32")
 end)
 
+-- Folders from before config.json told it.
+for _, case in ipairs {
+  { "llama-gptq-act-order", "quantize_config.json", function(c) return { bits = c.bits, group_size = c.group_size, desc_act = true, sym = c.sym } end },
+  { "llama-awq", "quant_config.json", function(c) return { w_bit = c.bits, q_group_size = c.group_size, zero_point = true, version = "GEMM" } end },
+} do
+  t.test(case[1] .. " is told by " .. case[2], function()
+    local from = t.golden(case[1])
+    local config = core.read_json(from .. "/config.json")
+    local own = case[3](config.quantization_config)
+    config.quantization_config = nil
+    local folder = folder_of.copy(from, { ["config.json"] = core.write_json(config), [case[2]] = core.write_json(own) })
+    local m = pl.load(folder, exact)
+    t.equal(logits(m, { { 1, 2, 3 } }):tolist(), logits(pl.load(from, exact), { { 1, 2, 3 } }):tolist())
+    local other = folder_of.files {}
+    m:quantize({ ["*"] = "int8-weight" }):save(other)
+    t.ok(not core.file_exists(other .. "/" .. case[2]), "what is saved says no longer how it was")
+    t.equal(logits(pl.load(other, exact), { { 1, 2, 3 } }).shape, logits(m, { { 1, 2, 3 } }).shape)
+  end)
+end
+
 -- A golden folder with its tensors or its quantization_config changed.
 local function damaged(name, change)
   local from = t.golden(name)

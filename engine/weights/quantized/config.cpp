@@ -64,12 +64,27 @@ void read_compressed(const Json& json, QuantizationConfig& config) {
   unsupported(config, "format \"" + format + "\"; pack-quantized and int-quantized are read");
 }
 
-QuantizationConfig read_config(const Json& json) {
-  QuantizationConfig config;
-  config.place = json.place();
+/// The method of a config that does not name one.
+std::string unnamed_method(const Json& json) {
   // Before there was a quant_method, bitsandbytes was the only one.
   const bool bits = json.boolean("load_in_8bit", false) || json.boolean("load_in_4bit", false);
-  const std::string method = json.string("quant_method", bits ? "bitsandbytes" : "");
+  return bits ? "bitsandbytes" : "";
+}
+
+/// Files of folders from before config.json said it, and whose they are.
+struct OwnFile {
+  const char* name;
+  const char* method;
+};
+constexpr OwnFile kOwnFiles[] = {{"quantize_config.json", "gptq"}, {"quant_config.json", "awq"}};
+
+}  // namespace
+
+QuantizationConfig parse_quantization_config(const Json& json, const std::string& unnamed) {
+  QuantizationConfig config;
+  config.place = json.place();
+  const std::string method =
+      json.string("quant_method", unnamed.empty() ? unnamed_method(json) : unnamed);
   if (method == "gptq") {
     read_gptq(json, config);
   } else if (method == "awq") {
@@ -85,18 +100,26 @@ QuantizationConfig read_config(const Json& json) {
   return config;
 }
 
-}  // namespace
-
 std::optional<QuantizationConfig> read_quantization_config(const std::string& folder) {
   const std::string path = join_path(folder, "config.json");
   if (!folder_exists(folder) || !file_exists(path)) return std::nullopt;
   const Json json = read_json(path);
-  const Json* found = json.find_value("quantization_config");
-  if (found == nullptr) return std::nullopt;
-  if (!found->is_object()) {
-    throw Error(ErrorCode::format, "load", "config.json: quantization_config is not an object");
+  if (const Json* found = json.find_value("quantization_config")) {
+    if (!found->is_object()) {
+      throw Error(ErrorCode::format, "load", "config.json: quantization_config is not an object");
+    }
+    return parse_quantization_config(*found);
   }
-  return read_config(*found);
+  for (const OwnFile& own : kOwnFiles) {
+    const std::string beside = join_path(folder, own.name);
+    if (!file_exists(beside)) continue;
+    const Json stands = read_json(beside);
+    if (!stands.is_object()) {
+      throw Error(ErrorCode::format, "load", std::string(own.name) + " is not an object");
+    }
+    return parse_quantization_config(stands, own.method);
+  }
+  return std::nullopt;
 }
 
 }  // namespace perilune

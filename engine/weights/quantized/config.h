@@ -8,6 +8,8 @@
 
 namespace perilune {
 
+class Json;
+
 enum class QuantizedLayout : std::uint8_t { gptq, awq, bitsandbytes, compressed_tensors };
 
 /// quantization_config, as far as reading needs it. What a module's parts say themselves is not
@@ -21,8 +23,13 @@ struct QuantizationConfig {
   bool mixed = false;                      // modules may have other bits and groups
 };
 
-/// The config of the model in `folder`, or none where it is not quantized (or is no folder). Throws
-/// Error(format | unsupported) naming file, key and value.
+/// What the object says. `unnamed`: the quant_method where it names none; "": bitsandbytes where it
+/// has that one's keys. Throws Error(format | unsupported) naming file, key and value.
+QuantizationConfig parse_quantization_config(const Json& json, const std::string& unnamed = "");
+
+/// The config of the model in `folder`: config.json's quantization_config, or the file that stood
+/// beside it before (quantize_config.json of GPTQ, quant_config.json of AWQ). None where it is not
+/// quantized (or is no folder).
 std::optional<QuantizationConfig> read_quantization_config(const std::string& folder);
 
 }  // namespace perilune

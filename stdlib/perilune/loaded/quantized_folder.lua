@@ -20,6 +20,10 @@ end
 -- Tables of patterns and options in JSON; a name alone is a text.
 local function recipe_text(recipe) return core.write_json(recipe) end
 
+-- Files that say how weights were quantized before config.json did.
+local old_configs = { ["quantize_config.json"] = true, ["quant_config.json"] = true }
+local function copied(name) return folders.not_weights(name) and not old_configs[name] end
+
 -- A configuration that says how weights used to be quantized says so no longer.
 local function write_config(s, path)
   if s.config.quantization_config == nil then return end
@@ -42,7 +46,7 @@ function quantized_folder.write(s, path, o, op)
   if path:gsub("/+$", "") == s.path then
     raise("argument", op, path .. " is the folder that the weights are read from", "take another folder")
   end
-  folders.copy(s.path, path, op, folders.not_weights)
+  folders.copy(s.path, path, op, copied)
   write_config(s, path)
   local metadata = { format = "pt", [recipe_key] = recipe_text(s.recipe), ["perilune.report"] = o.report }
   s.checkpoint:save(path .. "/model.safetensors", metadata, o.on_progress)
