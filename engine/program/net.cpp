@@ -8,6 +8,7 @@
 #include "engine/ops/norm.h"
 #include "engine/ops/rope_op.h"
 #include "engine/ops/rows.h"
+#include "engine/program/composed_activations.h"
 #include "engine/program/module_reader.h"
 #include "engine/program/value_math.h"
 
@@ -247,12 +248,15 @@ kernels::Activation activation_by_name(const std::string& name) {
     known.emplace_back(known_name);
   }
   std::string list;
-  for (const std::string& each : known) list += (list.empty() ? "" : ", ") + each;
-  throw Error(ErrorCode::unsupported, "activation", "\"" + name + "\" is not known")
-      .hint("known are " + list);
+  for (const std::string& each : known) list += each + ", ";
+  const std::string lacks = activation_lacks(name);
+  throw Error(ErrorCode::unsupported, "activation",
+              "\"" + name + "\" is not known" + (lacks.empty() ? "" : ": " + lacks))
+      .hint("known are " + list + "hardswish, sqrtsoftplus");
 }
 
 Value Net::activation(const Value& x, const std::string& name) const {
+  if (activation_composed(name)) return composed_activation(x, name, where());
   try {
     const kernels::Activation activation = activation_by_name(name);
     if (activation == kernels::Activation::none) return x;

@@ -140,7 +140,8 @@ class Net {
 /// x over the tokens whose logits are wanted: what bindings put before a head.
 Value wanted_rows(const std::shared_ptr<Pass>& pass, const Value& x, const std::string& where = "");
 
-/// The activation of a published name, or an Error(unsupported) listing those we know.
+/// The kernels' activation of a published name, or an Error(unsupported) listing those we know;
+/// some of these are composed of other ops (composed_activations.h).
 kernels::Activation activation_by_name(const std::string& name);
 
 }  // namespace perilune

@@ -1,5 +1,6 @@
 """Asks the published renderer (transformers with jinja2) what chat templates of many styles give for conversations
-with tools, documents, thoughts, images, and writes template_answers.json beside this file.
+with tools, documents, thoughts, images, and writes template_answers.json beside this file. Templates are
+those below and those of templates/.
 
     pip install "transformers==5.24" jinja2; python3 tests/faults/ask_templates.py"""
 import json
@@ -116,6 +117,9 @@ TEMPLATES = {
     "filter_blocks": """{% filter upper|replace(' ', '_') %}{% for m in messages %}{{ m.role }} {{ m.content|string }}
 {% endfor %}{% endfilter %}{% set x = 'b' %}{% if x == 'a' %}1{% elif x == 'b' %}2{% else %}3{% endif %}{% set ns = namespace(**{'k': 1}) %}{% set ns.k = ns.k + 1 %}{{ ns.k }}{% set a, b = 1, 2 %}{{ a }}{{ b }}""",
 }
+
+
+TEMPLATES.update((path.stem, path.read_text()) for path in sorted((pathlib.Path(__file__).parent / "templates").glob("*.jinja")))
 
 
 def main():

@@ -147,6 +147,10 @@ local published = {
   { "llama-gqa", { hidden_act = '"gelu_10"' }, { 2.56094, 0.07507, -0.85578, -0.72795, -1.71069 } },
   { "gpt2-plain", { activation_function = '"relu6"' }, { -0.04158, 0.18209, 0.89513, -0.7643, 1.4739 } },
   { "gpt2-plain", { activation_function = '"leaky_relu"' }, { -0.05468, 0.1647, 0.87641, -0.76071, 1.49779 } },
+  { "llama-gqa", { hidden_act = '"hardswish"' }, { 2.31635, -0.11507, -0.63937, -0.78895, -1.58431 } },
+  { "gpt2-plain", { activation_function = '"hardswish"' }, { -0.3281, -0.46641, 0.19301, -0.44295, 2.22577 } },
+  { "llama-gqa", { hidden_act = '"sqrtsoftplus"' }, { 2.47159, 0.51761, -0.97215, 0.64267, -0.67026 } },
+  { "gpt2-plain", { activation_function = '"sqrtsoftplus"' }, { 0.23388, 0.63287, 0.48283, -0.38663, 0.07567 } },
   { "gpt2-plain", { activation_function = '"laplace"' }, { -0.15517, 0.48847, 0.86436, -0.72545, 1.23179 } },
 }
 for _, case in ipairs(published) do
@@ -221,7 +225,9 @@ local refused = {
   { "bert-sequence", { type_vocab_size = "3" }, "type_vocab_size 3", "token_type_embeddings" },
   { "bert-sequence", { max_position_embeddings = "64" }, "max_position_embeddings 64", "position_embeddings" },
   { "phi-partial-rotary", { rope_parameters = '{"rope_type": "proportional", "factor": 4.0, "partial_rotary_factor": 0.5}' }, "proportional", "share" },
-  { "llama-gqa", { hidden_act = '"prelu"' }, "hidden_act", "prelu" },
+  { "llama-gqa", { hidden_act = '"prelu"' }, "hidden_act", "prelu", "learned numbers" },
+  { "gpt2-plain", { activation_function = '"xielu"' }, "activation_function", "learned numbers" },
+  { "gpt2-plain", { activation_function = '"nosuch"' }, 'activation "nosuch" is not known' },
   { "t5-gated-untied", { num_decoder_layers = "4" }, "decoder.block.3" },
   { "t5-gated-untied", { num_decoder_layers = "2" }, "no pass" },
   { "mistral-window", { sliding_window = "-1" }, "sliding_window" },

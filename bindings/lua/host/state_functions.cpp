@@ -10,6 +10,7 @@
 #include "bindings/lua/tensors/tensor_value.h"
 #include "engine/base/near_names.h"
 #include "engine/device/tiers.h"
+#include "engine/program/composed_activations.h"
 #include "engine/program/net.h"
 
 namespace perilune::lua {
@@ -248,14 +249,21 @@ int jit(lua_State* L) {
   return 0;
 }
 
+/// core.activation_known(name): whether, and for one that is not, what keeps it from being ("").
 int activation_known(lua_State* L) {
-  try {
-    (void)activation_by_name(to_text(L, 1, "activation_known", "name"));
-    lua_pushboolean(L, 1);
-  } catch (const Error&) {
-    lua_pushboolean(L, 0);
+  const std::string name = to_text(L, 1, "activation_known", "name");
+  bool known = activation_composed(name);
+  if (!known) {
+    try {
+      (void)activation_by_name(name);
+      known = true;
+    } catch (const Error&) {
+      known = false;
+    }
   }
-  return 1;
+  lua_pushboolean(L, known ? 1 : 0);
+  push_text(L, activation_lacks(name));
+  return 2;
 }
 
 int extend(lua_State* L) {

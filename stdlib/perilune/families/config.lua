@@ -92,8 +92,10 @@ function config.activation(json, key, default)
   local value = json[key]
   if value == nil then value = default end
   if type(value) ~= "string" then bad(key, "the name of an activation", value) end
-  if not core.activation_known(value) then
-    raise("unsupported", "load", ('config.json: %s: activation "%s" is not known'):format(key, value))
+  local known, lacks = core.activation_known(value)
+  if not known then
+    raise("unsupported", "load", ('config.json: %s: activation "%s" is not known%s'):format(key, value,
+      lacks == "" and "" or ": " .. lacks))
   end
   return value
 end

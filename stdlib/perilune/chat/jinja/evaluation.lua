@@ -51,7 +51,10 @@ end
 
 function eval.constant(_, node) return node.value end
 function eval.none() return values.none end
-function eval.integer(_, node) return values.integer(node.value) end
+function eval.integer(_, node)
+  if type(node.value) == "string" then return values.big(node.value) end
+  return values.integer(node.value)
+end
 function eval.float(_, node) return values.float(node.value) end
 function eval.captured(run) return run.captured end
 

@@ -192,8 +192,21 @@ local function extra_arguments(node, positional, named, order)
   return values.sequence(extra, "tuple"), by_name
 end
 
+-- What templates may ask of a macro.
+local macro_members = {
+  name = function(node) return node.name end,
+  arguments = function(node)
+    local names = {}
+    for i, name in ipairs(node.names) do names[i] = name end
+    return values.sequence(names, "tuple")
+  end,
+  catch_varargs = function(node) return node.reads.varargs == true end,
+  catch_kwargs = function(node) return node.reads.kwargs == true end,
+  caller = function(node) return node.reads.caller == true end,
+}
+
 local function make_macro(run, node, scope)
-  return values.func(node.name, function(positional, named, order)
+  local macro = values.func(node.name, function(positional, named, order)
     run.depth = run.depth + 1
     budget.check_depth(run.depth)
     local varargs, kwargs = extra_arguments(node, positional, named, order or {})
@@ -212,6 +225,11 @@ local function make_macro(run, node, scope)
     run.depth = run.depth - 1
     return run.autoescape and values.markup(text) or text
   end)
+  macro.members = function(name)
+    local member = macro_members[name]
+    if member then return member(node) end
+  end
+  return macro
 end
 
 function execute.macro(run, node, scope) scope.names[node.name] = make_macro(run, node, scope) end

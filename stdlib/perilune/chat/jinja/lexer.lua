@@ -79,6 +79,7 @@ local function read_number(source, at)
     end
   end
   local value = tonumber((source:sub(at, stop - 1):gsub("_", "")), 10) or tonumber((source:sub(at, stop - 1):gsub("_", "")))
+  if not is_float and value > 2 ^ 53 then value = (source:sub(at, stop - 1):gsub("_", "")) end   -- its digits
   return is_float and "float" or "integer", value, stop
 end
 
