@@ -233,8 +233,8 @@ TEST_CASE("rows of packed codes are read back as the format defines them") {
     each_format([&](const BlockFormat& format) {
       const Weight weight = make_weight(*table, format, 37, 512, MathMode::f32, 9);
       std::vector<float> rows(3 * 512, NAN), expected;
-      const std::int32_t ids[] = {36, 0, 17};
-      table->embedding(launch_of(1), {rows.data(), ids, 3, 0, weight.matrix, 1.0f});
+      const std::vector<std::int32_t> ids = {36, 0, 17};
+      table->embedding(launch_of(1), {rows.data(), ids.data(), 3, 0, weight.matrix, 1.0f});
       for (const std::int32_t id : ids)
         expected.insert(expected.end(), weight.values.begin() + id * 512,
                         weight.values.begin() + (id + 1) * 512);

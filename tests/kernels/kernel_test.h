@@ -16,6 +16,7 @@
 #include "kernels/cuda/stream.h"
 #include "kernels/kernel_table.h"
 #include "tests/catch.h"
+#include "tests/kernels/plugin_under_test.h"
 
 namespace perilune::kernels::wide {
 /// The fast sources over sixteen lanes of plain C++: the shape of the avx512 tier, on any
@@ -28,15 +29,18 @@ namespace kernel_test {
 using namespace perilune;
 using namespace perilune::kernels;
 
-/// PERILUNE_KERNELS=emulator: the CUDA kernels, run by the emulator on this machine's memory. Else
-/// the tier that PERILUNE_CPU names, or the best; with none or "scalar" also the wide table.
+/// PERILUNE_KERNELS=emulator: the CUDA kernels, run by the emulator on this machine's memory; cuda:
+/// on the first GPU; plugin-emulator: the emulator in the GPU's place. Else the tier that
+/// PERILUNE_CPU names, or the best; with none or "scalar" also the wide table.
 inline std::vector<const KernelTable*> choose_tables() {
   const char* device = std::getenv("PERILUNE_KERNELS");
   if (device != nullptr && *device != '\0') {
-    if (std::string(device) != "emulator")
-      throw std::runtime_error("PERILUNE_KERNELS: only \"emulator\" is known, not " +
-                               std::string(device));
+    const std::string kind = device;
+    if (kind == "cuda") return {&open_plugin(kind)};
+    if (kind != "emulator" && kind != "plugin-emulator")
+      throw std::runtime_error("PERILUNE_KERNELS: emulator, cuda or plugin-emulator, not " + kind);
     setenv("PERILUNE_EMULATOR_ORDER", "shuffled", 0);  // of all orders the one that finds most
+    if (kind == "plugin-emulator") return {&open_plugin("emulator")};
     return {&cuda::table("emulator")};
   }
   const char* name = std::getenv("PERILUNE_CPU");
@@ -88,22 +92,25 @@ inline Parallel parallel_of(int threads) {
 /// 64-byte aligned bytes, filled with NaN patterns.
 class Buffer {
  public:
-  explicit Buffer(std::size_t bytes)
-      : bytes_((bytes + 63) / 64 * 64), data_(std::aligned_alloc(64, bytes_ == 0 ? 64 : bytes_)) {
-    std::memset(data_, 0xff, bytes_ == 0 ? 64 : bytes_);
+  explicit Buffer(std::size_t bytes) : bytes_(std::max<std::size_t>(64, (bytes + 63) / 64 * 64)) {
+    data_ = device_memory(bytes_);
+    if (data_ == nullptr) data_ = std::aligned_alloc(64, bytes_);
+    std::memset(data_, 0xff, bytes_);
   }
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
   Buffer(Buffer&& other) noexcept : bytes_(other.bytes_), data_(other.data_) {
     other.data_ = nullptr;
   }
-  ~Buffer() { std::free(data_); }
+  ~Buffer() {
+    if (!release_device_memory(data_)) std::free(data_);
+  }
   void* data() { return data_; }
   const void* data() const { return data_; }
 
  private:
   std::size_t bytes_;
-  void* data_;
+  void* data_ = nullptr;
 };
 
 /// The stream of the CUDA kernels; CPU tables do not look at it.
@@ -116,12 +123,14 @@ inline cuda::Stream& test_stream() {
 struct CheckedLaunch : Launch {
   CheckedLaunch(int threads, Buffer* scratch_buffer) {
     parallel = parallel_of(threads);
-    stream = &test_stream();
+    stream = plugin_stream() != nullptr ? plugin_stream() : &test_stream();
     scratch = scratch_buffer == nullptr ? nullptr : scratch_buffer->data();
   }
   CheckedLaunch(const CheckedLaunch&) = delete;
   CheckedLaunch& operator=(const CheckedLaunch&) = delete;
   ~CheckedLaunch() {
+    if (const std::string failed = plugin_failure(); !failed.empty())
+      FAIL_CHECK("a kernel failed: " << failed);
     cuda::Stream& used = test_stream();
     if (used.status == 0) return;
     const std::string message = used.message;

@@ -256,9 +256,9 @@ TEST_CASE("rows come back from the packed form as they were stored") {
       for (const MathMode math : {MathMode::f32, MathMode::bf16})
         for (const std::int64_t inputs : {1, 8, 31}) {
           const Weight weight = make_weight(*table, 45, inputs, format, math, 21);
-          const std::int64_t rows[] = {44, 0, 31, 32, 16};
+          const std::vector<std::int64_t> rows = {44, 0, 31, 32, 16};
           std::vector<float> out(static_cast<std::size_t>(5 * inputs));
-          table->unpack_rows(launch_of(2), weight.matrix, rows, 5, out.data());
+          table->unpack_rows(launch_of(2), weight.matrix, rows.data(), 5, out.data());
           std::vector<float> expected, scaled;
           for (const std::int64_t row : rows)
             for (const float v : row_of(weight.values, row, inputs)) {
@@ -266,8 +266,8 @@ TEST_CASE("rows come back from the packed form as they were stored") {
               scaled.push_back(expected.back() * 3.0f);
             }
           CHECK(same_bits(out, expected));
-          const std::int32_t ids[] = {43, -1, 30, 31, 15};
-          const EmbeddingArguments a = {out.data(), ids, 5, 1, weight.matrix, 3.0f};
+          const std::vector<std::int32_t> ids = {43, -1, 30, 31, 15};
+          const EmbeddingArguments a = {out.data(), ids.data(), 5, 1, weight.matrix, 3.0f};
           table->embedding(launch_of(2), a);
           CHECK(same_bits(out, scaled));
         }

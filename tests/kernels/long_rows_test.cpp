@@ -180,18 +180,19 @@ TEST_CASE("nothing to reduce") {
   for (const KernelTable* table : tables_under_test())
     for (int op = 0; op <= static_cast<int>(Reduce::sum_squares); ++op) {
       INFO(table->tier << " op " << op);
-      float x = 7, out[] = {9, 9};
-      std::int64_t offsets[] = {9, 9};
+      std::vector<float> x = {7};
+      std::vector<float> out = {9, 9};
+      std::vector<std::int64_t> offsets = {9, 9};
       const auto reduce = static_cast<Reduce>(op);
       ReduceArguments a = {};
       a.op = reduce;
       a.rank = 2;
       a.reduced = 1;
       a.sizes[0] = 2;
-      a.x = {&x, DType::f32, {0, 1}};
-      a.out = {out, DType::f32, {1}};
+      a.x = {x.data(), DType::f32, {0, 1}};
+      a.out = {out.data(), DType::f32, {1}};
       const bool index = reduce == Reduce::argmax || reduce == Reduce::argmin;
-      if (index) a.out = {offsets, DType::i64, {1}};
+      if (index) a.out = {offsets.data(), DType::i64, {1}};
       table->reduce(launch_of(1), a);
       if (index)
         CHECK((offsets[0] == 0 && offsets[1] == 0));

@@ -211,16 +211,18 @@ TEST_CASE("rotary tables and rotations") {
         INFO(table->tier << " pairs " << pairs << " interleaved " << interleaved);
         constexpr std::int64_t kRows = 5, kHeads = 3;
         const std::int64_t head_dim = 2 * pairs + 3;
-        const std::int32_t positions[] = {0, 1, 77, 4000, 100000}, variants[] = {0, 1, 0, 1, 1};
+        const std::vector<std::int32_t> positions = {0, 1, 77, 4000, 100000};
+        const std::vector<std::int32_t> variants = {0, 1, 0, 1, 1};
         const std::vector<float> frequencies = Random(1).values(2 * pairs);
         std::vector<float> cosine(static_cast<std::size_t>(kRows * pairs)), sine(cosine.size());
-        table->rope_table(launch_of(2), {cosine.data(), sine.data(), positions, kRows, pairs,
-                                         frequencies.data(), variants, 1.5f});
+        table->rope_table(launch_of(2), {cosine.data(), sine.data(), positions.data(), kRows, pairs,
+                                         frequencies.data(), variants.data(), 1.5f});
         std::vector<double> cosines, sines;
         for (std::int64_t r = 0; r < kRows; ++r)
           for (std::int64_t j = 0; j < pairs; ++j) {
-            const float angle = static_cast<float>(positions[r]) *
-                                frequencies[static_cast<std::size_t>(variants[r] * pairs + j)];
+            const float angle = static_cast<float>(positions[static_cast<std::size_t>(r)]) *
+                                frequencies[static_cast<std::size_t>(
+                                    variants[static_cast<std::size_t>(r)] * pairs + j)];
             cosines.push_back(1.5 * std::cos(static_cast<double>(angle)));
             sines.push_back(1.5 * std::sin(static_cast<double>(angle)));
           }
