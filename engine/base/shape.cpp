@@ -201,7 +201,9 @@ struct Operands {
     problem += " (" + sizes + ")";
   }
   throw operands.error(std::move(problem))
-      .hint("select rows with batch:select or pad both with batch:pad");
+      .hint(
+          "select rows with batch:select, pad both with batch:pad, or t:detach() where whose rows "
+          "they are does not matter");
 }
 
 [[noreturn]] void throw_sizes_differ(const Operands& operands, const Axis& a, const Axis& b) {

@@ -1,5 +1,6 @@
 // What the values of a tensor are like. A device with memory of its own works them out itself: a
 // tensor that is printed is not copied to the host.
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -9,27 +10,48 @@ namespace perilune::tensor_ops {
 
 namespace {
 
+/// Elements that are widened at a time: memory does not grow with the tensor.
+constexpr std::int64_t kChunk = 1 << 16;
+
+/// Calls `each` for every element, in their order.
+template <typename Each>
+void for_each(const Tensor& a, const Each& each) {
+  if (a.shape().rank() == 0 || a.elements() <= kChunk) {
+    for (const double value : a.to_doubles()) each(value);
+    return;
+  }
+  const std::int64_t rows = a.shape().size(0);
+  const std::int64_t step = std::max<std::int64_t>(1, kChunk / (a.elements() / rows));
+  for (std::int64_t first = 0; first < rows; first += step) {
+    const Tensor part = a.slice(0, first, std::min(step, rows - first));
+    if (step == 1 && part.shape().rank() > 1) {
+      for_each(part.pick(0, 0), each);
+    } else {
+      for (const double value : part.to_doubles()) each(value);
+    }
+  }
+}
+
 Statistics on_host(const Tensor& a) {
   Statistics result;
   double sum = 0;
-  const std::vector<double> values = a.to_doubles();
   std::int64_t finite = 0;
-  for (const double value : values) {
+  for_each(a, [&](double value) {
     ++result.count;
     if (std::isnan(value)) ++result.nan;
     if (std::isinf(value)) ++result.infinite;
-    if (!std::isfinite(value)) continue;
+    if (!std::isfinite(value)) return;
     result.minimum = finite == 0 ? value : std::min(result.minimum, value);
     result.maximum = finite == 0 ? value : std::max(result.maximum, value);
     sum += value;
     ++finite;
-  }
+  });
   if (finite == 0) return result;
   result.mean = sum / static_cast<double>(finite);
   double squares = 0;
-  for (const double value : values) {
+  for_each(a, [&](double value) {
     if (std::isfinite(value)) squares += (value - result.mean) * (value - result.mean);
-  }
+  });
   result.deviation = std::sqrt(squares / static_cast<double>(finite));
   return result;
 }

@@ -12,12 +12,12 @@ local trace = require "perilune.run.trace"
 local generate = require "perilune.serve.generate"
 local caches = require "perilune.loaded.cache"
 local inspect = require "perilune.show.inspect"
+local program_graph = require "perilune.show.program_graph"
 local folders = require "perilune.loaded.save"
 local methods = require "perilune.quantization.methods"
 local moved = require "perilune.loaded.moved"
 local quantized_folder = require "perilune.loaded.quantized_folder"
 local fingerprint = require "perilune.loaded.fingerprint"
-local hooks = require "perilune.loaded.hooks"
 local weights = require "perilune.loaded.weights"
 
 ---@class Model
@@ -173,49 +173,6 @@ function Model:eager()
   return setmetatable(copy, Model)
 end
 
---- Calls `f` with the tensor of a canonical path whenever forward, trace or generate computes it; what it
---- returns (same shape and dtype), if anything, takes the tensor's place. `*` is one component: the hook is called for
---- every path that fits, which is its second argument. The model runs eagerly while it has hooks.
----
----     local m = pl.load "scripts/models/tales"
----     local before = m:forward("The").logits
----     local handle = m:hook("layers.2", function(t) return t * 0 end)
----     print(m:forward("The").logits:equal(before))                          --> false
----     handle:remove()
----     print(m:forward("The").logits:equal(before))                          --> true
----@param path string a path or a pattern, such as "layers.*.mlp"
----@param f fun(t: Tensor, path: string): Tensor|nil
----@return Hook handle handle:remove(), handle.path
-function Model:hook(path, f) return hooks.add(self, path, f) end
-
---- The hooks of a model in the order they run; prints as a list. hooks:remove() takes all away.
----
----     local m = pl.load "scripts/models/tales"
----     m:hook("layers.*.mlp", print)
----     print(#m:hooks(), m:hooks()[1].path)                                  --> 1	layers.*.mlp
----     m:hooks():remove()
----     print(#m:hooks())                                                     --> 0
----@return Hook[]
-function Model:hooks() return hooks.list(self) end
-
---- One pass that stops: at the next op, at breakpoints, where an expression is true. At a stop lines see the family's
---- locals by name, `t` (what the op gave, replaced by `t = …`), `op` and `path`. At the prompt of the perilune program a
---- person says how to go on; a script gives commands as a list (texts as they would be typed, or functions of the names
---- at the stop), after whose last the pass runs to its end. With generate= it stops at every token as well, where `row`
---- (the scores after processors), `raw` (before them), `step`, `ids` and `text` are seen.
----
---- :step :next :token :continue :break :unbreak :locals :up :down :where :stops :rewind :fork :leave :rivals :choose
----
----     local m = pl.load("scripts/models/tales", { compute = "f32" })
----     local r, said = m:debug("The", { ":break layers.1.mlp", ":continue", "t = t * 0", "x.shape" })
----     print(said[#said])                                                    --> [token=2, hidden=256]
----     print(r.logits:equal(m:forward("The").logits))                        --> false
----@param input any as forward or generate takes it
----@param opts table|nil commands as a list; generate=true|{ options of m:generate }; else as forward takes it
----@return table|nil result what forward or generate gives; nil when it was left
----@return string[]|nil transcript what the commands said
-function Model:debug(input, opts) return require("perilune.inside.debugging").debug(self, input, opts) end
-
 --- Canonical paths that trace and hook take, in computed order.
 ---
 ---     local m = pl.load "scripts/models/tales"
@@ -227,9 +184,9 @@ function Model:paths() return (pass_runner.paths(pass_runner.open(self, "paths")
 ---@return table list of { name=, sizes=, count=, elements= }
 function Model:shapes() return inspect.shapes(pass_runner.open(self, "shapes")) end
 
---- The ops of a compiled pass as a printable table.
+--- The ops of a compiled pass as a printable table; m:program():graph(file) draws them as an SVG.
 ---@param entry string|nil "decode", "encode", "cross" or another entry of the family; default: the main one
----@return table list of { op=, text= }; prints as a table
+---@return table list of { op=, text= }; prints as a table; list:graph(file)
 function Model:program(entry)
   local s = pass_runner.open(self, "program")
   entry = entry or family.main_entry(s.family)
@@ -244,7 +201,7 @@ function Model:program(entry)
     local op, rest = line:match "^%d+%s+(%S+)%s*(.*)$"
     if op then ops[#ops + 1] = { op = op, text = rest } end
   end
-  return setmetatable(ops, { __tostring = function() return text end })
+  return setmetatable(ops, { __tostring = function() return text end, __index = { graph = program_graph.write } })
 end
 
 --- Bytes a model takes: weights, keys and values in use, workspace of one step.
@@ -428,5 +385,7 @@ function Model.__tostring(m)
   return ("Model %s, head %s, %s layers, %d embedding rows, %s positions, %s on %s%s"):format(m.family, m.head, tostring(layers),
     m.vocab_size, tostring(m.max_tokens or "any number of"), m.compute, table.concat(s.devices, " + "), s.closed and " (closed)" or "")
 end
+
+for name, method in pairs(require "perilune.inside.methods") do Model[name] = method end
 
 return Model

@@ -170,10 +170,11 @@ t.test("wrong kinds are told where they were given", function()
   end
 end)
 
-t.test("a hook that gives rows of another batch, and an element that is set by index, lead on", function()
+t.test("a hook that gives rows of another batch acts, and one of another form or an element that is set by index, lead on", function()
   local kept = m:trace("Once upon a time", "layers.2")["layers.2"]
   local handle = m:hook("layers.3", function() return kept end)
-  t.raises_text(function() m:forward "Once upon a time" end, "rows of another batch", "t:copy():set(value)")
+  t.equal(tostring(m:forward("Once upon a time").logits.shape), "[batch=1, vocab=2048]")
+  t.raises_text(function() m:forward "Once upon" end, "layers.3", "another form")
   handle:remove()
   handle = m:hook("layers.3", function(x_) return x_:copy():set(kept) end)
   t.equal(tostring(m:forward("Once upon a time").logits.shape), "[batch=1, vocab=2048]")

@@ -141,7 +141,7 @@ TEST_CASE("m:debug stops, its prompt sees locals and takes every command, and th
   CHECK(session.shows_after(":next\r", "embeddings"));
   CHECK(session.shows_after(":break layers.0.mlp\r", "breakpoint 1"));
   CHECK(session.shows_after(":continue\r", "break layers.0.mlp"));
-  CHECK(session.shows_after("print(\"layers\" .. c.layers)\r", "layers2"));
+  CHECK(session.shows_after("print(\"layers\" .. c.layers)\r", "layers3"));
   CHECK(session.shows_after(":locals\r", "Net layers.0"));
   CHECK(session.shows_after("undefined_thing\r", "undefined_thing is not defined"));
   CHECK(session.shows_after(kInterrupt, "debug> "));

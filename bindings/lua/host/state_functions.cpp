@@ -1,4 +1,5 @@
 // core: clock, threads, devices, errors, warnings, interrupts, scopes.
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -234,11 +235,15 @@ int memory(lua_State* L) {
   return 1;
 }
 
+/// core.is_tty(1) -> whether it is a terminal, and how many columns that has
 int is_tty(lua_State* L) {
   const std::int64_t descriptor =
       lua_isnoneornil(L, 1) ? 1 : to_integer(L, 1, "is_tty", "descriptor");
   lua_pushboolean(L, isatty(static_cast<int>(descriptor)));
-  return 1;
+  winsize size{};
+  if (ioctl(static_cast<int>(descriptor), TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return 1;
+  push_integer(L, size.ws_col);
+  return 2;
 }
 
 int jit(lua_State* L) {

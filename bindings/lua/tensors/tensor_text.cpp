@@ -1,5 +1,4 @@
-// How a tensor prints: what it is, its statistics, and the edges of its values. Reads only what it
-// shows; statistics only of tensors that are quickly read.
+// How a tensor prints: what it is, the statistics of all its values, and the edges of its values.
 #include <algorithm>
 #include <cmath>
 
@@ -10,7 +9,6 @@ namespace perilune::lua {
 
 namespace {
 
-constexpr std::int64_t kStatisticsLimit = 1 << 20;
 constexpr std::int64_t kEdge = 3;   // shown at each end of an elided axis
 constexpr std::int64_t kWhole = 8;  // axes up to this size are shown whole
 constexpr int kMaxLines = 12;
@@ -74,10 +72,7 @@ struct Printer {
 };
 
 std::string statistics_text(const Tensor& tensor) {
-  if (tensor.dtype() == DType::boolean || tensor.elements() < 2 ||
-      tensor.elements() > kStatisticsLimit) {
-    return "";
-  }
+  if (tensor.dtype() == DType::boolean || tensor.elements() < 2) return "";
   const auto statistics = tensor_ops::statistics(tensor);
   std::string text = "  min " + value_text(statistics.minimum) + "  max " +
                      value_text(statistics.maximum) + "  mean " + value_text(statistics.mean);

@@ -53,9 +53,15 @@ local readers = {
 local function read_comment(block, line, number)
   local tag, rest = line:match "^%-%-%-@(%a+)%s*(.*)$"
   if not tag then
-    block.text[#block.text + 1] = (line:gsub("^%-%-%-%s?", ""))
+    local text = line:gsub("^%-%-%-%s?", "")
+    if block.open and text ~= "" then   -- a description of a parameter that goes on
+      block.open.text = block.open.text .. " " .. text
+    else
+      block.text[#block.text + 1] = text
+    end
   elseif readers[tag] then
     readers[tag](block, rest, number)
+    block.open = tag == "param" and block.params[#block.params] or nil
   end
 end
 
@@ -102,8 +108,12 @@ local function read_code(all, owners, block, line, file, number)
     documented = #block.text > 0, file = file, line = number })
 end
 
+-- Files with methods of a class that stands in another file: variable → class.
+local parts_of_classes = { ["perilune.inside.methods"] = { Model = "Model" } }
+
 local function read_file(all, source)
   local owners = { pl = "pl" }
+  for variable, name in pairs(parts_of_classes[source.name] or {}) do owners[variable] = name end
   for variable, name in pairs(outside_names(source)) do owners[variable] = name end
   local block, number, text = new_block(), 0, core.stdlib_source(source.file) .. "\n"
   for class, variable in text:gmatch 'core%.extend%("(%w+)",%s*([%w_]+)%)' do owners[variable] = class end

@@ -176,6 +176,7 @@ function forward.forward(m, input, opts)
   local entry = kind.of(input) == "Batch" and pass_runner.entry_for(s, input) or family.main_entry(s.family)
   local wanted = plan_paths(s, set or {}, entry)
   local results, encoded, given = forward.compute(m, input, o, "forward", wanted)
+  s.last_forward = { input = input, opts = o }   -- what a person asks about afterwards
   local out = { batch = given.batch }
   for _, name in ipairs { "logits", "last_hidden_state", "pooled", "start_logits", "end_logits" } do
     if results[name] and (not set or set[name]) then out[name] = place(results[name], given.view) end

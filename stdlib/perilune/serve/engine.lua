@@ -7,6 +7,9 @@ local pass_runner = require "perilune.loaded.pass_runner"
 local family = require "perilune.loaded.family"
 local submit = require "perilune.serve.submit"
 local generation = require "perilune.serve.generation"
+local recording = require "perilune.serve.recording"
+local policies = require "perilune.policy"
+local core = require "perilune.core"
 
 local engine = {}
 
@@ -18,7 +21,8 @@ function Engine.__index(_, key)
   return raise("argument", "engine", ('an Engine has no method "%s"'):format(tostring(key)), options.unknown(key, names, "methods", "Engine"))
 end
 
-local spec = { policy = "table|function", memory = "positive", worker = "boolean", max_tokens = "positive", max_rows = "positive", reuse = "boolean" }
+local spec = { policy = "table|function", memory = "positive", worker = "boolean", max_tokens = "positive", max_rows = "positive", reuse = "boolean",
+  record = "boolean" }
 
 local function model_list(models)
   if kind.of(models) == "Model" then models = { models } end
@@ -42,7 +46,8 @@ end
 ---     while not engine:idle() do engine:step { budget_ms = 3 } end
 ---     print(line:result().finish_reason)                                    --> length
 ---@param models Model|Model[]
----@param opts table|nil { policy=, memory= (bytes of keys and values), max_tokens=, max_rows= (of one step), worker=true (own thread), reuse=false }
+---@param opts table|nil { policy=, memory= (bytes of keys and values), max_tokens=, max_rows= (of one step), worker=true (own thread), reuse=false,
+--- record=false (every step, for e:timeline and e:queue) }
 ---@return Engine
 function engine.engine(models, opts)
   local list = model_list(models)
@@ -53,8 +58,11 @@ function engine.engine(models, opts)
       pools[i] = pass_runner.pool(rawget(m, "state_"), o.memory and math.floor(o.memory / #list), true)
     end
   end
-  return setmetatable({ core_ = submit.engine(o.policy, { max_tokens = o.max_tokens, max_rows = o.max_rows, worker = o.worker }),
-    models_ = list, pools_ = pools, reuse_ = o.reuse }, Engine)
+  if o.record and o.worker then raise("option", "engine", "option record: not for an engine with a thread of its own") end
+  local record, policy = o.record and recording.new() or false, o.policy or policies.fifo()
+  return setmetatable({ core_ = submit.engine(record and record:wrap(policy) or policy, { max_tokens = o.max_tokens, max_rows = o.max_rows,
+    worker = o.worker }), models_ = list, pools_ = pools, reuse_ = o.reuse, record_ = record, policy_ = policy, worker_ = o.worker,
+    times_ = setmetatable({}, { __mode = "k" }) }, Engine)
 end
 
 local function open(e, op)
@@ -69,6 +77,14 @@ local function choose_model(e, wanted, op)
   if wanted == nil then return list[1], rawget(e, "pools_")[1] end
   for i, m in ipairs(list) do if m == wanted or i == wanted then return m, rawget(e, "pools_")[i] end end
   return raise("option", op, "option model: the engine does not serve this model", "list it in pl.engine{ … }")
+end
+
+-- Remembers when a request came, as long as the caller keeps it.
+local function noted(e, line)
+  rawget(e, "times_")[line] = core.clock() * 1000
+  local record = rawget(e, "record_")
+  if record then record:submitted(line) end
+  return line
 end
 
 local forward_spec = { decoder = "table|Batch", priority = "integer", deadline_ms = "number", client = "string", tag = "any",
@@ -87,7 +103,7 @@ function Engine:submit(input, opts)
   local what = given.kind or (family.predicts_next[m.head] and "generate" or "forward")
   given.model, given.kind = nil, nil
   if what == "generate" and given.reuse == nil then given.reuse = rawget(self, "reuse_") end
-  if what == "forward" then return submit.submit_forward(m, core_engine, input, options.check(given, forward_spec, "submit"), pool) end
+  if what == "forward" then return noted(self, submit.submit_forward(m, core_engine, input, options.check(given, forward_spec, "submit"), pool)) end
   if what ~= "generate" then raise("option", "submit", 'option kind: expected "generate" or "forward", got ' .. options.show(what)) end
   submit.check_causal(m, "submit")
   local prompts, single = submit.read(m, input, options.check(given, generation.spec, "submit"), "submit")
@@ -95,7 +111,7 @@ function Engine:submit(input, opts)
     raise("argument", "submit", ("one prompt a request, got %d"):format(#prompts), "submit each by itself: the engine batches them")
   end
   local request = submit.submit(m, core_engine, prompts[1], "submit", pool)
-  return request
+  return noted(self, request)
 end
 
 --- Runs passes until the budget is spent or nothing is runnable; without a budget, one pass. Of an
@@ -141,7 +157,9 @@ function Engine:set_policy(policy)
   if type(policy) ~= "table" and type(policy) ~= "function" then
     raise("argument", "set_policy", "expected a function or a table with plan=, got " .. options.show(policy))
   end
-  open(self, "set_policy"):set_policy(policy)
+  local record = rawget(self, "record_")
+  open(self, "set_policy"):set_policy(record and record:wrap(policy) or policy)
+  rawset(self, "policy_", policy)
   return self
 end
 
@@ -151,6 +169,54 @@ end
 ---@return Engine self
 function Engine:set_more(more)
   open(self, "set_more"):set_more(more)
+  return self
+end
+
+-- Steps are seen from now on.
+local function recorded(e, op)
+  local record = rawget(e, "record_")
+  if record then return record end
+  if rawget(e, "worker_") then raise("unsupported", op, "an engine with a thread of its own is not looked into", "e:stats() counts") end
+  record = recording.new()
+  rawset(e, "record_", record)
+  open(e, op):set_policy(record:wrap(rawget(e, "policy_")))
+  return record
+end
+
+--- The queue as the last step saw it: who waits and for what, who runs and with how many tokens; prints as a table. The
+--- first call begins to look; e:step() steps once, e:set_policy changes who goes next.
+---
+---     local m = pl.load "scripts/models/tales"
+---     local engine = pl.engine(m, { max_rows = 1, record = true })
+---     local first, second = engine:submit("Once", { max_new_tokens = 4 }), engine:submit("The", { max_new_tokens = 4 })
+---     engine:step()
+---     local q = engine:queue()
+---     print(q[1].runs, q[2].waits_for)                                      --> 2	the step's rows: 1 of 1 are taken
+---@return table list of { id=, state=, prompt_tokens=, cached_tokens=, new_tokens=, waited_steps=, runs= (tokens), waits_for= };
+--- waiting=, running=, finished=, steps=, tokens=, tokens_per_s=, pages= (free), cache_bytes=
+function Engine:queue()
+  local stats = open(self, "queue"):stats()
+  return recording.queue(stats, recorded(self, "queue"))
+end
+
+--- Writes what the engine did as an SVG: a line a request (waits, reads its prompt, writes), below them the positions of
+--- each step and what padding adds. Of an engine made with record=true every step; else a request's times as a whole.
+---@param path string
+---@return Engine self
+function Engine:timeline(path)
+  open(self, "timeline")
+  if type(path) ~= "string" or path == "" then raise("argument", "timeline", "expected a file name, got " .. options.show(path)) end
+  local record = rawget(self, "record_")
+  local result
+  if record then
+    result = record:result()
+  else
+    local lines = {}
+    for line, at in pairs(rawget(self, "times_")) do lines[#lines + 1] = { line = line, at_ms = at } end
+    table.sort(lines, function(a, b) return a.line.id < b.line.id end)
+    result = recording.of_results(lines)
+  end
+  core.write_file(path, require("perilune.show.timeline").svg(result))
   return self
 end
 

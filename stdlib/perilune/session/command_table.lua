@@ -10,6 +10,7 @@
 
 local working = "perilune.session.working"
 local debugger = "perilune.session.debugger"
+local looking = "perilune.session.looking"
 
 return {
   { title = "Finding out", rows = {
@@ -22,6 +23,18 @@ return {
     { name = "time", arguments = "LUA", help = "run it and say how long it took", where = working },
     { name = "load", arguments = "FILE", help = "run a Lua file in this session", where = working, complete = "file" },
     { name = "quit", aliases = { "q", "exit" }, help = "leave; Ctrl-D, exit and quit do, too", where = working, bare = true },
+  } },
+  { title = "Looking inside a model (without an input: that of the last forward)", rows = {
+    { name = "shapes", arguments = "[INPUT]", help = "shapes and statistics of every op of a pass", where = looking },
+    { name = "lens", arguments = "[INPUT]", help = "what each layer would say if it were the last", where = looking },
+    { name = "attention", arguments = "LAYER [HEAD] [INPUT]", help = "who looks at whom; layers count from 0, heads from 1", where = looking },
+    { name = "patch", arguments = "FROM, INTO[, PATHS]", help = "activations of one text put into another: what each changes", where = looking },
+    { name = "diff", arguments = "A, B[, INPUT]", help = "two models op by op, and where they part first", where = looking },
+    { name = "graph", arguments = "FILE.svg", help = "the ops of a compiled pass as a picture", where = looking, complete = "file" },
+  } },
+  { title = "Looking into an engine", rows = {
+    { name = "queue", arguments = "[ENGINE] [step N|run|policy P]", help = "who runs, who waits for what; steps; timeline FILE draws",
+      where = looking },
   } },
   { title = "Stopping inside a model (at the prompt debug>)", rows = {
     { name = "debug", arguments = "[MODEL,] INPUT", help = "a pass that stops after each op, at breakpoints: m:debug", where = debugger },

@@ -3,72 +3,109 @@ local core = require "perilune.core"
 local options = require "perilune.base.options"
 local kind = require "perilune.base.kind"
 local plot = require "perilune.show.plot"
+local terminal = require "perilune.show.terminal"
+local tensor_view = require "perilune.show.tensor_view"
 local raise = require "perilune.base.raise"
 
 local most_printed = 1000   -- bars, and the width of one
 
 local Tensor = {}
 
---- Prints a tensor: dtype, named shape, device, statistics, and its corners.
+local show_spec = { rows = "positive", columns = "positive", width = "positive", heat = { "none", "auto", "ascii", "256", "24bit" } }
+
+--- Prints a tensor: dtype, named shape, device, the statistics of all elements, and its numbers in columns that line up, as
+--- many as the terminal is wide; on a terminal with colours a heat map of the two last axes below. Only what is shown is
+--- copied from a device.
+---@param opts table|nil { rows=11 (lines of numbers), columns= (numbers in a line), width= (of the page), heat="auto"|"none"|"ascii"|"256"|"24bit" }
 ---@return Tensor self
-function Tensor:show()
-  print(tostring(self))
+function Tensor:show(opts)
+  kind.expect(self, "Tensor", "show")
+  local o = options.check(opts, show_spec, "show")
+  local heat = o.heat or "auto"
+  if heat == "auto" then
+    heat = terminal.colours()
+    if heat == "ascii" then heat = "none" end
+  end
+  print(tensor_view.text(self, { rows = o.rows, columns = o.columns, width = o.width, heat = heat }))
   return self
 end
 
--- Numbers of a tensor, at most `limit` of them.
-local function flat(value, out, limit)
-  if type(value) ~= "table" then
-    out[#out + 1] = type(value) == "boolean" and (value and 1 or 0) or value
-    return
+local chunk = 65536   -- elements that are read at a time
+
+-- Calls `each` with every number of a tensor, a part at a time.
+local function for_each(t, each)
+  local function leaf(value)
+    if type(value) == "table" then
+      for i = 1, #value do leaf(value[i]) end
+    else
+      each(type(value) == "boolean" and (value and 1 or 0) or value)
+    end
   end
-  for i = 1, #value do
-    if #out >= limit then return end
-    flat(value[i], out, limit)
+  local elements = 1
+  for _, axis in ipairs(t.shape) do elements = elements * axis.size end
+  if elements <= chunk then return leaf(t:tolist()) end
+  local axis = t.shape[1]
+  local from = (axis.name == "vocab" or axis.name == "class") and 0 or 1
+  local step = math.max(1, math.floor(chunk / (elements / axis.size)))
+  for first = 1, axis.size, step do
+    local last = math.min(axis.size, first + step - 1)
+    if step == 1 and t.rank > 1 then
+      for_each(t:at { [axis.name] = first + from - 1 }, each)
+    else
+      leaf(t:at({ [axis.name] = { first + from - 1, last + from - 1 } }):tolist())
+    end
   end
 end
 
---- Prints how a tensor's values are spread, as bars.
+--- Prints how a tensor's values are spread, as bars; every element is counted.
 ---@param opts table|nil { bins=10, width=40 }
 ---@return Tensor self
 function Tensor:hist(opts)
   kind.expect(self, "Tensor", "hist")
   local o = options.check(opts, { bins = "positive", width = "positive" }, "hist")
-  local bins, width, values, counts = o.bins or 10, o.width or 40, {}, {}
+  local bins, width, counts = o.bins or 10, o.width or 40, {}
   for name, n in pairs { bins = bins, width = width } do
     if n > most_printed then raise("option", "hist", ("option %s is %d; at most %d are printed"):format(name, n, most_printed)) end
   end
-  flat(self:tolist(), values, 1e6)
-  local least, most = math.huge, -math.huge
-  for _, v in ipairs(values) do
-    if v == v and math.abs(v) ~= math.huge then least, most = math.min(least, v), math.max(most, v) end
-  end
+  local least, most, strange = math.huge, -math.huge, 0
+  for_each(self, function(v)
+    if v == v and math.abs(v) ~= math.huge then least, most = math.min(least, v), math.max(most, v) else strange = strange + 1 end
+  end)
   if least > most then
     print "  no numbers to count"
     return self
   end
   for i = 1, bins do counts[i] = 0 end
-  local highest = 1
-  for _, v in ipairs(values) do
+  for_each(self, function(v)
     if v >= least and v <= most then
       local bin = most > least and math.min(bins, 1 + math.floor((v - least) / (most - least) * bins)) or 1
       counts[bin] = counts[bin] + 1
-      highest = math.max(highest, counts[bin])
     end
-  end
+  end)
+  local highest = 1
+  for i = 1, bins do highest = math.max(highest, counts[i]) end
   for i = 1, bins do
     local from = least + (most - least) * (i - 1) / bins
     print(("%12.4g  %s %d"):format(from, ("#"):rep(math.floor(width * counts[i] / highest + 0.5)), counts[i]))
   end
+  if strange > 0 then print(("%12s  %d"):format("nan or inf", strange)) end
   return self
 end
 
---- Draws a tensor of one or two axes to an SVG file: a line, or a picture of its cells.
+--- Draws a tensor of one or two axes to a file, SVG or PNG by the name's ending: a line, or a picture of its cells with a
+--- scale; with axes, ticks, labels and a title. Where there are more than 40,000 cells, each that is drawn is the mean of
+--- several, and the title says so.
+---
+---     local path = os.tmpname() .. ".png"
+---     pl.tensor({ { 1, 2 }, { 3, 4 } }, { axes = { "row", "column" } }):plot(path, { title = "four", rows = { "a", "b" } })
+---     print(pl.files.exists(path))                                          --> true
+---     os.remove(path)
 ---@param path string
+---@param opts table|nil { title=, rows=labels, columns=labels, aspect=1 (width of a cell by its height) }
 ---@return Tensor self
-function Tensor:plot(path)
+function Tensor:plot(path, opts)
   kind.expect(self, "Tensor", "plot")
-  plot.write(self, path)
+  plot.write(self, path, opts)
   return self
 end
 

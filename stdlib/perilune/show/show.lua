@@ -8,6 +8,7 @@ local show = {}
 
 -- What is shown of a value.
 local defaults = { width = 96, entries = 24, text = 2000, depth = 1 }
+local most_opened = 4   -- tables in a table of so few are opened, too
 local spec = { width = "positive", entries = "positive", text = "positive", depth = "count" }
 
 local escapes = { ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t", ['"'] = '\\"', ["\\"] = "\\\\" }
@@ -62,13 +63,31 @@ end
 
 local entry_text
 
+-- Tables that are being written: one that holds itself is marked where it comes again.
+local open_tables = {}
+
+-- "3 strings", "5 tensors", "2 entries": how many, and of what where all are of one kind.
+local function count_text(t, n, others)
+  local count, what = n + #others, nil
+  local function look(value)
+    local one = kind.of(value) or type(value)
+    what = (what == nil or what == one) and one or false
+  end
+  for i = 1, n do look(t[i]) end
+  for _, key in ipairs(others) do look(t[key]) end
+  if not what or what == "nil" then return ("%d entries"):format(count) end
+  return ("%d %s%s"):format(count, what == "userdata" and "object" or what, count == 1 and "" or "s")
+end
+
 -- All of a small table on one line, or nil when it does not fit.
 local function inline(t, room, depth, entries)
   local n, others = keys_of(t)
   if n + #others > entries then return nil end
   local parts = {}
+  open_tables[t] = true
   for i = 1, n do parts[#parts + 1] = entry_text(t[i], depth, entries) end
   for _, key in ipairs(others) do parts[#parts + 1] = key_text(key) .. " = " .. entry_text(t[key], depth, entries) end
+  open_tables[t] = nil
   local text = #parts > 0 and "{ " .. table.concat(parts, ", ") .. " }" or "{}"
   return #text <= room and not text:find "\n" and text or nil
 end
@@ -78,6 +97,7 @@ function entry_text(value, depth, entries)
   if type(value) == "string" then return quoted(value, 200) end
   if type(value) == "function" then return function_text(value) end
   if is_plain(value) then
+    if open_tables[value] then return "{ … again }" end
     local text = (depth > 0 or next(value) == nil) and inline(value, 60, depth - 1, entries)
     if text then return text end
     local n, others = keys_of(value)
@@ -87,28 +107,35 @@ function entry_text(value, depth, entries)
         if type(value[i]) ~= "number" then break end
         parts[i] = tostring(value[i])
       end
-      if #parts == 0 then return ("{ … %d entries }"):format(n) end
+      if #parts == 0 then return ("{ … %s }"):format(count_text(value, n, others)) end
+      if #parts == n then return "{ " .. table.concat(parts, ", ") .. " }" end
       return ("{ %s, … %d numbers }"):format(table.concat(parts, ", "), n)
     end
-    return ("{ … %d entries }"):format(n + #others)
+    return ("{ … %s }"):format(count_text(value, n, others))
   end
   return (first_line(tostring(value)))
 end
 
-local function table_text(t, limits)
-  local text = inline(t, limits.width, limits.depth, limits.entries)
-  if text then return text end
+local function table_text(t, limits, depth, indent)
   local n, others = keys_of(t)
+  local few = depth == 1 and n + #others <= most_opened   -- their entries are shown in full
+  local text = inline(t, limits.width - #indent, depth, limits.entries)
+  if text and not (few and text:find "{ … %d") then return text end
   local name = kind.of(t)
   local lines, shown = { name and name .. " {" or "{" }, 0
   local function add(label, value)
     shown = shown + 1
-    if shown <= limits.entries then lines[#lines + 1] = "  " .. label .. entry_text(value, limits.depth, limits.entries) .. "," end
+    if shown > limits.entries then return end
+    local deeper = (depth > 1 or few) and is_plain(value) and next(value) ~= nil and not open_tables[value]
+    local entry = deeper and table_text(value, limits, depth - 1, indent .. "  ") or entry_text(value, depth, limits.entries)
+    lines[#lines + 1] = indent .. "  " .. label .. entry .. ","
   end
+  open_tables[t] = true
   for i = 1, n do add(n > 1 and ("[%d] "):format(i) or "", t[i]) end
   for _, key in ipairs(others) do add(key_text(key) .. " = ", t[key]) end
-  if shown > limits.entries then lines[#lines + 1] = ("  … %d more"):format(shown - limits.entries) end
-  lines[#lines + 1] = "}"
+  open_tables[t] = nil
+  if shown > limits.entries then lines[#lines + 1] = ("%s  … %d more"):format(indent, shown - limits.entries) end
+  lines[#lines + 1] = indent .. "}"
   return table.concat(lines, "\n")
 end
 
@@ -123,8 +150,11 @@ function show.show(value, opts)
   local limits = setmetatable(options.pick(options.check(opts, spec, "show"), names_of(spec)), { __index = defaults })
   if type(value) == "string" then return quoted(value, limits.text) end
   if type(value) == "function" then return function_text(value) end
-  if is_plain(value) then return table_text(value, limits) end
-  return tostring(value)
+  if not is_plain(value) then return tostring(value) end
+  local fine, text = pcall(table_text, value, limits, limits.depth, "")
+  for one in pairs(open_tables) do open_tables[one] = nil end   -- what a __tostring raised leaves
+  if not fine then error(text, 0) end
+  return text
 end
 
 --- What a value is, in a few words, for lists of names.

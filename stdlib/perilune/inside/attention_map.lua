@@ -1,0 +1,53 @@
+-- m:attention: who looks at whom in one head, with the tokens on both axes.
+local raise = require "perilune.base.raise"
+local options = require "perilune.base.options"
+local pass_runner = require "perilune.loaded.pass_runner"
+local inputs = require "perilune.run.inputs"
+local pieces = require "perilune.inside.pieces"
+local heat_map = require "perilune.show.heat_map"
+local family = require "perilune.loaded.family"
+
+local attention_map = {}
+
+local Map = { __name = "AttentionMap" }
+Map.__index = Map
+
+function Map.__tostring(map)
+  return ("layer %d, head %s: rows look at columns\n"):format(map.layer, tostring(map.head)) ..
+    heat_map.text(map.weights:tolist(), { rows = map.queries, columns = map.keys, least = 0, most = 1 })
+end
+
+--- Draws the map to a file.
+---@param path string
+---@return AttentionMap self
+function Map:plot(path)
+  self.weights:plot(path, { title = ("layer %d, head %s"):format(self.layer, tostring(self.head)), rows = self.queries, columns = self.keys })
+  return self
+end
+
+--- The weights of one head, or the mean of all heads.
+---@param m Model
+---@param input any one text or row of ids
+---@param opts table|nil
+---@return table
+function attention_map.of(m, input, opts)
+  local s = pass_runner.open(m, "attention")
+  local o = options.check(opts, { layer = "count", head = "positive", side = { "encoder", "decoder" } }, "attention")
+  local batch = inputs.read(m, input, "attention", s.c.max_tokens or s.c.max_source)
+  if batch.size ~= 1 then raise("argument", "attention", ("one text at a time, got %d"):format(batch.size)) end
+  local layer, prefix = o.layer or 0, ""
+  if family.two_part(s.family) then
+    if o.side == "decoder" then raise("unsupported", "attention", "the decoder's own text is not this input", 'm:trace(input, "decoder.…")') end
+    prefix = "encoder."
+  end
+  local path = ("%slayers.%d.attention.weights"):format(prefix, layer)
+  local weights = m:trace(batch, path)[path]
+  local heads = weights:size "head"
+  if o.head and o.head > heads then raise("option", "attention", ("option head: %d, there are %d (from 1)"):format(o.head, heads)) end
+  local one = o.head and weights:at { head = o.head } or weights:mean "head"
+  local names = pieces.list(m, batch.ids:tolist())
+  return setmetatable({ weights = one:detach():rename { [one.shape[1].name] = "query" }, layer = layer, head = o.head or "mean of " .. heads,
+    queries = names, keys = names }, Map)
+end
+
+return attention_map
