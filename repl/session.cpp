@@ -175,17 +175,28 @@ int read_line(lua_State* L) {
   return 2;
 }
 
-// Pushes perilune.repl.new{ version=, interactive=, read= }.
+int terminal_rows(lua_State* L) {
+  lua_pushinteger(L, terminal_size().rows);
+  return 1;
+}
+
+// Pushes perilune.repl.new{ version=, interactive=, coloured=, rows=, read= }.
 bool push_session(lua_State* L, LineEditor& editor, bool interactive, const char* version) {
   lua_getglobal(L, "require");
   lua_pushstring(L, "perilune.session.repl");
   if (report_call(L, 1, 1) != kDone) return false;
   lua_getfield(L, -1, "new");
-  lua_createtable(L, 0, 3);
+  lua_createtable(L, 0, 5);
   lua_pushstring(L, version);
   lua_setfield(L, -2, "version");
   lua_pushboolean(L, interactive ? 1 : 0);
   lua_setfield(L, -2, "interactive");
+  if (interactive && can_edit()) {
+    lua_pushboolean(L, wants_colour() ? 1 : 0);
+    lua_setfield(L, -2, "coloured");
+    lua_pushcfunction(L, terminal_rows);
+    lua_setfield(L, -2, "rows");
+  }
   lua_pushlightuserdata(L, &editor);
   lua_pushcclosure(L, read_line, 1);
   lua_setfield(L, -2, "read");

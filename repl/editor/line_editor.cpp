@@ -61,10 +61,10 @@ struct LineEditor::Keyboard {
   explicit Keyboard(const std::string& path) : history(path), editor(history) {}
 
   void draw(bool done) {
-    terminal.write(screen.draw(layout(editor.view(done), terminal.size(), terminal.coloured())));
+    terminal.write(screen.draw(layout(editor.view(done), terminal_size(), terminal.coloured())));
   }
 
-  void begin_row() { terminal.write(fresh_row(terminal.size(), terminal.coloured())); }
+  void begin_row() { terminal.write(fresh_row(terminal_size(), terminal.coloured())); }
 
   // Leaves the block on the screen.
   ReadStatus finish(ReadStatus status, const char* mark) {

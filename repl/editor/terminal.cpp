@@ -75,7 +75,11 @@ bool take_interrupt() {
   return noted;
 }
 
-Terminal::Terminal() : coloured_(moves_cursor() && !is_set("NO_COLOR")) {
+bool wants_colour() {
+  return moves_cursor() && !is_set("NO_COLOR");
+}
+
+Terminal::Terminal() : coloured_(wants_colour()) {
   handle(SIGWINCH, note_size);
   for (const int signal : kEnding) handle(signal, end_program);
 }
@@ -147,7 +151,7 @@ void Terminal::write(const std::string& bytes) const {
   }
 }
 
-Size Terminal::size() const {
+Size terminal_size() {
   winsize found{};
   if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &found) != 0) return {};
   Size size;

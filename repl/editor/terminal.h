@@ -26,13 +26,18 @@ class Terminal {
   /// Waits for input; `milliseconds` < 0: as long as it takes.
   Input read(std::string& bytes, int milliseconds);
   void write(const std::string& bytes) const;
-  Size size() const;
   bool coloured() const { return coloured_; }
 
  private:
   bool coloured_;
   bool begun_ = false;
 };
+
+/// Of standard output; 80 by 24 where it does not say.
+Size terminal_size();
+
+/// Whether the terminal shows colours and the user has not said NO_COLOR.
+bool wants_colour();
 
 /// Whether keys can be edited: both ends are a terminal that moves its cursor.
 bool can_edit();

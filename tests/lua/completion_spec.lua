@@ -102,3 +102,48 @@ t.test("nothing where nothing is known", function()
     ["nil_value:x"] = {},
   }
 end)
+
+t.test("values of options, devices, known models, tasks, axes as strings", function()
+  offers {
+    ['pl.load("x", { compute = "b'] = { "bf16" },
+    ['pl.load("x", { device = "cp'] = { "cpu" },
+    ['m:generate("x", { context = "tr'] = { "truncate_left" },
+    ['pl.load "smo'] = { "smollm2" },
+    ['pl.load("smo'] = { "smollm2" },
+    ['pl.pipeline("question-'] = { "question-answering" },
+    ['pl.pipeline("fill-mask", "minil'] = { "minilm" },
+    ['x:softmax "hid'] = { "hidden" },
+    ['x:sum("tok'] = { "token" },
+    ['x:order("token", "hi'] = { "hidden" },
+  }
+end)
+
+t.test("results of calls, without running them", function()
+  offers {
+    ['m:forward({ 1, 2 }).log'] = { "logits" },
+    ['pl.load("x"):gener'] = { "generate" },
+    ['pl.load "x" :gener'] = { "generate" },
+    ['pl.zeros({ 2 }, { axes = { "a" } }):softm'] = { "softmax" },
+    ['y = m.tokenizer:enco'] = { "encode" },
+    ['print(m:generate { prompt = "x" }.finish'] = { "finish_reason" },
+  }
+end)
+
+t.test("verbs: options, models; commands: what they take", function()
+  offers {
+    [":bench --thr"] = { "--threads" },
+    [":get smo"] = { "smollm2" },
+    [":check tests/lu"] = { "tests/lua/" },
+    [":save tests/lua/run_s"] = { "tests/lua/run_spec.lua" },
+    [":time pl.clo"] = { "clock" },
+    [":help m:gen"] = { "generate" },
+    ["?mas"] = { "masks" },
+  }
+end)
+
+t.test("the names of a stop", function()
+  local session = { scopes = { { get = function(name) return name == "hidden_state", rawget(_G, "x") end, names = function() return { "hidden_state" } end } } }
+  t.equal(select(2, completion.complete("hidden_s", session)), { "hidden_state" })
+  t.equal(select(2, completion.complete("hidden_state:softm", session)), { "softmax" })
+  t.equal(select(2, completion.complete('hidden_state:softmax "hi', session)), { "hidden" })
+end)

@@ -36,6 +36,9 @@ local function session(asked)
   return one, function(text) return printed(function() one:line(text) end) end
 end
 
+_G.pl = require "perilune"  -- as sessions make it
+
+
 local function forget(...)
   for _, name in ipairs { ... } do rawset(_G, name, nil) end
 end
@@ -148,4 +151,133 @@ t.test("quit and exit as people type them, unless they are names", function()
   t.equal(line "exit", "3")
   t.equal(one:line "exit", true)
   forget("_", "_1", "_2", "_3", "exit")
+end)
+
+t.test("commands measure: once, and the median of many runs", function()
+  local _, line = session()
+  t.ok(line ":time 1 + 1":find "^2\n[%d%.]+ ms$")
+  t.ok(line ":bench 1 + 1":find "^median [%d%.]+ µs of %d+ runs %(least ")
+  t.ok(line ":bench nil + 1":find "^! %[3%]:1: attempt to perform arithmetic")
+  t.ok(line ":bench":find "^! bench needs something to run")
+  t.equal(line ":time x ==== 1", "! [5]:1: '=' expected near '=='")
+  forget("_", "_1")
+end)
+
+t.test("commands list what there is, by device", function()
+  local _, line = session()
+  line 'tensor_here = pl.zeros({ 2, 3 }, { axes = { "token", "hidden" } })'
+  local said = line ":whos"
+  t.ok(said:find "tensor_here +24 B +cpu +Tensor f32%[token=2, hidden=3%]", said)
+  t.ok(said:find "1 name; 24 B on cpu$", said)
+  t.ok(line ":mem":find "^device +used +peak +free +memory\ncpu ")
+  forget "tensor_here"
+end)
+
+t.test("inputs are saved as a script that does the same", function()
+  local path = os.tmpname()
+  local _, line = session()
+  line "local saved = 20"
+  line "saved + 1"
+  line "error 'never again'"
+  line "for i = 1, 2 do\n  saved = saved + i\nend"
+  line ":time 1"
+  t.equal(line(":save " .. path), "5 inputs in " .. path)
+  forget("saved", "_2", "_")
+  local _, fresh = session()
+  t.equal(fresh(":load " .. path), "")
+  t.equal(fresh "saved .. '' .. _2", '"2321"')
+  t.ok(line ":save /nowhere/at/all":find "^! save: /nowhere/at/all: No such file")
+  os.remove(path)
+  forget("saved", "_", "_1", "_2", "_5")
+end)
+
+t.test("files and modules are loaded as they are now", function()
+  local folder = os.tmpname()
+  os.remove(folder)
+  require("perilune.core").make_directory(folder, "session_spec")
+  local function write(name, text)
+    local file = assert(io.open(folder .. "/" .. name, "w"))
+    file:write(text)
+    file:close()
+  end
+  local path = package.path
+  package.path = folder .. "/?.lua"
+  local _, line = session()
+  write("script.lua", "return 'first'")
+  t.equal(line(":load " .. folder .. "/script.lua"), '"first"')
+  write("script.lua", "return 'second'")
+  t.equal(line ":reload", '"second"')
+  write("reloaded_module.lua", "return { value = 1 }")
+  t.equal(line "require('reloaded_module').value", "1")
+  write("reloaded_module.lua", "return { value = 2 }")
+  t.equal(line ":reload reloaded_module", "required reloaded_module anew")
+  t.equal(line "require('reloaded_module').value", "2")
+  write("reloaded_module.lua", "return { value = 3 }")
+  t.equal(line(":reload " .. folder .. "/reloaded_module.lua"), "required reloaded_module anew")
+  t.equal(line "require('reloaded_module').value", "3")
+  write("reloaded_module.lua", "return {")
+  t.ok(line ":reload reloaded_module":find "^! .*unexpected symbol")
+  t.equal(line "require('reloaded_module').value", "3", "the one before stays")
+  t.ok(line(":load " .. folder .. "/none.lua"):find "cannot open")
+  package.path = path
+  for _, name in ipairs { "script.lua", "reloaded_module.lua" } do os.remove(folder .. "/" .. name) end
+  os.remove(folder)
+  package.loaded.reloaded_module = nil
+  for i = 1, 12 do forget("_" .. i) end
+  forget "_"
+end)
+
+t.test("an input is edited and run", function()
+  local getenv, path = os.getenv, os.tmpname()
+  local file = assert(io.open(path, "w"))
+  file:write '#!/bin/sh\nsed -i s/40/50/ "$1"\n'
+  file:close()
+  os.execute("chmod +x " .. path)
+  os.getenv = function(name) return name == "VISUAL" and path or nil end  -- luacheck: ignore 122
+  local one, line = session()
+  line "40 + 2"
+  local said = line ":edit"
+  os.getenv = getenv  -- luacheck: ignore 122
+  t.equal(said, "50 + 2\n52")
+  t.equal(one:prompt(), "[3]> ")
+  os.remove(path)
+  forget("_", "_1", "_2")
+end)
+
+t.test("?name has an example for every function, ??name the source", function()
+  local documentation = require "perilune.help.documentation"
+  local help = require "perilune.help.help"
+  for _, entry in ipairs(documentation.all().list) do
+    if entry.kind == "function" or entry.kind == "method" then
+      t.ok(("\n" .. help.text(entry.name)):find "\n    %S", entry.name .. " has no example")
+    end
+  end
+  local one, line = session()
+  line "function mine(a)\n  return a\nend"
+  t.equal(line "??mine", "[1]:1\nfunction mine(a)\n  return a\nend")
+  t.ok(line "??pl.show":find "function show%.show%(value, opts%)\n.*\nend$")
+  t.equal(#one.inputs, 3)
+  forget "mine"
+end)
+
+t.test("a long text comes a screen at a time", function()
+  local one, line = session { "", "q" }
+  one.host.rows = function() return 10 end
+  local said = line "?pl"
+  t.equal(select(2, said:gsub("\n", "")) + 1, 16, "two screens of eight rows")
+  local other, answer = session { "6 * 7" }
+  other.host.rows = function() return 10 end
+  t.ok(answer "?pl":find "\n42$", "another answer is a line")
+  forget("_", "_1")
+end)
+
+t.test("errors of a person: operands one below the other, the line, what to do", function()
+  local errors = require "perilune.session.errors"
+  local one = session()
+  printed(function() one:line 'narrow = pl.zeros({ 2, 3 }, { axes = { "token", "hidden" } })\nnarrow:softmax "hiden"' end)
+  local text = errors.for_person(one.last_error, one)
+  t.equal(text, 'softmax: there is no axis "hiden"\n  shape  [token=2, hidden=3]\n  did you mean "hidden"?\n  [1]:2  narrow:softmax "hiden"')
+  one.host.coloured = true
+  t.ok(errors.for_person(one.last_error, one):find "^\27%[31msoftmax: ")
+  forget "narrow"
 end)

@@ -40,28 +40,32 @@ local readers = {
     local name, more = rest:match "^(%S+)%s*(.*)$"
     local type_text, text = split_type(more or "")
     block.params[#block.params + 1] = { name = name, type = type_text, text = text }
+    return block.params[#block.params]
   end,
-  ["return"] = function(block, rest) block.returns[#block.returns + 1] = rest end,
+  ["return"] = function(block, rest)
+    block.returns[#block.returns + 1] = rest
+    return block.returns
+  end,
   class = function(block, rest) block.class = rest:match "^[%w_]+" end,
   field = function(block, rest, line)
     local name, more = rest:match "^(%S+)%s*(.*)$"
     local type_text, text = split_type(more or "")
     block.fields[#block.fields + 1] = { name = name, type = type_text, text = text, line = line }
+    return block.fields[#block.fields]
   end,
 }
 
 local function read_comment(block, line, number)
   local tag, rest = line:match "^%-%-%-@(%a+)%s*(.*)$"
-  if not tag then
-    local text = line:gsub("^%-%-%-%s?", "")
-    if block.open and text ~= "" then   -- a description of a parameter that goes on
-      block.open.text = block.open.text .. " " .. text
-    else
-      block.text[#block.text + 1] = text
-    end
-  elseif readers[tag] then
-    readers[tag](block, rest, number)
-    block.open = tag == "param" and block.params[#block.params] or nil
+  if tag then
+    block.tag = nil
+    if readers[tag] then block.tag = readers[tag](block, rest, number) end
+  elseif block.tag then  -- goes on with the tag above
+    local text = line:gsub("^%-%-%-%s*", " ")
+    if block.tag == block.returns then block.returns[#block.returns] = block.returns[#block.returns] .. text
+    else block.tag.text = block.tag.text .. text end
+  else
+    block.text[#block.text + 1] = (line:gsub("^%-%-%-%s?", ""))
   end
 end
 
@@ -204,6 +208,15 @@ local function keys_in(text, keys)
   if not inner then return end
   inner = inner:sub(2, -2):gsub("%b{}", ""):gsub("%b()", "")
   for name in inner:gmatch "([%a_][%w_]*)%s*=" do keys[#keys + 1] = name end
+end
+
+--- Keys of the table that a function returns: "table { logits=, batch= }"; none where it is described otherwise.
+---@param entry table
+---@return string[]
+function documentation.result_keys(entry)
+  local keys = {}
+  if (entry.returns[1] or ""):find "^table" then keys_in(entry.returns[1], keys) end
+  return keys
 end
 
 --- Option names that a function takes.

@@ -3,6 +3,7 @@ local core = require "perilune.core"
 local documentation = require "perilune.help.documentation"
 local topics = require "perilune.help.topics"
 local kind = require "perilune.base.kind"
+local examples = require "perilune.help.examples"
 
 local help = {}
 
@@ -26,6 +27,10 @@ end
 local function entry_text(entry)
   local lines = { documentation.signature(entry) }
   if entry.text ~= "" then lines[#lines + 1] = entry.text end
+  if entry.kind ~= "field" and not ("\n" .. entry.text):find "\n%s%s%s%s" then
+    local example = examples.of(entry)
+    if example then lines[#lines + 1] = "\n    " .. example end
+  end
   if #entry.params > 0 then
     lines[#lines + 1] = ""
     param_lines(lines, entry)
@@ -145,20 +150,61 @@ function help.text(name, session)
   return #found > 3 and list_text(found) or table.concat(texts, "\n\n")
 end
 
---- Where a name is defined: file and line.
+local most_lines = 200  -- of a source
+
+-- A function's text: from its line to the `end` that stands as far to the left, with the comment in front of it.
+local function source_text(text, number)
+  local lines, at = {}, 0
+  for line in (text .. "\n"):gmatch "(.-)\r?\n" do
+    at = at + 1
+    lines[at] = line
+  end
+  local indentation = (lines[number] or ""):match "^%s*"
+  local last = number
+  if not lines[number]:find "%f[%a]end%)*,?%s*$" then
+    while last < #lines and last < number + most_lines do
+      last = last + 1
+      if lines[last]:find("^" .. indentation .. "end%f[^%w_]") or lines[last]:find("^" .. indentation .. "%f[%S]%-%-%-@%a+") then break end
+    end
+  end
+  local first = number
+  while first > 1 and lines[first - 1]:find "^%s*%-%-" do first = first - 1 end
+  return table.concat(lines, "\n", first, last)
+end
+
+-- The text of a file of the library, or of the script's.
+local function text_of(file)
+  local name = file:gsub("^@", "")
+  local fine, text = pcall(core.stdlib_source, name)
+  if fine and text then return text end
+  fine, text = pcall(core.read_file, name)
+  return fine and text or nil
+end
+
+local function function_source(f, session)
+  local info = debug.getinfo(f, "S")
+  if info.what == "C" then return nil end
+  local input = tonumber(info.short_src:match "^%[(%d+)%]$")
+  local text = input and "" or text_of(info.source)
+  for _, one in ipairs(input and session.inputs or {}) do if one.number == input then text = one.text end end
+  local where = ("%s:%d"):format(info.short_src, info.linedefined)
+  return where .. (text and text ~= "" and "\n" .. source_text(text, info.linedefined) or "")
+end
+
+--- The source of a name, with file and line.
 ---@param name string
 ---@param session table|nil
 ---@return string
 function help.source(name, session)
-  local lines = {}
   local value = session and rawget(_G, name)
-  if type(value) == "function" and debug.getinfo(value, "S").what ~= "C" then
-    local info = debug.getinfo(value, "S")
-    lines[1] = ("%s:%d"):format(info.short_src, info.linedefined)
-  end
+  local own = type(value) == "function" and function_source(value, session)
+  if own then return own end
+  local lines = {}
   for _, entry in ipairs(help.find(name, session)) do
     local built_in = entry.file:find "/types/" and " (description; it is built in)" or ""
     lines[#lines + 1] = ("%s  %s:%d%s"):format(entry.name, entry.file, entry.line, built_in)
+    local text = built_in == "" and entry.kind ~= "field" and text_of(entry.file)
+    if text then lines[#lines + 1] = source_text(text, entry.line) end
   end
   return #lines > 0 and table.concat(lines, "\n") or nothing(name)
 end

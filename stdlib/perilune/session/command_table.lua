@@ -9,6 +9,7 @@
 -- (:check MODEL) has its own name, unless a row's function passes it on.
 
 local working = "perilune.session.working"
+local workspace, measuring = "perilune.session.workspace", "perilune.session.measuring"
 local debugger = "perilune.session.debugger"
 local looking = "perilune.session.looking"
 
@@ -16,12 +17,18 @@ return {
   { title = "Finding out", rows = {
     { name = "help", aliases = { "?", "h" }, arguments = "[NAME]", help = "this list, or what a name does: a function, a topic, a command", where = working,
       complete = "name" },
-    { name = "whos", help = "your names, what they hold, how many bytes on which device", where = working },
+    { name = "whos", help = "your names, what they hold, how many bytes on which device", where = workspace },
+    { name = "mem", help = "what devices and models hold, and what is free", where = workspace },
     { name = "trace", help = "where the last error came from", where = working },
   } },
   { title = "Working", rows = {
-    { name = "time", arguments = "LUA", help = "run it and say how long it took", where = working },
+    { name = "time", arguments = "LUA", help = "run it once and say how long it took", where = measuring },
+    { name = "bench", arguments = "LUA", help = "run it again and again: the median time; of a MODEL the verb", where = measuring },
     { name = "load", arguments = "FILE", help = "run a Lua file in this session", where = working, complete = "file" },
+    { name = "reload", arguments = "[FILE|MODULE]", help = "run a file or require a module anew, as it is now; models stay",
+      where = working, complete = "file" },
+    { name = "save", arguments = "FILE", help = "the inputs so far as a script that does the same", where = working, complete = "file" },
+    { name = "edit", arguments = "[FILE]", help = "the last input, or a file, in $EDITOR; then it runs", where = working, complete = "file" },
     { name = "quit", aliases = { "q", "exit" }, help = "leave; Ctrl-D, exit and quit do, too", where = working, bare = true },
   } },
   { title = "Looking inside a model (without an input: that of the last forward)", rows = {

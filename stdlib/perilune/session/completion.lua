@@ -2,6 +2,8 @@
 local core = require "perilune.core"
 local documentation = require "perilune.help.documentation"
 local place = require "perilune.session.place"
+local string_words = require "perilune.session.string_words"
+local topics = require "perilune.help.topics"
 
 local completion = {}
 
@@ -88,13 +90,16 @@ end
 
 local function in_string(text, quote, stack)
   local typed, start = text:sub(quote.at + 1), quote.at + 1
-  local callee = place.open_call(text:sub(1, quote.at - 1), stack) or text:sub(1, quote.at - 1):match "([%a_][%w_%.:]*)%s*$"
-  local object, member = (callee or ""):match "^([%w_%.]+):([%w_]+)$"
-  if member == "trace" or member == "hook" then
-    local model = place.value_of(object)
-    if place.owner_name(model) == "Model" then return start, matching(path_words(model, typed), typed) end
+  local words = string_words.at(text:sub(1, quote.at - 1), stack)
+  if words == string_words.paths then
+    local callee = place.open_call(text:sub(1, quote.at - 1), stack) or text:sub(1, quote.at - 1):match "([%a_][%w_%.:]*)%s*$"
+    return start, matching(path_words(place.value_of(callee:match "^[^:]*"), typed), typed)
   end
-  return start, matching(file_words(typed), typed)
+  local closing = text:sub(quote.at, quote.at)
+  if words and not words.files then return start, matching(words, typed), closing end
+  local list = file_words(typed)
+  for _, word in ipairs(words or {}) do list[#list + 1] = word end
+  return start, matching(list, typed)
 end
 
 -- Keys of the braces that the cursor is in: axes, or options.
@@ -123,55 +128,83 @@ local function command_words(text)
   return 2, matching(require("perilune.session.session_commands").names(), text:sub(2)), " "
 end
 
-local function global_words(session)
+local function global_words(scope)
   local words = {}
   for name in pairs(_G) do if is_name(name) or name == "_G" then words[#words + 1] = name end end
   for _, word in ipairs(keywords) do words[#words + 1] = word end
-  if session == "help" then
-    for _, name in ipairs(documentation.classes()) do words[#words + 1] = name end
+  if place.scope and place.scope.names then for _, name in ipairs(place.scope.names()) do words[#words + 1] = name end end
+  if scope == "help" then
+    for _, list in ipairs { documentation.classes(), topics.names } do for _, name in ipairs(list) do words[#words + 1] = name end end
   end
   return words
 end
 
--- "m:gen", "pl.lo", "tab": a chain of names.
-local function in_chain(text, scope)
-  local start, chain = text:match "()([%a_][%w_%.:]*)$"
-  if not chain then return #text + 1, {} end
-  local object, separator, member = chain:match "^(.*)([%.:])([%w_]*)$"
-  if not object then return start, matching(global_words(scope), chain) end
-  local words
-  local value = place.value_of(object)
-  if value ~= nil then
-    words = members_of(value, separator == ":")
-  else
-    words = {}
-    for _, entry in ipairs(documentation.of(object)) do
-      if (entry.kind == "method") == (separator == ":") then words[#words + 1] = entry.member end
-    end
+-- Members of a type by its description: of calls' results, of names of types.
+local function described(owner, methods)
+  local words = {}
+  for _, entry in ipairs(documentation.of(owner)) do
+    if (entry.kind == "method") == methods then words[#words + 1] = entry.member end
   end
-  return start + #object + 1, matching(words, member)
+  return words
+end
+
+-- "m:gen", "pl.lo", "tab", "m:forward('x').lo": a chain of names, or what a call gives.
+local function in_chain(text, scope)
+  local start, object, separator, member = text:match "^.-()([%a_][%w_%.]*)([%.:])([%a_]?[%w_]*)$"
+  if not object then
+    local word = text:match "()[%a_]?[%w_]*$"
+    local before = text:sub(1, word - 1)
+    if before:find "[%.:]$" then
+      local owner, call = place.type_of(before:sub(1, -2))
+      local words = owner and described(owner, before:sub(-1) == ":") or call and documentation.result_keys(call) or {}
+      return word, matching(words, text:sub(word))
+    end
+    if word > #text then return word, {} end
+    return word, matching(global_words(scope), text:sub(word))
+  end
+  start = start + #object + 1
+  local value = not text:sub(1, start - #object - 2):find "[%.:%)%]}]$" and place.value_of(object) or nil
+  if value ~= nil then return start, matching(members_of(value, separator == ":"), member) end
+  local owner = place.type_of(text:sub(1, start - 2)) or object
+  return start, matching(described(owner, separator == ":"), member)
+end
+
+-- What follows a command's name.
+local function command_argument(text)
+  local name, rest = text:match "^:(%a+)%s+()"
+  if not name then return nil end
+  local start = text:match "()%S*$"
+  local typed = text:sub(start)
+  local row = require("perilune.session.session_commands").find(name)
+  if row and name ~= "bench" then
+    if row.complete == "file" then return rest, matching(file_words(text:sub(rest)), text:sub(rest)) end
+    if row.complete == "name" then return in_chain(text, "help") end
+    if type(row.complete) == "function" then return start, matching(row.complete(typed), typed) end
+    return nil
+  end
+  local words = string_words.of_verb(name, typed)
+  if not words then return nil end
+  for _, word in ipairs(file_words(typed)) do words[#words + 1] = word end
+  return start, matching(words, typed)
 end
 
 --- Words that could stand at the end of a line.
 ---@param text string the line up to the cursor
+---@param session table|nil whose stop's names count
 ---@return integer start where the word starts that they complete
 ---@return string[] words sorted
 ---@return string|nil suffix what follows when there is one
-function completion.complete(text)
+function completion.complete(text, session)
+  place.scope = session and session.scopes and session.scopes[#session.scopes] or nil
   if text:find "^:[%w_]*$" then return command_words(text) end
-  local question = text:match "^%?+%s*"
-  if question then return in_chain(text, "help") end
-  local load = text:match "^:load%s+()"
-  if load then return load, matching(file_words(text:sub(load)), text:sub(load)) end
-  local command = text:match "^:%a+%s+()"
-  if command and not text:find "^:time" then
-    local start = text:match "()%S*$"
-    return start, matching(file_words(text:sub(start)), text:sub(start))
-  end
+  if text:find "^%?" then return in_chain(text, "help") end
+  local start, words = command_argument(text)
+  if start and #words > 0 then return start, words end
   local stack, quote = place.open_places(text)
   if quote then return in_string(text, quote, stack) end
   if #stack > 0 then
-    local start, words, suffix = in_braces(text, stack)
+    local suffix
+    start, words, suffix = in_braces(text, stack)
     if start then return start, words, suffix end
   end
   return in_chain(text)

@@ -1,4 +1,6 @@
 -- What a line raised, as text.
+local core = require "perilune.core"
+
 local errors = {}
 
 -- The script's own frames: not the library's, not C functions.
@@ -40,6 +42,71 @@ end
 function errors.with_frames(err)
   local frames = own_frames(err.trace)
   return errors.message(err.value) .. (frames ~= "" and "\n" .. frames or "")
+end
+
+-- The line of a place "[3]:2" or "file.lua:7", or nil.
+local function source_line(place, session)
+  local name, number = tostring(place):match "^(.-):(%d+)$"
+  if not name then return nil end
+  local text
+  local input = tonumber(name:match "^%[(%d+)%]$")
+  if input then
+    text = input == session.number and session.running or nil
+    for _, one in ipairs(session.inputs) do if one.number == input then text = one.text end end
+  elseif core.file_exists(name) then
+    text = core.read_file(name)
+  end
+  local at = 0
+  for line in ((text or "") .. "\n"):gmatch "(.-)\n" do
+    at = at + 1
+    if at == tonumber(number) then return line:match "^%s*(.-)%s*$" end
+  end
+  return nil
+end
+
+-- Takes the first place of `part` out of a text.
+local function without(text, part)
+  local first, last = text:find(part, 1, true)
+  if not first then return text end
+  return text:sub(1, first - 1) .. text:sub(last + 1)
+end
+
+-- "a f32[2, 3]" → "a", "f32[2, 3]".
+local function operands(shapes)
+  local rows, width = {}, 0
+  for i, shape in ipairs(shapes or {}) do
+    local name, rest = shape:match "^(%S+) (.*)$"
+    rows[i] = { name or "", rest or shape }
+    width = math.max(width, #rows[i][1])
+  end
+  return rows, width
+end
+
+--- An error for a person: what is wrong, the operands one below the other, the line it comes from, what to do.
+---@param err table { value=, trace= }
+---@param session table
+---@return string
+function errors.for_person(err, session)
+  local coloured = session.host.coloured
+  local function paint(code, text) return coloured and "\27[" .. code .. "m" .. text .. "\27[0m" or text end
+  local value, text = err.value, errors.message(err.value)
+  local lines = {}
+  local where = type(value) == "table" and rawget(value, "where") or text:match "^(.-:%d+): "
+  if type(value) == "table" then
+    local shapes, hint = rawget(value, "shapes") or {}, rawget(value, "hint")
+    if where and where ~= "" then text = without(text, "; in " .. where) end
+    if hint and hint ~= "" then text = without(text, "; " .. hint) end
+    local rows, width = operands(shapes)
+    if #rows > 0 then text = without(text, ": " .. table.concat(shapes, ", ")) end
+    lines[1] = paint("31", text)
+    for _, row in ipairs(rows) do lines[#lines + 1] = ("  %-" .. width .. "s  %s"):format(row[1], row[2]) end
+    if hint and hint ~= "" then lines[#lines + 1] = "  " .. hint end
+  else
+    lines[1] = paint("31", text)
+  end
+  local source = where and source_line(where, session)
+  if source and source ~= "" then lines[#lines + 1] = paint("2", ("  %s  %s"):format(where, source)) end
+  return table.concat(lines, "\n")
 end
 
 return errors

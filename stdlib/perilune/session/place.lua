@@ -4,6 +4,19 @@ local documentation = require "perilune.help.documentation"
 
 local place = {}
 
+--- The stop that the session is at, as session:stay takes it, or nil.
+place.scope = nil
+
+-- What the first name of a chain stands for: at a stop inside a model its own names, then globals.
+local function named(name)
+  local scope = place.scope
+  if scope then
+    local fine, found, value = pcall(scope.get, name)
+    if fine and found then return value end
+  end
+  return rawget(_G, name)
+end
+
 --- The value of "a.b.c", or nil; never runs a call.
 ---@param path string
 ---@return any
@@ -11,7 +24,10 @@ function place.value_of(path)
   local value
   local first = true
   for name in path:gmatch "[^%.]+" do
-    local fine, found = pcall(function() return first and rawget(_G, name) or not first and value[name] or nil end)
+    local fine, found = pcall(function()
+      if first then return named(name) end
+      return value[name]
+    end)
     if not fine or found == nil then return nil end
     value, first = found, false
   end
@@ -28,16 +44,72 @@ function place.owner_name(value)
   return type(meta) == "table" and rawget(meta, "__name") or nil
 end
 
+-- Where the bracket or quote opens that the last byte of a text closes; nil for none.
+local function opening_of(text)
+  local depth, i, closing = 0, #text, text:sub(-1)
+  if closing == '"' or closing == "'" then
+    local open = text:sub(1, -2):match("^.*()" .. closing)
+    return open
+  end
+  while i > 0 do
+    local c = text:sub(i, i)
+    if c == '"' or c == "'" then
+      local open = text:sub(1, i - 1):match("^.*()" .. c)
+      if not open then return nil end
+      i = open
+    elseif c:find "[%)%]}]" then
+      depth = depth + 1
+    elseif c:find "[%(%[{]" then
+      depth = depth - 1
+      if depth == 0 then return i end
+    end
+    i = i - 1
+  end
+  return nil
+end
+
+-- "Result|nil" → "Result"; "fun(): x" and the like → nil.
+local function class_in(type_text) return type_text and type_text:match "^(%u%w*)%f[^%w]" end
+
+--- The type that an expression at the end of a text has, without running it: of values by looking, of calls by what their
+--- descriptions say they return.
+---@param text string
+---@return string|nil type "pl", "Model", "Tensor", …
+---@return table|nil entry of the call that gives it
+function place.type_of(text)
+  text = text:gsub("%s+$", "")
+  local chain = text:match "([%a_][%w_%.]*)$"
+  local before = chain and text:sub(1, #text - #chain):match "(.?)$"
+  if chain and not before:find "[%.:%)%]}\"']" then
+    local value = place.value_of(chain)
+    if value ~= nil then return place.owner_name(value) end
+  end
+  local all = documentation.all()
+  local object, member = text:match "^(.*)%.([%a_][%w_]*)$"
+  if object then
+    local owner = place.type_of(object)
+    local entry = owner and all.by_name[owner .. "." .. member]
+    return entry and class_in(entry.type)
+  end
+  local open = text:find "[%)}\"']$" and opening_of(text)
+  if not open then return nil end
+  local callee, separator
+  callee, separator, member = text:sub(1, open - 1):match "^(.*)([%.:])([%a_][%w_]*)%s*$"
+  local owner = callee and place.type_of(callee)
+  local entry = owner and all.by_name[owner .. separator .. member]
+  return entry and class_in(entry.returns[1]), entry
+end
+
 --- The entry that documents "m:generate" or "pl.load".
 ---@param callee string
 ---@return table|nil
 function place.entry_of(callee)
   local all = documentation.all()
   if all.by_name[callee] then return all.by_name[callee] end
-  local object, separator, member = callee:match "^([%w_%.]+)([%.:])([%w_]+)$"
+  local object, member = callee:match "^(.+)[%.:]([%w_]+)$"
+  local separator = object and callee:sub(#object + 1, #object + 1)
   if not object then return nil end
-  local value = place.value_of(object)
-  local owner = value ~= nil and place.owner_name(value)
+  local owner = place.type_of(object)
   if owner then return all.by_name[owner .. separator .. member] end
   for _, entry in ipairs(all.list) do
     if entry.kind == "method" and separator == ":" and entry.member == member then return entry end

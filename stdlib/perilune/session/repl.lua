@@ -45,12 +45,13 @@ local function environment(session)
 end
 
 --- A session. `host.read(prompt)` asks for a line within one: the line, or nil and whether it was "interrupted" or the
---- "end"; `host.interactive` says whether a person types.
----@param host table { version=, interactive=, read= }
+--- "end"; `host.interactive` says whether a person types; `host.rows()` how many rows a terminal has and
+--- `host.coloured` whether it shows colours, where there is one.
+---@param host table { version=, interactive=, read=, rows=, coloured= }
 ---@return table session
 function repl.new(host)
   local session = setmetatable({ host = host, pending = nil, assigned = {}, initial = {}, failed = false, last_error = nil,
-    scopes = {}, number = 1, lines = 0, results = results.new() }, Session)
+    scopes = {}, number = 1, lines = 0, inputs = {}, results = results.new() }, Session)
   rawset(_G, "pl", require "perilune")
   for name in pairs(_G) do session.initial[name] = true end
   session.environment = environment(session)
@@ -133,7 +134,9 @@ end
 function Session:report(err)
   self.failed, self.last_error = true, err
   io.stdout:flush()
-  io.stderr:write(errors.is_interrupt(err.value) and "interrupted" or errors.message(err.value), "\n")
+  local text = errors.is_interrupt(err.value) and "interrupted" or self.host.interactive and errors.for_person(err, self)
+    or errors.message(err.value)
+  io.stderr:write(text, "\n")
 end
 
 --- Compiles what was typed, for :time and the like.
@@ -141,7 +144,7 @@ end
 ---@return function|nil
 ---@return string|nil problem
 function Session:compile(text)
-  local compiled, _, problem = chunk.compile(text, self:name())
+  local compiled, _, problem = chunk.compile(text, self:name(), not self.host.interactive and ("\n"):rep(self.first_line - 1) or nil)
   if not compiled then return nil, problem end
   return setfenv(compiled, self.environment)
 end
@@ -149,6 +152,15 @@ end
 --- How errors name the input: "[3]", or the file of a pipe.
 ---@return string
 function Session:name() return self.host.interactive and ("[%d]"):format(self.number) or "stdin" end
+
+--- Calls a function; prints what it raises. Whether it ran to its end.
+---@param f function
+---@return boolean
+function Session:try(f)
+  local fine, raised = xpcall(f, errors.handler)
+  if not fine then self:report(raised) end
+  return fine
+end
 
 --- Runs a chunk; prints what it gives unless `quiet`. Whether it ran to its end.
 ---@param compiled function
@@ -164,10 +176,9 @@ function Session:run(compiled, quiet)
   end
   if count == 0 then return true end
   if not quiet then
-    local shown, err = xpcall(function()
+    self:try(function()
       for i = 1, count do print(show.show(values[i])) end
-    end, errors.handler)
-    if not shown then self:report(err) end
+    end)
   end
   self.results:keep(self.number, values[1])
   return true
@@ -215,11 +226,15 @@ function Session:line(text)
     self.pending = whole
     return true
   end
+  local input = { number = self.number, text = whole, fine = true }
+  self.running = whole
   for _, piece in ipairs(pieces) do
     local goes_on, fine = self:run_piece(piece)
     if not goes_on then return false end
+    input.fine = fine
     if not fine then break end
   end
+  self.inputs[#self.inputs + 1] = input
   self.number = self.number + 1
   return true
 end

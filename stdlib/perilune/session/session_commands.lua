@@ -102,7 +102,7 @@ local function run_question(text, session)
   local row = session_commands.find(name:match "^:(.*)$" or "")
   if row then return print(session_commands.usage(row) .. "\n" .. row.help) end
   name = name:gsub("%(.*$", "")
-  print(where == "?" and help.source(name, session) or help.text(name, session))
+  require("perilune.session.pager").show(session, where == "?" and help.source(name, session) or help.text(name, session))
 end
 
 --- Runs such a line.

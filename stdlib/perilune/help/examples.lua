@@ -1,0 +1,61 @@
+-- A line that calls a function, for `?name` where its own description has none: taken from the Lua of other descriptions,
+-- topics and tasks, which tests run; else from its parameters.
+local documentation = require "perilune.help.documentation"
+local tasks = require "perilune.help.tasks"
+local topics = require "perilune.help.topics"
+
+local examples = {}
+
+local cached
+
+-- Every line of Lua that is told anywhere, once.
+local function lines()
+  if cached then return cached end
+  cached = {}
+  local function add(text)
+    for line in (text .. "\n"):gmatch "(.-)\n" do
+      local code = line:match "^    (%S.*)$"
+      if code and not code:find "^%-%-" then cached[#cached + 1] = code end
+    end
+  end
+  for _, entry in ipairs(documentation.all().list) do add(entry.text) end
+  for _, name in ipairs(topics.names) do add(topics.text(name)) end
+  for _, task in ipairs(tasks.list) do add("    " .. task.example:gsub("\n", "\n    ")) end
+  return cached
+end
+
+-- What stands for a value of a type in a call that is made up.
+local stands_for = { { "string%[%]", '{ "a", "b" }' }, { "string", '"text"' }, { "integer", "1" }, { "number", "0.5" }, { "boolean", "true" },
+  { "fun", "function(...) end" }, { "function", "function(...) end" }, { "table", "{}" } }
+
+local function argument(param)
+  for _, pair in ipairs(stands_for) do if param.type:find(pair[1]) then return pair[2] end end
+  return param.name
+end
+
+local receivers = { Model = "m", Tensor = "t", Tokenizer = "tok", Engine = "e", Pipeline = "p", Batch = "b", Result = "r" }
+
+local function from_parameters(entry)
+  local arguments = {}
+  for _, param in ipairs(entry.params) do
+    if param.type:find("nil", 1, true) or param.name:find "%?$" then break end
+    arguments[#arguments + 1] = argument(param)
+  end
+  local receiver = entry.kind == "method" and (receivers[entry.owner] or entry.owner:sub(1, 1):lower() .. entry.owner:sub(2)) .. ":" .. entry.member
+    or entry.name
+  return receiver .. "(" .. table.concat(arguments, ", ") .. ")"
+end
+
+--- A line of Lua that calls it.
+---@param entry table of documentation.all()
+---@return string
+function examples.of(entry)
+  local call = entry.kind == "method" and "[:]" .. entry.member .. "%f[^%w_]" or "%f[%w_]" .. entry.name:gsub("%.", "%%.") .. "%f[^%w_]"
+  for _, line in ipairs(lines()) do
+    local _, stop = line:find(call)
+    if stop and line:find("^%s*[%(\"{'%[]", stop + 1) then return line end
+  end
+  return from_parameters(entry)
+end
+
+return examples
