@@ -34,10 +34,12 @@ libraries="-lutf8proc -lpcre2-8 -lpthread $(pkg-config --libs luajit)"
 launcher=
 if command -v ccache >/dev/null; then launcher=ccache; fi
 
-# What targets are made of: the text layer and what it stands on, and grammars. The linker takes what a target
-# needs.
+# What targets are made of: the text layer and what it stands on, grammars, and parts of quantized matrices. The
+# linker takes what a target needs.
 sources="engine/files/safetensors.cpp engine/files/sizes_text.cpp engine/files/gguf/head.cpp
-         engine/files/gguf/reader.cpp engine/files/gguf/types.cpp $(ls engine/base/*.cpp; find engine/text engine/constrain -name '*.cpp' | sort)"
+         engine/files/gguf/reader.cpp engine/files/gguf/types.cpp engine/files/tensor_file.cpp
+         $(ls engine/weights/quantized/*.cpp | grep -v /files.cpp) $(ls kernels/*.cpp)
+         $(ls engine/base/*.cpp; find engine/text engine/constrain -name '*.cpp' | sort)"
 
 # compile NAME...: these sources, as many at once as there are processors.
 compile() {
@@ -64,6 +66,11 @@ seed() {
     encode_decode) for i in 0 1 2 3 4 5 6 7 8 9; do
         printf "\\$i\\17Hello,  <s>World! caf\303\251 \347\214\253\n\n 12.5 [MASK] \360\237\230\200" \
           >"$2/seed$i"; done ;;
+    quantized) for folder in ../shared/golden/quant/*/; do
+        { sed -n '/"quantization_config": {/,/}/p' "$folder/config.json" | sed '1s/.*/{/'
+          printf '\0'
+          cat "$folder/model.safetensors"; } >"$2/$(basename "$folder")"; done
+      printf '{"quant_method":"gptq","bits":4,"group_size":2}\0' >"$2/empty" ;;
     template) cp tests/fuzz/seeds/template/* "$2" ;;
     grammar)
       printf '0(a|[b-d]{2,3})*\\d+$\0aab' >"$2/regex"

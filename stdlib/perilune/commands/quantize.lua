@@ -123,11 +123,14 @@ local function measure(s, tokenizer, options, recipe)
   return report
 end
 
+-- Asked before anything is measured.
+local function expect_writable(s, out)
+  if out:find "%.gguf$" or not s.gguf then return end
+  raise("unsupported", "quantize", s.path .. " is a GGUF file, whose tokenizer a folder has no file for", "name OUT with .gguf at its end")
+end
+
 local function write(s, tokenizer, out, tick, report)
   if out:find "%.gguf$" then return gguf_file.write(s, out, { on_progress = tick, tokenizer = tokenizer }, "quantize") end
-  if s.gguf then
-    raise("unsupported", "quantize", s.path .. " is a GGUF file, whose tokenizer a folder has no file for", "name OUT with .gguf at its end")
-  end
   quantized_folder.write(s, out, { on_progress = tick, report = report and core.write_json(report) or nil }, "quantize")
   return {}
 end
@@ -170,6 +173,7 @@ function verb.run(options, arguments)
     return command_line.failed
   end
   local s, tokenizer = load.unpacked(from, { compute = "f32" }, "quantize")
+  expect_writable(s, out)
   local before = quantize.stored_bytes(s)
   local assignments, notes, record, plan = choose(s, tokenizer, recipe, out:find "%.gguf$" ~= nil)
   quantize.apply(s, assignments)

@@ -5,10 +5,11 @@ What is stored in few bits runs: GGUF files with any published type are read. On
 Q8_0, Q2_K to Q6_K, IQ4_NL, IQ4_XS and MXFP4 stay codes (packed in four bits, those of more in eight); the rarer
 types, and all of them on a GPU, become numbers when they are loaded. m:memory() says what a model takes.
 
-Folders that others quantized run by what config.json says in quantization_config: GPTQ (2, 3, 4 and 8 bits, with
-and without act-order), AWQ (gemm), bitsandbytes (LLM.int8 without its outliers apart, NF4, FP4) and
-compressed-tensors (int8, packed int4 and int8). On the CPU their codes stay codes; groups or levels that no block
-format holds become float32, with a warning. "auto" rounds activations only for int8 rows.
+Folders that others quantized run by what config.json says in quantization_config (older ones: quantize_config.json
+of GPTQ, quant_config.json of AWQ): GPTQ (2, 3, 4 and 8 bits, with and without act-order), AWQ (gemm), bitsandbytes
+(LLM.int8 without its outliers apart, NF4, FP4) and compressed-tensors (int8, packed int4 and int8). Which modules are
+quantized is what is stored: lists of modules that were not converted are not needed. On the CPU codes stay codes;
+groups or levels that no block format holds become float32, with a warning. "auto" rounds activations only for int8 rows.
 
     local m = pl.load("scripts/models/reviews", { compute = "f32" })     -- stored as f32
     local half = pl.load("scripts/models/reviews", { compute = "bf16" })
