@@ -88,7 +88,8 @@ TEST_CASE("identity is checked before size") {
   CHECK(differ.code == ErrorCode::shape);
   CHECK(differ.message ==
         "add: axis \"token\" belongs to different batches (10 vs 12): a f32[token=10, hidden=8], b "
-        "f32[token=12, hidden=8]; select rows with batch:select or pad both with batch:pad");
+        "f32[token=12, hidden=8]; select rows with batch:select, pad both with batch:pad, or "
+        "t:detach() where whose rows they are does not matter");
   const auto same_count = caught([&] { align("add", a, c); });
   CHECK(same_count.has("different batches (both have 10, but they are not the same rows)"));
   // A batch of one token does not broadcast over another batch's tokens.

@@ -144,7 +144,8 @@ function heat_map.text(rows, opts)
     end
   end
   local lines = labels and labelled(parts, { rows = o.rows, columns = o.columns, colours = colours }) or plain(parts, colours)
-  local scale = {}
+  local scale, tiny = {}, 1e-6 * math.max(math.abs(least), math.abs(most))
+  if math.abs(least) < tiny then least = 0 end
   for i = 0, 9 do scale[i + 1] = colours == "ascii" and colour_scale.shade(i / 9) or paint(colours, i / 9, i / 9, " ") end
   lines[#lines + 1] = ("%s %s%s %s%s"):format(number(least), table.concat(scale), colours == "ascii" and "" or "\27[0m", number(most),
     (high > 1 or wide > 1) and ("  each place is the mean of %d x %d"):format(high, wide) or "")
