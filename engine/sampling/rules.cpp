@@ -107,6 +107,10 @@ void Sampler::apply_rules(std::span<float> logits, const SamplingState& state) {
   if (!o.force_words.empty()) force_missing(logits, state);
   const std::int64_t first = o.forced_bos && state.prompt_tokens <= 1 ? 1 : 0;
   if (made == first) forbid(logits, o.begin_suppress);
+  if (o.timestamps) {
+    apply_timestamp_rules(logits, state.ids.subspan(static_cast<std::size_t>(state.prompt_tokens)),
+                          *o.timestamps);
+  }
 }
 
 /// While a word is missing the answer does not end; where only room for the missing ones is left,
@@ -124,7 +128,7 @@ bool Sampler::only_best() const {
   const SamplingOptions& o = options_;
   const bool plain = !o.do_sample && o.logprobs < 0 && o.min_new_tokens <= 0;
   const bool unbiased = o.sequence_bias.empty() && o.bad_words.empty() && o.suppress.empty() &&
-                        o.begin_suppress.empty() && !o.exponential_decay;
+                        o.begin_suppress.empty() && !o.exponential_decay && !o.timestamps;
   const bool unpenalized = o.repetition_penalty == 1.0 && o.encoder_repetition_penalty == 1.0 &&
                            o.no_repeat_ngram_size == 0 && o.encoder_no_repeat_ngram_size == 0 &&
                            o.frequency_penalty == 0 && o.presence_penalty == 0 &&

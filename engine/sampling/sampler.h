@@ -10,6 +10,7 @@
 
 #include "engine/sampling/cutoffs.h"
 #include "engine/sampling/repetition.h"
+#include "engine/sampling/timestamps.h"
 
 namespace perilune {
 
@@ -45,6 +46,7 @@ struct SamplingOptions {
   std::optional<std::int32_t> forced_bos;              // chosen after a prompt of one token
   std::vector<std::int32_t> forced_eos;                // one of them is the last token that fits
   std::optional<ExponentialDecay> exponential_decay;   // of the chance to go on
+  std::optional<TimestampRules> timestamps;            // of Whisper's answers
   double frequency_penalty = 0, presence_penalty = 0;  // of new tokens: for each time, and once
   DryOptions dry;
   std::vector<std::vector<std::int32_t>> force_words;  // each stands in the answer before it ends

@@ -11,6 +11,7 @@
 #include "engine/files/foreign.h"
 #include "engine/files/gguf/shards.h"
 #include "engine/files/gguf/tensors.h"
+#include "engine/files/whisper/whisper_file.h"
 #include "engine/weights/open_tensor_file.h"
 
 namespace perilune {
@@ -164,10 +165,22 @@ ModelFiles open_shards(const Context& context, const std::string& folder, bool m
   return indexed_entries(context, folder, index, files);
 }
 
+/// A file's tensors, sorted by name.
+std::vector<CheckpointEntry> entries_of(const std::shared_ptr<const TensorFile>& file) {
+  std::vector<CheckpointEntry> entries;
+  for (const StoredTensor& tensor : file->tensors()) entries.push_back({file, &tensor});
+  std::sort(entries.begin(), entries.end(),
+            [](const auto& a, const auto& b) { return a.tensor->name < b.tensor->name; });
+  return entries;
+}
+
 }  // namespace
 
 ModelFiles open_checkpoint_files(const Context& context, const std::string& folder, bool map) {
   if (file_exists(folder)) {
+    if (is_ctranslate2_whisper(folder) || is_ggml_whisper(folder)) {
+      return {entries_of(open_tensor_file(folder, map)), {}};
+    }
     if (!is_gguf_file(folder)) {
       open_tensor_file(folder);  // says so of a pickle, and of a file that is nothing
       throw Error(ErrorCode::unsupported, "load", folder + " is a safetensors file")
@@ -180,12 +193,7 @@ ModelFiles open_checkpoint_files(const Context& context, const std::string& fold
     if (file_exists(join_path(folder, kIndex))) return open_shards(context, folder, map);
     throw_no_weights(folder);
   }
-  std::vector<CheckpointEntry> entries;
-  const std::shared_ptr<const TensorFile> file = open_tensor_file(single, map);
-  for (const StoredTensor& tensor : file->tensors()) entries.push_back({file, &tensor});
-  std::sort(entries.begin(), entries.end(),
-            [](const auto& a, const auto& b) { return a.tensor->name < b.tensor->name; });
-  return {std::move(entries), {}};
+  return {entries_of(open_tensor_file(single, map)), {}};
 }
 
 }  // namespace perilune

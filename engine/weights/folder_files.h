@@ -18,7 +18,8 @@ struct ModelFiles {
 };
 
 /// Every stored tensor of the folder, once, sorted by name. Opens model.safetensors or the shards
-/// that model.safetensors.index.json lists, or the GGUF file `folder`, all validated. Throws
+/// that model.safetensors.index.json lists, or the one file `folder` (GGUF; Whisper of
+/// CTranslate2 or whisper.cpp), all validated. Throws
 /// Error(file) when there are no weights (saying what is there instead) or shards are missing
 /// (naming them), Error(format) when the index lists tensors that no shard has. Tensors that it
 /// does not list are warned about, and nobody needs to read them.

@@ -9,6 +9,7 @@
 #include "engine/files/gguf/tensors.h"
 #include "engine/files/own_blocks.h"
 #include "engine/files/safetensors.h"
+#include "engine/files/whisper/whisper_file.h"
 
 namespace perilune {
 namespace {
@@ -31,6 +32,8 @@ void refuse_foreign(const std::string& path) {
 
 std::shared_ptr<const TensorFile> open_tensor_file(const std::string& path, bool map) {
   if (is_gguf_file(path)) return open_gguf_tensors(path, map);
+  if (is_ctranslate2_whisper(path)) return open_ctranslate2_whisper(path);
+  if (is_ggml_whisper(path)) return open_ggml_whisper(path);
   refuse_foreign(path);
   return with_own_blocks(open_safetensors(path, map));
 }

@@ -8,8 +8,9 @@
 
 namespace perilune {
 
-/// safetensors or GGUF. `map` as for TensorFile. Throws Error(file | format) naming file, tensor
-/// and the numbers that disagree, Error(unsupported) for a pickle.
+/// safetensors, GGUF, or Whisper as CTranslate2 and whisper.cpp store it. `map` as for TensorFile.
+/// Throws Error(file | format) naming file, tensor and the numbers that disagree,
+/// Error(unsupported) for a pickle.
 std::shared_ptr<const TensorFile> open_tensor_file(const std::string& path, bool map = false);
 
 }  // namespace perilune

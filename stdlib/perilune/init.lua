@@ -136,7 +136,7 @@ function pl.keep(t)
 end
 
 -- Tables of functions → the module that is the table.
-local tables = { policy = "perilune.policy", json = "perilune.json", files = "perilune.files" }
+local tables = { policy = "perilune.policy", json = "perilune.json", files = "perilune.files", sound = "perilune.run.sound" }
 
 pl.policy = require(tables.policy)
 require "perilune.show.inspect"

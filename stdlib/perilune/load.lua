@@ -14,6 +14,7 @@ local ready = require "perilune.loaded.ready"
 local padding = require "perilune.loaded.padding"
 local catalogue = require "perilune.loaded.catalogue"
 local gguf = require "perilune.loaded.gguf_folder"
+local whisper_file = require "perilune.loaded.whisper_file"
 local quantize = require "perilune.loaded.quantize"
 local quantized_folder = require "perilune.loaded.quantized_folder"
 local generation_rules = require "perilune.serve.generation_rules"
@@ -55,19 +56,23 @@ local function gguf_inside(folder)
   return found and folder .. "/" .. found
 end
 
--- A path, config.json, what says how to generate and its name, and what else a GGUF file says.
+-- A path, config.json, what says how to generate and its name, what else a GGUF file says, and where the weights lie
+-- if not there.
 local function read_configs(path, op)
   if type(path) ~= "string" or path == "" then raise("argument", op, "expected the path of a model folder, got " .. options.show(path)) end
   path = #path > 1 and path:gsub("/+$", "") or path
   path = catalogue.path(path, op)
   path = gguf_inside(path) or path
+  local whisper = whisper_file.read(path)
+  if whisper then return whisper.path, whisper.json, whisper.generation, whisper.file, nil, whisper.weights end
   if core.file_exists(path) then
     local record = gguf.read(path)
     return record.path, record.json, record.json, record.path:match "[^/]*$", record
   end
   if not core.file_exists(path .. "/config.json") then
     raise("file", op, core.folder_exists(path) and "no config.json in " .. path or path .. " is not there",
-      "a model is a folder with config.json and model.safetensors, a GGUF file, or one of " .. table.concat(catalogue.names(), ", "))
+      "a model is a folder with config.json and model.safetensors, a GGUF file, Whisper of CTranslate2 "
+        .. "or whisper.cpp, or one of " .. table.concat(catalogue.names(), ", "))
   end
   local json = read_object(path .. "/config.json")
   local generation, file = json, "config.json"
@@ -125,7 +130,7 @@ end
 ---@param op string
 ---@return table state
 function load.prepare(path, o, op)
-  local folder, json, generation, file, record = read_configs(path, op)
+  local folder, json, generation, file, record, weights = read_configs(path, op)
   local s = { path = folder, config = json, generation = generation, generation_file = file, programs = {}, plans = {}, hooks = {}, warnings = {},
     embedding_recipe = record and record.recipe, gguf = record ~= nil }
   s.family, s.head, s.named_head = family.choose(json, o.head)
@@ -137,7 +142,7 @@ function load.prepare(path, o, op)
   local stored = record and gguf.checkpoint_options(record, s.c) or { prefixes = s.family.prefixes,
     views = s.family.weights and s.family.weights(s.c) or nil, unused = s.family.unused, axes = s.c.axes }
   stored.mmap, stored.ties = o.mmap, s.c.tied and ties_of(s) or nil
-  s.checkpoint = core.checkpoint(folder, stored)
+  s.checkpoint = core.checkpoint(weights or folder, stored)
   s.threads, s.load = o.threads, load.load
   adapters.read(s, o.adapters)
   local fine, err = pcall(trace_all, s)

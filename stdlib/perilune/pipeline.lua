@@ -18,6 +18,7 @@ local files = {
   ["token-classification"] = "token_classification", ["question-answering"] = "question_answering",
   ["fill-mask"] = "fill_mask", ["zero-shot-classification"] = "zero_shot_classification",
   ["feature-extraction"] = "feature_extraction", ["sentence-similarity"] = "sentence_similarity",
+  ["automatic-speech-recognition"] = "automatic_speech_recognition",
   summarization = "summarization", translation = "translation", ["text2text-generation"] = "text2text_generation",
 }
 -- Other published names of the same.

@@ -22,6 +22,7 @@ local functions = {
     cache_load engine pipeline tensor zeros ones arange random cat stack clamp_to_shortest pad where save open scope keep clock try
     rope_options show simulate sleep]] },
   ["pl.json"] = { pl.json, "encode decode" },
+  ["pl.sound"] = { pl.sound, "log_mel open read resample write" },
   ["pl.files"] = { pl.files, "list exists make_folder remove" },
   ["pl.policy"] = { pl.policy, "fifo fill buckets shortest_first bin_pack token_budget priority fair deadline prefix_first padded" },
   Model = { m, [[forward embed score cache trace eager hook debug generate stream memory program fingerprint label save close weight

@@ -8,12 +8,16 @@ local m = pl.load("scripts/models/tales", { compute = "f32" })
 local e = pl.engine(m)
 local request = e:submit("x", { max_new_tokens = 1 })
 
+local wav = os.tmpname() .. ".wav"
+pl.sound.write(wav, pl.zeros({ 1 }, { axes = { "sample" } }))
+
 local objects = {
   { "tensor", "Tensor", pl.zeros({ 1 }, { axes = { "token" } }) },
   { "batch", "Batch", pl.batch { { 1 } } },
   { "tokenizer", "Tokenizer", m.tokenizer },
   { "tokenizer", "Decoder", m.tokenizer:decoder() },
   { "request", "Request", request },
+  { "sound", "Sound", pl.sound.open(wav) },
   { "grammar", "Grammar", pl.grammar { regex = "a" } },
 }
 

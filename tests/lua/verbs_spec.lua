@@ -2,6 +2,7 @@
 local verbs = require "perilune.commands"
 local core = require "perilune.core"
 local t = require "spec"
+local folder_of = require "folder_of"
 
 local program = os.getenv "PERILUNE" or arg[-1]
 local golden = t.golden "llama-gqa"
@@ -219,6 +220,23 @@ verb_test("quantize", "writes a folder and a GGUF file; what becomes of weights 
   expect(("run %s/small.gguf Once --max-new-tokens 2"):format(folder), 0)
   expect(("quantize %s %s/other --to q4_9"):format(tales, folder), 2, "q4_0")
   core.remove_path(folder, true, "test")
+end)
+
+verb_test("listen", "prints what is said, in four forms", function()
+  local folder = folder_of.copy(t.golden "whisper-plain", { ["tokenizer.json"] = require("whisper_of").tokenizer() })
+  local pl = require "perilune"
+  local path = os.tmpname() .. ".wav"
+  pl.sound.write(path, pl.random({ 16000 }, { seed = 3, low = -0.5, high = 0.5, axes = { "sample" } }))
+  expect(("listen %s %s --language en"):format(path, folder), 0, "\n")
+  expect(("listen %s --model %s --language en --output srt"):format(path, folder), 0, "00:00:00,")
+  expect(("listen %s %s --language en --output vtt"):format(path, folder), 0, "WEBVTT")
+  local out = expect(("listen - %s --output json --words <%s"):format(folder, path), 0)
+  t.equal(pl.json.decode(out:match "{.*}").seconds, 1)
+  expect("listen", 2, "usage")
+  expect(("listen %s %s --output mp3"):format(path, folder), 2, "expected text, srt, vtt, json")
+  expect(("listen %s %s --language klingon"):format(path, folder), 2, "klingon")
+  expect(("listen no/such.wav %s"):format(folder), 1, "no/such.wav")
+  os.remove(path)
 end)
 
 t.test("every verb has its test above", function()

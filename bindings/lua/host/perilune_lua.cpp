@@ -15,6 +15,7 @@
 #include "bindings/lua/models/plan.h"
 #include "bindings/lua/serving/grammar.h"
 #include "bindings/lua/serving/serving.h"
+#include "bindings/lua/sound/sound.h"
 #include "bindings/lua/tensors/tensor_value.h"
 #include "bindings/lua/text/characters.h"
 #include "bindings/lua/text/tokenizer.h"
@@ -132,6 +133,7 @@ int open_core(lua_State* L) {
   add_tensor(L);
   add_tensor_makers(L);
   add_quantization_math(L);
+  add_sound(L);
   add_tokenizer(L);
   add_characters(L);
   add_batch(L);

@@ -1,4 +1,6 @@
 // What a request to generate is asked with: its prompt, and the table of sampling options.
+#include <algorithm>
+
 #include "bindings/lua/batches/batch_input.h"
 #include "bindings/lua/edge/arguments.h"
 #include "bindings/lua/serving/serving.h"
@@ -32,6 +34,27 @@ void read_bias(lua_State* L, Options& options, SamplingOptions& sampling) {
   lua_pop(L, 1);
 }
 
+/// timestamps={ first=, no_timestamps=, end=, most_initial=, skip= }: ids, and counts.
+void read_timestamps(Options& options, SamplingOptions& sampling) {
+  const auto given = options.sizes("timestamps");
+  if (!given) return;
+  const auto value = [&](const char* key, std::int64_t otherwise) {
+    const auto found = given->find(key);
+    return found == given->end() ? otherwise : found->second;
+  };
+  TimestampRules rules;
+  const auto id = [&](const char* key) {
+    constexpr std::int64_t kMostIds = std::int64_t{1} << 30;
+    return static_cast<std::int32_t>(std::clamp<std::int64_t>(value(key, -1), -1, kMostIds));
+  };
+  rules.first = std::max(id("first"), 0);
+  rules.no_timestamps = id("no_timestamps");
+  rules.end = std::max(id("end"), 0);
+  rules.most_initial = value("most_initial", -1);
+  rules.skip = value("skip", 0);
+  sampling.timestamps = rules;
+}
+
 /// What is forbidden, forced or favoured.
 void read_rules(lua_State* L, Options& options, SamplingOptions& sampling) {
   const auto ids = [&](const char* key) {
@@ -45,6 +68,7 @@ void read_rules(lua_State* L, Options& options, SamplingOptions& sampling) {
   sampling.bad_words = read_sequences(L, options, "bad_words_ids");
   sampling.suppress = ids("suppress_tokens");
   sampling.begin_suppress = ids("begin_suppress_tokens");
+  read_timestamps(options, sampling);
   const auto forced = ids("forced_bos_token_id");
   if (!forced.empty()) sampling.forced_bos = forced.front();
   sampling.forced_eos = ids("forced_eos_token_id");

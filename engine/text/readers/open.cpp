@@ -6,6 +6,7 @@
 #include "engine/base/error.h"
 #include "engine/base/file.h"
 #include "engine/base/json.h"
+#include "engine/files/whisper/whisper_file.h"
 #include "engine/text/tokenizer/fairseq.h"
 #include "engine/text/tokenizer/sentencepiece.h"
 
@@ -113,6 +114,7 @@ std::shared_ptr<Tokenizer> load_bpe_pair(const std::string& vocab, const std::st
 // A file by its name, and where that says nothing by its first bytes.
 std::shared_ptr<Tokenizer> load_file(const Source& source) {
   const std::string& path = source.path;
+  if (is_ggml_whisper(path)) return load_ggml_whisper_tokenizer(path);
   constexpr std::string_view kAnd = " + ";
   const std::size_t both = path.find(kAnd);
   if (both != std::string::npos && !file_exists(path)) {

@@ -42,6 +42,8 @@ std::shared_ptr<Tokenizer> load_vocab_txt(const std::string& path, const Tokeniz
 /// tiktoken ranks. `pattern`: null means the one of the published model with this many ranks.
 std::shared_ptr<Tokenizer> load_tiktoken(const std::string& path, const TokenizerConfig* config,
                                          const std::string* pattern);
+/// The tokenizer in a GGML file of whisper.cpp.
+std::shared_ptr<Tokenizer> load_ggml_whisper_tokenizer(const std::string& path);
 /// The tokenizer in a GGUF file's metadata; null, saying why, for a file without one.
 std::shared_ptr<Tokenizer> load_gguf_tokenizer(const std::string& path, std::string* why_not);
 

@@ -9,6 +9,7 @@ local compare_text = require "perilune.compare.text"
 local compare_vectors = require "perilune.compare.vectors"
 local compare_real = require "perilune.compare.real"
 local compare_blocks = require "perilune.compare.blocks"
+local compare_sound = require "perilune.compare.sound"
 
 local compare = {
   summary = "hold model folders and text references against what this build computes",
@@ -258,8 +259,10 @@ local function compare_model(path, report)
   end
   local device = pass_runner.device(m.device)
   print(("  %s, head %s, compute %s, device %s, tier %s, %d threads"):format(m.family, m.head, m.compute, m.device, device.tier, core.threads()))
-  if not expected.forward and not expected.generate then
-    report.line("forward", "cases", "skip", "sound and pictures are not supported yet")
+  if compare_sound.knows(expected) then
+    compare_sound.compare(m, expected, open_stored(path .. "/expected.safetensors"), report)
+  elseif not expected.forward and not expected.generate then
+    report.line("forward", "cases", "skip", "pictures are not supported yet")
   else
     local stored = open_stored(path .. "/expected.safetensors")
     compare_forward(m, expected, stored, report)

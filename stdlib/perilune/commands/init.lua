@@ -6,7 +6,7 @@ local commands = {}
 
 --- Names of all verbs, sorted.
 ---@type string[]
-commands.names = { "advise", "bench", "chat", "check", "compare", "doctor", "get", "help", "lengths", "lock", "quantize", "run",
+commands.names = { "advise", "bench", "chat", "check", "compare", "doctor", "get", "help", "lengths", "listen", "lock", "quantize", "run",
   "simulate" }
 
 --- A verb's module; raises for an unknown one, naming the nearest.

@@ -4,6 +4,7 @@ local pl = require "perilune"
 local core = require "perilune.core"
 local reference = require "perilune.compare.reference"
 local compare_text = require "perilune.compare.text"
+local compare_sound = require "perilune.compare.sound"
 
 local compare_real = {}
 
@@ -123,6 +124,7 @@ function compare_real.compare(path, report)
     file = file or pl.open((path:gsub("%.json$", ".safetensors")))
     return file
   end
+  if expected.audio then compare_sound.real(m, expected, stored(), report, path:gsub("[^/]*$", "") .. "../../") end
   compare_prompts(m, expected, stored, report)
   compare_chat(m, expected, report)
   compare_page(m, expected.page, report)

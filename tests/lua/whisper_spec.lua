@@ -1,0 +1,192 @@
+-- Whisper from three kinds of files, damaged ones, and what it makes of sound.
+local pl = require "perilune"
+local core = require "perilune.core"
+local t = require "spec"
+local folder_of = require "folder_of"
+local whisper_of = require "whisper_of"
+
+local golden = t.golden "whisper-plain"
+local published = pl.load(golden, { compute = "f32" })
+
+local function features(seed)
+  return core.log_mel(pl.random({ 12000 }, { seed = seed, low = -0.5, high = 0.5, axes = { "sample" } }), 80, 100)
+end
+
+local function batch(...)
+  local list = {}
+  for i, seed in ipairs { ... } do list[i] = features(seed) end
+  return pl.batch(nil, { inputs = { features = list } })
+end
+
+local function logits(m) return m:forward(batch(1), { rows = "all", decoder = { { 3, 7, 250 } } }).logits end
+
+t.test("CTranslate2's file is the same model", function()
+  local folder = folder_of.files { ["model.bin"] = whisper_of.ctranslate2(golden), ["config.json"] = '{"suppress_ids": [1, 2], "alignment_heads": [[1, 0]]}' }
+  local m = pl.load(folder, { compute = "f32" })
+  t.ok(logits(m):equal(logits(published)))
+  t.equal({ m.family, rawget(m, "state_").generation.suppress_tokens[2] }, { "whisper", 2 })
+  m:close()
+end)
+
+t.test("whisper.cpp's file is the same model", function()
+  local path = os.tmpname() .. ".bin"
+  core.write_file(path, whisper_of.ggml(golden))
+  local m = pl.load(path, { compute = "f32", tokenizer = false })
+  t.ok(logits(m):equal(logits(published)))
+  m:close()
+  t.raises(function() pl.tokenizer(path) end, "has 2 tokens and 300 ids, as no published Whisper")
+  os.remove(path)
+end)
+
+t.test("damaged files are errors", function()
+  local path = os.tmpname()
+  for _, whole in ipairs { whisper_of.ctranslate2(golden), whisper_of.ggml(golden) } do
+    for _, length in ipairs { 3, 17, 40, 80, 5000, 200000, #whole - 1 } do
+      core.write_file(path, whole:sub(1, length))
+      local file, err = pl.try(pl.open, path)
+      local read = file and pl.try(function() for _, name in ipairs(file.names) do file.tensor(name) end end)
+      t.ok(not file or read == nil, ("cut to %d: opened"):format(length))
+      if not file then t.ok(type(err) == "table" and err.code ~= "internal", tostring(err)) end
+    end
+    for at = 1, 400, 7 do   -- a byte of the head changed
+      core.write_file(path, whole:sub(1, at - 1) .. string.char((whole:byte(at) + 129) % 256) .. whole:sub(at + 1))
+      local file, err = pl.try(pl.open, path)
+      t.ok(file or type(err) == "table" and err.code ~= "internal", tostring(err))
+    end
+  end
+  os.remove(path)
+end)
+
+t.test("recordings in a batch are as alone", function()
+  local decoder = { { 3, 7 }, { 3, 9 } }
+  local both = published:forward(batch(1, 2), { rows = "last", decoder = decoder }).logits
+  for i = 1, 2 do
+    local alone = published:forward(batch(i), { rows = "last", decoder = { decoder[i] } }).logits
+    t.ok(both:at { batch = i }:equal(alone:at { batch = 1 }))
+  end
+end)
+
+t.test("a sound beyond the model's positions is an error", function()
+  local long = pl.batch(nil, { inputs = { features = { core.log_mel(pl.zeros({ 32000 }, { axes = { "sample" } }), 80, 200) } } })
+  t.raises(function() published:forward(long, { decoder = { { 3 } } }) end, "position")
+end)
+
+-- ---------------------------------------------------------------- what is made of it
+
+local folder = folder_of.copy(golden, { ["tokenizer.json"] = whisper_of.tokenizer() })
+local m = pl.load(folder, { compute = "f32" })
+
+local function sound(seconds, seed) return pl.random({ seconds * 16000 }, { seed = seed or 1, low = -0.5, high = 0.5, axes = { "sample" } }) end
+
+t.test("a recording becomes segments whose times go forward", function()
+  local heard = {}
+  local hear = pl.pipeline("automatic-speech-recognition", m, { language = "german", return_timestamps = "word", no_speech_threshold = 1,
+    temperature = 0, on_segment = function(s) heard[#heard + 1] = s end })
+  local answer = hear(sound(3.5))
+  t.equal(answer.language, "de")
+  t.near(answer.seconds, 3.5, 1e-9)
+  t.equal(#heard, #answer.segments)
+  local last, texts = 0, {}
+  for i, s in ipairs(answer.segments) do
+    t.ok(s.from >= last - 1e-9 and s.to > s.from and s.to <= 3.5 + 1e-9, ("segment %d: %g to %g"):format(i, s.from, s.to))
+    last, texts[i] = s.from, s.text
+    local joined = {}
+    for w, word in ipairs(s.words or {}) do
+      t.ok(word.to >= word.from)
+      joined[w] = word.text
+    end
+    if s.words then t.equal(table.concat(joined), s.text) end
+  end
+  t.equal(answer.text, table.concat(texts))
+  t.equal(tostring(answer), answer.text)
+end)
+
+t.test("windows side by side say what each says alone", function()
+  local o = { language = "en", temperature = 0, condition_on_previous_text = false, batch_size = 4, no_speech_threshold = 1 }
+  local together = pl.pipeline("automatic-speech-recognition", m, o)(sound(4, 7))
+  o.batch_size = 2
+  local by_two = pl.pipeline("automatic-speech-recognition", m, o)(sound(4, 7))
+  t.equal(together.text, by_two.text)
+  t.equal(#together.segments, #by_two.segments)
+end)
+
+t.test("silence is passed over, a language is found", function()
+  local hear = pl.pipeline("automatic-speech-recognition", m, { temperature = 0 })
+  t.equal(hear(pl.zeros({ 40000 }, { axes = { "sample" } })).segments, {})
+  local language = hear(sound(1)).language
+  t.ok(language == "en" or language == "de", tostring(language))
+end)
+
+t.test("files, rates and lists", function()
+  local path = os.tmpname() .. ".wav"
+  pl.sound.write(path, sound(1, 3), { store = "f32" })
+  local hear = pl.pipeline("automatic-speech-recognition", m, { temperature = 0, language = "en", no_speech_threshold = 1 })
+  local alone = hear(path)
+  t.equal(hear(sound(1, 3)).text, alone.text)
+  t.equal(hear(pl.sound.open(path)).text, alone.text)
+  local list = hear { path, "no/such.wav", { samples = sound(1, 3), rate = 16000 } }
+  t.equal({ list[1].text, list[3].text }, { alone.text, alone.text })
+  t.ok(list[2].error:find "no/such.wav")
+  os.remove(path)
+end)
+
+t.test("what cannot be asked is an error", function()
+  local function make(o) return function() pl.pipeline("automatic-speech-recognition", m, o) end end
+  t.raises(make { language = "klingon" }, 'option language: "klingon" is none that the model knows')
+  t.raises(make { temperature = -1 }, "option temperature")
+  t.raises(make { return_timestamps = "words" }, 'expected true or "word"')
+  t.raises(make { chunk = 1 }, "unknown option")
+  local hear = pl.pipeline("automatic-speech-recognition", m)
+  t.raises(function() hear(7) end, "expected the path of a sound")
+  t.raises(function() pl.pipeline("automatic-speech-recognition", t.golden "bart-plain") end, "startoftranscript")
+end)
+
+-- ---------------------------------------------------------------- its parts
+
+t.test("times cut ids into segments, and say how far a window was heard", function()
+  local segments = require "perilune.speech.segments"
+  local own = { special = { first_time = 250, stop = 240 } }
+  local function cut(ids, length)
+    local list, heard = segments.of(own, ids, 10, length or 30)
+    local out = {}
+    for i, s in ipairs(list) do out[i] = { s.from, s.to, #s.ids } end
+    return out, heard
+  end
+  local cases = {
+    { { 250, 1, 2, 300, 300, 3, 350 }, { { 10, 11, 2 }, { 11, 12, 1 } }, 30 },   -- it ends with what is said
+    { { 250, 1, 2, 300, 300, 3, 4 }, { { 10, 11, 2 } }, 1 },                     -- the rest is heard again
+    { { 250, 1, 2 }, { { 10, 40, 2 } }, 30 }, { { 260, 1, 2, 300 }, { { 10.2, 11, 2 } }, 30 }, { {}, {}, 30 },
+    { { 250, 300, 300, 5, 320, 320 }, { { 11, 11.4, 1 } }, 1.4 },
+  }
+  for i, case in ipairs(cases) do
+    local list, heard = cut(case[1])
+    t.equal(#list, #case[2], "case " .. i)
+    for j, s in ipairs(list) do t.near(s, case[2][j], 1e-9, "case " .. i) end
+    t.near(heard, case[3], 1e-9, "case " .. i)
+  end
+end)
+
+t.test("attention along a diagonal gives times along it", function()
+  local rows = {}
+  for token = 1, 6 do
+    rows[token] = {}
+    for frame = 1, 60 do rows[token][frame] = math.exp(-((frame - 10 * token + 5) ^ 2) / 20) + 1e-3 end
+  end
+  local attention = pl.tensor({ rows, rows }, { axes = { "head", "token", "frame" } })
+  local begins = core.align(attention, 0, 6, 7)
+  for token, frame in ipairs(begins) do t.near(frame, 10 * (token - 1), 2.01) end
+  t.equal(#core.align(attention, 2, 3, 7), 3)
+  t.raises(function() core.align(attention, 0, 7, 7) end, "align: expected attention")
+  t.raises(function() core.align(attention, 0, 6, 8) end, "an odd width")
+end)
+
+t.test("transcripts as text and subtitles", function()
+  local formats = require "perilune.speech.formats"
+  local transcript = { text = " One. Two --> three.", language = "en", seconds = 3661.5, segments = { { from = 0, to = 1.2344, text = " One." },
+    { from = 3600.5, to = 3661.5, text = " Two --> three." } } }
+  t.equal(formats.whole(transcript, "text"), "One.\nTwo --> three.\n")
+  t.equal(formats.whole(transcript, "text", true), "[00:00:00.000 --> 00:00:01.234] One.\n[01:00:00.500 --> 01:01:01.500] Two --> three.\n")
+  t.equal(formats.whole(transcript, "srt"), "1\n00:00:00,000 --> 00:00:01,234\nOne.\n\n2\n01:00:00,500 --> 01:01:01,500\nTwo -> three.\n\n")
+  t.equal(formats.whole(transcript, "vtt"), "WEBVTT\n\n00:00:00.000 --> 00:00:01.234\nOne.\n\n01:00:00.500 --> 01:01:01.500\nTwo -> three.\n\n")
+  t.equal(pl.json.decode(formats.whole(transcript, "json")).segments[2].from, 3600.5)
+end)
