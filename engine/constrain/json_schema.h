@@ -9,10 +9,13 @@
 
 namespace perilune {
 
-/// Drafts 7 to 2020-12: type, enum, const, properties, required, additionalProperties, items,
-/// prefixItems, minItems, maxItems, minLength, maxLength, pattern, format, minimum, maximum and the
-/// exclusive ones (whole numbers), anyOf, oneOf of branches that exclude each other, allOf of what
-/// can be merged, $ref to places of the same schema, $defs; what only describes is passed over.
+/// Drafts 7 to 2020-12: type, enum, const, properties, required, additionalProperties,
+/// patternProperties, propertyNames, minProperties, maxProperties, unevaluatedProperties, what
+/// depends on members, items, prefixItems, minItems, maxItems, contains, minContains, uniqueItems
+/// of few values, unevaluatedItems, minLength, maxLength, pattern, format, minimum, maximum and the
+/// exclusive ones, multipleOf, anyOf, oneOf of branches that exclude each other, allOf of what can
+/// be merged, not and if of what can be turned round, $ref to places of the same schema, $defs;
+/// what only describes is passed over.
 /// Members stand in the order of `properties`. An object with `properties` holds no others unless
 /// additionalProperties says so; a list with prefixItems no more unless items does.
 /// Throws Error(format) for text that is no JSON, Error(unsupported) for a keyword beyond these,

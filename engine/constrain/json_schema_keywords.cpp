@@ -15,9 +15,10 @@ const std::vector<std::string> kTypes = {"object",  "array",   "string", "number
 
 /// Keywords that change no text.
 const std::vector<std::string> kSilent = {
-    "title",     "description", "default",     "examples",         "example",
-    "$schema",   "$id",         "$comment",    "deprecated",       "readOnly",
-    "writeOnly", "$defs",       "definitions", "contentMediaType", "discriminator"};
+    "title",           "description",  "default",     "examples",         "example",
+    "$schema",         "$id",          "$comment",    "deprecated",       "readOnly",
+    "writeOnly",       "$defs",        "definitions", "contentMediaType", "discriminator",
+    "contentEncoding", "contentSchema"};
 
 /// Keyword -> the types it speaks of ("" for all).
 const std::map<std::string, const char*> kKeywords = {{"type", ""},
@@ -43,7 +44,24 @@ const std::map<std::string, const char*> kKeywords = {{"type", ""},
                                                       {"minimum", "number"},
                                                       {"maximum", "number"},
                                                       {"exclusiveMinimum", "number"},
-                                                      {"exclusiveMaximum", "number"}};
+                                                      {"exclusiveMaximum", "number"},
+                                                      {"multipleOf", "number"},
+                                                      {"not", ""},
+                                                      {"if", ""},
+                                                      {"then", ""},
+                                                      {"else", ""},
+                                                      {"dependentRequired", "object"},
+                                                      {"dependentSchemas", "object"},
+                                                      {"dependencies", "object"},
+                                                      {"patternProperties", "object"},
+                                                      {"propertyNames", "object"},
+                                                      {"minProperties", "object"},
+                                                      {"maxProperties", "object"},
+                                                      {"unevaluatedProperties", "object"},
+                                                      {"contains", "array"},
+                                                      {"minContains", "array"},
+                                                      {"uniqueItems", "array"},
+                                                      {"unevaluatedItems", "array"}};
 
 /// Texts that every reader of the format takes; some formats allow more.
 const std::map<std::string, const char*> kFormats = {
@@ -150,6 +168,22 @@ bool is_type(const Json& value, const std::string& type) {
     case Json::Kind::object: return type == "object";
   }
   return false;
+}
+
+bool is_bound(const std::string& key) {
+  return key == "minimum" || key == "maximum" || key == "exclusiveMinimum" ||
+         key == "exclusiveMaximum";
+}
+
+bool is_within(const Json& schema, const Json& value) {
+  if (!value.is_number()) return true;
+  const double number = value.as_number();
+  const auto bound = [&](const char* key) {
+    const Json* found = schema.find(key);
+    return found != nullptr && found->is_number() ? found->as_number() : std::nan("");
+  };  // a comparison with none is false
+  return !(number < bound("minimum")) && !(number > bound("maximum")) &&
+         !(number <= bound("exclusiveMinimum")) && !(number >= bound("exclusiveMaximum"));
 }
 
 bool never_both(const Json& a, const Json& b, const std::string& place) {

@@ -21,6 +21,10 @@ bool is_known_format(const std::string& format);
 std::vector<std::string> types_of(const Json& of, const std::string& place);
 bool is_type(const Json& value, const std::string& type);
 
+/// A keyword that bounds numbers, and whether a value that is one lies within those of a schema.
+bool is_bound(const std::string& key);
+bool is_within(const Json& schema, const Json& value);
+
 /// Whether no value fits both: by their types, their constants, or a member that each requires and
 /// for which each has other constants.
 bool never_both(const Json& a, const Json& b, const std::string& place);

@@ -1,8 +1,10 @@
 // Two schemas as one.
 #include <algorithm>
+#include <numeric>
 
 #include "engine/base/error.h"
 #include "engine/constrain/json_schema.h"
+#include "engine/constrain/json_schema_rewrite.h"
 
 namespace perilune {
 
@@ -25,6 +27,7 @@ bool names_more(const Json& schema, const Json& other) {
   const Json* others = other.find("properties");
   if (own == nullptr) return false;
   return std::any_of(own->members().begin(), own->members().end(), [&](const auto& member) {
+    if (member.second == Json(false)) return false;  // it says that there is none
     return others == nullptr || !others->has(member.first);
   });
 }
@@ -67,16 +70,33 @@ Json merge_members(const Json& a, const Json& b, const std::string& place) {
   return merged;
 }
 
+/// What fits one of each.
+Json every_pair(const Json& a, const Json& b, const std::string& place) {
+  constexpr std::size_t kMostPairs = 256;
+  if (a.items().size() * b.items().size() > kMostPairs) {
+    throw Error(ErrorCode::length, "json_schema",
+                place + ": more than " + std::to_string(kMostPairs) + " ways together");
+  }
+  Json pairs = Json::array();
+  for (const Json& one : a.items()) {
+    for (const Json& other : b.items()) {
+      pairs.push(Json::object().set("allOf", Json::array().push(one).push(other)));
+    }
+  }
+  return pairs;
+}
+
 Json merge_key(const std::string& key, const Json& a, const Json& b, const std::string& place) {
   const auto one_of = [&](std::initializer_list<const char*> names) {
     return std::find(names.begin(), names.end(), key) != names.end();
   };
   if (a == b) return a;
   const std::string here = place + "/" + key;
-  if (one_of({"minLength", "minItems", "minimum", "exclusiveMinimum"})) {
+  if (one_of({"minLength", "minItems", "minimum", "exclusiveMinimum", "minProperties",
+              "minContains"})) {
     return a.as_number(here) < b.as_number(here) ? b : a;
   }
-  if (one_of({"maxLength", "maxItems", "maximum", "exclusiveMaximum"})) {
+  if (one_of({"maxLength", "maxItems", "maximum", "exclusiveMaximum", "maxProperties"})) {
     return a.as_number(here) < b.as_number(here) ? a : b;
   }
   if (key == "type") return common_types(a, b);
@@ -88,8 +108,25 @@ Json merge_key(const std::string& key, const Json& a, const Json& b, const std::
     }
     return all;
   }
-  if (one_of({"properties", "$defs", "definitions"})) return merge_members(a, b, here);
-  if (one_of({"items", "additionalProperties"})) return merge_schemas(a, b, here);
+  if (one_of({"properties", "patternProperties", "$defs", "definitions"})) {
+    return merge_members(a, b, here);
+  }
+  if (one_of({"items", "additionalProperties", "unevaluatedProperties", "unevaluatedItems",
+              "propertyNames"})) {
+    return merge_schemas(a, b, here);
+  }
+  if (key == "uniqueItems") return a.as_boolean(here) || b.as_boolean(here);
+  if (key == "anyOf") return every_pair(a, b, here);
+  if (key == "allOf") {
+    Json all = a;
+    for (const Json& one : b.items()) all.push(one);
+    return all;
+  }
+  if (key == "not" && is_plain_not(a) && is_plain_not(b)) return joined_nots(a, b);
+  if (key == "multipleOf" && a.is_integer() && b.is_integer() && a.as_integer() > 0 &&
+      b.as_integer() > 0) {
+    return std::lcm(a.as_integer(), b.as_integer());
+  }
   if (one_of({"title", "description", "default", "examples", "$comment", "$id", "$schema"})) {
     return a;
   }
@@ -110,6 +147,10 @@ Json merge_schemas(const Json& a, const Json& b, const std::string& place) {
   Json merged = a;
   for (const auto& [key, value] : b.members()) {
     const Json* known = merged.find(key);
+    if (key == "const" && known != nullptr && !(*known == value)) {
+      merged.set("enum", Json::array());  // nothing is both
+      continue;
+    }
     merged.set(key, known ? merge_key(key, Json(*known), value, place) : value);
   }
   return merged;

@@ -17,8 +17,9 @@ CharacterSet plain_characters() {
   return CharacterSet{{0, 0x1F}, {'"', '"'}, {'\\', '\\'}}.complement();
 }
 
-/// One way to write every character: as it is where that may be, else the shortest escape.
-Grammar::Expression spell_in_string(Grammar& grammar, const CharacterSet& set) {
+}  // namespace
+
+Grammar::Expression JsonText::spell(Grammar& grammar, const CharacterSet& set) {
   constexpr std::pair<char, const char*> kShort[] = {{'"', "\\\""}, {'\\', "\\\\"}, {'\b', "\\b"},
                                                      {'\f', "\\f"}, {'\n', "\\n"},  {'\r', "\\r"},
                                                      {'\t', "\\t"}};
@@ -40,8 +41,6 @@ Grammar::Expression spell_in_string(Grammar& grammar, const CharacterSet& set) {
   }
   return grammar.choice(std::move(parts));
 }
-
-}  // namespace
 
 Grammar::Expression JsonText::shared(Grammar::Rule& rule, const char* name,
                                      Expression (JsonText::*make)()) {
@@ -141,9 +140,14 @@ Grammar::Expression JsonText::string_of(std::int64_t least, std::int64_t most) {
 Grammar::Expression JsonText::string_like(const std::string& pattern, bool whole) {
   RegexOptions options;
   options.whole = whole;
-  options.spell = spell_in_string;
+  options.spell = spell;
   options.op = "json_schema";
   const Expression inside = read_regex(pattern, grammar_, options);
+  return quoted(inside);
+}
+
+Grammar::Expression JsonText::quoted(Expression inside) {
+  if (grammar_.node(inside).kind == Grammar::Kind::nothing) return inside;
   return grammar_.sequence({grammar_.text("\""), inside, grammar_.text("\"")});
 }
 

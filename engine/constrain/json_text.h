@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/constrain/decimal.h"
 #include "engine/constrain/grammar.h"
 
 namespace perilune {
@@ -18,7 +19,7 @@ enum class JsonSpace {
 
 /// Bounds of a number; both inside unless they say otherwise.
 struct NumberBounds {
-  std::optional<std::int64_t> least, most;
+  std::optional<Decimal> least, most;
   bool above_least = false, below_most = false;
 };
 
@@ -39,12 +40,21 @@ class JsonText {
   Expression string_of(std::int64_t least, std::int64_t most);
   /// A string that a regular expression matches somewhere, or as a whole.
   Expression string_like(const std::string& pattern, bool whole);
+  /// A string of what `inside` writes.
+  Expression quoted(Expression inside);
+  /// One way to write every character in a string: as it is where that may be, else the shortest
+  /// escape.
+  static Expression spell(Grammar& grammar, const CharacterSet& set);
   /// A string that is none of `names`, without escapes.
   Expression string_beside(std::vector<std::string> names);
   /// Whole numbers of at most 18 digits.
   Expression integer(const NumberBounds& bounds);
   /// At most 18 digits before the point and 17 after it; with bounds no exponent.
   Expression number(const NumberBounds& bounds);
+  /// Multiples of `step`, which is above 0, of at most 18 digits before the point; `whole`: those
+  /// that are whole. Throws Error(length) for steps of too many digits, and where more than 20,000
+  /// multiples lie between bounds.
+  Expression multiple(const Decimal& step, const NumberBounds& bounds, bool whole);
   /// `{ … }` or `[ … ]` around what stands in it; `inside` is never empty.
   Expression enclosed(const char* open, Expression inside, const char* close, bool may_be_empty);
 

@@ -223,10 +223,12 @@ Grammar::Expression read_regex(std::string_view text, Grammar& grammar,
   return RegexReader(text, grammar, options).read();
 }
 
-Grammar regex_grammar(std::string_view text) {
+Grammar regex_grammar(std::string_view text, bool whole) {
   Grammar grammar;
+  RegexOptions options;
+  options.whole = whole;
   const Grammar::Rule root = grammar.add_rule("of the expression");
-  grammar.define(root, read_regex(text, grammar));
+  grammar.define(root, read_regex(text, grammar, options));
   return grammar;
 }
 

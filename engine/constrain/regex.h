@@ -25,7 +25,7 @@ struct RegexOptions {
 Grammar::Expression read_regex(std::string_view text, Grammar& grammar,
                                const RegexOptions& options = {});
 
-/// A grammar whose texts are those that a regular expression matches as a whole.
-Grammar regex_grammar(std::string_view text);
+/// A grammar whose texts are those that a regular expression matches as a whole, or somewhere.
+Grammar regex_grammar(std::string_view text, bool whole = true);
 
 }  // namespace perilune

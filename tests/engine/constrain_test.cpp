@@ -284,7 +284,7 @@ TEST_CASE("JSON with white space between its parts") {
 TEST_CASE("what a schema cannot say is refused with its keyword and place") {
   const std::vector<std::pair<std::string, std::string>> cases = {
       {R"({"properties":{"x":{"uniqueItems":true}}})",
-       "#/properties/x: keyword uniqueItems is not supported"},
+       "#/properties/x: keyword uniqueItems is supported for lists"},
       {R"({"type":"thing"})", "there is no type \"thing\""},
       {R"({"$ref":"#/$defs/a"})", "leads nowhere"},
       {R"({"$ref":"http://x"})", "is not supported"},
@@ -294,12 +294,12 @@ TEST_CASE("what a schema cannot say is refused with its keyword and place") {
       {R"({"allOf":[{"pattern":"a"},{"pattern":"b"}]})", "two different pattern"},
       {R"x({"type":"string","pattern":"(?!a)"})x", "in #/pattern"},
       {R"({"type":"string","format":"isbn"})", "format isbn is not supported"},
-      {R"({"type":"number","minimum":0.5})", "for whole numbers only"},
+      {R"({"type":"number","multipleOf":-1})", "multipleOf is above 0"},
       {R"({"type":"integer","minimum":5,"maximum":4})", "no text fits it"},
       {R"({"minItems":-1})", "minItems is a whole number"},
       {R"({"a":)", "json_schema: line 1"},
       {R"([1])", "a schema is an object or a boolean"},
-      {R"({"not":{}})", "keyword not is not supported"},
+      {R"({"not":{}})", "no text fits it"},
       {R"({"required":["a"],"additionalProperties":false})", "which additionalProperties forbids"}};
   for (const auto& [schema, part] : cases) {
     const std::string told =

@@ -26,24 +26,30 @@ local makers = {
     local low = pick(200) - 100
     return one_of { '{"type":"integer"}', ('{"type":"integer","minimum":%d}'):format(low), ('{"type":"integer","maximum":%d}'):format(low),
       ('{"type":"integer","minimum":%d,"maximum":%d}'):format(low, low + pick(1500)),
-      ('{"type":"integer","exclusiveMinimum":%d,"exclusiveMaximum":%d}'):format(low, low + 1 + pick(40)) }
+      ('{"type":"integer","exclusiveMinimum":%d,"exclusiveMaximum":%d}'):format(low, low + 1 + pick(40)),
+      ('{"type":"integer","multipleOf":%d}'):format(pick(12)), ('{"type":"integer","minimum":%d,"multipleOf":%d}'):format(low, pick(9)),
+      ('{"type":"integer","minimum":0,"maximum":9,"not":{"enum":[%d,%d]}}'):format(pick(9), pick(9)) }
   end,
   function()
     local low = pick(20) - 10
     return one_of { '{"type":"number"}', ('{"type":"number","minimum":%d,"maximum":%d}'):format(low, low + pick(30)),
-      ('{"type":"number","exclusiveMinimum":%d}'):format(low) }
+      ('{"type":"number","exclusiveMinimum":%d}'):format(low), ('{"type":"number","minimum":%g,"maximum":%g}'):format(low / 8, low / 8 + pick(9) / 4),
+      ('{"type":"number","multipleOf":0.25,"exclusiveMinimum":%g}'):format(low / 8), '{"type":"number","multipleOf":0.5}' }
   end,
   function()
     local low = pick(5) - 1
     return one_of { '{"type":"string"}', ('{"type":"string","minLength":%d,"maxLength":%d}'):format(low, low + pick(9)),
-      '{"type":"string","pattern":"^[a-z]+(-[0-9]{2})?$"}', '{"type":"string","pattern":"b.?c"}', '{"type":"string","format":"date"}' }
+      '{"type":"string","pattern":"^[a-z]+(-[0-9]{2})?$"}', '{"type":"string","pattern":"b.?c"}', '{"type":"string","format":"date"}',
+      ('{"type":"string","pattern":"b.?c","maxLength":%d}'):format(3 + low), '{"type":"string","not":{"enum":["","a"]},"maxLength":3}' }
   end,
   function() return one_of { '{"enum":["red","green",3,null,[1]]}', '{"const":{"a":1}}', '{"enum":["é","\\"q\\""]}' } end,
   function(depth)
     local low = pick(3) - 1
     return one_of { ('{"type":"array","items":%s}'):format(schema(depth)),
       ('{"type":"array","items":%s,"minItems":%d,"maxItems":%d}'):format(schema(depth), low, low + pick(3)),
-      ('{"type":"array","prefixItems":[%s,%s],"minItems":1}'):format(schema(depth), schema(depth)) }
+      ('{"type":"array","prefixItems":[%s,%s],"minItems":1}'):format(schema(depth), schema(depth)),
+      '{"type":"array","items":{"enum":["a","b","c",7]},"uniqueItems":true,"minItems":1}',
+      ('{"type":"array","items":{"type":"integer","minimum":0,"maximum":20},"contains":{"const":%d},"maxItems":4}'):format(pick(20)) }
   end,
   function(depth)
     local members, needed = {}, {}
@@ -53,6 +59,10 @@ local makers = {
       if chance(2) then needed[#needed + 1] = ('"%s"'):format(name) end
     end
     local more = one_of { "", "", ',"additionalProperties":false', ',"additionalProperties":' .. schema(depth) }
+    if chance(4) then more = more .. (',"minProperties":%d'):format(pick(#members)) end
+    if chance(4) then more = more .. (',"maxProperties":%d'):format(math.max(1, #needed)) end
+    if chance(4) then more = more .. ',"patternProperties":{"^z[0-9]":{"type":"integer"}}' end
+    if chance(6) then more = more .. ',"if":{"required":["kind1"]},"then":{"required":["age2"]}' end
     return ('{"type":"object","properties":{%s},"required":[%s]%s}'):format(table.concat(members, ","), table.concat(needed, ","), more)
   end,
   function(depth) return ('{"anyOf":[%s,%s]}'):format(schema(depth), schema(depth)) end,
@@ -122,7 +132,34 @@ local function all(list, f)
   return true
 end
 
+local function fits_number(value, s)
+  return not (s.minimum and value < s.minimum) and not (s.maximum and value > s.maximum)
+    and not (s.exclusiveMinimum and value <= s.exclusiveMinimum) and not (s.exclusiveMaximum and value >= s.exclusiveMaximum)
+    and not (s.multipleOf and value % s.multipleOf ~= 0)
+end
+
+local function fits_members(members, s)
+  local n = 0
+  for _ in pairs(members) do n = n + 1 end
+  if n < (s.minProperties or 0) or n > (s.maxProperties or n) then return false end
+  if s["if"] then
+    if members.kind1 ~= nil and members.age2 == nil then return false end
+  end
+  return true
+end
+
+local function fits_list(entries, s)
+  local seen, found = {}, s.contains == nil
+  for _, entry in ipairs(entries) do
+    if s.uniqueItems and seen[entry] then return false end
+    seen[entry] = true
+    found = found or entry == s.contains.const
+  end
+  return found
+end
+
 function valid(value, s)
+  if s["not"] then for _, entry in ipairs(s["not"].enum) do if same_as(value, entry) then return false end end end
   if s.anyOf then return valid(value, s.anyOf[1]) or valid(value, s.anyOf[2]) end
   if s.const then return same_as(value, s.const) end
   if s.enum then
@@ -134,19 +171,19 @@ function valid(value, s)
   if not fits then return false end
   local k = kind(value)
   if k == "number" then
-    return not (s.minimum and value < s.minimum) and not (s.maximum and value > s.maximum)
-      and not (s.exclusiveMinimum and value <= s.exclusiveMinimum) and not (s.exclusiveMaximum and value >= s.exclusiveMaximum)
+    return fits_number(value, s)
   elseif k == "string" then
     local n = characters(value)
     return n >= (s.minLength or 0) and n <= (s.maxLength or n) and not (s.pattern and not patterns[s.pattern](value))
       and not (s.format and not value:match "^%d%d%d%d%-%d%d%-%d%d$")
   elseif k == "array" then
     local n = #value.entries
-    return n >= (s.minItems or 0) and n <= (s.maxItems or n) and (not s.prefixItems or n <= #s.prefixItems)
+    return n >= (s.minItems or 0) and n <= (s.maxItems or n) and fits_list(value.entries, s) and (not s.prefixItems or n <= #s.prefixItems)
       and all(value.entries, function(i, entry) return valid(entry, s.prefixItems and s.prefixItems[i] or s.items) end)
   elseif k == "object" then
     for _, name in ipairs(s.required) do if value.entries[name] == nil then return false end end
-    return all(value.entries, function(name, entry)
+    return fits_members(value.entries, s) and all(value.entries, function(name, entry)
+      if s.patternProperties and name:match "^z%d" then return valid(entry, { type = "integer" }) end
       if s.properties[name] then return valid(entry, s.properties[name]) end
       return type(s.additionalProperties) == "table" and valid(entry, s.additionalProperties)
     end)

@@ -141,7 +141,7 @@ t.test("what cannot be is said with its place", function()
     t.raises_text(function() m:generate(prompt, options) end, part)
   end
   said({ regex = "a(b" }, "regex: a parenthesis is not closed at position 2")
-  said({ json_schema = '{"uniqueItems":true}' }, "keyword uniqueItems is not supported")
+  said({ json_schema = '{"uniqueItems":true}' }, "keyword uniqueItems is supported for lists")
   said({ json_schema = { type = "strin" } }, 'there is no type "strin"')
   said({ grammar = "root ::= x" }, "no rule is called x at position 10")
   said({ choices = {} }, "choices: there are none")

@@ -24,11 +24,9 @@ end
 ---     print(g:accepts "12 km", g:accepts "12 k", g:prefix "12 k")           --> true	false	true
 ---
 --- Regular expressions: characters, `.` (all but a newline), [classes], \d \w \s (ASCII) and \D \W \S,
---- groups, |, * + ? {m,n}, \n \t \xHH \uHHHH, ^ and $ at the ends. JSON schemas: type, enum, const,
---- properties, required, additionalProperties, items, prefixItems, minItems, maxItems, minLength,
---- maxLength, pattern, format (date, time, date-time, duration, email, hostname, ipv4, ipv6, uri, uuid),
---- minimum, maximum and the exclusive ones, anyOf, oneOf of what excludes each other, allOf of what can be
---- put together, $ref to places of the same schema; any other keyword raises. Members are written in the
+--- groups, |, * + ? {m,n}, \n \t \xHH \uHHHH, ^ and $ at the ends. JSON schemas: the keywords of drafts 7 to 2020-12 that
+--- docs/generation.md lists, among them not, if, contains, multipleOf and patternProperties; oneOf of what excludes each other,
+--- allOf of what can be put together, $ref to places of the same schema; any other keyword raises. Members are written in the
 --- order of `properties`, which a Lua table has not: its own stand as `required` names them, the rest by
 --- name. An object with properties holds no others unless additionalProperties says so. White space:
 --- after a comma, a colon and a bracket nothing, a space, or a new line and at most 20 blanks; with
