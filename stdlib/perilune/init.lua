@@ -22,6 +22,16 @@ local where = {
 
 --- Registers a family of models: a table that turns a config.json into hyper-parameters and writes
 --- down the passes. The same name again replaces it.
+---
+---     pl.family {
+---       name = "heron", model_types = { "heron" }, architectures = { HeronModel = "base" }, embedding = "embed", keys = { "width" },
+---       config = function(json) return json end,
+---       decode = function(net, batch) return net:embedding(batch.ids, "embed") end,
+---       heads = { base = function(_, x) return { last_hidden_state = x } end },
+---     }
+---     local known = {}
+---     for _, family in ipairs(pl.families()) do known[family.name] = true end
+---     print(known.heron)                                                    --> true
 ---@param t table
 ---@return table t
 function pl.family(t) return family.register(t) end
@@ -128,6 +138,11 @@ function pl.where(mask, a, b)
 end
 
 --- Keeps a tensor beyond the scope it was made in.
+---
+---     local m = pl.load "scripts/models/tales"
+---     local kept
+---     pl.scope(function() kept = pl.keep(pl.ones({ 2 }, { axes = { "x" } })) end)
+---     print(kept:sum())                                                     --> 2
 ---@param t Tensor
 ---@return Tensor t
 function pl.keep(t)

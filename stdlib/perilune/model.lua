@@ -181,10 +181,16 @@ end
 function Model:paths() return (pass_runner.paths(pass_runner.open(self, "paths"))) end
 
 --- Stored modules and their shapes as a printable table; layers that agree are one line.
+---
+---     local m = pl.load "scripts/models/tales"
+---     print(#m:shapes() > 0)                                                --> true
 ---@return table list of { name=, sizes=, count=, elements= }
 function Model:shapes() return inspect.shapes(pass_runner.open(self, "shapes")) end
 
 --- The ops of a compiled pass as a printable table; m:program():graph(file) draws them as an SVG.
+---
+---     local m = pl.load "scripts/models/tales"
+---     print(type(m:program "decode"))                                       --> table
 ---@param entry string|nil "decode", "encode", "cross" or another entry of the family; default: the main one
 ---@return table list of { op=, text= }; prints as a table; list:graph(file)
 function Model:program(entry)
@@ -225,6 +231,9 @@ function Model:memory()
 end
 
 --- Bytes of weights that one generated token reads.
+---
+---     local m = pl.load "scripts/models/tales"
+---     print(m:bytes_per_token())                                            --> 9453568
 ---@return integer
 function Model:bytes_per_token()
   local s = pass_runner.open(self, "bytes_per_token")
@@ -274,6 +283,12 @@ end
 
 --- Writes the model's folder again: configurations, tokenizer and weights as they are stored. Weights that were
 --- quantized here are written as their blocks, with the recipe: pl.load reads them back to the same bits.
+---
+---     local m = pl.load "scripts/models/tales"
+---     local folder = os.tmpname() .. "-model"
+---     m:save(folder)
+---     print(pl.load(folder).family)                                         --> llama
+---     os.execute("rm -r " .. folder)
 ---@param path string a folder; it is made where it is missing
 ---@param opts table|nil { on_progress=function(done, total) } bytes, of a model that was quantized here
 function Model:save(path, opts)
@@ -369,6 +384,10 @@ end
 function Model:quantization_report(input, opts) return report.make(self, input, opts) end
 
 --- Gives the model's memory back. Calls after it raise.
+---
+---     local m = pl.load "scripts/models/tales"
+---     m:close()
+---     print(pcall(m.generate, m, "Once"))   --> false	generate: the model was closed: scripts/models/tales
 function Model:close()
   pass_runner.expect(self, "Model", "close")
   local s = rawget(self, "state_")

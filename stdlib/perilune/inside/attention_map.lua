@@ -18,6 +18,11 @@ function Map.__tostring(map)
 end
 
 --- Draws the map to a file.
+---
+---     local m, path = pl.load "scripts/models/tales", os.tmpname() .. ".svg"
+---     m:attention("Once upon a", { layer = 2, head = 1 }):plot(path)
+---     print(pl.files.exists(path))                                          --> true	file
+---     pl.files.remove(path)
 ---@param path string
 ---@return AttentionMap self
 function Map:plot(path)

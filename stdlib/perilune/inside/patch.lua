@@ -22,6 +22,11 @@ function Patched.__tostring(p)
 end
 
 --- Draws the effects to a file.
+---
+---     local m, path = pl.load "scripts/models/tales", os.tmpname() .. ".svg"
+---     m:patch { from = "Once upon a", into = "She was a", paths = "layers.*" }:plot(path)
+---     print(pl.files.exists(path))                                          --> true	file
+---     pl.files.remove(path)
 ---@param path string
 ---@return Patched self
 function Patched:plot(path)

@@ -94,6 +94,13 @@ function cache.new(m, opts)
 end
 
 --- Another cache with the same content; pages are shared until one of them is written.
+---
+---     local m = pl.load "scripts/models/tales"
+---     local cache = m:cache()
+---     m:forward({ { 1, 5, 9 } }, { cache = cache })
+---     local other = cache:fork()
+---     m:forward({ { 7 } }, { cache = other })
+---     print(cache, other)   --> Cache 1 rows, 3 positions, 196608 bytes	Cache 1 rows, 4 positions
 ---@return Cache
 function Cache:fork()
   pass_runner.expect(self, "Cache", "fork")
@@ -112,6 +119,11 @@ end
 
 --- Keeps the first n positions of every row. A sliding-window model gives back what left its window: there, n is
 --- 0 or lies in the last 16 positions (where the window is not full yet, anywhere), else it raises.
+---
+---     local m = pl.load "scripts/models/tales"
+---     local cache = m:cache()
+---     m:forward({ { 1, 5, 9 } }, { cache = cache })
+---     print(cache:crop(2) == cache)                                         --> true
 ---@param n integer
 ---@return Cache self
 function Cache:crop(n)
@@ -135,6 +147,13 @@ function Cache:crop(n)
 end
 
 --- Writes keys and values to a file, for pl.cache_load with the same model.
+---
+---     local m = pl.load "scripts/models/tales"
+---     local cache, path = m:cache(), os.tmpname()
+---     m:forward({ { 1, 5, 9 } }, { cache = cache })
+---     cache:save(path)
+---     print(pl.cache_load(path, m))                                         --> Cache 1 rows, 3 positions, 196608 bytes
+---     pl.files.remove(path)
 ---@param path string
 function Cache:save(path)
   pass_runner.expect(self, "Cache", "save")
@@ -154,6 +173,11 @@ function Cache:save(path)
 end
 
 --- Bytes of its pages.
+---
+---     local m = pl.load "scripts/models/tales"
+---     local cache = m:cache()
+---     m:forward({ { 1, 5, 9 } }, { cache = cache })
+---     print(cache:bytes())                                                  --> 196608
 ---@return integer
 function Cache:bytes()
   pass_runner.expect(self, "Cache", "bytes")

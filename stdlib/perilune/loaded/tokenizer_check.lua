@@ -305,6 +305,10 @@ end
 --- Whether a model and a tokenizer belong together: embedding rows, special tokens, kind, lengths, template.
 --- Another tokenizer than the model's own is an error. With `probe`, also how fixed texts fare and what the
 --- embedding says, which betrays a stranger's tokenizer of the same size.
+---
+---     local m = pl.load "scripts/models/tales"
+---     print(pl.check(m).ok)                                                 --> true
+---     print(pl.check(m, pl.tokenizer "scripts/models/reviews").ok)          --> false
 ---@param model Model
 ---@param tokenizer Tokenizer|nil default: the model's own
 ---@param opts table|nil { probe=true, on_progress=function(done) }

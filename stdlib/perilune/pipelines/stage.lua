@@ -44,6 +44,10 @@ function Chain:__call(input)
 end
 
 --- `for input, row, err in chain:each(iterator) do`, one value at a time.
+---
+---     local tok = pl.tokenizer "scripts/models/reviews"
+---     local chain = pl.pipeline { tok:stage {}, function(row) return { n = #row.batch:row(1).ids } end }
+---     for text, row in chain:each(("worse"):gmatch "%a+") do print(text, row.n) end     --> worse	5
 ---@param iterator fun(): any
 ---@return fun(): any, any, any
 function Chain:each(iterator)

@@ -8,6 +8,12 @@ local options = require "perilune.base.options"
 local policy = {}
 
 --- First in, first out: answers under way go on, then prompts in order of arrival, as much as fits.
+---
+---     local m = pl.load "scripts/models/tales"
+---     local engine = pl.engine(m, { policy = pl.policy.fifo({}) })
+---     local line = engine:submit("Once upon a time", { max_new_tokens = 3, do_sample = false })
+---     engine:drain()
+---     print(#line:result().ids)                                             --> 3
 ---@param opts table|nil none
 ---@return table policy
 function policy.fifo(opts)
@@ -17,6 +23,12 @@ end
 
 --- As fifo, but what does not fit into a step is passed over: steps are fuller, and a long prompt may
 --- be overtaken.
+---
+---     local m = pl.load "scripts/models/tales"
+---     local engine = pl.engine(m, { policy = pl.policy.fill({}) })
+---     local line = engine:submit("Once upon a time", { max_new_tokens = 3, do_sample = false })
+---     engine:drain()
+---     print(#line:result().ids)                                             --> 3
 ---@param opts table|nil none
 ---@return table policy
 function policy.fill(opts)
@@ -80,6 +92,12 @@ function policy.shortest_first(opts) return scripted("shortest_first", opts, { p
 --- First-fit decreasing on tokens: prompts are packed whole into steps, the longest first, each into the first
 --- that still holds it; the step with the prompt that came first runs. Steps are full, few prompts are cut, and
 --- none waits forever.
+---
+---     local m = pl.load "scripts/models/tales"
+---     local engine = pl.engine(m, { policy = pl.policy.bin_pack({}) })
+---     local line = engine:submit("Once upon a time", { max_new_tokens = 3, do_sample = false })
+---     engine:drain()
+---     print(#line:result().ids)                                             --> 3
 ---@param opts table|nil none
 ---@return table policy
 function policy.bin_pack(opts) return scripted("bin_pack", opts, {}) end
@@ -98,6 +116,12 @@ end
 
 --- The highest priority first, answers under way and prompts alike. Every ageing_ms since it was asked count as
 --- one step of priority, so that the lowest gets its turn as well.
+---
+---     local m = pl.load "scripts/models/tales"
+---     local engine = pl.engine(m, { policy = pl.policy.priority({}) })
+---     local line = engine:submit("Once upon a time", { max_new_tokens = 3, do_sample = false })
+---     engine:drain()
+---     print(#line:result().ids)                                             --> 3
 ---@param opts table|nil { ageing_ms=1000 }
 ---@return table policy
 function policy.priority(opts) return scripted("priority", opts, { ageing_ms = "number" }) end
@@ -105,6 +129,12 @@ function policy.priority(opts) return scripted("priority", opts, { ageing_ms = "
 --- Every client (option client= of a request) gets the same number of tokens, or its share by its weight. Who has
 --- had least goes next; who comes anew begins level with the one that has had least. The table it gives is one
 --- engine's: it keeps count.
+---
+---     local m = pl.load "scripts/models/tales"
+---     local engine = pl.engine(m, { policy = pl.policy.fair({}) })
+---     local line = engine:submit("Once upon a time", { max_new_tokens = 3, do_sample = false })
+---     engine:drain()
+---     print(#line:result().ids)                                             --> 3
 ---@param opts table|nil { weights={ client → number, 1 where absent } }
 ---@return table policy
 function policy.fair(opts)
@@ -132,6 +162,12 @@ function policy.deadline(opts) return scripted("deadline", opts, { judge = { "an
 --- Requests that begin alike, one after the other: the first of a group reads the common beginning, the others
 --- wait until it has, to find it among the pages that are kept. Prompts of which most is kept go first; after
 --- `patience` steps without a turn anyone does.
+---
+---     local m = pl.load "scripts/models/tales"
+---     local engine = pl.engine(m, { policy = pl.policy.prefix_first({}) })
+---     local line = engine:submit("Once upon a time", { max_new_tokens = 3, do_sample = false })
+---     engine:drain()
+---     print(#line:result().ids)                                             --> 3
 ---@param opts table|nil { group=function(entry) → any (default: its tag; nil: of no group), patience=50 (steps) }
 ---@return table policy
 function policy.prefix_first(opts) return scripted("prefix_first", opts, { group = "function", patience = "positive" }) end

@@ -36,6 +36,9 @@ local function expand(s, asked, op)
 end
 
 --- The traced tensors in the order they were computed.
+---
+---     local m = pl.load "scripts/models/tales"
+---     for path, t in m:trace("Once upon", "layers.0.mlp"):each() do print(path, t.shape) end   --> layers.0.mlp	[token=3, hidden=256]
 ---@return fun(): string, Tensor
 function Trace:each()
   pass_runner.expect(self, "Trace", "each")

@@ -91,6 +91,12 @@ local forward_spec = { decoder = "table|Batch", priority = "integer", deadline_m
   decoder_start_token_id = "count", allow_foreign = "boolean", adapter = "string|boolean" }
 
 --- Takes a prompt (for a model that writes text) or an input to run once through another head.
+---
+---     local m = pl.load "scripts/models/tales"
+---     local engine = pl.engine(m)
+---     local line = engine:submit("Once upon a time", { max_new_tokens = 3, do_sample = false })
+---     engine:drain()
+---     print(line:result().finish_reason)                                    --> length
 ---@param input any as m:generate or m:forward take it; one row
 ---@param opts GenerateOptions|nil and model= (of several), kind="generate"|"forward"; decoder= (of an encoder-decoder)
 ---@return Request
@@ -116,6 +122,12 @@ end
 
 --- Runs passes until the budget is spent or nothing is runnable; without a budget, one pass. Of an
 --- engine with a thread of its own: what it did since the last call.
+---
+---     local m = pl.load "scripts/models/tales"
+---     local engine = pl.engine(m)
+---     engine:submit("Once upon a time", { max_new_tokens = 3, do_sample = false })
+---     local did = engine:step { budget_ms = 1000 }
+---     print(did.tokens > 0)                                                 --> true
 ---@param opts table|nil { budget_ms= }
 ---@return table { tokens=, positions= (computed, with what a padded layout fills up), rows=, ms=, idle=, pending=, wait_ms= }
 function Engine:step(opts)
@@ -134,6 +146,12 @@ end
 function Engine:events() return open(self, "events"):events() end
 
 --- Steps until nothing is left to do; sleeps where the policy waits (wait_ms).
+---
+---     local m = pl.load "scripts/models/tales"
+---     local engine = pl.engine(m)
+---     local line = engine:submit("Once upon a time", { max_new_tokens = 3, do_sample = false })
+---     engine:drain()
+---     print(#line:result().ids)                                             --> 3
 ---@return Engine self
 function Engine:drain()
   open(self, "drain"):drain()
@@ -151,6 +169,12 @@ end
 function Engine:stats() return open(self, "stats"):stats() end
 
 --- Another policy from the next step on.
+---
+---     local m = pl.load "scripts/models/tales"
+---     local engine = pl.engine(m)
+---     engine:set_policy(pl.policy.shortest_first())
+---     engine:submit("Once", { max_new_tokens = 3, do_sample = false })
+---     print(engine:drain():stats().policy)                                  --> nil
 ---@param policy table|function
 ---@return Engine self
 function Engine:set_policy(policy)
@@ -165,6 +189,10 @@ end
 
 --- Says whether further requests may come: room.more of policies, which may then wait for them. While the
 --- engine drains nothing comes; of an engine with a thread of its own more may come until then.
+---
+---     local m = pl.load "scripts/models/tales"
+---     local engine = pl.engine(m)
+---     print(engine:set_more(true) == engine)                                --> true
 ---@param more boolean
 ---@return Engine self
 function Engine:set_more(more)
@@ -201,6 +229,13 @@ end
 
 --- Writes what the engine did as an SVG: a line a request (waits, reads its prompt, writes), below them the positions of
 --- each step and what padding adds. Of an engine made with record=true every step; else a request's times as a whole.
+---
+---     local m, path = pl.load "scripts/models/tales", os.tmpname() .. ".svg"
+---     local engine = pl.engine(m, { record = true })
+---     engine:submit("Once upon a time", { max_new_tokens = 3 })
+---     engine:drain():timeline(path)
+---     print(pl.files.exists(path))                                          --> true	file
+---     pl.files.remove(path)
 ---@param path string
 ---@return Engine self
 function Engine:timeline(path)
@@ -221,10 +256,21 @@ function Engine:timeline(path)
 end
 
 --- Whether nothing is waiting or running.
+---
+---     local m = pl.load "scripts/models/tales"
+---     local engine = pl.engine(m)
+---     print(engine:idle())                                                  --> true
+---     engine:submit("Once", { max_new_tokens = 3, do_sample = false })
+---     print(engine:idle())                                                  --> false
 ---@return boolean
 function Engine:idle() return open(self, "idle"):idle() end
 
 --- Cancels what is left and gives its memory back.
+---
+---     local m = pl.load "scripts/models/tales"
+---     local engine = pl.engine(m)
+---     engine:close()
+---     print(pcall(engine.step, engine))   --> false	step: the engine was closed
 function Engine:close()
   pass_runner.expect(self, "Engine", "close")
   local core_engine = rawget(self, "core_")

@@ -175,6 +175,12 @@ function Stream.__call(stream)
 end
 
 --- Ends the generation where it is.
+---
+---     local m = pl.load "scripts/models/tales"
+---     local stream = m:stream("Once upon a time", { max_new_tokens = 50, do_sample = false })
+---     stream()
+---     stream:cancel()
+---     print(stream:result().finish_reason)                                  --> cancelled
 function Stream:cancel()
   pass_runner.expect(self, "Stream", "cancel")
   if not self.engine_ then return end
@@ -185,6 +191,11 @@ function Stream:cancel()
 end
 
 --- The result; runs to the end first.
+---
+---     local m = pl.load "scripts/models/tales"
+---     local stream = m:stream("Once upon a time", { max_new_tokens = 3, do_sample = false })
+---     for _ in stream do end
+---     print(stream:result().finish_reason)                                  --> length
 ---@return table Result
 function Stream:result()
   pass_runner.expect(self, "Stream", "result")

@@ -16,6 +16,9 @@ local show_spec = { rows = "positive", columns = "positive", width = "positive",
 --- Prints a tensor: dtype, named shape, device, the statistics of all elements, and its numbers in columns that line up, as
 --- many as the terminal is wide; on a terminal with colours a heat map of the two last axes below. Only what is shown is
 --- copied from a device.
+---
+---     local t = pl.tensor({ { 1, -2 }, { 3, 4 } }, { axes = { "row", "col" } })
+---     print(t:show() == t)                                                  --> true
 ---@param opts table|nil { rows=11 (lines of numbers), columns= (numbers in a line), width= (of the page), heat="auto"|"none"|"ascii"|"256"|"24bit" }
 ---@return Tensor self
 function Tensor:show(opts)
@@ -58,6 +61,9 @@ local function for_each(t, each)
 end
 
 --- Prints how a tensor's values are spread, as bars; every element is counted.
+---
+---     local t = pl.tensor({ -1, 0, 4 }, { axes = { "x" } })
+---     print(table.concat(t:hist { bins = 5 }:tolist(), " "))                --> -1 0 4
 ---@param opts table|nil { bins=10, width=40 }
 ---@return Tensor self
 function Tensor:hist(opts)
@@ -149,6 +155,9 @@ local function explained(token, text, pair)
 end
 
 --- Prints every token of a text: id, piece, the word it is a part of, and the bytes it came from.
+---
+---     local tok = pl.tokenizer "scripts/models/reviews"
+---     print(tok:explain "not bad" == tok)                                   --> true
 ---@param input string|table a text, or { text=, pair= }
 ---@param opts table|nil as encode takes them
 ---@return Tokenizer self

@@ -62,27 +62,47 @@ function Batch:concat(other, opts) end
 function Batch:padded(opts) end
 
 --- A ragged [token, …] of this batch as [batch, seq, …], zeros outside rows.
+---
+---     local b = pl.batch { { 5, 6, 7 }, { 8 } }
+---     local x = b.ids:to "f32"
+---     print(b:pad(x).shape)                                                 --> [batch=2, seq=3]
 ---@param t Tensor
 ---@param opts table|nil as padded takes them
 ---@return Tensor
 function Batch:pad(t, opts) end
 
 --- A ragged [token, …] of this batch as one tensor a row.
+---
+---     local b = pl.batch { { 5, 6, 7 }, { 8 } }
+---     local x = b.ids:to "f32"
+---     print(#b:split(x), b:split(x)[1]:tolist()[3])                         --> 2	7
 ---@param t Tensor
 ---@return Tensor[]
 function Batch:split(t) end
 
 --- The mean over every row's tokens.
+---
+---     local b = pl.batch { { 5, 6, 7 }, { 8 } }
+---     local x = b.ids:to "f32"
+---     print(table.concat(b:mean(x):tolist(), " "))                          --> 6 8
 ---@param t Tensor [token, …]
 ---@return Tensor [batch, …]
 function Batch:mean(t) end
 
 --- Every row's first token.
+---
+---     local b = pl.batch { { 5, 6, 7 }, { 8 } }
+---     local x = b.ids:to "f32"
+---     print(table.concat(b:first(x):tolist(), " "))                         --> 5 8
 ---@param t Tensor [token, …]
 ---@return Tensor [batch, …]
 function Batch:first(t) end
 
 --- Every row's last token.
+---
+---     local b = pl.batch { { 5, 6, 7 }, { 8 } }
+---     local x = b.ids:to "f32"
+---     print(table.concat(b:last(x):tolist(), " "))                          --> 7 8
 ---@param t Tensor [token, …]
 ---@return Tensor [batch, …]
 function Batch:last(t) end

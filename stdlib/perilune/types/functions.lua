@@ -119,6 +119,11 @@ function pl.clock() end
 function pl.sleep(seconds) end
 
 --- Who is told of warnings; nil for nobody.
+---
+---     local told = {}
+---     pl.on_warning(function(text) told[#told + 1] = text end)
+---     pl.on_warning(nil)
+---     print(#told)                                                          --> 0
 ---@param f fun(text: string, where: string)|nil
 function pl.on_warning(f) end
 

@@ -19,13 +19,32 @@ local Request = {}
 function Request:events() end
 
 --- The result; nil until it is done.
+---
+---     local m = pl.load "scripts/models/tales"
+---     local engine = pl.engine(m)
+---     local line = engine:submit("Once upon a time", { max_new_tokens = 3, do_sample = false })
+---     print(line:result() == nil)                                           --> true
+---     engine:drain()
+---     print(line:result().prompt_tokens)                                    --> 5
 ---@return table|nil Result
 function Request:result() end
 
 --- Ends it at the next chance.
+---
+---     local m = pl.load "scripts/models/tales"
+---     local engine = pl.engine(m)
+---     local line = engine:submit("Once upon a time", { max_new_tokens = 50 })
+---     line:cancel()
+---     engine:drain()
+---     print(line:result().finish_reason)                                    --> cancelled
 function Request:cancel() end
 
 --- Where the scheduler has it: "waiting", "prefill", "decode" or "done".
+---
+---     local m = pl.load "scripts/models/tales"
+---     local engine = pl.engine(m)
+---     local line = engine:submit("Once upon a time", { max_new_tokens = 3, do_sample = false })
+---     print(line:wait_state())                                              --> waiting
 ---@return string
 function Request:wait_state() end
 

@@ -97,32 +97,51 @@ function Tokenizer:chat(messages, opts) end
 function Tokenizer:id(piece) end
 
 --- How the vocabulary writes an id.
+---
+---     local tok = pl.tokenizer "scripts/models/reviews"
+---     print(tok:piece(tok:id "bad"))                                        --> bad
 ---@param id integer
 ---@return string
 function Tokenizer:piece(id) end
 
 --- The text that spellings make together, as decode writes it; spaces before punctuation stay.
+---
+---     local tok = pl.tokenizer "scripts/models/reviews"
+---     print(tok:join { "un", "##true" })                                    --> untrue
 ---@param pieces string[]
 ---@return string
 function Tokenizer:join(pieces) end
 
 --- Whether ids of one tokenizer mean the same in the other: every piece has the same id in both. An added
 --- token may be missing in one.
+---
+---     local tok = pl.tokenizer "scripts/models/reviews"
+---     print(tok:same_vocabulary(pl.tokenizer "scripts/models/tales"))       --> false
 ---@param other Tokenizer
 ---@return boolean
 function Tokenizer:same_vocabulary(other) end
 
 --- Whether decode leaves an id out.
+---
+---     local tok = pl.tokenizer "scripts/models/reviews"
+---     print(tok:is_special(tok.specials.cls), tok:is_special(tok:ids "bad"[1]))     --> true	true
 ---@param id integer
 ---@return boolean
 function Tokenizer:is_special(id) end
 
 --- Adds pieces after the highest id.
+---
+---     local tok = pl.tokenizer "scripts/models/reviews"
+---     print(#tok:add { "<tag>" })                                           --> 1
 ---@param pieces string[]|table { …, special= }
 ---@return integer[] ids
 function Tokenizer:add(pieces) end
 
 --- A stage of pl.pipeline{ … }: row.text, a text or { text=, pair= } → row.batch.
+---
+---     local tok = pl.tokenizer "scripts/models/reviews"
+---     local stage = tok:stage {}
+---     print(#stage { text = "not bad" }.batch:row(1).ids)                   --> 4
 ---@param opts table|nil { from="text", to="batch", special=true, truncate= }
 ---@return fun(row: table): table
 function Tokenizer:stage(opts) end
@@ -131,11 +150,19 @@ function Tokenizer:stage(opts) end
 local Decoder = {}
 
 --- Takes an id; gives the text that is complete now ("" while a character is open).
+---
+---     local tok = pl.tokenizer "scripts/models/tales"
+---     local decoder, text = tok:decoder(), {}
+---     for _, id in ipairs(tok:ids("Once upon", { special = false })) do text[#text + 1] = decoder:push(id) end
+---     print(table.concat(text) .. decoder:flush())                          --> Once upon
 ---@param id integer
 ---@return string
 function Decoder:push(id) end
 
 --- What was still open.
+---
+---     local decoder = pl.tokenizer "scripts/models/tales":decoder()
+---     print(#decoder:flush())                                               --> 0
 ---@return string
 function Decoder:flush() end
 
