@@ -100,3 +100,15 @@ t.test("plot writes SVG or PNG by the name's ending, with labels, ticks and a sc
   t.raises_table(function() pl.zeros({ 0 }, { axes = { "n" } }):plot(folder .. "/e.svg") end, "nothing to draw")
   core.remove_path(folder, true, "test")
 end)
+
+t.test("a batch as a grid of pieces, with its padding", function()
+  local tokenizer = pl.tokenizer "scripts/models/tales"
+  local b = tokenizer:encode { "Once upon a time", "The fox" }
+  local text = printed(function() t.equal(b:show { width = 96 }, b) end)
+  t.equal(text, "   1 (5) <s> ▁Once ▁upon ▁a ▁time\n   2 (3) <s> ▁The  ▁fox  ·  ·\n2 rows, 10 positions, 2 of them padding")
+  text = printed(function() b:show { side = "left", width = 30 } end)
+  t.ok(text:find("2 (3) ·   ·", 1, true) and text:find("columns are shown", 1, true), text)
+  text = printed(function() pl.batch({ { 7, 8 }, { 9 } }):show() end)
+  t.ok(text:find("1 (2) 7 8\n   2 (1) 9 ·", 1, true), text)
+  t.raises_table(function() b:show { side = "top" } end, "side")
+end)

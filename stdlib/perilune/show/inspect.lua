@@ -181,6 +181,60 @@ end
 
 core.extend("Tokenizer", Tokenizer)
 
+local Batch = {}
+
+local padding_mark = "·"
+
+-- The pieces of a row, ids where it does not know its tokenizer.
+local function pieces_of(row)
+  local fine, tokens = pcall(function() return row:tokens() end)
+  local list = {}
+  for i, id in ipairs(row.ids) do list[i] = fine and tokens[i] and tokens[i].piece or tostring(id) end
+  return list
+end
+
+--- Prints the rows below each other as a grid of pieces, each column a position, with the padding that a padded layout adds
+--- as dots; rows that are wider than the page are cut, and that is said.
+---@param opts table|nil { side="right"|"left" (where padding stands), width= (of the page) }
+---@return Batch self
+function Batch:show(opts)
+  kind.expect(self, "Batch", "show")
+  local o = options.check(opts, { side = { "right", "left" }, width = "positive" }, "show")
+  local room, grid, longest = (o.width or terminal.width()) - 12, {}, 0
+  for i, row in self:rows() do
+    grid[i] = pieces_of(row)
+    longest = math.max(longest, #grid[i])
+  end
+  local widths, used, columns = {}, 0, 0
+  for _, row in ipairs(grid) do
+    local missing = longest - #row
+    if missing > 0 then
+      local at = o.side == "left" and 1 or #row + 1
+      for _ = 1, missing do table.insert(row, at, padding_mark) end
+    end
+  end
+  for c = 1, longest do
+    widths[c] = 1
+    for _, row in ipairs(grid) do widths[c] = math.max(widths[c], width_of(row[c])) end
+    if used + widths[c] + 1 > room and c > 1 then break end
+    used, columns = used + widths[c] + 1, c
+  end
+  local lines, filled = {}, 0
+  for i, row in ipairs(grid) do
+    local cells = {}
+    for c = 1, columns do cells[c] = padded(row[c], widths[c]) end
+    local length = self.lengths[i]
+    filled = filled + longest - length
+    lines[i] = (("%4d (%d) "):format(i, length) .. table.concat(cells, " ")):gsub("%s+$", "") .. (columns < longest and " …" or "")
+  end
+  lines[#lines + 1] = ("%d rows, %d positions, %d of them padding%s"):format(#grid, #grid * longest, filled,
+    columns < longest and ("; %d of %d columns are shown"):format(columns, longest) or "")
+  print(table.concat(lines, "\n"))
+  return self
+end
+
+core.extend("Batch", Batch)
+
 local inspect = {}
 
 --- "[token=7, hidden=768]": named sizes of a tensor.
