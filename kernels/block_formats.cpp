@@ -14,10 +14,6 @@ namespace {
 
 constexpr int kHalf = 16;
 
-std::uint8_t biased(int value) {
-  return static_cast<std::uint8_t>(value + 128);
-}
-
 /// Sixteen bytes hold 32 codes: the first sixteen below, the others above.
 void split_nibbles(const std::uint8_t* packed, std::uint8_t* codes) {
   for (int i = 0; i < kHalf; ++i) {
@@ -26,11 +22,11 @@ void split_nibbles(const std::uint8_t* packed, std::uint8_t* codes) {
   }
 }
 
-/// Five-bit numbers less `zero`: four bits of `low` and a fifth of `high`, which has a bit each.
-void split_five_bits(const std::uint8_t* low, std::uint32_t high, int zero, std::uint8_t* codes) {
+/// Five-bit numbers: four bits of `low` and a fifth of `high`, which has a bit each.
+void split_five_bits(const std::uint8_t* low, std::uint32_t high, std::uint8_t* codes) {
   split_nibbles(low, codes);
   for (int i = 0; i < 2 * kHalf; ++i)
-    codes[i] = biased((codes[i] | static_cast<int>(high >> i & 1) << 4) - zero);
+    codes[i] = static_cast<std::uint8_t>(codes[i] | (high >> i & 1) << 4);
 }
 
 void read_q4_0(const std::uint8_t* block, CodedBlock* to) {
@@ -46,13 +42,13 @@ void read_q4_1(const std::uint8_t* block, CodedBlock* to) {
 
 void read_q5_0(const std::uint8_t* block, CodedBlock* to) {
   to->scale = load_f16(block);
-  split_five_bits(block + 6, load_u32(block + 2), 16, to->codes);
+  split_five_bits(block + 6, load_u32(block + 2), to->codes);
 }
 
 void read_q5_1(const std::uint8_t* block, CodedBlock* to) {
   to->scale = load_f16(block);
   to->minimum = load_f16(block + 2);
-  split_five_bits(block + 8, load_u32(block + 4), 0, to->codes);
+  split_five_bits(block + 8, load_u32(block + 4), to->codes);
 }
 
 void read_q8_0(const std::uint8_t* block, CodedBlock* to) {
@@ -134,7 +130,7 @@ void read_q5_k(const std::uint8_t* block, CodedBlock* to) {
   for (int run = 0; run < 8; ++run)
     for (int i = 0; i < 32; ++i) {
       const int low = bits[32 * (run / 2) + i] >> (4 * (run % 2)) & 15;
-      to->codes[32 * run + i] = biased(low | (high[i] >> run & 1) << 4);
+      to->codes[32 * run + i] = static_cast<std::uint8_t>(low | (high[i] >> run & 1) << 4);
     }
 }
 
@@ -147,7 +143,7 @@ void read_q6_k(const std::uint8_t* block, CodedBlock* to) {
     for (int i = 0; i < 32; ++i) {
       const int low = block[64 * part + 32 * (quarter % 2) + i] >> (4 * (quarter / 2)) & 15;
       const int top = high[32 * part + i] >> (2 * quarter) & 3;
-      to->codes[32 * run + i] = biased((low | top << 4) - 32);
+      to->codes[32 * run + i] = static_cast<std::uint8_t>(low | top << 4);
     }
   }
 }
@@ -174,34 +170,40 @@ constexpr std::int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10
 /// Twice the values of a 4-bit float (E2M1).
 constexpr std::int8_t kE2m1Values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
-constexpr Coding nibbles(ScaleType scale, bool minimum, int zero, int group = 32,
-                         const std::int8_t* values = nullptr) {
-  return {4,       static_cast<std::uint16_t>(group), scale,
-          minimum, static_cast<std::int8_t>(zero),    values};
+constexpr Coding bits(int count, ScaleType scale, bool minimum, int zero, int group = 32,
+                      const std::int8_t* values = nullptr) {
+  return {static_cast<std::uint8_t>(count),
+          static_cast<std::uint16_t>(group),
+          scale,
+          minimum,
+          static_cast<std::int8_t>(zero),
+          values};
 }
-constexpr Coding bytes(ScaleType scale, bool minimum, int group = 32) {
-  return {8, static_cast<std::uint16_t>(group), scale, minimum, 0, nullptr};
+constexpr Coding nibbles(ScaleType scale, bool minimum, int zero,
+                         const std::int8_t* values = nullptr) {
+  return bits(4, scale, minimum, zero, 32, values);
 }
 
 constexpr BlockFormat kFormats[] = {
     {"Q4_0", 32, 18, nibbles(ScaleType::f16, false, 8), read_q4_0, write_row<write_q4_0, 32, 18>},
     {"Q4_1", 32, 20, nibbles(ScaleType::f16, true, 0), read_q4_1, write_row<write_q4_1, 32, 20>},
-    {"Q5_0", 32, 22, bytes(ScaleType::f16, false), read_q5_0, write_row<write_q5_0, 32, 22>},
-    {"Q5_1", 32, 24, bytes(ScaleType::f16, true), read_q5_1, write_row<write_q5_1, 32, 24>},
-    {"Q8_0", 32, 34, bytes(ScaleType::f16, false), read_q8_0, write_row<write_q8_0, 32, 34>},
-    {"Q2_K", 256, 84, nibbles(ScaleType::nested, true, 0, 16), read_q2_k,
+    {"Q5_0", 32, 22, bits(5, ScaleType::f16, false, 16), read_q5_0, write_row<write_q5_0, 32, 22>},
+    {"Q5_1", 32, 24, bits(5, ScaleType::f16, true, 0), read_q5_1, write_row<write_q5_1, 32, 24>},
+    {"Q8_0", 32, 34, bits(8, ScaleType::f16, false, 0), read_q8_0, write_row<write_q8_0, 32, 34>},
+    {"Q2_K", 256, 84, bits(2, ScaleType::nested, true, 0, 16), read_q2_k,
      write_row<write_q2_k, 256, 84>},
-    {"Q3_K", 256, 110, nibbles(ScaleType::nested, false, 4, 16), read_q3_k,
+    {"Q3_K", 256, 110, bits(3, ScaleType::nested, false, 4, 16), read_q3_k,
      write_row<write_q3_k, 256, 110>},
     {"Q4_K", 256, 144, nibbles(ScaleType::nested, true, 0), read_q4_k,
      write_row<write_q4_k, 256, 144>},
-    {"Q5_K", 256, 176, bytes(ScaleType::nested, true), read_q5_k, write_row<write_q5_k, 256, 176>},
-    {"Q6_K", 256, 210, bytes(ScaleType::nested, false, 16), read_q6_k,
+    {"Q5_K", 256, 176, bits(5, ScaleType::nested, true, 0), read_q5_k,
+     write_row<write_q5_k, 256, 176>},
+    {"Q6_K", 256, 210, bits(6, ScaleType::nested, false, 32, 16), read_q6_k,
      write_row<write_q6_k, 256, 210>},
-    {"IQ4_NL", 32, 18, nibbles(ScaleType::f16, false, 0, 32, kIq4Values), read_iq4_nl,
+    {"IQ4_NL", 32, 18, nibbles(ScaleType::f16, false, 0, kIq4Values), read_iq4_nl,
      write_row<write_iq4_nl, 32, 18>},
-    {"IQ4_XS", 256, 136, nibbles(ScaleType::nested, false, 0, 32, kIq4Values), read_iq4_xs},
-    {"MXFP4", 32, 17, nibbles(ScaleType::f32, false, 0, 32, kE2m1Values), read_mxfp4,
+    {"IQ4_XS", 256, 136, nibbles(ScaleType::nested, false, 0, kIq4Values), read_iq4_xs},
+    {"MXFP4", 32, 17, nibbles(ScaleType::f32, false, 0, kE2m1Values), read_mxfp4,
      write_row<write_mxfp4, 32, 17>},
 };
 constexpr int kFormatCount = sizeof(kFormats) / sizeof(kFormats[0]);

@@ -17,11 +17,11 @@ inline constexpr std::int64_t kNestedBlock = 256;
 enum class ScaleType : std::uint8_t { f16, f32, nested };
 
 /// How a packed matrix of codes means numbers: weight = scale * value / divisor + minimum, each
-/// step rounded to f32 (coded_weight). A code of 8 bits is its value + 128; one of 4 bits is
-/// levels[code] or values[code], or code - zero where there is no table. With zero points a value
+/// step rounded to f32 (coded_weight). A code of 8 bits is its value + 128; one of fewer is code -
+/// zero, or of 4 bits levels[code] or values[code] where there is a table. With zero points a value
 /// is less by its group's.
 struct Coding {
-  std::uint8_t bits;    // of a packed code: 4 or 8
+  std::uint8_t bits;    // of a packed code: 2, 3, 4, 5, 6 or 8
   std::uint16_t group;  // inputs that share a scale: 16, 32, or more of kCodedBlock
   ScaleType scale;      // nested: groups of 16 or 32
   bool minimum;         // groups have one, stored as the scale is; nested ones are taken negative

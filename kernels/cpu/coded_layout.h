@@ -6,8 +6,11 @@
 // numbers of its group; then for each kCodedBlock inputs the codes and, where groups are not
 // longer, the numbers of each group. Those are the scales of the outputs, f16, f32, or the nested
 // whole numbers; then minimums of the same kind, or zero points of 8 bits.
-// Codes come in quads of inputs: the four of output 0, of output 1, ... A byte of 4-bit codes has
-// input i of the block below and input i + 16 above.
+// Codes come in quads of inputs: the four of output 0, of output 1, ... Codes of 8 bits lie in a
+// byte each, others in planes of 4, 2 and 1 of their bits, the lowest first: 6 bits are a plane of
+// 4 and one of 2. A byte of the plane of 4 has input i of the block below and input i + 16 above. A
+// plane of 2 bits is two quads, of the block's halves, and one of 1 bit is one: byte i has, from
+// its lowest bits on, input i, i + 4, i + 8, ...
 #pragma once
 
 #include <cstdint>
@@ -28,6 +31,31 @@ struct CodedLayout {
   std::int64_t unit_bytes;
   bool shared;  // a group's numbers are its unit's
 };
+
+/// Where the part of a code that a plane has lies in its block.
+struct CodePlane {
+  int bits;           // of a code that it has
+  int above;          // how far up they belong
+  std::int64_t quad;  // the first of its quads in the block
+};
+/// The planes of codes of fewer than 8 bits: plane 0, 1; bits 0 where there is none.
+[[gnu::always_inline, maybe_unused]] constexpr CodePlane code_plane(int bits, int plane) {
+  const int first = bits >= 4 ? 4 : 2;
+  if (plane == 0) return {first, 0, 0};
+  return {bits - first, first, first};
+}
+/// The quad of a plane that has an input of the block, and how far up in its byte.
+struct PlaneBits {
+  std::int64_t quad;
+  int shift;
+};
+[[gnu::always_inline, maybe_unused]] constexpr PlaneBits plane_bits(const CodePlane& plane,
+                                                                    std::int64_t half,
+                                                                    std::int64_t quad) {
+  if (plane.bits == 4) return {plane.quad + quad, static_cast<int>(4 * half)};
+  if (plane.bits == 2) return {plane.quad + half, static_cast<int>(2 * quad)};
+  return {plane.quad, static_cast<int>(4 * half + quad)};
+}
 
 [[gnu::always_inline, maybe_unused]] inline CodedLayout coded_layout(const Coding& coding,
                                                                      std::int64_t width) {

@@ -38,13 +38,26 @@ class Writer {
     if (coding_.minimum) put_f16(unit + at_.width * 2, from.minimum);
   }
 
+  /// Where byte i of a quad of this output lies.
+  std::int64_t byte_at(std::int64_t quad, std::int64_t i) const {
+    return (quad * at_.width + column_) * 4 + i % 4;
+  }
+
   void put_codes(const std::uint8_t* codes, std::uint8_t* block) const {
-    constexpr std::int64_t kQuad = 4, kHalf = kCodedBlock / 2;
-    const std::int64_t count = coding_.bits == 8 ? kCodedBlock : kHalf;
-    for (std::int64_t i = 0; i < count; ++i) {
-      const int above = coding_.bits == 8 ? 0 : codes[i + kHalf] << 4;
-      block[(i / kQuad * at_.width + column_) * kQuad + i % kQuad] =
-          static_cast<std::uint8_t>(codes[i] | above);
+    if (coding_.bits == 8) {
+      for (std::int64_t i = 0; i < kCodedBlock; ++i) block[byte_at(i / 4, i)] = codes[i];
+      return;
+    }
+    for (std::int64_t quad = 0; quad < coding_.bits; ++quad)
+      for (std::int64_t i = 0; i < 4; ++i) block[byte_at(quad, i)] = 0;
+    for (int p = 0; p < 2; ++p) {
+      const CodePlane plane = code_plane(coding_.bits, p);
+      if (plane.bits == 0) continue;
+      for (std::int64_t i = 0; i < kCodedBlock; ++i) {
+        const PlaneBits at = plane_bits(plane, i / 16, i % 16 / 4);
+        const int part = codes[i] >> plane.above & ((1 << plane.bits) - 1);
+        block[byte_at(at.quad, i)] |= static_cast<std::uint8_t>(part << at.shift);
+      }
     }
   }
 
@@ -84,6 +97,23 @@ float get_f16(const std::uint8_t* from, std::int64_t column) {
   std::uint16_t bits = 0;
   std::memcpy(&bits, from + column * 2, 2);
   return f16_to_f32(bits);
+}
+
+/// Code `i` of a block.
+int code_at(const Coding& coding, const CodedLayout& at, const std::uint8_t* block,
+            std::int64_t column, std::int64_t i) {
+  const auto byte = [&](std::int64_t quad) {
+    return block[(quad * at.width + column) * 4 + i % 4];
+  };
+  if (coding.bits == 8) return byte(i / 4);
+  int code = 0;
+  for (int p = 0; p < 2; ++p) {
+    const CodePlane plane = code_plane(coding.bits, p);
+    if (plane.bits == 0) continue;
+    const PlaneBits bits = plane_bits(plane, i / 16, i % 16 / 4);
+    code |= (byte(bits.quad) >> bits.shift & ((1 << plane.bits) - 1)) << plane.above;
+  }
+  return code;
 }
 
 /// One number of a group: `outer` is that of the unit, where numbers are nested.
@@ -139,10 +169,7 @@ Element element(std::int64_t width, const PackedMatrix& matrix, std::int64_t out
                      in_block = input % kCodedBlock;
   const std::uint8_t* block = panel + coded_block_at(at, index);
   const std::uint8_t* unit = panel + coded_unit_at(at, index);
-  const bool wide = coding.bits == 8;
-  const std::int64_t i = wide ? in_block : in_block % 16;
-  const std::uint8_t byte = block[(i / 4 * width + column) * 4 + i % 4];
-  const int code = wide ? byte : (in_block < 16 ? byte & 15 : byte >> 4);
+  const int code = code_at(coding, at, block, column, in_block);
 
   Element found{};
   const std::uint8_t* numbers = at.shared ? unit : block + at.code_bytes;

@@ -10,12 +10,34 @@
 namespace perilune::kernels::PERILUNE_TIER {
 namespace {
 
-enum class CodeKind : std::uint8_t { nibbles, table, bytes, levels };
+/// How codes lie; those that are named by their bits are whole numbers less the coding's zero.
+enum class CodeKind : std::uint8_t { bits2, bits3, nibbles, bits5, bits6, table, bytes, levels };
 
 PERILUNE_INLINE CodeKind kind_of(const Coding& coding) {
-  if (coding.bits == 8) return CodeKind::bytes;
+  switch (coding.bits) {
+    case 2: return CodeKind::bits2;
+    case 3: return CodeKind::bits3;
+    case 5: return CodeKind::bits5;
+    case 6: return CodeKind::bits6;
+    case 8: return CodeKind::bytes;
+    default: break;
+  }
   if (coding.levels != nullptr) return CodeKind::levels;
   return coding.values == nullptr ? CodeKind::nibbles : CodeKind::table;
+}
+constexpr int bits_of(CodeKind kind) {
+  switch (kind) {
+    case CodeKind::bits2: return 2;
+    case CodeKind::bits3: return 3;
+    case CodeKind::bits5: return 5;
+    case CodeKind::bits6: return 6;
+    case CodeKind::bytes: return 8;
+    default: return 4;
+  }
+}
+/// Whether codes are whole numbers from 0 on.
+constexpr bool counts_from_zero(CodeKind kind) {
+  return kind != CodeKind::table && kind != CodeKind::bytes && kind != CodeKind::levels;
 }
 
 // ---------------------------------------------------------------- x as bytes
@@ -138,6 +160,15 @@ struct CodedPart {
 
 // ---------------------------------------------------------------- codes
 
+/// What a plane has of the codes of four inputs for kLanes outputs.
+PERILUNE_INLINE Codes unpack_plane(const CodePlane& plane, const std::uint8_t* codes,
+                                   std::int64_t half, std::int64_t quad, int vec) {
+  const PlaneBits at = plane_bits(plane, half, quad);
+  return low_bits(
+      shifted_down(load_codes(codes + (at.quad * kPanelWidth + vec * kLanes) * 4), at.shift),
+      plane.bits);
+}
+
 /// Codes of four inputs for kLanes outputs, as dot_small or dot_bytes takes them.
 template <CodeKind kKind>
 PERILUNE_INLINE Codes unpack_quad(const std::uint8_t* codes, std::int64_t half, std::int64_t quad,
@@ -145,10 +176,11 @@ PERILUNE_INLINE Codes unpack_quad(const std::uint8_t* codes, std::int64_t half, 
   if constexpr (kKind == CodeKind::bytes) {
     return load_codes(codes + ((half * 4 + quad) * kPanelWidth + vec * kLanes) * 4);
   } else {
-    const Codes both = load_codes(codes + (quad * kPanelWidth + vec * kLanes) * 4);
-    const Codes chosen = half == 0 ? low_nibbles(both) : high_nibbles(both);
-    if constexpr (kKind == CodeKind::nibbles || kKind == CodeKind::levels) return chosen;
-    return look_up(table, chosen);
+    constexpr CodePlane kLow = code_plane(bits_of(kKind), 0), kHigh = code_plane(bits_of(kKind), 1);
+    const Codes low = unpack_plane(kLow, codes, half, quad, vec);
+    if constexpr (kKind == CodeKind::table) return look_up(table, low);
+    if constexpr (kHigh.bits == 0) return low;
+    return joined(low, unpack_plane(kHigh, codes, half, quad, vec), kHigh.above);
   }
 }
 
@@ -162,8 +194,7 @@ void widen_codes(const Coding& coding, const std::uint8_t* panel, std::int64_t f
   const Codes table = kKind == CodeKind::table ? code_table(coding.values) : Codes{};
   const LevelTable levels = kKind == CodeKind::levels ? level_table(coding.levels) : LevelTable{};
   const Vec divisor = splat(coding.divisor);
-  const Vec zero_code =
-      splat(kKind == CodeKind::nibbles ? static_cast<float>(coding.zero) : 128.0f);
+  const Vec zero_code = splat(counts_from_zero(kKind) ? static_cast<float>(coding.zero) : 128.0f);
   for (std::int64_t block = from / kCodedBlock; block * kCodedBlock < to; ++block) {
     const std::uint8_t* codes = panel + coded_block_at(at, block);
     const CodedPart part = {coding, at, codes, panel + coded_unit_at(at, block)};
@@ -195,7 +226,11 @@ void widen_codes(const Coding& coding, const std::uint8_t* panel, std::int64_t f
 [[maybe_unused]] void widen_panel(const Coding& coding, const std::uint8_t* panel,
                                   std::int64_t from, std::int64_t to, float* out) {
   switch (kind_of(coding)) {
+    case CodeKind::bits2: return widen_codes<CodeKind::bits2>(coding, panel, from, to, out);
+    case CodeKind::bits3: return widen_codes<CodeKind::bits3>(coding, panel, from, to, out);
     case CodeKind::nibbles: return widen_codes<CodeKind::nibbles>(coding, panel, from, to, out);
+    case CodeKind::bits5: return widen_codes<CodeKind::bits5>(coding, panel, from, to, out);
+    case CodeKind::bits6: return widen_codes<CodeKind::bits6>(coding, panel, from, to, out);
     case CodeKind::table: return widen_codes<CodeKind::table>(coding, panel, from, to, out);
     case CodeKind::bytes: return widen_codes<CodeKind::bytes>(coding, panel, from, to, out);
     case CodeKind::levels: return widen_codes<CodeKind::levels>(coding, panel, from, to, out);

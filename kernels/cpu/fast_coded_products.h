@@ -34,8 +34,8 @@ PERILUNE_INLINE void add_half(const Tile& tile, const std::uint8_t* codes, std::
           broadcast_codes(tile.x + (r * tile.blocks + block) * kCodedBlock + half * 16 + quad * 4);
 #pragma GCC unroll 16
       for (int v = 0; v < kVecs; ++v)
-        exact[r][v] = kKind == CodeKind::nibbles ? dot_small(exact[r][v], factors[v], x)
-                                                 : dot_bytes(exact[r][v], factors[v], x);
+        exact[r][v] = counts_from_zero(kKind) ? dot_small(exact[r][v], factors[v], x)
+                                              : dot_bytes(exact[r][v], factors[v], x);
     }
   }
 }

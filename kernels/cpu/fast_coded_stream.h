@@ -64,7 +64,7 @@ void stream_codes(const CodedStream& given) {
   const CodedLayout at = coded_layout(coding, kPanelWidth);
   const bool split = coding.group == 16;
   const Codes table = kKind == CodeKind::table ? code_table(coding.values) : Codes{};
-  const std::int32_t bias = kKind == CodeKind::nibbles ? coding.zero : (kDotBiased ? 128 : 0);
+  const std::int32_t bias = counts_from_zero(kKind) ? coding.zero : (kDotBiased ? 128 : 0);
   Vec sums[kRows][kVecs];
   IntVec exact[kRows][kVecs] = {};
 #pragma GCC unroll 16
@@ -119,7 +119,11 @@ StreamFunction stream_function(std::int64_t rows, bool many_panels) {
 [[maybe_unused]] StreamFunction stream_function_of(const Coding& coding, std::int64_t rows,
                                                    bool many_panels) {
   switch (kind_of(coding)) {
+    case CodeKind::bits2: return stream_function<CodeKind::bits2>(rows, many_panels);
+    case CodeKind::bits3: return stream_function<CodeKind::bits3>(rows, many_panels);
     case CodeKind::nibbles: return stream_function<CodeKind::nibbles>(rows, many_panels);
+    case CodeKind::bits5: return stream_function<CodeKind::bits5>(rows, many_panels);
+    case CodeKind::bits6: return stream_function<CodeKind::bits6>(rows, many_panels);
     case CodeKind::table: return stream_function<CodeKind::table>(rows, many_panels);
     case CodeKind::bytes: break;
     case CodeKind::levels: return nullptr;  // never asked for: MathMode::int8 is not theirs

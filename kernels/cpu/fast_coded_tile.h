@@ -101,7 +101,7 @@ void multiply_codes(const CodedTile& given) {
   constexpr int kVecs = kPanelWidth / kLanes;
   const CodedTile tile = given;  // stays in registers
   const Codes table = kKind == CodeKind::table ? code_table(tile.coding->values) : Codes{};
-  const std::int32_t bias = kKind == CodeKind::nibbles ? tile.coding->zero : (kDotBiased ? 128 : 0);
+  const std::int32_t bias = counts_from_zero(kKind) ? tile.coding->zero : (kDotBiased ? 128 : 0);
   Vec sums[kRows][kVecs];
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r)
@@ -147,22 +147,27 @@ CodedFunction coded_function(std::int64_t rows) {
 
 /// Only for what a registered format has.
 [[maybe_unused]] CodedFunction coded_function_of(const Coding& coding, std::int64_t rows) {
-  constexpr CodeKind kNibbles = CodeKind::nibbles, kBytes = CodeKind::bytes;
   using enum CodeOffset;
-  const CodeOffset offset = offset_of(coding);
-  const bool split = splits_blocks(coding), has_minimum = offset == minimum;
-  if (kind_of(coding) == CodeKind::table) return coded_function<CodeKind::table, false, none>(rows);
-  if (kind_of(coding) == kNibbles) {
-    if (offset == zero_point) return coded_function<kNibbles, false, zero_point>(rows);
-    if (split && has_minimum) return coded_function<kNibbles, true, minimum>(rows);
-    if (split) return coded_function<kNibbles, true, none>(rows);
-    if (has_minimum) return coded_function<kNibbles, false, minimum>(rows);
-    return coded_function<kNibbles, false, none>(rows);
+  const bool has_minimum = offset_of(coding) == minimum;
+  const bool has_zero = offset_of(coding) == zero_point;
+  switch (kind_of(coding)) {
+    case CodeKind::bits2: return coded_function<CodeKind::bits2, true, minimum>(rows);
+    case CodeKind::bits3: return coded_function<CodeKind::bits3, true, none>(rows);
+    case CodeKind::nibbles:
+      if (has_zero) return coded_function<CodeKind::nibbles, false, zero_point>(rows);
+      if (has_minimum) return coded_function<CodeKind::nibbles, false, minimum>(rows);
+      return coded_function<CodeKind::nibbles, false, none>(rows);
+    case CodeKind::bits5:
+      if (has_minimum) return coded_function<CodeKind::bits5, false, minimum>(rows);
+      return coded_function<CodeKind::bits5, false, none>(rows);
+    case CodeKind::bits6: return coded_function<CodeKind::bits6, true, none>(rows);
+    case CodeKind::table: return coded_function<CodeKind::table, false, none>(rows);
+    case CodeKind::bytes:
+      if (has_zero) return coded_function<CodeKind::bytes, false, zero_point>(rows);
+      return coded_function<CodeKind::bytes, false, none>(rows);
+    case CodeKind::levels: break;  // never asked for: MathMode::int8 is not theirs
   }
-  if (offset == zero_point) return coded_function<kBytes, false, zero_point>(rows);
-  if (split) return coded_function<kBytes, true, none>(rows);
-  if (has_minimum) return coded_function<kBytes, false, minimum>(rows);
-  return coded_function<kBytes, false, none>(rows);
+  return nullptr;
 }
 
 }  // namespace

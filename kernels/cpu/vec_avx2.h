@@ -139,11 +139,26 @@ PERILUNE_INLINE Codes broadcast_codes(const std::int8_t* p) {
   __builtin_memcpy(&four, p, 4);
   return _mm256_set1_epi32(four);
 }
-PERILUNE_INLINE Codes low_nibbles(Codes x) {
-  return _mm256_and_si256(x, _mm256_set1_epi8(15));
+/// Each byte's bits from `count` up, 0 to 7, come down; what lies above them is any.
+PERILUNE_INLINE Codes shifted_down(Codes x, int count) {
+  switch (count) {  // the instruction takes a constant
+    case 1: return _mm256_srli_epi16(x, 1);
+    case 2: return _mm256_srli_epi16(x, 2);
+    case 3: return _mm256_srli_epi16(x, 3);
+    case 4: return _mm256_srli_epi16(x, 4);
+    case 5: return _mm256_srli_epi16(x, 5);
+    case 6: return _mm256_srli_epi16(x, 6);
+    case 7: return _mm256_srli_epi16(x, 7);
+    default: return x;
+  }
 }
-PERILUNE_INLINE Codes high_nibbles(Codes x) {
-  return _mm256_and_si256(_mm256_srli_epi16(x, 4), _mm256_set1_epi8(15));
+/// The `count` low bits of each byte.
+PERILUNE_INLINE Codes low_bits(Codes x, int count) {
+  return _mm256_and_si256(x, _mm256_set1_epi8(static_cast<char>((1 << count) - 1)));
+}
+/// `high` put above the 2 or 4 bits of `low`.
+PERILUNE_INLINE Codes joined(Codes low, Codes high, int above) {
+  return _mm256_or_si256(low, above == 4 ? _mm256_slli_epi16(high, 4) : _mm256_slli_epi16(high, 2));
 }
 /// Sixteen values + 128, for look_up.
 PERILUNE_INLINE Codes code_table(const std::int8_t* values) {
@@ -165,7 +180,7 @@ PERILUNE_INLINE Vec look_up_level(const LevelTable& table, Codes nibbles) {
   return _mm256_blendv_ps(_mm256_permutevar8x32_ps(table.low, nibbles),
                           _mm256_permutevar8x32_ps(table.high, nibbles), upper);
 }
-/// sum + the four products of each lane; weights 0 to 15, so that no pair saturates.
+/// sum + the four products of each lane; weights 0 to 63, so that no pair saturates.
 PERILUNE_INLINE IntVec dot_small(IntVec sum, Codes weights, Codes x) {
   const __m256i pairs = _mm256_maddubs_epi16(weights, x);
   return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));

@@ -152,11 +152,26 @@ PERILUNE_INLINE Codes broadcast_codes(const std::int8_t* p) {
   __builtin_memcpy(&four, p, 4);
   return _mm512_set1_epi32(four);
 }
-PERILUNE_INLINE Codes low_nibbles(Codes x) {
-  return _mm512_and_si512(x, _mm512_set1_epi8(15));
+/// Each byte's bits from `count` up, 0 to 7, come down; what lies above them is any.
+PERILUNE_INLINE Codes shifted_down(Codes x, int count) {
+  switch (count) {  // the instruction takes a constant
+    case 1: return _mm512_srli_epi16(x, 1);
+    case 2: return _mm512_srli_epi16(x, 2);
+    case 3: return _mm512_srli_epi16(x, 3);
+    case 4: return _mm512_srli_epi16(x, 4);
+    case 5: return _mm512_srli_epi16(x, 5);
+    case 6: return _mm512_srli_epi16(x, 6);
+    case 7: return _mm512_srli_epi16(x, 7);
+    default: return x;
+  }
 }
-PERILUNE_INLINE Codes high_nibbles(Codes x) {
-  return _mm512_and_si512(_mm512_srli_epi16(x, 4), _mm512_set1_epi8(15));
+/// The `count` low bits of each byte.
+PERILUNE_INLINE Codes low_bits(Codes x, int count) {
+  return _mm512_and_si512(x, _mm512_set1_epi8(static_cast<char>((1 << count) - 1)));
+}
+/// `high` put above the 2 or 4 bits of `low`.
+PERILUNE_INLINE Codes joined(Codes low, Codes high, int above) {
+  return _mm512_or_si512(low, above == 4 ? _mm512_slli_epi16(high, 4) : _mm512_slli_epi16(high, 2));
 }
 /// Sixteen values + 128, for look_up.
 PERILUNE_INLINE Codes code_table(const std::int8_t* values) {
@@ -174,7 +189,7 @@ PERILUNE_INLINE LevelTable level_table(const float* levels) {
 PERILUNE_INLINE Vec look_up_level(LevelTable table, Codes nibbles) {
   return _mm512_permutexvar_ps(nibbles, table);
 }
-/// sum + the four products of each lane; weights 0 to 15.
+/// sum + the four products of each lane; weights 0 to 63.
 PERILUNE_INLINE IntVec dot_small(IntVec sum, Codes weights, Codes x) {
   return _mm512_dpbusd_epi32(sum, weights, x);
 }

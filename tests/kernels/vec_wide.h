@@ -168,11 +168,14 @@ Codes each_byte(Function function) {
 [[gnu::noinline, maybe_unused]] Codes broadcast_codes(const std::int8_t* p) {
   return each_byte([=](int i) { return p[i % 4]; });
 }
-[[gnu::noinline, maybe_unused]] Codes low_nibbles(Codes x) {
-  return each_byte([&](int i) { return x.byte[i] & 15; });
+[[gnu::noinline, maybe_unused]] Codes shifted_down(Codes x, int count) {
+  return each_byte([&](int i) { return x.byte[i] >> count; });
 }
-[[gnu::noinline, maybe_unused]] Codes high_nibbles(Codes x) {
-  return each_byte([&](int i) { return x.byte[i] >> 4; });
+[[gnu::noinline, maybe_unused]] Codes low_bits(Codes x, int count) {
+  return each_byte([&](int i) { return x.byte[i] & ((1 << count) - 1); });
+}
+[[gnu::noinline, maybe_unused]] Codes joined(Codes low, Codes high, int above) {
+  return each_byte([&](int i) { return low.byte[i] | high.byte[i] << above; });
 }
 [[gnu::noinline, maybe_unused]] Codes code_table(const std::int8_t* values) {
   return each_byte([=](int i) { return values[i % 16] + 128; });

@@ -59,9 +59,9 @@ local function normal_numbers()
   return pl.tensor(list, { axes = { "output", "input" } })
 end
 
-local function where_computed(name, bits)
+local function where_computed(name)
   if weight_types.is_plain(name) then return "products in " .. (name == "bf16" and "bf16 or f32" or "f32") end
-  return bits < 5.1 and "codes, packed in 4 bits" or "codes, packed in 8 bits"
+  return ("codes, packed in %s bits"):format(name:match "%d")
 end
 
 local intro = [[
@@ -89,7 +89,7 @@ function page.table()
     local name, whose, o = one[1], one[2], one[3] or {}
     local bits, error = figures(name, o, w)
     lines[i] = ("| %s | %s | %s | %s | %s |"):format(spelled(name, o), whose, ("%.3f"):format(bits):gsub("%.?0+$", ""),
-      error < 0.001 and ("%.3f %%"):format(100 * error) or ("%.2f %%"):format(100 * error), where_computed(name, bits))
+      error < 0.001 and ("%.3f %%"):format(100 * error) or ("%.2f %%"):format(100 * error), where_computed(name))
   end
   return intro .. table.concat(lines, "\n") .. "\n"
 end

@@ -2,8 +2,8 @@ return [==[
 Quantization
 
 What is stored in few bits runs: GGUF files with any published type are read. On the CPU Q4_0, Q4_1, Q5_0, Q5_1,
-Q8_0, Q2_K to Q6_K, IQ4_NL, IQ4_XS and MXFP4 stay codes (packed in four bits, those of more in eight); the rarer
-types, and all of them on a GPU, become numbers when they are loaded. m:memory() says what a model takes.
+Q8_0, Q2_K to Q6_K, IQ4_NL, IQ4_XS and MXFP4 stay codes, in as many bits as the file has; the rarer types, and all of
+them on a GPU, become numbers when they are loaded. m:memory() says what a model takes.
 
 Folders that others quantized run by what config.json says in quantization_config (older ones: quantize_config.json
 of GPTQ, quant_config.json of AWQ): GPTQ (2, 3, 4 and 8 bits, with and without act-order), AWQ (gemm), bitsandbytes
