@@ -210,3 +210,7 @@ t.test("mistakes in calls", function()
   t.raises_text(function() e:drian() end, "drain")
   t.raises_text(function() e:set_policy "fifo" end, "policy")
 end)
+
+t.test("options in the models' place say where models go", function()
+  t.raises_text(function() pl.engine { policy = pl.policy.fifo() } end, "expected a model", "pl.engine(m, {")
+end)

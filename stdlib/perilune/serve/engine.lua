@@ -27,7 +27,8 @@ local spec = { policy = "table|function", memory = "positive", worker = "boolean
 local function model_list(models)
   if kind.of(models) == "Model" then models = { models } end
   if type(models) ~= "table" or #models == 0 then
-    raise("argument", "engine", "expected a model or a list of models, got " .. options.show(models))
+    raise("argument", "engine", "expected a model or a list of models, got " .. options.show(models),
+      "the models come first: pl.engine(m, { policy = … })")
   end
   for i, m in ipairs(models) do
     if kind.of(m) ~= "Model" then raise("argument", "engine", ("entry %d of the list is not a model"):format(i)) end

@@ -20,6 +20,13 @@ local Sound = {}
 function Sound:read(most) end
 
 --- Closes the file.
+---
+---     local path = os.tmpname() .. ".wav"
+---     pl.sound.write(path, pl.zeros({ 16000 }, { axes = { "sample" } }))
+---     local s = pl.sound.open(path)
+---     print(s.rate, s.channels)                                             --> 16000	1
+---     s:close()
+---     os.remove(path)
 function Sound:close() end
 
 return Sound
