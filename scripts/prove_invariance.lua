@@ -128,7 +128,9 @@ local function check(i, answer, how)
   compared = compared + 1
   if answer == alone[i] then return end
   different = different + 1
-  if different <= 5 then io.stderr:write(("\nprompt %d (%d tokens) differs: %s\n"):format(i, #prompts[i], how)) end
+  if different > 5 then return end
+  io.stderr:write(("\nprompt %d (%d tokens) differs: %s\nalone: %s\nhere:  %s\n"):format(i, #prompts[i], how, alone[i]:sub(1, 400),
+    answer:sub(1, 400)))
 end
 
 -- A policy that does anything a policy may do.
