@@ -195,6 +195,9 @@ end
 
 --- Prints the rows below each other as a grid of pieces, each column a position, with the padding that a padded layout adds
 --- as dots; rows that are wider than the page are cut, and that is said.
+---
+---     local b = pl.batch { { 5, 6, 7 }, { 8 } }
+---     print(b:show() == b)                                                  --> true
 ---@param opts table|nil { side="right"|"left" (where padding stands), width= (of the page) }
 ---@return Batch self
 function Batch:show(opts)
