@@ -15,7 +15,7 @@ namespace {
 constexpr double kProductsPerSecond = 1e9;
 constexpr double kLongProducts = 1 << 20;
 constexpr double kPartSeconds = 250e-6;      // that are aimed at between two looks at the clock
-constexpr double kAttentionPart = 1 << 20;   // products
+constexpr double kTokensPart = 1 << 20;      // products
 constexpr std::int64_t kTasksPerThread = 4;  // as kernels cut their loops
 
 double products_of(const kernels::LinearArguments& linear, const kernels::LinearSegment* segments) {
@@ -26,13 +26,27 @@ double products_of(const kernels::LinearArguments& linear, const kernels::Linear
   return outputs * static_cast<double>(linear.inputs) * static_cast<double>(linear.rows);
 }
 
-const std::vector<kernels::KvRow>& rows_of(const BoundCall::Attention& attention,
-                                           const BoundRun& run) {
-  return run.kept.rows(attention.number, run.binding, run.axes, run.tables);
+const std::vector<kernels::KvRow>& rows_of(const BoundCall::Kept& kept, const BoundRun& run) {
+  return run.kept.rows(kept.number, run.binding, run.axes, run.tables);
 }
 
 double products_of_token(const kernels::AttentionArguments& attention, const kernels::KvRow& row) {
   return 2.0 * static_cast<double>(row.key_count * attention.heads * attention.layout.head_dim);
+}
+
+// Not products, but pages of memory that may be touched for the first time: a millisecond for each
+// of two megabytes.
+double products_of_token(const kernels::KvWriteArguments& write, const kernels::KvRow&) {
+  return 128.0 * static_cast<double>(write.layout.kv_heads * write.layout.head_dim);
+}
+
+template <class Arguments>
+double products_of(const Arguments& arguments, const std::vector<kernels::KvRow>& rows) {
+  double products = 0;
+  for (const kernels::KvRow& row : rows) {
+    products += products_of_token(arguments, row) * static_cast<double>(row.tokens);
+  }
+  return products;
 }
 
 }  // namespace
@@ -49,19 +63,25 @@ bool CutCall::wanted(const BoundCall& call, const BoundRun& run, double deadline
   if (const auto* linear = std::get_if<BoundCall::Linear>(&call.call)) {
     products = products_of(linear->arguments, linear->segments.data());
   } else if (const auto* attention = std::get_if<BoundCall::Attention>(&call.call)) {
-    for (const kernels::KvRow& row : rows_of(*attention, run)) {
-      products += products_of_token(attention->arguments, row) * static_cast<double>(row.tokens);
-    }
+    products = products_of(attention->arguments, rows_of(*attention, run));
+  } else if (const auto* write = std::get_if<BoundCall::KvWrite>(&call.call)) {
+    products = products_of(write->arguments, rows_of(*write, run));
   }
   return products >= kLongProducts && clock_seconds() + products / kProductsPerSecond > deadline;
 }
 
 bool CutCall::run(const BoundCall& call, const BoundRun& run, double deadline) {
   begun_ = true;
-  const auto* linear = std::get_if<BoundCall::Linear>(&call.call);
-  const bool done = linear != nullptr
-                        ? run_linear(*linear, run, deadline)
-                        : run_attention(std::get<BoundCall::Attention>(call.call), run, deadline);
+  bool done = false;
+  if (const auto* linear = std::get_if<BoundCall::Linear>(&call.call)) {
+    done = run_linear(*linear, run, deadline);
+  } else if (const auto* attention = std::get_if<BoundCall::Attention>(&call.call)) {
+    done = run_tokens(attention->arguments, rows_of(*attention, run), run, deadline,
+                      run.kernels.attention);
+  } else {
+    const auto& write = std::get<BoundCall::KvWrite>(call.call);
+    done = run_tokens(write.arguments, rows_of(write, run), run, deadline, run.kernels.kv_write);
+  }
   if (done) reset();
   return done;
 }
@@ -129,42 +149,48 @@ void CutCall::run_tasks(std::int64_t tasks, void (*task)(void* state, std::int64
 }
 
 /// Some of the tokens at a time, counted through all rows.
-bool CutCall::run_attention(const BoundCall::Attention& attention, const BoundRun& run,
-                            double deadline) {
-  const std::vector<kernels::KvRow>& rows = rows_of(attention, run);
-  kernels::AttentionArguments arguments = attention.arguments;
+template <class Arguments, class Kernel>
+bool CutCall::run_tokens(Arguments arguments, const std::vector<kernels::KvRow>& rows,
+                         const BoundRun& run, double deadline, Kernel* kernel) {
   std::int64_t all = 0;
   for (const kernels::KvRow& row : rows) all += row.tokens;
-  double part_products = kAttentionPart * std::max(run.launch.parallel.threads, 1);
+  double wanted = kTokensPart * std::max(run.launch.parallel.threads, 1);
   double begin = clock_seconds();
   while (done_ < all) {
-    part_.clear();
-    std::int64_t before = 0;  // tokens of the rows passed
-    double products = 0;
-    for (const kernels::KvRow& row : rows) {
-      const std::int64_t from = std::max<std::int64_t>(done_ - before, 0);
-      before += row.tokens;
-      if (from >= row.tokens) continue;
-      const double each = products_of_token(arguments, row);
-      const auto fit = static_cast<std::int64_t>((part_products - products) / std::max(each, 1.0));
-      const std::int64_t count =
-          std::clamp<std::int64_t>(fit, part_.empty() ? 1 : 0, row.tokens - from);
-      if (count == 0) break;
-      part_.push_back(
-          {row.pages, row.first_token + from, count, row.first_position + from, row.key_count});
-      done_ += count;
-      products += each * static_cast<double>(count);
-      if (from + count < row.tokens) break;
-    }
+    take_part(
+        rows, [&](const kernels::KvRow& row) { return products_of_token(arguments, row); }, wanted);
     arguments.rows = part_.data();
     arguments.row_count = static_cast<std::int64_t>(part_.size());
-    run.kernels.attention(run.launch, arguments);
+    kernel(run.launch, arguments);
     const double end = clock_seconds();
-    if (end - begin < kPartSeconds / 2) part_products *= 2;
+    if (end - begin < kPartSeconds / 2) wanted *= 2;
+    if (end - begin > kPartSeconds * 2) wanted /= 2;
     if (end >= deadline) break;
     begin = end;
   }
   return done_ >= all;
+}
+
+/// The next tokens that make so many products together, one at least.
+template <class Each>
+void CutCall::take_part(const std::vector<kernels::KvRow>& rows, const Each& products_of_one,
+                        double wanted) {
+  part_.clear();
+  std::int64_t before = 0;  // tokens of the rows passed
+  for (const kernels::KvRow& row : rows) {
+    const std::int64_t from = std::max<std::int64_t>(done_ - before, 0);
+    before += row.tokens;
+    if (from >= row.tokens) continue;
+    const double each = std::max(products_of_one(row), 1.0);
+    const auto count = std::clamp<std::int64_t>(static_cast<std::int64_t>(wanted / each),
+                                                part_.empty() ? 1 : 0, row.tokens - from);
+    if (count == 0) return;
+    part_.push_back(
+        {row.pages, row.first_token + from, count, row.first_position + from, row.key_count});
+    done_ += count;
+    wanted -= each * static_cast<double>(count);
+    if (from + count < row.tokens) return;
+  }
 }
 
 }  // namespace perilune

@@ -1,6 +1,6 @@
 // A long kernel call in parts, so that a run can stop inside it: a product of many outputs or rows,
-// attention of many tokens. Where it is cut changes no bit, since every output is computed by
-// itself.
+// attention of many tokens, keys of many tokens that go into fresh memory. Where it is cut changes
+// no bit, since every output is computed by itself.
 #pragma once
 
 #include <vector>
@@ -22,11 +22,16 @@ class CutCall {
 
  private:
   bool run_linear(const BoundCall::Linear& linear, const BoundRun& run, double deadline);
-  bool run_attention(const BoundCall::Attention& attention, const BoundRun& run, double deadline);
+  template <class Arguments, class Kernel>
+  bool run_tokens(Arguments arguments, const std::vector<kernels::KvRow>& rows, const BoundRun& run,
+                  double deadline, Kernel* kernel);
+  template <class Each>
+  void take_part(const std::vector<kernels::KvRow>& rows, const Each& products_of_one,
+                 double wanted);
   void run_tasks(std::int64_t tasks, void (*task)(void* state, std::int64_t index), void* state);
 
   bool begun_ = false;
-  std::int64_t done_ = 0;  // tokens of an attention, tasks of a product's loop `loop_`
+  std::int64_t done_ = 0;  // tokens, or tasks of a product's loop `loop_`
   std::int64_t loop_ = 0;  // parallel loops of the kernel that are done
   // Of the call to a kernel that is being made:
   std::int64_t seen_ = 0;
