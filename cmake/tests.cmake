@@ -234,6 +234,15 @@ foreach(source ${host_tests})
   perilune_test_properties(c.${name} c ${environment})
 endforeach()
 
+find_program(PERILUNE_VALGRIND valgrind)
+mark_as_advanced(PERILUNE_VALGRIND)
+if(PERILUNE_VALGRIND AND NOT PERILUNE_SANITIZE)
+  perilune_add_test(c.valgrind ${PERILUNE_VALGRIND} -q --error-exitcode=1 --leak-check=full
+                    --errors-for-leak-kinds=definite $<TARGET_FILE:c_soak>)
+  # It knows no AVX-512.
+  perilune_test_properties(c.valgrind c "PERILUNE_DEVICE=cpu" "PERILUNE_CPU=v2" "PERILUNE_REQUESTS=40")
+endif()
+
 perilune_glob(lua_specs tests/lua/*_spec.lua)
 list(FILTER lua_specs EXCLUDE REGEX "/run_spec\\.lua$")
 perilune_glob(shell_tests tests/shell/*_test.sh)

@@ -8,6 +8,8 @@
 #                every allocation failed in turn, of three models
 #                kernels and engine under ThreadSanitizer
 #                10,000 compositions, 500 guessed prompts, 100,000 sequences of caches
+#                the C interface: 1,000 times opened and closed, a million requests, 10,000 cancels, PERILUNE_API_CALLS
+#                (10 million) random calls of two threads under ASan and TSan together, a session under valgrind
 #   again and again until the time is up, with a new seed each round:
 #                the tests that draw random cases, optimised and under ASan and UBSan
 #                300 families that misuse a pass
@@ -17,8 +19,9 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-case ${1-} in -h | --help) sed -n '2,17s/^# //p' tests/campaign.sh; exit 0 ;; esac
+case ${1-} in -h | --help) sed -n '2,19s/^# //p' tests/campaign.sh; exit 0 ;; esac
 minutes=${1:-60}
+calls=${PERILUNE_API_CALLS:-10000000}
 seed=${2:-1}
 case $minutes$seed in *[!0-9]*) echo "campaign: not a number: $minutes $seed (see --help)" >&2; exit 2 ;; esac
 start=$(date +%s)
@@ -70,9 +73,22 @@ for model in "gpt2-plain 1" "bert-base 1" "llama-gqa 1"; do
     { cat "$log"; fail "an allocation that fails: tests/faults/allocation_failures.lua tests/golden/$model"; }
 done
 
-part "the library opened and closed 1,000 times, and 20,000 calls of each of two threads"
+part "the library opened and closed 1,000 times, a million requests, 10,000 cancels"
 PERILUNE_RELOADS=1000 PERILUNE_LIBRARY=$PWD/build/release/libperilune.so build/release/tests/c_reload || fail "tests/c/reload.c"
-PERILUNE_CALLS=20000 build/release/tests/c_threads || fail "tests/c/threads.c"
+PERILUNE_REQUESTS=1000000 build/release/tests/c_soak || fail "tests/c/soak.c"
+PERILUNE_MODS=all build/release/tests/c_mods || fail "tests/c/mods.c"
+PERILUNE_CANCELS=10000 PERILUNE_CALLS=20000 build/release/tests/c_threads || fail "tests/c/threads.c"
+
+part "$calls random calls of two threads under each sanitizer"
+for preset in asan tsan; do
+  PERILUNE_CALLS=$((calls / 4)) ASAN_OPTIONS=detect_leaks=0 build/$preset/tests/c_threads || fail "tests/c/threads.c, $preset"
+done
+
+if command -v valgrind >/dev/null 2>&1; then
+  part "a session under valgrind"
+  PERILUNE_CPU=v2 PERILUNE_REQUESTS=1000 valgrind -q --error-exitcode=1 --leak-check=full --errors-for-leak-kinds=definite \
+    build/release/tests/c_soak || fail "valgrind found something"
+fi
 
 part "threads"
 tests tsan -L 'kernels|engine' || fail "ThreadSanitizer found something; see ctest --preset tsan"

@@ -1,5 +1,7 @@
 #include "bindings/c/instance.h"
 
+#include <sched.h>
+
 #include <chrono>
 #include <condition_variable>
 #include <exception>
@@ -61,6 +63,27 @@ class Watchdog {
   std::condition_variable over_;
   bool done_ = false;
   std::thread thread_;
+};
+
+// Holds this thread, and those that it makes, on some processors.
+class Pinned {
+ public:
+  explicit Pinned(const std::vector<int>& processors) {
+    if (processors.empty() || sched_getaffinity(0, sizeof(before_), &before_) != 0) return;
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    for (const int processor : processors) CPU_SET(static_cast<unsigned>(processor), &set);
+    pinned_ = sched_setaffinity(0, sizeof(set), &set) == 0;
+  }
+  ~Pinned() {
+    if (pinned_) sched_setaffinity(0, sizeof(before_), &before_);
+  }
+  Pinned(const Pinned&) = delete;
+  Pinned& operator=(const Pinned&) = delete;
+
+ private:
+  cpu_set_t before_;
+  bool pinned_ = false;
 };
 
 // What lua_cpcall gets: a function, its data, and what came of it.
@@ -211,6 +234,7 @@ pl_status Instance::enter(Step step, void* data) {
   }
   const std::lock_guard lock(mutex_);
   if (L_ == nullptr) return PL_ERROR_HANDLE;  // closed while this call waited
+  const Pinned pinned(settings.processors);
   Instance* const before = std::exchange(t_current, this);
   cancelled_ = false;
   interrupter_.clear();

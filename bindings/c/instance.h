@@ -27,6 +27,7 @@ struct HeldValue {
 struct Settings {
   pl_options host{};  // as given, filled up with zeros
   std::vector<std::string> model_folders;
+  std::vector<int> processors;  // that threads stay on; empty: any
   std::size_t script_used = 0, script_budget = 0;
 };
 

@@ -1,4 +1,6 @@
 // perilune.h: instances, errors, cancelling, memory; and what all calls share.
+#include <sched.h>
+
 #include "bindings/c/call.h"
 #include "bindings/c/luajit.h"
 
@@ -87,6 +89,16 @@ void tell(const pl_options& options, const std::string& text) {
   }
 }
 
+/// Whether this process may run on all of them.
+bool may_run_on(const std::int32_t* processors, std::size_t count) {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof(set), &set) != 0) return false;
+  return std::all_of(processors, processors + count, [&](std::int32_t processor) {
+    return processor >= 0 && processor < CPU_SETSIZE &&
+           CPU_ISSET(static_cast<unsigned>(processor), &set);
+  });
+}
+
 pl_status open(const pl_options* given, pl_instance* out) {
   if (out == nullptr) return PL_ERROR_ARGUMENT;
   *out = 0;
@@ -107,6 +119,12 @@ pl_status open(const pl_options* given, pl_instance* out) {
   if (options.model_folder_count > 0 && options.model_folders == nullptr) {
     return refuse(PL_ERROR_ARGUMENT, "open: model_folders is NULL");
   }
+  if (options.processor_count > 0 && options.processors == nullptr) {
+    return refuse(PL_ERROR_ARGUMENT, "open: processors is NULL");
+  }
+  if (!may_run_on(options.processors, options.processor_count)) {
+    return refuse(PL_ERROR_ARGUMENT, "open: processors: not all of them are this process's");
+  }
   if (const char* problem = open_luajit()) return refuse(PL_ERROR_UNSUPPORTED, problem);
   const auto instance = std::make_shared<Instance>(options);
   for (std::size_t i = 0; i < options.model_folder_count; ++i) {
@@ -115,6 +133,8 @@ pl_status open(const pl_options* given, pl_instance* out) {
     }
     instance->settings.model_folders.emplace_back(options.model_folders[i]);
   }
+  instance->settings.processors.assign(options.processors,
+                                       options.processors + options.processor_count);
   const pl_status status = instance->open(make_state, fill_state);
   if (status != PL_OK) {
     tell(options, instance->error_text());

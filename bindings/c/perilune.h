@@ -89,8 +89,8 @@ typedef struct pl_options {
   size_t size;            /* sizeof(pl_options) */
   uint32_t flags;         /* PL_WORKER, PL_MOD */
   int32_t threads;        /* that compute; 0: as many as this process may use */
-  uint64_t memory;        /* most bytes of weights, caches and tensors in host memory; 0: no limit,
-                           * with PL_MOD 1 GiB */
+  uint64_t memory;        /* most bytes of weights, caches and tensors, in host memory and as many
+                           * on each device; 0: no limit, with PL_MOD 1 GiB */
   uint64_t script_memory; /* most bytes of the scripts' own; 0: no limit, with PL_MOD 64 MiB */
   void* user;             /* handed to the callbacks */
   /* Warnings and what scripts print; text ends with a zero, no line end. NULL: nobody is told. */
@@ -113,6 +113,16 @@ typedef struct pl_options {
   double script_ms;
   const char* const* model_folders;
   size_t model_folder_count;
+  /* The host's threads in place of the instance's own: calls task(state, index) for every index
+   * below `tasks`, each once, in any order and `threads` of them at once at most (so many there
+   * are), and returns when all are done. Tasks do not throw and call nothing back; several calls
+   * may be under way where the instance has a worker. pl_set_threads is PL_ERROR_STATE then. */
+  void (*parallel_for)(void* user, int64_t tasks, void (*task)(void* state, int64_t index),
+                       void* state);
+  /* Processors, as the system numbers them, that the instance's threads stay on, and the caller's
+   * thread while it is in a call; NULL: wherever the system puts them. */
+  const int32_t* processors;
+  size_t processor_count;
 } pl_options;
 
 /* Makes an instance. options NULL: the defaults. *instance becomes 0 on failure. At most 256 at a
@@ -195,8 +205,9 @@ typedef struct pl_step_report {
   int32_t tokens; /* computed in this call */
   double ms;      /* that it took */
 } pl_step_report;
-/* Computes until budget_ms is spent, stopping between two operations, or until nothing is left;
- * budget_ms 0 runs one pass of each model. report may be NULL. */
+/* Computes until budget_ms is spent, or until nothing is left; long operations are cut where the
+ * time ends. budget_ms 0 runs one pass of each model. Scripts' tasks (pl.async) have up to half of
+ * the time. report may be NULL. */
 PL_API pl_status pl_step(pl_instance instance, double budget_ms, pl_step_report* report);
 
 enum { PL_EVENT_TEXT = 1, PL_EVENT_DONE = 2, PL_EVENT_ERROR = 3, PL_EVENT_WARNING = 4 };
@@ -236,12 +247,15 @@ PL_API pl_status pl_request_result(pl_request request, pl_result* result);
 PL_API pl_status pl_request_text(pl_request request, char* buffer, size_t capacity, size_t* size);
 
 /* A conversation keeps what was said. options: {"system": "You are a smith.", ...}, with any option
- * of generation for all its answers. */
+ * of generation for all its answers; "save_cache": true makes pl_save write keys and values, too
+ * (not with PL_WORKER). */
 PL_API pl_status pl_converse(pl_model model, const char* options, pl_conversation* conversation);
 /* Says something and submits the answer, as pl_submit does. One answer at a time. */
 PL_API pl_status pl_say(pl_conversation conversation, const char* text, size_t text_size,
                         pl_request* request);
-/* Writes what was said, without weights or caches, as JSON; and takes it up again. */
+/* Writes what was said, as JSON, without weights; and takes it up again. With "save_cache" keys and
+ * values of the used positions lie beside it in PATH.cache, and the same model, loaded in the same
+ * way, goes on from them; otherwise (a warning says so) all of it is read again. */
 PL_API pl_status pl_save(pl_conversation conversation, const char* path);
 PL_API pl_status pl_restore(pl_model model, const char* path, pl_conversation* conversation);
 

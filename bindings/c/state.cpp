@@ -129,6 +129,8 @@ void fill_state(lua_State* L, Settings& settings) {
   lua::StateOptions options;
   options.threads = settings.host.threads;
   options.memory_budget = settings.host.memory;
+  options.parallel_for = settings.host.parallel_for;
+  options.parallel_host = settings.host.user;
   lua::open(L, options);
   require(L, "perilune");
   require(L, "perilune.host");

@@ -14,7 +14,8 @@ local where = {
   tokenizer = "perilune.load", check = "perilune.loaded.tokenizer_check", families = "perilune.loaded.family",
   rope_options = "perilune.families.rope", engine = "perilune.serve.engine", grammar = "perilune.serve.grammar", simulate = "perilune.serve.simulate",
   cache_load = "perilune.loaded.cache_file", pipeline = "perilune.pipeline", lengths = "perilune.serve.lengths", collate = "perilune.run.batch",
-  show = "perilune.show.show", diff = "perilune.inside.diff", sleep = "core", version = "core",
+  once = "perilune.reload", reload = "perilune.reload", show = "perilune.show.show", diff = "perilune.inside.diff", sleep = "core",
+  version = "core",
   clock = "core", on_warning = "core", batch = "core", batch_from_padded = "core",
   tensor = "core", zeros = "core", ones = "core", arange = "core", random = "core", cat = "core", stack = "core",
   clamp_to_shortest = "core", pad = "core",
@@ -151,7 +152,8 @@ function pl.keep(t)
 end
 
 -- Tables of functions → the module that is the table.
-local tables = { policy = "perilune.policy", json = "perilune.json", files = "perilune.files", sound = "perilune.run.sound" }
+local tables = { policy = "perilune.policy", json = "perilune.json", files = "perilune.files", async = "perilune.serve.async",
+  sound = "perilune.run.sound" }
 
 pl.policy = require(tables.policy)
 require "perilune.show.inspect"

@@ -2,7 +2,7 @@
 -- game's frame loop would. On a busy machine the tail is the scheduler's: the processor's time, with one thread, is
 -- told as well.
 --
---     perilune tests/bench/step_budget.lua [MODEL] [--budget MS] [--prompt TOKENS] [--tokens N] [--threads N] [--compute C]
+--     perilune tests/bench/step_budget.lua [MODEL] [--budget MS] [--prompt TOKENS] [--tokens N] [--threads N] [--compute C] [--pause MS]
 local ffi = require "ffi"
 local pl = require "perilune"
 
@@ -13,7 +13,7 @@ local function processor_ms()
   return tonumber(now.seconds) * 1e3 + tonumber(now.nanoseconds) / 1e6
 end
 
-local o, words = { budget = 3, prompt = 1500, tokens = 40, threads = 1, compute = "default" }, {}
+local o, words = { budget = 3, prompt = 1500, tokens = 40, threads = 1, compute = "default", pause = 0 }, {}
 do
   local at = 1
   while arg[at] do
@@ -41,6 +41,7 @@ while not engine:idle() do
   engine:step { budget_ms = o.budget }
   steps = steps + 1
   over[steps], busy[steps] = (pl.clock() - begin) * 1000 - o.budget, processor_ms() - begin_busy - o.budget
+  if o.pause > 0 then pl.sleep(o.pause / 1000) end   -- the rest of a frame
 end
 local took = pl.clock() - start
 print(("%s, %s thread(s), prompt %d, %d new tokens: %d steps of %g ms in %.1f s"):format(words[1] or "smollm2", o.threads, o.prompt,

@@ -1,4 +1,6 @@
 /* A session of a plain C host: each function does what its header says. */
+#define _GNU_SOURCE
+#include <sched.h>
 #include <time.h>
 
 #include "check.h"
@@ -7,6 +9,8 @@ static int32_t count_pieces(void* user, const char* text, size_t size) {
   if (strlen(text) != size) ++failures;
   return ++*(int*)user == 3; /* ends the answer after the third */
 }
+
+static char said[200]; /* the answer that others are compared with */
 
 static void generating(pl_instance instance, pl_model model) {
   pl_prompt prompt = {sizeof prompt};
@@ -23,6 +27,7 @@ static void generating(pl_instance instance, pl_model model) {
   STATUS(PL_ERROR_SIZE, pl_request_text(request, text, size, NULL));
   STATUS(PL_OK, pl_request_text(request, text, size + 1, NULL));
   CHECK(strlen(text) == size && strncmp(text, ", a", 3) == 0);
+  strcpy(said, text);
 
   /* Submitted and stepped, the same text comes in pieces. */
   STATUS(PL_OK, pl_submit(model, &prompt, &again));
@@ -137,6 +142,69 @@ static void talking(pl_instance instance, pl_model model) {
   remove(path);
 }
 
+/* Keys and values are saved with what was said, and the next answer is the same. */
+static void talking_with_cache(pl_instance instance, pl_model model) {
+  char path[] = "/tmp/perilune-talk-XXXXXX", beside[64];
+  CHECK(mkstemp(path) >= 0);
+  snprintf(beside, sizeof beside, "%s.cache", path);
+  const char* options = "{\"max_new_tokens\": 6, \"do_sample\": false, \"save_cache\": true}";
+  pl_conversation talk = 0, later = 0, plain = 0;
+  pl_request answer = 0;
+  STATUS(PL_OK, pl_converse(model, options, &talk));
+  STATUS(PL_OK, pl_say(talk, "Once upon a time", 0, &answer));
+  STATUS(PL_ERROR_STATE, pl_save(talk, path));
+  pl_step_report report = {sizeof report};
+  while (!report.idle) STATUS(PL_OK, pl_step(instance, 0, &report));
+  STATUS(PL_OK, pl_save(talk, path));
+  FILE* file = fopen(beside, "rb");
+  CHECK(file != NULL);
+  if (file != NULL) fclose(file);
+  STATUS(PL_OK, pl_restore(model, path, &later));
+  remove(beside);
+  STATUS(PL_OK, pl_restore(model, path, &plain)); /* without that file all of it is read again */
+  char texts[3][200];
+  pl_conversation all[] = {talk, later, plain};
+  for (int i = 0; i < 3; ++i) {
+    pl_result result = {sizeof result};
+    STATUS(PL_OK, pl_say(all[i], "And then", 0, &answer));
+    for (report.idle = 0; !report.idle;) STATUS(PL_OK, pl_step(instance, 0, &report));
+    STATUS(PL_OK, pl_request_text(answer, texts[i], 200, NULL));
+    STATUS(PL_OK, pl_request_result(answer, &result));
+    CHECK(result.finish == PL_LENGTH && result.prompt_tokens > 12);
+  }
+  CHECK(strlen(texts[0]) > 0 && strcmp(texts[0], texts[1]) == 0 && strcmp(texts[0], texts[2]) == 0);
+  STATUS(PL_ERROR_OPTION, pl_converse(model, "{\"save_cache\": true, \"n\": 2}", &plain));
+  remove(path), remove(beside);
+}
+
+/* Scripts' coroutines go on with the host's frames. */
+static void tasks(pl_instance instance, pl_model model) {
+  STATUS(PL_OK, pl_run(instance,
+                       "local pl = require 'perilune'\n"
+                       "said = {}\n"
+                       "function meet(m)\n"
+                       "  local engine = pl.engine(m)\n"
+                       "  for i, name in ipairs { 'smith', 'bard' } do\n"
+                       "    pl.async.run(function()\n"
+                       "      said[i] = name .. pl.async.await(engine:submit('The ' .. name, { max_new_tokens = 3 })).finish_reason\n"
+                       "    end)\n"
+                       "  end\n"
+                       "end\n"
+                       "function told() return said[1], said[2] end\n",
+                       0, "meet.lua"));
+  pl_value argument = {PL_OBJECT, 0, 0, NULL, 0, model}, value;
+  pl_values results = 0;
+  STATUS(PL_OK, pl_call(instance, "meet", &argument, 1, NULL));
+  pl_step_report report = {sizeof report};
+  int frames = 0;
+  for (report.idle = 0; !report.idle && frames < 5000; ++frames) STATUS(PL_OK, pl_step(instance, 2, &report));
+  CHECK(report.idle);
+  STATUS(PL_OK, pl_call(instance, "told", NULL, 0, &results));
+  STATUS(PL_OK, pl_value_at(results, 1, &value));
+  CHECK(value.kind == PL_TEXT && strcmp(value.data, "bardlength") == 0);
+  STATUS(PL_OK, pl_release(results));
+}
+
 static void values(pl_instance instance, pl_model model) {
   STATUS(PL_OK, pl_run(instance,
                        "local pl = require 'perilune'\n"
@@ -212,6 +280,44 @@ static void* allocate(void* user, void* block, size_t old_size, size_t new_size)
   return NULL;
 }
 
+/* The host's threads compute, on a processor of its choice. */
+static long loops = 0, loop_tasks = 0, elsewhere = 0;
+static int chosen = -1;
+static void loop(void* user, int64_t count, void (*task)(void* state, int64_t index), void* state) {
+  CHECK(user == &loops);
+  ++loops, loop_tasks += count;
+  if (sched_getcpu() != chosen) ++elsewhere;
+  for (int64_t i = count - 1; i >= 0; --i) task(state, i);
+}
+static void own_threads(const char* wanted) {
+  cpu_set_t before, after;
+  CHECK(sched_getaffinity(0, sizeof before, &before) == 0);
+  for (int i = 0; i < CPU_SETSIZE; ++i)
+    if (CPU_ISSET(i, &before)) chosen = i;
+  const int32_t processor = chosen, nowhere = CPU_SETSIZE - 1;
+  char why[100];
+  pl_instance instance = 0;
+  pl_model model = 0;
+  pl_request request = 0;
+  pl_options options = {sizeof options};
+  options.threads = 4, options.user = &loops, options.parallel_for = loop, options.error = why, options.error_capacity = sizeof why;
+  options.processors = &nowhere, options.processor_count = 1;
+  CHECK(pl_open(&options, &instance) == PL_ERROR_ARGUMENT && strstr(why, "processors") != NULL);
+  options.processors = &processor;
+  STATUS(PL_OK, pl_open(&options, &instance));
+  STATUS(PL_OK, pl_load(instance, TALES, "{\"compute\": \"f32\"}", &model));
+  pl_prompt prompt = {sizeof prompt};
+  prompt.text = "Once upon a time", prompt.options = "{\"max_new_tokens\": 8, \"do_sample\": false}";
+  STATUS(PL_OK, pl_generate(model, &prompt, &request));
+  char text[200];
+  STATUS(PL_OK, pl_request_text(request, text, sizeof text, NULL));
+  CHECK(strcmp(text, wanted) == 0); /* the bits do not depend on who computes */
+  CHECK(loops > 10 && loop_tasks > loops && elsewhere == 0);
+  STATUS(PL_ERROR_STATE, pl_set_threads(instance, 2));
+  STATUS(PL_OK, pl_close(instance));
+  CHECK(sched_getaffinity(0, sizeof after, &after) == 0 && CPU_EQUAL(&before, &after));
+}
+
 /* A thread of its own computes; the host's callbacks. */
 static void worker(void) {
   pl_instance instance = 0;
@@ -260,8 +366,11 @@ int main(void) {
   texts(instance, model);
   classes(instance);
   talking(instance, model);
+  talking_with_cache(instance, model);
+  tasks(instance, model);
   values(instance, model);
   worker();
+  own_threads(said);
   pl_memory_report memory = {sizeof memory};
   STATUS(PL_OK, pl_memory(instance, &memory));
   CHECK(memory.used > 1000000 && memory.peak >= memory.used && memory.script_used > 100000);

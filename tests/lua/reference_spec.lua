@@ -26,7 +26,7 @@ end)
 
 t.test("every function of pl and of pl.policy is described", function()
   for _, name in ipairs(documentation.public_names()) do t.ok(all.by_name["pl." .. name], "pl." .. name .. " is not described") end
-  for _, owner in ipairs { "files", "json", "policy" } do
+  for _, owner in ipairs { "async", "files", "json", "policy" } do
     for name in pairs(pl[owner]) do t.ok(all.by_name["pl." .. owner .. "." .. name], owner .. "." .. name .. " is not described") end
   end
 end)

@@ -86,6 +86,31 @@ else
   skip sdl
 fi
 
+if command -v love >/dev/null 2>&1 && command -v xvfb-run >/dev/null 2>&1; then
+  export TAVERN_CPATH="$cpath" TAVERN_FRAMES=200 XDG_DATA_HOME="$work/love"
+  mkdir -p "$work/love"
+  unset SDL_VIDEODRIVER
+  expect "love" "smith: " timeout 120 xvfb-run -a love "$root/examples/hosts/love"
+  tail -n 1 out
+  [ -n "$(find "$work/love" -name tavern.png)" ] || fail "love: keeps no picture"
+else
+  skip love
+fi
+
+if [ -e /usr/lib/nginx/modules/ngx_http_lua_module.so ] && command -v curl >/dev/null 2>&1; then
+  mkdir -p nginx/logs
+  sed -e "s|@CPATH@|$cpath|; s|@FOLDER@|$work/nginx|g" "$root/examples/hosts/openresty/nginx.conf" >nginx/nginx.conf
+  if nginx -p "$work/nginx" -c "$work/nginx/nginx.conf" >out 2>&1; then
+    curl -s --unix-socket "$work/nginx/socket" -d "Once upon a time" http://tale/ >out 2>&1
+    grep -qF -- "$tale" out || fail "openresty: does not say: $tale"
+    kill "$(cat nginx/nginx.pid)"
+  else
+    fail "openresty: nginx does not start"
+  fi
+else
+  skip openresty
+fi
+
 [ $failures -eq 0 ] || { echo "hosts: $failures failed"; exit 1; }
 [ -z "$skipped" ] || echo "hosts: skipped:$skipped"
 echo "hosts: all that are here work"

@@ -68,6 +68,8 @@ shown=$(nm -D --defined-only "$module/perilune.so" | awk '{ print $3 }' | sort |
 shown=$(nm -D --defined-only "$root/${build#"$root"/}/libperilune.so" 2>/dev/null || nm -D --defined-only "$build/libperilune.so")
 other=$(echo "$shown" | awk '{ print $3 }' | grep -v -E '^(pl_[a-z_]+|PERILUNE_0)(@@.*)?$' || true)
 [ -z "$other" ] || fail "libperilune.so shows: $other"
+echo "$shown" | awk '{ print $3 }' | grep '^pl_' | sed 's/@.*//' | sort >symbols
+cmp -s symbols "$root/tests/c/symbols.txt" || { diff "$root/tests/c/symbols.txt" symbols; fail "libperilune.so shows other functions than tests/c/symbols.txt says"; }
 objdump -p "$module/../libperilune.so" | grep -q 'SONAME *libperilune.so.0$' || fail "libperilune.so has no versioned soname"
 ! objdump -p "$module/../libperilune.so" | grep -q 'NEEDED.*lua' || fail "libperilune.so is linked to a Lua, which its host's may stand in for"
 echo "the module works"

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "engine/base/thread_pool.h"
+
 namespace perilune::lua {
 
 namespace {
@@ -95,6 +97,10 @@ State& make_state(lua_State* L, const StateOptions& options) {
   context.threads = options.threads;
   context.cpu_tier = options.cpu_tier;
   context.memory_budget = options.memory_budget;
+  if (options.parallel_for != nullptr) {
+    context.host_parallel = {options.parallel_host, options.parallel_for,
+                             options.threads > 0 ? options.threads : ThreadPool::available()};
+  }
   made->context = Context::make(context);
 
   lua_pushlightuserdata(L, const_cast<char*>(&kStateKey[0]));

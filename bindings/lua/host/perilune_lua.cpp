@@ -26,6 +26,12 @@ namespace {
 
 constexpr char kOptionsKey = 0;  // its address: registry key of the host's StateOptions
 
+/// A host's threads, as kept in a userdata.
+struct HostThreads {
+  decltype(StateOptions::parallel_for) run;
+  void* host;
+};
+
 StateOptions host_options(lua_State* L) {
   lua_pushlightuserdata(L, const_cast<char*>(&kOptionsKey));
   lua_rawget(L, LUA_REGISTRYINDEX);
@@ -40,6 +46,12 @@ StateOptions host_options(lua_State* L) {
     options.memory_budget = static_cast<std::size_t>(lua_tonumber(L, -2));
     options.stdlib_folder = lua_tostring(L, -1);
     lua_pop(L, 4);
+    lua_rawgeti(L, -1, 5);
+    if (const auto* threads = static_cast<const HostThreads*>(lua_touserdata(L, -1))) {
+      options.parallel_for = threads->run;
+      options.parallel_host = threads->host;
+    }
+    lua_pop(L, 1);
   }
   lua_pop(L, 1);
   return options;
@@ -157,7 +169,7 @@ std::string stdlib_folder(lua_State* L) {
 
 void open(lua_State* L, const StateOptions& options) {
   lua_pushlightuserdata(L, const_cast<char*>(&kOptionsKey));
-  lua_createtable(L, 4, 0);
+  lua_createtable(L, 5, 0);
   lua_pushinteger(L, options.threads);
   lua_rawseti(L, -2, 1);
   push_text(L, options.cpu_tier);
@@ -166,6 +178,11 @@ void open(lua_State* L, const StateOptions& options) {
   lua_rawseti(L, -2, 3);
   push_text(L, options.stdlib_folder);
   lua_rawseti(L, -2, 4);
+  if (options.parallel_for != nullptr) {
+    *static_cast<HostThreads*>(lua_newuserdata(L, sizeof(HostThreads))) = {options.parallel_for,
+                                                                           options.parallel_host};
+    lua_rawseti(L, -2, 5);
+  }
   lua_rawset(L, LUA_REGISTRYINDEX);
   insert_searcher(L);
 }

@@ -134,6 +134,7 @@ end
 
 -- What `require "perilune"` gives beside functions.
 local own_fields = {
+  { owner = "pl", member = "async", type = "table", text = "tasks that wait for requests: pl.async.run(f)" },
   { owner = "pl", member = "files", type = "table", text = "folders and files: pl.files.list(folder)" },
   { owner = "pl", member = "json", type = "table", text = "texts of JSON: pl.json.decode(text)" },
   { owner = "pl", member = "policy", type = "table", text = "constructors of policies: pl.policy.fifo()" },
@@ -143,7 +144,7 @@ local own_fields = {
 }
 
 --- Tables of functions that a script reaches by name, in order.
-documentation.owners = { "pl", "pl.files", "pl.json", "pl.policy", "pl.sound" }
+documentation.owners = { "pl", "pl.async", "pl.files", "pl.json", "pl.policy", "pl.sound" }
 
 local cached
 

@@ -58,13 +58,20 @@ function events.collect()
   end)
 end
 
---- Steps every model's engine until the time is over or nothing is left; without a budget, once.
+-- Scripts' tasks (pl.async) get up to half of the time; how many are left.
+local function step_tasks(budget_ms)
+  local async = rawget(pl, "async")
+  return async and async.step { budget_ms = budget_ms > 0 and budget_ms / 2 or nil } or 0
+end
+
+--- Steps scripts' tasks and every model's engine until the time is over or nothing is left; without a budget, once.
 ---@param budget_ms number
 ---@return boolean idle
 ---@return integer tokens
 ---@return number ms
 function events.step(budget_ms)
-  local start, tokens, idle = core.clock(), 0, true
+  local start, tokens = core.clock(), 0
+  local idle = step_tasks(budget_ms) == 0
   local function left() return budget_ms - (core.clock() - start) * 1000 end
   objects.each("model", function(model)
     local e = model.engine

@@ -52,7 +52,7 @@ end
 
 -- What of `pl` a stranger's script sees.
 local public = [[load tokenizer batch batch_from_padded tensor zeros ones arange random cat stack clamp_to_shortest pad where scope keep
-  clock try engine pipeline policy lengths collate json show version]]
+  clock try engine pipeline policy lengths collate json show version async once]]
 
 local function library(native)
   local names = copy(pl, public)

@@ -73,6 +73,14 @@ local function open(e, op)
   return core_engine
 end
 
+-- A request's engine, for those who wait for it; neither keeps the other.
+local engine_of = setmetatable({}, { __mode = "kv" })
+
+--- The engine of a request that Engine:submit gave.
+---@param request Request
+---@return Engine|nil
+function engine.of(request) return engine_of[request] end
+
 local function choose_model(e, wanted, op)
   local list = rawget(e, "models_")
   if wanted == nil then return list[1], rawget(e, "pools_")[1] end
@@ -80,8 +88,9 @@ local function choose_model(e, wanted, op)
   return raise("option", op, "option model: the engine does not serve this model", "list it in pl.engine{ … }")
 end
 
--- Remembers when a request came, as long as the caller keeps it.
+-- Remembers whose a request is and when it came, as long as the caller keeps it.
 local function noted(e, line)
+  engine_of[line] = e
   rawget(e, "times_")[line] = core.clock() * 1000
   local record = rawget(e, "record_")
   if record then record:submitted(line) end
@@ -110,7 +119,9 @@ function Engine:submit(input, opts)
   local what = given.kind or (family.predicts_next[m.head] and "generate" or "forward")
   given.model, given.kind = nil, nil
   if what == "generate" and given.reuse == nil then given.reuse = rawget(self, "reuse_") end
-  if what == "forward" then return noted(self, submit.submit_forward(m, core_engine, input, options.check(given, forward_spec, "submit"), pool)) end
+  if what == "forward" then
+    return noted(self, submit.submit_forward(m, core_engine, input, options.check(given, forward_spec, "submit"), pool))
+  end
   if what ~= "generate" then raise("option", "submit", 'option kind: expected "generate" or "forward", got ' .. options.show(what)) end
   submit.check_causal(m, "submit")
   local prompts, single = submit.read(m, input, options.check(given, generation.spec, "submit"), "submit")
