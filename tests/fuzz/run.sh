@@ -30,16 +30,21 @@ jobs=$(nproc)
 mkdir -p "$build/objects"
 flags="-std=c++20 -O1 -gline-tables-only -I. $(pkg-config --cflags luajit) -ffp-contract=off
        -fsanitize=address,undefined -fno-sanitize-recover=all"
-libraries="-lutf8proc -lpcre2-8 -lpthread $(pkg-config --libs luajit)"
+if pkg-config --exists sndfile soxr kissfft-float zlib; then
+  flags="$flags -DPERILUNE_SOUND $(pkg-config --cflags sndfile soxr kissfft-float zlib)"
+  sound=$(pkg-config --libs sndfile soxr kissfft-float zlib)
+fi
+libraries="${sound-} -lutf8proc -lpcre2-8 -lpthread $(pkg-config --libs luajit)"
 launcher=
 if command -v ccache >/dev/null; then launcher=ccache; fi
 
-# What targets are made of: the text layer and what it stands on, grammars, and parts of quantized matrices. The
+# What targets are made of: sound, the text layer and what it stands on, grammars, and parts of quantized matrices. The
 # linker takes what a target needs.
-sources="engine/files/safetensors.cpp engine/files/sizes_text.cpp engine/files/gguf/head.cpp
-         engine/files/gguf/reader.cpp engine/files/gguf/types.cpp engine/files/tensor_file.cpp
+sources="engine/files/safetensors.cpp engine/files/sizes_text.cpp engine/files/tensor_file.cpp
          $(ls engine/weights/quantized/*.cpp | grep -v /files.cpp) $(ls kernels/*.cpp)
-         $(ls engine/base/*.cpp; find engine/text engine/constrain -name '*.cpp' | sort)"
+         $(ls engine/files/gguf/*.cpp | grep -vE '/(tensors|shards|writer).cpp')
+         $(ls engine/base/*.cpp engine/sound/*.cpp engine/files/whisper/*.cpp)
+         $(find engine/text engine/constrain -name '*.cpp' | sort)"
 
 # compile NAME...: these sources, as many at once as there are processors.
 compile() {
@@ -71,6 +76,7 @@ seed() {
           printf '\0'
           cat "$folder/model.safetensors"; } >"$2/$(basename "$folder")"; done
       printf '{"quant_method":"gptq","bits":4,"group_size":2}\0' >"$2/empty" ;;
+    sound) cp "$data"/corpora/*.wav tests/fuzz/seeds/sound/* "$2" ;;
     template) cp tests/fuzz/seeds/template/* "$2" ;;
     grammar)
       printf '0(a|[b-d]{2,3})*\\d+$\0aab' >"$2/regex"
