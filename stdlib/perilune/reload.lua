@@ -31,6 +31,12 @@ end
 
 --- Runs a module again. The table that it gave stays the one that everybody holds, with what the new one holds; where
 --- the new text fails, the error is raised and the old module stays whole. What should outlive it is made with pl.once.
+---
+---     package.preload.smith = function() return { greeting = "Hello" } end     -- as a file would
+---     local smith = require "smith"
+---     package.preload.smith = function() return { greeting = "Good day" } end
+---     pl.reload "smith"
+---     print(smith.greeting)                                                 --> Good day
 ---@param name string as it was required
 ---@return any what require(name) gives from now on
 function reload.reload(name)

@@ -188,6 +188,13 @@ function async.events(request)
 end
 
 --- Waits so many milliseconds, at least.
+---
+---     local task = pl.async.run(function()
+---       pl.async.sleep(2)
+---       return "awake"
+---     end)
+---     while pl.async.step() > 0 do end
+---     print(task:result())                                                  --> awake
 ---@param ms number
 function async.sleep(ms)
   if type(ms) ~= "number" or ms ~= ms or ms < 0 then raise("argument", "async.sleep", "expected milliseconds, 0 or more, got " .. options.show(ms)) end
@@ -196,6 +203,16 @@ function async.sleep(ms)
 end
 
 --- Waits for the next pl.async.step: the rest of a task's work is the next frame's.
+---
+---     local frames = 0
+---     pl.async.run(function()
+---       for _ = 1, 3 do
+---         frames = frames + 1
+---         pl.async.frame()
+---       end
+---     end)
+---     while pl.async.step() > 0 do end
+---     print(frames)                                                         --> 3
 function async.frame()
   if not task_here "async.frame" then raise("state", "async.frame", "there is no task here", "begin one with pl.async.run") end
   current.wait = { frame = true }
@@ -260,6 +277,9 @@ local step_spec = { budget_ms = "number", also = "table" }
 --- Goes on with every task that can, steps the engines that tasks wait for, and so on until the budget is spent or
 --- nothing can go on; without a budget, once. A frame loop calls it each frame (a C host's pl_step does). A task that
 --- failed is told as a warning where no other waits for it; its error stays in task.error.
+---
+---     local task = pl.async.run(pl.async.frame)
+---     print(pl.async.step(), task.state)                                    --> 0	done
 ---@param opts table|nil { budget_ms= }
 ---@return integer tasks that are left
 function async.step(opts)
@@ -295,6 +315,8 @@ end
 ---@field error any what was raised in it, where it failed or was cancelled
 
 --- What its function returned; nil until it is done.
+---
+---     print(pl.async.run(function() return 1, "two" end):result())          --> 1	two
 ---@return any
 function Task:result()
   if self.state == "done" then return answer(self) end
