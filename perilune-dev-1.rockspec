@@ -4,7 +4,7 @@ version = "dev-1"
 source = { url = "git+file://." }
 description = {
   summary = "Transformer models run from Lua",
-  detailed = "perilune.so for LuaJIT 2.1; needs a C++20 compiler, CMake, nlohmann/json, utf8proc and PCRE2 as -dev packages.",
+  detailed = "perilune.so for LuaJIT 2.1; needs a C++20 compiler, CMake, nlohmann/json, utf8proc, PCRE2, libpng and libjpeg as -dev packages.",
   license = "Apache-2.0",
 }
 supported_platforms = { "linux" }

@@ -43,6 +43,7 @@ const Rooms kRooms = {
     {"engine/device", {"engine/base"}},
     {"engine/tensor", {"engine/device"}},
     {"engine/files", {"engine/tensor"}},
+    {"engine/images", {"engine/base"}},
     {"engine/files/gguf", {"engine/files"}},
     {"engine/sound", {"engine/base"}},
     {"engine/files/whisper", {"engine/files/gguf"}},

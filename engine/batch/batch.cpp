@@ -370,4 +370,10 @@ std::shared_ptr<const Batch> Batch::with_rows(RowSelection selection,
   return copy;
 }
 
+std::shared_ptr<const Batch> Batch::with_made_rows(const std::vector<RaggedRows>& made) const {
+  auto copy = clone();
+  copy->made_rows_ = made;
+  return copy;
+}
+
 }  // namespace perilune

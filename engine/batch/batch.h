@@ -84,6 +84,8 @@ class Batch {
   const RaggedRows& rows() const { return rows_; }
   /// Ragged axes of inputs beside it.
   const std::vector<RaggedRows>& other_rows() const { return other_rows_; }
+  /// Those of with_made_rows.
+  const std::vector<RaggedRows>& made_rows() const { return made_rows_; }
   std::int64_t size() const { return rows_.rows(); }
   std::int64_t tokens() const { return rows_.total(); }
   /// The identity of this batch's `batch` axis (one entry per row).
@@ -135,6 +137,9 @@ class Batch {
   std::shared_ptr<const Batch> with_rows(RowSelection selection,
                                          std::vector<std::vector<std::int64_t>> wanted = {}) const;
   std::shared_ptr<const Batch> with_layout(PaddedLayout layout) const;
+  /// Rows of axes that a pass made of this batch's rows (frames after a convolution, patches), so
+  /// that split and others know tensors over them.
+  std::shared_ptr<const Batch> with_made_rows(const std::vector<RaggedRows>& made) const;
   /// Rows in another order or fewer (0-based); a new identity.
   std::shared_ptr<const Batch> select(const std::vector<std::int64_t>& rows) const;
   std::shared_ptr<const Batch> concat(const Batch& other) const;
@@ -184,6 +189,7 @@ class Batch {
   std::shared_ptr<Context> context_;
   RaggedRows rows_;
   std::vector<RaggedRows> other_rows_;
+  std::vector<RaggedRows> made_rows_;  // no input is over them
   AxisIdentity batch_identity_ = 0;
   Tensor ids_, positions_, type_ids_;
   bool has_type_ids_ = false;

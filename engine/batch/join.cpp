@@ -79,6 +79,7 @@ std::shared_ptr<const Batch> Batch::select(const std::vector<std::int64_t>& rows
     return lengths;
   };
   auto copy = clone();
+  copy->made_rows_.clear();
   copy->set_rows(picked(rows_), rows_.axis);
   for (RaggedRows& other : copy->other_rows_) other = copy->new_rows(picked(other), other.axis);
   const auto take = [&](const Tensor& tensor) {
@@ -135,6 +136,7 @@ std::shared_ptr<const Batch> Batch::concat(const Batch& other) const {
   if (!same_axes) throw mismatch("some of the ragged axes, in this order");
 
   auto copy = clone();
+  copy->made_rows_.clear();
   copy->set_rows(joined_lengths(rows_, other.rows_), rows_.axis);
   for (std::size_t i = 0; i < other_rows_.size(); ++i) {
     copy->other_rows_[i] =

@@ -160,8 +160,10 @@ std::pair<int, const RaggedRows*> Batch::ragged_axis(std::string_view op,
   for (int i = 0; i < shape.rank(); ++i) {
     if (shape.axis(i).identity == 0) continue;
     if (shape.axis(i).identity == rows_.identity) return {i, &rows_};
-    for (const RaggedRows& other : other_rows_) {
-      if (shape.axis(i).identity == other.identity) return {i, &other};
+    for (const std::vector<RaggedRows>* list : {&other_rows_, &made_rows_}) {
+      for (const RaggedRows& other : *list) {
+        if (shape.axis(i).identity == other.identity) return {i, &other};
+      }
     }
   }
   const int found = shape.find(rows_.axis);

@@ -25,6 +25,7 @@ void PassBinding::release() {
   batch_ = nullptr;
   inputs_.clear();
   bound_ = 0;
+  made_rows_.clear();
   caches_.clear();
   layout_ = nullptr;
   cross_lengths_.clear();
@@ -37,6 +38,7 @@ void PassBinding::restart(std::shared_ptr<const Batch> batch) {
   batch_ = std::move(batch);
   add_rows(batch_->rows());
   for (const RaggedRows& rows : batch_->other_rows()) add_rows(rows);
+  for (const RaggedRows& rows : batch_->made_rows()) add_rows(rows);
 }
 
 void PassBinding::set_input(const std::string& name, Tensor tensor, const RaggedRows& rows) {
@@ -77,6 +79,12 @@ RaggedRows& PassBinding::slot(AxisIdentity identity) {
 
 void PassBinding::add_rows(const RaggedRows& rows) {
   slot(rows.identity) = rows;
+}
+
+void PassBinding::add_made_rows(const RaggedRows& rows) {
+  if (rows.identity == 0) return;  // a plain size
+  add_rows(rows);
+  made_rows_.push_back(rows);
 }
 
 bool PassBinding::has_rows(AxisIdentity identity) const {

@@ -46,6 +46,9 @@ class PassBinding {
   /// Rows of the axis with this identity; throws Error(state) for one that was never bound.
   const RaggedRows& rows(AxisIdentity identity) const;
   void add_rows(const RaggedRows& rows);
+  /// The same for an axis that an op of the pass made: results over it go out by these rows.
+  void add_made_rows(const RaggedRows& rows);
+  const std::vector<RaggedRows>& made_rows() const { return made_rows_; }
   bool has_rows(AxisIdentity identity) const;
 
   /// One cache a row, in row order; room must be reserved already. Borrowed. `cross_lengths`: what
@@ -86,6 +89,7 @@ class PassBinding {
   std::map<std::string, Tensor> inputs_;
   std::vector<RaggedRows> rows_;
   std::size_t bound_ = 0;  // of rows_; what is behind it is memory to use again
+  std::vector<RaggedRows> made_rows_;
   std::vector<SequenceCache*> caches_;
   const CacheLayout* layout_ = nullptr;
   std::vector<std::int64_t> cross_lengths_;

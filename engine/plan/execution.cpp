@@ -100,6 +100,11 @@ void Execution::bind(std::shared_ptr<PassBinding> binding) {
     const bool moved = state.find_slots();
     for (const std::size_t i : state.input_values) (void)state.given_input(state.plan->values()[i]);
     bind_axes(*state.plan, *state.binding, state.axes);
+    for (const std::size_t s : state.plan->axis_steps()) {
+      for (const AxisIdentity made : state.plan->steps()[s].op->made_axes()) {
+        state.binding->add_made_rows(state.axes.rows(made));
+      }
+    }
     const bool same = state.same_sizes();
     if (!same) state.place_buffers();
     state.make_tensors(!same);

@@ -336,6 +336,14 @@ const Batch& PassRun::batch() const {
   return *state_->last().batch;
 }
 
+std::shared_ptr<const Batch> PassRun::answered() const {
+  return state_->last().answered();
+}
+
+std::shared_ptr<const Batch> PassRun::answered_encoded() const {
+  return state_->work.encode ? state_->stages.front().answered() : nullptr;
+}
+
 const std::vector<std::int64_t>& PassRun::encoded_lengths() const {
   return state_->encoded;
 }

@@ -94,6 +94,10 @@ class PassRun {
   /// The binding of the last pass; made by run().
   const PassBinding& binding() const;
   const Batch& batch() const;
+  /// The batches of the last pass and of encode, which know the rows of axes that these made; null
+  /// where they made none.
+  std::shared_ptr<const Batch> answered() const;
+  std::shared_ptr<const Batch> answered_encoded() const;
   /// Per row: what the source becomes in length; empty without cross.
   const std::vector<std::int64_t>& encoded_lengths() const;
 

@@ -44,4 +44,9 @@ NamedTensors Stage::on_host() const {
   return all;
 }
 
+std::shared_ptr<const Batch> Stage::answered() const {
+  if (binding == nullptr || binding->made_rows().empty()) return nullptr;
+  return batch->with_made_rows(binding->made_rows());
+}
+
 }  // namespace perilune

@@ -19,6 +19,8 @@ struct Stage {
   Tensor output(const std::string& name) const;
   std::vector<std::string> names() const;
   NamedTensors on_host() const;
+  /// The batch with the rows of axes that the pass made; null where it made none.
+  std::shared_ptr<const Batch> answered() const;
 };
 
 }  // namespace perilune

@@ -238,9 +238,11 @@ std::vector<Tensor> EagerPass::run(const Op& op, const std::vector<Value>& input
                       : input.pass != nullptr ? input.tensor.to(device)
                                               : input.tensor.on(*device));
   }
-  return execute_op(
+  std::vector<Tensor> results = execute_op(
       context(), op, specs_of(inputs), tensors,
       {binding_.get(), options_.math, options_.cache_dtype, &axes_, &tables_, options_.threads});
+  for (const AxisIdentity made : op.made_axes()) binding_->add_made_rows(axes_.rows(made));
+  return results;
 }
 
 std::vector<Value> EagerPass::apply(const OpPointer& op, std::vector<Value> inputs,

@@ -16,6 +16,7 @@ local where = {
   cache_load = "perilune.loaded.cache_file", pipeline = "perilune.pipeline", lengths = "perilune.serve.lengths", collate = "perilune.run.batch",
   once = "perilune.reload", reload = "perilune.reload", show = "perilune.show.show", diff = "perilune.inside.diff", sleep = "core",
   version = "core",
+  image = "perilune.run.image_file", resize_image = "perilune.run.image_file",
   clock = "core", on_warning = "core", batch = "core", batch_from_padded = "core",
   tensor = "core", zeros = "core", ones = "core", arange = "core", random = "core", cat = "core", stack = "core",
   clamp_to_shortest = "core", pad = "core",

@@ -108,6 +108,7 @@ end
 
 local function embedding_rows(s)
   local vocab = s.c.axes.vocab
+  if not s.family.embedding and not vocab and s.c.axes.channel then return 0 end   -- reads pictures alone
   if not s.family.embedding then return vocab or raise("argument", "load", "family " .. s.family.name .. ": axes.vocab is missing") end
   local sizes = s.checkpoint:sizes(s.family.embedding .. ".weight")
   if not sizes then return vocab end

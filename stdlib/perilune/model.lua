@@ -56,13 +56,14 @@ end
 
 --- One pass over an input. `rows` says for which tokens logits are computed: "last" (default of a
 --- causal head), "all" (of the others), or a list of positions for every row. Ragged answers are
---- [token, …], or [batch, …] for rows="last"; a padded input is answered in its own layout. A batch that another
---- tokenizer made is refused unless it is meant: allow_foreign=true.
+--- [token, …], or [batch, …] for rows="last"; a padded input is answered in its own layout, pictures as
+--- [batch, patch, …] (perilune help pictures). A text and a picture together give logits_per_image and logits_per_text.
+--- A batch that another tokenizer made is refused unless it is meant: allow_foreign=true.
 ---
 ---     local m = pl.load "scripts/models/tales"
 ---     print(m:forward("Once upon a time").logits.shape)                     --> [batch=1, vocab=2048]
 ---     print(m:forward({ "Once", "The" }, { rows = "all" }).logits.shape)    --> [token=4, vocab=2048]
----@param input any text, ids, a list of either, a Batch, or { ids=, mask= }
+---@param input any text, ids, a list of either, a Batch, { ids=, mask= }, { image= | pixels= }, or { text=, image= }
 ---@param opts table|nil { rows=, outputs={ "logits", "hidden_states", … }, decoder=, decoder_start_token_id=, cache=,
 --- adapter= (a name, or a list with one or false for each row), allow_foreign= }
 ---@return table { logits=, hidden_states=, pooled=, start_logits=, …, batch= }

@@ -19,6 +19,8 @@ local files = {
   ["fill-mask"] = "fill_mask", ["zero-shot-classification"] = "zero_shot_classification",
   ["feature-extraction"] = "feature_extraction", ["sentence-similarity"] = "sentence_similarity",
   ["automatic-speech-recognition"] = "automatic_speech_recognition",
+  ["image-classification"] = "image_classification", ["image-feature-extraction"] = "image_feature_extraction",
+  ["zero-shot-image-classification"] = "zero_shot_image_classification",
   summarization = "summarization", translation = "translation", ["text2text-generation"] = "text2text_generation",
 }
 -- Other published names of the same.
@@ -36,7 +38,7 @@ end
 ---@class Pipeline
 ---@field task string its name, such as "fill-mask"
 ---@field model Model what it runs
----@field tokenizer Tokenizer the model's
+---@field tokenizer Tokenizer|nil the model's; models of pictures may have none
 ---@field options table as pl.pipeline was given them
 local Pipeline = { __name = "Pipeline" }
 Pipeline.__index = Pipeline
@@ -173,7 +175,7 @@ function pipeline.pipeline(task, model, opts)
   end
   if kind.of(model) ~= "Model" then raise("argument", "pipeline", "expected a model or its path, got " .. options.show(model)) end
   check_head(module, name, model)
-  if not model.tokenizer then
+  if not model.tokenizer and not module.pictures then
     raise("argument", "pipeline", "the model has no tokenizer: " .. tostring(model.tokenizer_reason), "load it with tokenizer=")
   end
   local p = setmetatable({ task = name, model = model, tokenizer = model.tokenizer, options = o, task_ = module, name_ = name,

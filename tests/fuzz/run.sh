@@ -34,16 +34,16 @@ if pkg-config --exists sndfile soxr kissfft-float zlib; then
   flags="$flags -DPERILUNE_SOUND $(pkg-config --cflags sndfile soxr kissfft-float zlib)"
   sound=$(pkg-config --libs sndfile soxr kissfft-float zlib)
 fi
-libraries="${sound-} -lutf8proc -lpcre2-8 -lpthread $(pkg-config --libs luajit)"
+libraries="${sound-} -lutf8proc -lpcre2-8 -lpng -ljpeg -lpthread $(pkg-config --libs luajit)"
 launcher=
 if command -v ccache >/dev/null; then launcher=ccache; fi
 
-# What targets are made of: sound, the text layer and what it stands on, grammars, and parts of quantized matrices. The
-# linker takes what a target needs.
+# What targets are made of: sound, pictures, the text layer and what it stands on, grammars, and parts of quantized matrices.
+# The linker takes what a target needs.
 sources="engine/files/safetensors.cpp engine/files/sizes_text.cpp engine/files/tensor_file.cpp
          $(ls engine/weights/quantized/*.cpp | grep -v /files.cpp) $(ls kernels/*.cpp)
          $(ls engine/files/gguf/*.cpp | grep -vE '/(tensors|shards|writer).cpp')
-         $(ls engine/base/*.cpp engine/sound/*.cpp engine/files/whisper/*.cpp)
+         $(ls engine/base/*.cpp engine/images/*.cpp engine/sound/*.cpp engine/files/whisper/*.cpp)
          $(find engine/text engine/constrain -name '*.cpp' | sort)"
 
 # compile NAME...: these sources, as many at once as there are processors.
@@ -68,6 +68,8 @@ seed() {
         cp "$folder/tokenizer.json" "$2/$(basename "$folder")"; done ;;
     gguf) for file in tests/golden/*/*.gguf tests/fuzz/seeds/gguf/*; do
         cp "$file" "$2"; done ;;
+    png) cp tests/images/*.png "$2" ;;
+    jpeg) cp tests/images/*.jpg "$2" ;;
     encode_decode) for i in 0 1 2 3 4 5 6 7 8 9; do
         printf "\\$i\\17Hello,  <s>World! caf\303\251 \347\214\253\n\n 12.5 [MASK] \360\237\230\200" \
           >"$2/seed$i"; done ;;

@@ -146,6 +146,7 @@ int open_core(lua_State* L) {
   add_tensor_makers(L);
   add_quantization_math(L);
   add_sound(L);
+  add_images(L);
   add_tokenizer(L);
   add_characters(L);
   add_batch(L);

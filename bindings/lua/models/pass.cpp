@@ -150,8 +150,9 @@ int eager_results(lua_State* L) {
   }
   push_tensors(L, bound->run->read_back());
   push_tensors(L, bound->run->read_back_encoded());
+  push_answered(L, *bound->run);
   bound->finish();
-  return 2;
+  return 4;
 }
 
 int net(lua_State* L) {

@@ -145,14 +145,16 @@ int steps(lua_State* L) {
 }
 
 /// core.execute(plan | { encode=, cross=, main= }, batch, { source=, caches=, cache=, rows=,
-/// commit= }) gives the last pass's results by name, and the encoder's.
+/// commit= }) gives the last pass's results by name, and the encoder's; then the batches of both,
+/// which know axes that the passes made, nil where they made none.
 int execute(lua_State* L) {
   BoundPass bound = bind_passes(L, "forward");
   (void)bound.run->run();
   push_tensors(L, bound.run->read_back());
   push_tensors(L, bound.run->read_back_encoded());
+  push_answered(L, *bound.run);
   bound.finish();
-  return 2;
+  return 4;
 }
 
 }  // namespace

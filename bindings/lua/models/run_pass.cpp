@@ -193,6 +193,16 @@ void push_tensors(lua_State* L, const NamedTensors& tensors) {
   }
 }
 
+void push_answered(lua_State* L, const PassRun& run) {
+  for (const auto& batch : {run.answered(), run.answered_encoded()}) {
+    if (batch == nullptr) {
+      lua_pushnil(L);
+    } else {
+      push_object(L, BatchObject{batch, nullptr, nullptr});
+    }
+  }
+}
+
 MathMode to_math(Options& options) {
   const auto mode = options.choice("compute", {"auto", "f32", "bf16", "int8"});
   if (mode == "int8") return MathMode::int8;

@@ -28,6 +28,9 @@ BoundPass bind_passes(lua_State* L, const std::string& op);
 
 /// Pushes { name = tensor }.
 void push_tensors(lua_State* L, const NamedTensors& tensors);
+/// Two values: the batches of the last pass and of encode with the rows of axes that these made;
+/// nil where they made none.
+void push_answered(lua_State* L, const PassRun& run);
 
 /// "f32" or "bf16" as a compute mode; "auto" and nothing: f32.
 MathMode to_math(Options& options);

@@ -20,6 +20,8 @@ struct TypeName<Value> {
 void add_tensor(lua_State* L);
 void add_tensor_makers(lua_State* L);
 void add_quantization_math(lua_State* L);
+/// Reads and resizes pictures (images.cpp).
+void add_images(lua_State* L);
 
 /// Pushes a tensor that something else also holds (a batch's ids, a kept weight).
 void push_tensor(lua_State* L, const Tensor& tensor);

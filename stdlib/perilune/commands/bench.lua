@@ -50,6 +50,8 @@ local function measure(m, threads, prompt, new, repeats)
   if speed.generates(m) then
     row.prefill_tokens_per_s, row.decode_tokens_per_s = speed.generator(m, prompt, new, repeats)
     row.bandwidth_share = row.decode_tokens_per_s and row.decode_tokens_per_s * bytes / bandwidth
+  elseif speed.sees(m) then
+    row.pictures_per_s, row.tokens_per_s = speed.pictures(m, repeats)
   else
     row.texts_per_s, row.tokens_per_s = speed.encoder(m, #prompt, repeats)
   end
@@ -82,7 +84,7 @@ end
 -- What a step costs beside its kernels; the exit status.
 local function run_overhead(path, m, options)
   local new = math.max(4, options.new or math.min(256, (m.max_tokens or 512) - 32))
-  local prompt = speed.prompt_ids(m, math.max(1, math.min(options.prompt or 16, (m.max_tokens or 512) - new)))
+  local prompt = speed.sees(m) and {} or speed.prompt_ids(m, math.max(1, math.min(options.prompt or 16, (m.max_tokens or 512) - new)))
   local report = { model = path, family = m.family, compute = m.compute, device = m.device, prompt_tokens = #prompt,
     new_tokens = new, runs = core.array {} }
   for i, threads in ipairs(thread_counts(options.threads or "1")) do
@@ -95,13 +97,14 @@ end
 local function print_rates(path, m, tier, report)
   local generates = speed.generates(m)
   print(("%s: %s, compute %s, %s %s; %s"):format(path, m.family, m.compute, m.device, tier, generates
-    and ("prompt %d tokens, %d new"):format(report.prompt_tokens, report.new_tokens) or ("texts of %d tokens"):format(report.prompt_tokens)))
+    and ("prompt %d tokens, %d new"):format(report.prompt_tokens, report.new_tokens)
+    or speed.sees(m) and "pictures" or ("texts of %d tokens"):format(report.prompt_tokens)))
   local rows = { generates and { "threads", "prefill tokens/s", "decode tokens/s", "read per token", "of bandwidth" }
-    or { "threads", "texts/s", "tokens/s" } }
+    or speed.sees(m) and { "threads", "pictures/s", "patches/s" } or { "threads", "texts/s", "tokens/s" } }
   for _, run in ipairs(report.runs) do
     rows[#rows + 1] = generates and { run.threads, ("%.0f"):format(run.prefill_tokens_per_s), rate_text("%.0f", run.decode_tokens_per_s),
       byte_count.text(run.bytes_per_token), rate_text("%.0f %%", run.bandwidth_share and 100 * run.bandwidth_share) }
-      or { run.threads, ("%.0f"):format(run.texts_per_s), ("%.0f"):format(run.tokens_per_s) }
+      or { run.threads, ("%.0f"):format(run.texts_per_s or run.pictures_per_s), ("%.0f"):format(run.tokens_per_s) }
   end
   print(command_line.columns(rows))
 end
@@ -133,7 +136,7 @@ function bench.run(options, arguments)
   if options.overhead then return run_overhead(path, m, options) end
   local new = speed.generates(m) and (options.new or 64) or 0
   local most = m.max_tokens and m.max_tokens - new or 256
-  local prompt = speed.prompt_ids(m, math.max(1, math.min(options.prompt or 256, most)))
+  local prompt = speed.sees(m) and {} or speed.prompt_ids(m, math.max(1, math.min(options.prompt or 256, most)))
   local device = pass_runner.device(m.device)
   local report = { model = path, family = m.family, compute = m.compute, device = m.device, tier = device.tier,
     prompt_tokens = #prompt, new_tokens = new, runs = core.array {} }

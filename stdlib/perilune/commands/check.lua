@@ -28,6 +28,10 @@ end
 local function facts(m, tokenizer, report)
   report.family, report.head, report.positions, report.embedding_rows = m.family, m.head, m.max_tokens, m.vocab_size
   report.weights_bytes = m:memory().weights
+  local c = rawget(m, "state_").c
+  if c.axes.channel then
+    report.pictures = { channels = c.axes.channel, height = c.axes.height, width = c.axes.width, patches = c.grid and c.grid.rows * c.grid.columns }
+  end
   if tokenizer then
     report.tokenizer = { kind = tokenizer.kind, pieces = tokenizer.vocab_size, highest_id = tokenizer.max_id, path = tokenizer.path }
   else
@@ -86,10 +90,12 @@ local function show(report)
   if report.family then
     print(("  family   %s, head %s, %s positions, %d embedding rows"):format(report.family, report.head,
       tostring(report.positions or "any number of"), report.embedding_rows))
+    local seen = report.pictures
+    if seen then print(("  pictures %d by %d pixels, %d channels, %s patches"):format(seen.width, seen.height, seen.channels, tostring(seen.patches))) end
     print("  weights  " .. byte_count.text(report.weights_bytes) .. ", every stored tensor read by the family")
     local tokens = report.tokenizer
     print("  tokens   " .. (tokens and ("%s, %d pieces, highest id %d"):format(tokens.kind, tokens.pieces, tokens.highest_id)
-      or report.no_tokenizer .. " (the model takes ids)"))
+      or report.embedding_rows == 0 and "none: the model reads pictures" or report.no_tokenizer .. " (the model takes ids)"))
   end
   if report.lock then print(("  lock     %s: %s"):format(report.lock, report.changed and #report.changed == 0 and "nothing changed" or "differs")) end
   for _, text in ipairs(report.notes) do print("  note     " .. text) end

@@ -10,6 +10,7 @@ local compare_vectors = require "perilune.compare.vectors"
 local compare_real = require "perilune.compare.real"
 local compare_blocks = require "perilune.compare.blocks"
 local compare_sound = require "perilune.compare.sound"
+local compare_pictures = require "perilune.compare.pictures"
 
 local compare = {
   summary = "hold model folders and text references against what this build computes",
@@ -261,8 +262,12 @@ local function compare_model(path, report)
   print(("  %s, head %s, compute %s, device %s, tier %s, %d threads"):format(m.family, m.head, m.compute, m.device, device.tier, core.threads()))
   if compare_sound.knows(expected) then
     compare_sound.compare(m, expected, open_stored(path .. "/expected.safetensors"), report)
+  elseif compare_pictures.knows(expected) then
+    compare_pictures.compare(m, expected, open_stored(path .. "/expected.safetensors"), report)
+  elseif compare_pictures.classifies(expected) then
+    compare_pictures.compare_classes(m, expected, open_stored(path .. "/expected.safetensors"), report)
   elseif not expected.forward and not expected.generate then
-    report.line("forward", "cases", "skip", "pictures are not supported yet")
+    report.line("forward", "cases", "skip", "expected.json has no cases that are known")
   else
     local stored = open_stored(path .. "/expected.safetensors")
     compare_forward(m, expected, stored, report)

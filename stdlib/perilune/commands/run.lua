@@ -5,7 +5,7 @@ local command_line = require "perilune.program.command_line"
 
 local run = {
   summary = "continue one prompt",
-  usage = "perilune run MODEL [PROMPT] [options]",
+  usage = "perilune run MODEL [PROMPT | PICTURE [LABELS]] [options]",
   options = {
     ["max-new-tokens"] = { value = "N", number = true, help = "stop after N tokens" },
     ["temperature"] = { value = "T", number = true, help = "sample; higher is wilder" },
@@ -22,7 +22,8 @@ local run = {
     ["compute"] = { value = "MODE", help = "auto, f32, bf16, int8" },
     ["quiet"] = { help = "no closing line on a terminal" },
   },
-  help = "Without PROMPT, or with \"-\", the prompt is read from standard input. What the model's\n"
+  help = "A model of pictures names what a PNG or JPEG file shows, CLIP which of LABELS (\"a cat, a dog\") fits it.\n"
+    .. "Without PROMPT, or with \"-\", the prompt is read from standard input. What the model's\n"
     .. "generation_config.json says holds unless an option says otherwise.",
 }
 
@@ -53,13 +54,36 @@ function run.load(path, options)
   return m
 end
 
+-- Whether a model is asked about pictures.
+local function sees(m) return rawget(m, "state_").c.axes.channel ~= nil end
+
+-- A picture's labels, best first; the exit status.
+local function name_picture(m, picture, labels)
+  if not picture then return command_line.misused(run, "name a picture: a PNG or JPEG file") end
+  local towers = m.head == "base" and rawget(m, "state_").family.encode_text ~= nil
+  if towers and not labels then return command_line.misused(run, ('a %s model needs LABELS: "a cat, a dog"'):format(m.family)) end
+  local p = pl.pipeline(towers and "zero-shot-image-classification" or "image-classification", m, { candidate_labels = towers and labels or nil })
+  local answer = p(picture)
+  if not towers then
+    for _, one in ipairs(answer) do print(("%.3f  %s"):format(one.score, one.label)) end
+  end
+  for i, label in ipairs(answer.labels or {}) do print(("%.3f  %s"):format(answer.scores[i], label)) end
+  return command_line.ok
+end
+
 function run.run(options, arguments)
   local path, prompt = arguments[1], arguments[2]
+  if path and #arguments <= 3 and prompt and pl.files.exists(prompt) then
+    local m = run.load(path, options)
+    if sees(m) then return name_picture(m, prompt, arguments[3]) end
+    m:close()
+  end
   if not path or #arguments > 2 then
     return command_line.misused(run, path and "one prompt only (quote it)" or "name a model folder")
   end
   if not prompt or prompt == "-" then prompt = (io.read "*a"):gsub("\n$", "") end
   local m = run.load(path, options)
+  if sees(m) then return name_picture(m, nil) end
   if core.is_tty(1) then io.write(prompt) end
   local stream = m:stream(prompt, run.generation_options(options))
   for piece in stream do

@@ -78,6 +78,25 @@ print(("%.3f"):format(embed("the harbour"):norm "hidden" :item()))    --> 1.000]
 local compare = pl.pipeline("sentence-similarity", "tests/golden/bert-base")
 local cosines = compare { source = "the harbour", sentences = { "the harbour", "a cat" } }
 print(("%.3f"):format(cosines[1]), #cosines)                          --> 1.000	2]] },
+  { name = "image-classification", what = "labels for a picture", heads = "sequence",
+    input = "a PNG or JPEG file's path or bytes, a tensor u8 [height, width, channel], or { image= }", answer = "a list of { label=, score= }, best first",
+    options = { { "top_k", "how many labels; default 5" }, { "function_to_apply", '"softmax" (default), "sigmoid" or "none"' } },
+    example = [[
+local classify = pl.pipeline("image-classification", "tests/golden/vit-sequence", { top_k = 2 })
+print(#classify "tests/golden/clip-plain/picture.png")                --> 2]] },
+  { name = "zero-shot-image-classification", what = "which of some labels fits a picture, by a model such as CLIP", heads = "base",
+    input = "a picture, or { image=, candidate_labels= }", answer = "{ labels=, scores= }, best first",
+    options = { { "candidate_labels", "the labels: a list, or a text with commas between them" }, { "hypothesis_template", '"This is a photo of {}."' } },
+    example = [[
+local sort = pl.pipeline("zero-shot-image-classification", "tests/golden/clip-plain", { candidate_labels = { "cat", "dog" }, hypothesis_template = "{}" })
+print(#sort("tests/golden/clip-plain/picture.png").labels)            --> 2]] },
+  { name = "image-feature-extraction", what = "a vector for a picture", heads = "base", input = "a picture",
+    answer = 'Tensor [hidden]; with pooling="none" [patch, hidden]',
+    options = { { "pooling", '"mean", "cls", "last", "max", "pooled" or "none"; default: the family\'s (CLIP: "pooled"), else the mean' },
+      { "normalize", "true: of length 1" } },
+    example = [=[
+local embed = pl.pipeline("image-feature-extraction", "tests/golden/clip-plain")
+print(embed("tests/golden/clip-plain/picture.png").shape)             --> [hidden=24]]=] },
   { name = "text-generation", what = "a text continued", heads = "causal", input = "a text", answer = "a Result, as m:generate gives it", options = {},
     more = generating,
     example = [[

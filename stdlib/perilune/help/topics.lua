@@ -4,7 +4,7 @@ local tasks = require "perilune.help.tasks"
 local topics = {}
 
 --- Topics, in the order in which they are listed.
-topics.names = { "batches", "devices", "errors", "masks", "padding", "pipelines", "policies", "progress", "quantization", "tasks", "windows" }
+topics.names = { "batches", "devices", "errors", "masks", "padding", "pictures", "pipelines", "policies", "progress", "quantization", "tasks", "windows" }
 
 --- A topic's text, or a task's; nil for what is neither.
 ---@param name string

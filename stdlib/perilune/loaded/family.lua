@@ -27,7 +27,7 @@ local spec = {
   name = "string", model_types = "table", architectures = "table", padding = { "left", "right" }, tokenizers = "table",
   keys = "table", config = "function", weights = "function", gguf = "table", prefixes = "table", unused = "table",
   embedding = "string", ties = "table|function", encode = "function", decode = "function", cross = "function", encode_text = "function",
-  encode_image = "function", entries = "table", heads = "table", decoder_ids = "function",
+  encode_image = "function", entries = "table", heads = "table", decoder_ids = "function", embed = "table",
 }
 
 -- Passes that a family may have, in the order they run.

@@ -181,6 +181,8 @@ end
 ---@param work table
 ---@return table results by name and path
 ---@return table encoded the source's, empty without one
+---@return Batch|nil answered the batch, where the pass made rows of another length: it knows them
+---@return Batch|nil answered_source the same of the source
 function pass_runner.run(m, work)
   local s = rawget(m, "state_")
   local paths = work.paths or {}

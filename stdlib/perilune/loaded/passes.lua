@@ -18,9 +18,9 @@ local function batch_of(pass)
 end
 
 --- Runs the head and names what it gives.
-local function write_head(t, net, pass, batch, x, head)
+local function write_head(t, net, pass, batch, x, head, entry)
   if family.per_token[head] then x = pass:wanted(x, family.predicts_next[head] and "last" or "all") end
-  local result = t.heads[head](net, x, batch)
+  local result = t.heads[head](net, x, batch, entry)
   if kind.of(result) == "Tensor" then
     pass:output("logits", net:mark("logits", result))
     return
@@ -49,7 +49,7 @@ function passes.write(t, pass, entry, head, observe)
   if kind.of(x) ~= "Tensor" then
     raise("argument", "load", ("family %s: %s must return a tensor"):format(t.name, entry))
   end
-  if head and family.has_head(t, entry) then write_head(t, net, pass, batch, x, head) else pass:output("encoded", x) end
+  if head and family.has_head(t, entry) then write_head(t, net, pass, batch, x, head, entry) else pass:output("encoded", x) end
 end
 
 --- Traces one entry into a program.

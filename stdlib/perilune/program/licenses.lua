@@ -22,6 +22,8 @@ licenses.list = {
     "Copyright (C) 2005-2022 Mike Pall. All rights reserved.\nCopyright (C) 1994-2012 Lua.org, PUC-Rio." },
   { "JSON for Modern C++", "MIT", "compiled in", "Copyright (c) 2013-2022 Niels Lohmann" },
   { "utf8proc", "MIT", "the system's library" },
+  { "libpng", "PNG Reference Library License", "the system's library" },
+  { "libjpeg-turbo", "IJG and BSD", "the system's library; this software is based in part on the work of the Independent JPEG Group" },
   { "PCRE2", "BSD-3-Clause", "the system's library" },
   { "libsndfile", "LGPL-2.1 or later", "the system's library" },
   { "libsoxr", "LGPL-2.1 or later", "the system's library" },

@@ -66,4 +66,27 @@ function speed.encoder(m, length, repeats)
   return rate, rate * length
 end
 
+--- Whether a model reads pictures and no texts.
+---@param m Model
+---@return boolean
+function speed.sees(m) return m.vocab_size == 0 end
+
+--- Rates of a model of pictures, a few in a call; preparing them is not counted.
+---@param m Model
+---@param repeats integer
+---@return number pictures a second
+---@return number patches a second
+function speed.pictures(m, repeats)
+  local c, count = rawget(m, "state_").c, 8
+  local pixels = core.zeros({ count, c.axes.channel, c.axes.height, c.axes.width }, { axes = { "batch", "channel", "height", "width" } })
+  local rates = {}
+  for r = 1, repeats + 1 do
+    local started = core.clock()
+    m:forward { pixels = pixels }
+    if r > 1 then rates[#rates + 1] = count / (core.clock() - started) end
+  end
+  local rate = speed.median(rates)
+  return rate, rate * (c.picture_tokens or 1)
+end
+
 return speed

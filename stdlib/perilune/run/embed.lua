@@ -7,6 +7,7 @@ local family = require "perilune.loaded.family"
 local pass_runner = require "perilune.loaded.pass_runner"
 local forward = require "perilune.run.forward"
 local inputs = require "perilune.run.inputs"
+local pictures = require "perilune.run.pictures"
 local recipes = require "perilune.run.embedding_recipe"
 local kind = require "perilune.base.kind"
 local names_of = require "perilune.base.names_of"
@@ -126,6 +127,7 @@ local function is_text(value) return type(value) == "string" or type(value) == "
 
 -- Whether an input stands for one vector: a text, a pair or a row of ids, not a list of them.
 local function is_single(input)
+  if pictures.are(input) then return pictures.single(input) end
   return is_text(input) or kind.of(input) == "Tensor" or kind.is_list(input) and type(input[1]) == "number"
 end
 
@@ -171,8 +173,9 @@ local function settled(m, opts)
     raise("option", "embed", 'option truncate: expected a number of tokens or "model", got ' .. options.show(o.truncate))
   end
   if o.pooling ~= nil and o.normalize ~= nil and o.prompt ~= nil then return o, { o.pooling }, {} end
-  local recipe = recipe_of(m)
-  return o, o.pooling and { o.pooling } or recipe.pooling or { "mean" }, recipe
+  local recipe, own = recipe_of(m), pass_runner.open(m, "embed").family.embed or {}
+  if not recipe.sentences then recipe.normalize = own.normalize end   -- the family's, where no file says
+  return o, o.pooling and { o.pooling } or recipe.pooling or { own.pooling or "mean" }, recipe
 end
 
 local most_tokens = 2048   -- of one pass: what bounds its memory, and how often progress is told
@@ -187,9 +190,17 @@ local function last_of_pass(lengths, first)
   return last
 end
 
+-- Tokens of every row; a picture's are its patches.
+local function lengths_of(s, batch)
+  local lengths, patches = batch.lengths, not batch.has_ids and s.c.picture_tokens or nil
+  for r = 1, patches and #lengths or 0 do lengths[r] = patches end
+  return lengths
+end
+
 -- Pooled vectors of a batch's rows, pass by pass; tick is told the rows.
 local function vectors(m, batch, wanted, skipped, adapter, tick)
-  local s, lengths, parts, first = pass_runner.open(m, "embed"), batch.lengths, {}, 1
+  local s, parts, first = pass_runner.open(m, "embed"), {}, 1
+  local lengths = lengths_of(s, batch)
   local both, is_head = family.two_part(s.family), wanted[1] == "pooled"
   local output = is_head and "pooled" or both and "encoder_last" or "last_hidden_state"
   while first <= #lengths do
@@ -199,9 +210,11 @@ local function vectors(m, batch, wanted, skipped, adapter, tick)
       for r = first, last do list[#list + 1] = r end
       part = batch:select(list)
     end
-    local x = forward.forward(m, part, { outputs = { output }, decoder = both and { s.decoder_start } or nil,
-      adapter = adapter, allow_foreign = true })[output]   -- asked when the batch was read
-    parts[#parts + 1] = is_head and x or pooled(part, x, wanted, skipped)
+    local out = forward.forward(m, part, { outputs = { output }, decoder = both and { s.decoder_start } or nil,
+      adapter = adapter, allow_foreign = true })   -- asked when the batch was read
+    local x, of = out[output], both and part or out.batch
+    if not is_head and x.shape[1].name == "patch" then x = x:rename { patch = "token" } end
+    parts[#parts + 1] = is_head and x or pooled(of, x, wanted, skipped)
     tick(last, #lengths)
     first = last + 1
   end
@@ -235,7 +248,7 @@ end
 
 -- What an empty list gives.
 local function no_vectors(s, wanted, recipe)
-  local size = s.c.axes.hidden * #wanted
+  local size = (wanted[1] == "pooled" and s.c.projected or s.c.axes.hidden) * #wanted
   return core.zeros({ 0, math.min(size, recipe.truncate_dim or size) }, { axes = { "batch", "hidden" } })
 end
 

@@ -4,6 +4,8 @@ local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 local pass_runner = require "perilune.loaded.pass_runner"
 local inputs = require "perilune.run.inputs"
+local pictures = require "perilune.run.pictures"
+local pair = require "perilune.run.pair"
 local decoder_start = require "perilune.loaded.decoder_start"
 local family = require "perilune.loaded.family"
 local kind = require "perilune.base.kind"
@@ -12,10 +14,15 @@ local adapters = require "perilune.loaded.adapters"
 
 local forward = {}
 
--- The published hidden states by path: embeddings, every layer, the last replaced by the norm.
+-- The published hidden states by path: embeddings, every layer, the last replaced by the norm. Without a prefix: of the
+-- one that the pass marks its embeddings with ("image.").
 local function hidden_paths(program, prefix)
   local present, list = {}, {}
-  for _, path in ipairs(program:marks()) do present[path] = true end
+  for _, path in ipairs(program:marks()) do
+    present[path] = true
+    prefix = prefix or path:match "^(.*)embeddings$"
+  end
+  prefix = prefix or ""
   if present[prefix .. "embeddings"] then list[1] = prefix .. "embeddings" end
   local layer = 0
   while present[prefix .. "layers." .. layer] do
@@ -86,6 +93,19 @@ function forward.decoder_batch(m, o, source, op)
   return batch
 end
 
+--- An input that is known by what it holds, not by its own rows: pictures become a batch, so that its entry can be told.
+---@param m table
+---@param input any
+---@param op string
+---@return any input
+---@return table|nil layout of the answers
+---@return string entry
+function forward.settle(m, input, op)
+  local s, view = pass_runner.open(m, op), nil
+  if pictures.are(input) then input, view = pictures.batch(m, input, op) end
+  return input, view, kind.of(input) == "Batch" and pass_runner.entry_for(s, input) or family.main_entry(s.family)
+end
+
 --- Runs a model's passes over an input.
 ---@param m table
 ---@param input any
@@ -102,7 +122,10 @@ function forward.compute(m, input, o, op, paths)
     local batch, view = inputs.read(m, input, op, s.c.max_tokens, o.allow_foreign)
     decoder_start.refuse(o, op)
     work.batch, work.adapters = batch, adapters.numbers(s, o.adapter, batch.size, op)
-    if o.cache == nil then return pass_runner.run(m, work), {}, { batch = batch, view = view } end
+    if o.cache == nil then
+      local results, _, answered = pass_runner.run(m, work)
+      return results, {}, { batch = answered or batch, view = view }
+    end
     work.caches = caches.sequences(o.cache, s, batch, work.adapters)
     caches.renew(o.cache, m, batch)
     local results = pass_runner.run(m, work)
@@ -113,8 +136,8 @@ function forward.compute(m, input, o, op, paths)
   local source, source_view = inputs.read(m, input, op, s.c.max_source, o.allow_foreign)
   local batch, view = forward.decoder_batch(m, o, source, op)
   work.batch, work.source, work.adapters = batch, source, adapters.numbers(s, o.adapter, source.size, op)
-  local results, encoded = pass_runner.run(m, work)
-  return results, encoded, { batch = batch, view = view, source = source, source_view = source_view }
+  local results, encoded, answered, answered_source = pass_runner.run(m, work)
+  return results, encoded, { batch = answered or batch, view = view, source = answered_source or source, source_view = source_view }
 end
 
 local function place(t, view) return view and view:pad(t) or t end
@@ -145,7 +168,7 @@ end
 local function plan_paths(s, set, entry)
   local program = pass_runner.program(s, entry)
   local encoder = family.two_part(s.family)
-  local hidden = hidden_paths(program, encoder and "decoder." or "")
+  local hidden = hidden_paths(program, encoder and "decoder." or nil)
   local wanted = { hidden = hidden, main = {}, encode = {}, encoder_hidden = {} }
   if set.hidden_states then
     for i, path in ipairs(hidden) do wanted.main[i] = path end
@@ -165,7 +188,7 @@ local spec = { rows = "string|table", outputs = "table", decoder = "table|Batch"
 --- One pass over an input. Ragged answers are [token, …], or [batch, …] for rows="last"; a padded
 --- input is answered in its own layout.
 ---@param m Model
----@param input any text, ids, a list of either, a Batch, or { ids=, mask= }
+---@param input any text, ids, a list of either, a Batch, { ids=, mask= }, { image= | pixels= }, or { text=, image= }
 ---@param opts table|nil { rows="last"|"all"|lists, outputs=, decoder=, decoder_start_token_id=, cache=,
 --- adapter= (a name, or one or false for each row), allow_foreign= }
 ---@return table { logits=, hidden_states=, pooled=, …, batch= }
@@ -173,9 +196,11 @@ function forward.forward(m, input, opts)
   local s = pass_runner.open(m, "forward")
   local o = options.check(opts, spec, "forward")
   local set = o.outputs and wanted_outputs(s, o.outputs, "forward") or nil
-  local entry = kind.of(input) == "Batch" and pass_runner.entry_for(s, input) or family.main_entry(s.family)
+  if pair.is(input) then return pair.forward(m, input, o, forward.forward) end
+  local settled, view, entry = forward.settle(m, input, "forward")
   local wanted = plan_paths(s, set or {}, entry)
-  local results, encoded, given = forward.compute(m, input, o, "forward", wanted)
+  local results, encoded, given = forward.compute(m, settled, o, "forward", wanted)
+  given.view = given.view or view
   s.last_forward = { input = input, opts = o }   -- what a person asks about afterwards
   local out = { batch = given.batch }
   for _, name in ipairs { "logits", "last_hidden_state", "pooled", "start_logits", "end_logits" } do

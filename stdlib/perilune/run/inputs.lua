@@ -7,6 +7,7 @@ local options = require "perilune.base.options"
 local layout = require "perilune.run.layout"
 local padding = require "perilune.loaded.padding"
 local origin = require "perilune.loaded.origin"
+local pictures = require "perilune.run.pictures"
 
 local inputs = {}
 
@@ -100,7 +101,7 @@ local function from_table(m, input, op)
   if #input == 0 then
     local key = next(input)
     raise("argument", op, key == nil and "the input has no rows" or "unknown key " .. options.show(key),
-      key ~= nil and options.unknown(key, { "text", "pair", "ids", "mask" }, "keys", op) or "give a text, ids, a list of either, or a batch")
+      key ~= nil and options.unknown(key, { "text", "pair", "ids", "mask", "image", "pixels" }, "keys", op) or "give a text, ids, a list of either, or a batch")
   end
   local first = input[1]
   if type(first) == "number" then
@@ -117,6 +118,15 @@ local function from_table(m, input, op)
   return core.batch(rows)
 end
 
+-- Texts as long as the model's positions, for models that were trained so: what fills them is seen like any token.
+local function filled(s, batch)
+  local rows = batch_rows(batch)
+  for _, row in ipairs(rows) do
+    for i = #row + 1, s.c.max_tokens do row[i] = s.c.pad_texts end
+  end
+  return core.batch(rows)
+end
+
 --- Reads an input of forward and trace.
 ---@param m table
 ---@param input any
@@ -126,15 +136,20 @@ end
 ---@return userdata batch
 ---@return table|nil layout the caller's, when the input was padded
 function inputs.read(m, input, op, limit, foreign)
-  local batch, view
+  local s, batch, view = rawget(m, "state_"), nil, nil
   origin.check(m, input, op, foreign)
   local name = kind.of(input)
+  if m.vocab_size == 0 and name ~= "Batch" and not pictures.are(input) then
+    raise("argument", op, ("a %s model reads pictures, got %s"):format(m.family, options.show(input)), 'give { image = "file.png" } or { pixels = tensor }')
+  end
   if type(input) == "string" then
     batch = inputs.tokenizer(m, op):encode(input)
   elseif name == "Batch" then
     batch = input
   elseif name == "Tensor" then
     batch = core.batch { input:tolist() }
+  elseif pictures.are(input) then
+    batch, view = pictures.batch(m, input, op)
   elseif type(input) == "table" then
     batch, view = from_table(m, input, op)
   else
@@ -145,7 +160,8 @@ function inputs.read(m, input, op, limit, foreign)
     inputs.check_lengths(m, batch.lengths, limit, op)
     inputs.check_ids(m, batch_rows(batch), op)
   end
-  if name ~= "Batch" then padding.remember(batch, rawget(m, "state_").family.padding) end
+  if s.c.pad_texts and batch.has_ids and batch.tokenizer then batch = filled(s, batch) end
+  if name ~= "Batch" then padding.remember(batch, s.family.padding) end
   return batch, view
 end
 

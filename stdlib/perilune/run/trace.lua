@@ -16,9 +16,10 @@ end
 
 local Trace = { __name = "Trace" }
 
--- Asked paths and patterns → paths of the passes, in computed order.
-local function expand(s, asked, op)
+-- Asked paths and patterns → paths of the passes, in computed order. Of several encoders only one runs: `entry`.
+local function expand(s, asked, entry, op)
   local all, entry_of = pass_runner.paths(s)
+  if not s.family.decode then all = pass_runner.program(s, entry):marks() end
   local wanted = {}
   for _, path in ipairs(asked) do
     if type(path) ~= "string" then raise("argument", op, "a path must be a string, got " .. options.show(path)) end
@@ -47,6 +48,36 @@ function Trace:each()
     i = i + 1
     if order[i] then return order[i], values[order[i]] end
   end
+end
+
+-- How a row of attention weights lies over a picture: what stands before its patches, and their lines.
+local function grid_of(t, w, path)
+  local grid = rawget(t, "grid_")
+  local over = w.rank == 4 and w.shape[4].name == "key" and w.shape[3].name == "query"
+  if not grid or not over then
+    raise("argument", "patches", ("%s is %s, not attention over the patches of pictures"):format(options.show(path), tostring(w.shape)),
+      'trace a picture: m:trace({ image = file }, "image.layers.*.attention.weights")')
+  end
+  return grid
+end
+
+--- Attention weights as pictures: how much each patch is seen. t:plot draws one.
+---
+---     local m = pl.load "tests/golden/clip-plain"
+---     local tr = m:trace({ image = "tests/golden/clip-plain/picture.png" }, "image.layers.1.attention.weights")
+---     print(tr:patches("image.layers.1.attention.weights").shape)          --> [batch=1, row=4, column=4]
+---@param path string of traced weights [batch, head, query, key]
+---@param opts table|nil { query= (who looks: a position; default: the class token, without one the mean of all), head= (default: the mean) }
+---@return Tensor [batch, row, column]
+function Trace:patches(path, opts)
+  pass_runner.expect(self, "Trace", "patches")
+  local o = options.check(opts, { query = "positive", head = "positive" }, "patches")
+  local w = self[path]
+  local grid = grid_of(self, w, path)
+  w = o.head and w:at { head = o.head } or w:mean "head"
+  local query = o.query or grid.before > 0 and 1 or nil
+  w = query and w:at { query = query } or w:mean "query"
+  return w:at { key = { grid.before + 1, -1 } }:split_axis("key", { "row", "column" }, { row = grid.rows })
 end
 
 function Trace.__index(t, key)
@@ -80,14 +111,16 @@ function trace.trace(m, input, paths, opts)
   if type(paths) ~= "table" or #paths == 0 then
     raise("argument", "trace", "expected a list of paths", 'for instance { "layers.*.attention" }; m:paths() lists them all')
   end
-  local list, entry_of = expand(s, paths, "trace")
+  local settled, picture_view, entry = forward.settle(m, input, "trace")
+  local list, entry_of = expand(s, paths, entry, "trace")
   local split = { encode = {}, main = {} }
   local encoder_decoder = family.two_part(s.family)
   for _, path in ipairs(list) do
     local side = encoder_decoder and entry_of[path] == "encode" and split.encode or split.main
     if path ~= "logits" then side[#side + 1] = path end
   end
-  local results, encoded, given = forward.compute(m, input, o, "trace", split)
+  local results, encoded, given = forward.compute(m, settled, o, "trace", split)
+  given.view = given.view or picture_view
   local values = {}
   for _, path in ipairs(list) do
     local from_encoder = encoder_decoder and entry_of[path] == "encode"
@@ -95,7 +128,7 @@ function trace.trace(m, input, paths, opts)
     if from_encoder then t, view = encoded[path], given.source_view end
     values[path] = view and view:pad(t) or t
   end
-  return setmetatable({ order_ = list, values_ = values }, Trace)
+  return setmetatable({ order_ = list, values_ = values, grid_ = picture_view and s.c.grid or nil }, Trace)
 end
 
 return trace

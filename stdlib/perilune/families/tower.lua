@@ -1,0 +1,52 @@
+-- Reading the towers of config.json: a vision model's sizes, and those of a text model beside it.
+local config = require "perilune.families.config"
+local raise = require "perilune.base.raise"
+
+local tower = {}
+
+--- A part of config.json as an object of its own ("vision_config"); an absent one is all defaults.
+---@param json table
+---@param key string
+---@return table
+function tower.part(json, key)
+  local part = json[key]
+  if part == nil then return {} end
+  if type(part) ~= "table" or part[1] ~= nil then raise("format", "load", ("config.json: %s must be an object"):format(key)) end
+  return part
+end
+
+--- The sizes of layers that vision and text towers share.
+---@param json table
+---@param d table what a file may leave out: hidden_size, intermediate_size, num_hidden_layers, num_attention_heads, hidden_act,
+--- layer_norm_eps
+---@return table { layers=, norm_eps=, activation=, axes= }
+function tower.sizes(json, d)
+  local hidden = config.integer(json, "hidden_size", d.hidden_size)
+  local heads = config.integer(json, "num_attention_heads", d.num_attention_heads)
+  return {
+    layers = config.layers(json, "num_hidden_layers", d.num_hidden_layers),
+    norm_eps = config.epsilon(json, "layer_norm_eps", d.layer_norm_eps),
+    activation = config.activation(json, "hidden_act", d.hidden_act),
+    qkv_bias = true,
+    axes = { hidden = hidden, ffn = config.integer(json, "intermediate_size", d.intermediate_size), head = heads, kv_head = heads,
+      head_dim = config.head_dim(hidden, heads, "hidden_size", "num_attention_heads") },
+  }
+end
+
+--- A vision tower: also its picture's sizes and how many patches those make.
+---@param json table
+---@param d table as in sizes, with image_size, patch_size and num_channels
+---@return table tower { …, patch_size=, patches=, grid=, channel=, height=, width=, mask="none" }
+function tower.vision(json, d)
+  local c = tower.sizes(json, d)
+  local size, patch = config.integer(json, "image_size", d.image_size), config.integer(json, "patch_size", d.patch_size)
+  if size % patch ~= 0 then
+    raise("shape", "load", ("config.json: image_size %d is not a multiple of patch_size %d"):format(size, patch))
+  end
+  c.mask, c.patch_size, c.patches = "none", patch, (size / patch) ^ 2
+  c.grid = { rows = size / patch, columns = size / patch, before = 0 }   -- before: entries in front of a picture's patches
+  c.channel, c.height, c.width = config.integer(json, "num_channels", d.num_channels or 3), size, size
+  return c
+end
+
+return tower
