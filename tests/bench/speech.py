@@ -8,8 +8,10 @@ import argparse
 import os
 import statistics
 import subprocess
+import sys
 import time
 
+sys.path.pop(0)  # this folder, whose tokenizers.py would stand for the package
 from faster_whisper import WhisperModel
 
 SCRIPT = """
