@@ -1,5 +1,5 @@
 // Net: the scope a family writes its passes with (API.md, Families).
-#include "bindings/lua/models/net_scope.h"
+#include "bindings/lua/models/net.h"
 #include "bindings/lua/models/rope_options.h"
 #include "engine/ops/kernel_names.h"
 

@@ -1,5 +1,5 @@
 // The methods of Net that change how long rows are.
-#include "bindings/lua/models/net_scope.h"
+#include "bindings/lua/models/net.h"
 
 namespace perilune::lua {
 
