@@ -25,12 +25,20 @@ void note_size(int) {
   g_resized = 1;
 }
 
+// A signal such as a resize may come while output drains.
+bool set_mode(const termios& mode) {
+  while (tcsetattr(STDIN_FILENO, TCSADRAIN, &mode) != 0) {
+    if (errno != EINTR) return false;
+  }
+  return true;
+}
+
 void give_back() {
   if (g_raw == 0) return;
   g_raw = 0;
   // Failures have nobody to be told: the terminal may be gone.
   if (::write(STDOUT_FILENO, kPasteOff.data(), kPasteOff.size()) < 0) errno = 0;
-  tcsetattr(STDIN_FILENO, TCSADRAIN, &g_before);
+  set_mode(g_before);
 }
 
 void end_program(int signal) {
@@ -96,8 +104,9 @@ bool Terminal::begin() {
   raw.c_lflag &= ~static_cast<tcflag_t>(ECHO | ICANON | IEXTEN | ISIG);
   raw.c_cc[VMIN] = 1;
   raw.c_cc[VTIME] = 0;
+  tcflow(STDOUT_FILENO, TCOON);  // a Ctrl-S while a line ran would stop the editor as well
   g_raw = 1;
-  if (tcsetattr(STDIN_FILENO, TCSADRAIN, &raw) != 0) {
+  if (!set_mode(raw)) {
     g_raw = 0;
     return false;
   }
