@@ -23,6 +23,18 @@ __device__ __forceinline__ float block_sum(float weight) {
   return weight;
 }
 
+/// The splits in which a query sees keys; split 0 where it sees none.
+struct Splits {
+  int first, last;
+};
+__device__ __forceinline__ Splits splits_of(const VisibleKeys& keys) {
+  if (keys.begin == keys.end) return {0, 0};
+  return {keys.begin / kSplitKeys, (keys.end - 1) / kSplitKeys};
+}
+
+/// The splits of each of `queries` queries (token and head) become its answer.
+void combine_splits(const Launch& on, const AttentionProblem& p, std::int64_t queries);
+
 /// Sequences of at most kFewTokens tokens (the others are left alone).
 std::size_t few_attention_scratch(const AttentionArguments& a);
 void few_attention(const Launch& on, const AttentionArguments& a);
