@@ -96,6 +96,19 @@ void Scheduler::State::offer_beam(const RequestPointer& request, std::size_t ind
   request->sequences[index].offered = true;
 }
 
+/// Goes on where every running beam has offered. Not before a pass' last row is taken in: a beam
+/// that had offered, was preempted and is computed again has its row among those of others, and is
+/// the search's only until it goes on.
+void Scheduler::State::advance_search(const RequestPointer& request) {
+  if (request->done() || !request->progress.beams) return;
+  if (!request->progress.beams->complete() || request->rows() > 0) return;
+  try {
+    advance_beams(request);
+  } catch (const std::exception&) {
+    tell_failure([&](std::string_view text, ErrorCode code) { fail(request, text, code); });
+  }
+}
+
 /// All running beams have offered: the best go on, with their parents' pages until they write.
 void Scheduler::State::advance_beams(const RequestPointer& request) {
   Ending ending(*request);

@@ -95,6 +95,7 @@ void Scheduler::State::complete_rows(ScheduledGroup& group) {
       tell_failure([&](std::string_view text, ErrorCode code) { fail(request, text, code); });
     }
   }
+  for (const ScheduledRow& row : group.rows) advance_search(row.request);
   for (const ScheduledRow& row : group.rows) {
     if (row.request->done()) continue;
     drop_outgrown_keys(*row.request);
@@ -119,9 +120,6 @@ void Scheduler::State::sample_row(const ScheduledRow& row, const ScheduledGroup&
     if (request->progress.beams) {
       // One that was computed again may have offered before.
       if (!row.of().offered) offer_beam(request, row.sequence, logits, at);
-      if (!request->done() && request->progress.beams->complete() && request->rows() == 0) {
-        advance_beams(request);
-      }
     } else if (request->sequences.size() == 1 && request->spec.options.n > 1) {
       split_outputs(*request);
       for (std::size_t s = 0; s < request->sequences.size() && !request->done(); ++s) {

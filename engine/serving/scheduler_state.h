@@ -156,6 +156,7 @@ struct Scheduler::State {
   // beams.cpp
   void offer_beam(const RequestPointer& request, std::size_t index, const Tensor& logits,
                   std::int64_t at);
+  void advance_search(const RequestPointer& request);
   void advance_beams(const RequestPointer& request);
   void settle_beams(Request& request, FinishReason reason) const;
 };
