@@ -113,10 +113,10 @@ struct LineEditor::Keyboard {
   }
 
   ReadStatus read(const std::string& prompt, std::string& line) {
-    std::fflush(stdout);
     editor.start(prompt);
     screen.forget();
     if (!terminal.begin()) return read_plain(prompt, line);
+    std::fflush(stdout);  // now, since a Ctrl-S while a line ran holds output no more
     if (take_interrupt()) {
       terminal.end();
       return ReadStatus::interrupted;

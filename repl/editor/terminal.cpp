@@ -25,9 +25,10 @@ void note_size(int) {
   g_resized = 1;
 }
 
-// A signal such as a resize may come while output drains.
+// At once: to wait for output would be to wait for ever after a Ctrl-S that came meanwhile. What
+// output looks like is the same in both modes.
 bool set_mode(const termios& mode) {
-  while (tcsetattr(STDIN_FILENO, TCSADRAIN, &mode) != 0) {
+  while (tcsetattr(STDIN_FILENO, TCSANOW, &mode) != 0) {
     if (errno != EINTR) return false;
   }
   return true;
@@ -104,7 +105,6 @@ bool Terminal::begin() {
   raw.c_lflag &= ~static_cast<tcflag_t>(ECHO | ICANON | IEXTEN | ISIG);
   raw.c_cc[VMIN] = 1;
   raw.c_cc[VTIME] = 0;
-  tcflow(STDOUT_FILENO, TCOON);  // a Ctrl-S while a line ran would stop the editor as well
   g_raw = 1;
   if (!set_mode(raw)) {
     g_raw = 0;

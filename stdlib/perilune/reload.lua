@@ -41,12 +41,17 @@ end
 ---@return any what require(name) gives from now on
 function reload.reload(name)
   if type(name) ~= "string" then raise("argument", "reload", "expected the name of a module, got " .. options.show(name)) end
+  if name == "" then raise("argument", "reload", "expected the name of a module, got an empty text") end
   if name:find "^perilune" then raise("argument", "reload", name .. " is part of the library") end
   local old = package.loaded[name]
   package.loaded[name] = nil
   local fine, new = pcall(require, name)
   if not fine then
     package.loaded[name] = old
+    local looked = type(new) == "string" and new:match("^module '.-' not found:(.*)")
+    if looked then
+      raise("argument", "reload", "there is no module " .. options.show(name), "looked for" .. looked:gsub("\n\t", " "):gsub("no file ", ""))
+    end
     error(new, 0)
   end
   if type(old) == "table" and type(new) == "table" and old ~= new then new = take_over(old, new) end

@@ -16,7 +16,7 @@
 #include "kernels/cuda/stream.h"
 #include "kernels/kernel_table.h"
 #include "tests/catch.h"
-#include "tests/kernels/plugin_under_test.h"
+#include "tests/kernels/plugin_table.h"
 
 namespace perilune::kernels::wide {
 /// The fast sources over sixteen lanes of plain C++: the shape of the avx512 tier, on any

@@ -101,7 +101,7 @@ TEST_CASE("Tab completes names, methods and option keys") {
   session.type("m = " + kModel + "\r");
   CHECK(session.answers());
   session.type("print(\"is\" .. type(m:label\x15");  // Ctrl-U
-  CHECK(session.shows_after("print(\"paths\" .. type(m:pat\t()))\r", "pathstable"));
+  CHECK(session.shows_after("print(\"paths\" .. type(m:path\t()))\r", "pathstable"));
   session.type("r = m:generate({ ids = { 1, 2 }, max_n\t3, do_sa\tfalse })\r");
   CHECK(session.shows_after("print(\"ids\" .. #r.ids)\r", "ids3"));
   CHECK(session.shows_after("pl.batch\t", "batch_from_padded"));

@@ -19,6 +19,8 @@ shape_of() {
     serve_many) echo '1 ^every answer is the same under both policies$' ;;
     try_them) echo '1 ^every answer is the same under all of them: 5 prompts$' ;;
     hear) echo '1 ^(load: the model whisper-tiny\.en is not on this machine|[0-9]+ segments in)' ;;
+    find_pictures) echo '5 ^-?[01]\.[0-9]{3}\ttests/images/' ;;
+    label_pictures) echo '6 ^tests/images/rgb\.(png|jpg)\t[01]\.[0-9]{3}\t.' ;;
     quantize_model) echo '1 ^perplexity of the prompt: [0-9.]+, quantized [0-9.]+$' ;;
     attention_map) echo '5 \\|' ;;
     *) echo "examples_test: nothing is said of what $1 prints" >&2; exit 1 ;;

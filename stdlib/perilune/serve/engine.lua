@@ -193,8 +193,8 @@ function Engine:set_policy(policy)
   if type(policy) ~= "table" and type(policy) ~= "function" then
     raise("argument", "set_policy", "expected a function or a table with plan=, got " .. options.show(policy))
   end
-  local record = rawget(self, "record_")
-  open(self, "set_policy"):set_policy(record and record:wrap(policy) or policy)
+  local core_engine, record = open(self, "set_policy"), rawget(self, "record_")
+  core_engine:set_policy(record and record:wrap(policy) or policy)
   rawset(self, "policy_", policy)
   return self
 end
@@ -214,12 +214,12 @@ end
 
 -- Steps are seen from now on.
 local function recorded(e, op)
-  local record = rawget(e, "record_")
+  local core_engine, record = open(e, op), rawget(e, "record_")
   if record then return record end
   if rawget(e, "worker_") then raise("unsupported", op, "an engine with a thread of its own is not looked into", "e:stats() counts") end
   record = recording.new()
   rawset(e, "record_", record)
-  open(e, op):set_policy(record:wrap(rawget(e, "policy_")))
+  core_engine:set_policy(record:wrap(rawget(e, "policy_")))
   return record
 end
 

@@ -1,4 +1,4 @@
-#include "tests/kernels/plugin_under_test.h"
+#include "tests/kernels/plugin_table.h"
 
 #include <dlfcn.h>
 
