@@ -60,7 +60,7 @@ set(test_environment
     "PERILUNE_SANITIZE=${PERILUNE_SANITIZE}"
     "CXX=${CMAKE_CXX_COMPILER}"
     "${asan_options}:detect_stack_use_after_return=1"
-    "LSAN_OPTIONS=report_objects=1:print_suppressions=0"
+    "LSAN_OPTIONS=report_objects=1:print_suppressions=0:suppressions=${CMAKE_SOURCE_DIR}/tests/leaks.txt"
     "UBSAN_OPTIONS=print_stacktrace=1")
 
 if(PERILUNE_SANITIZE)

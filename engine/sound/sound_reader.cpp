@@ -25,6 +25,8 @@ namespace {
 
 constexpr const char* kOp = "sound";
 constexpr std::size_t kFramesAtOnce = 4096;
+// Sound lies from -1 to 1, in some files as whole numbers. Far above, powers would not be finite.
+constexpr float kLargestSample = 1e9F;
 
 struct CloseFile {
   void operator()(SNDFILE* file) const { sf_close(file); }
@@ -183,10 +185,10 @@ std::size_t FileReader::read_block(std::vector<float>& block) {
     float sum = 0;
     for (std::size_t c = 0; c < channels; ++c) sum += interleaved_[i * channels + c];
     block[i] = sum / static_cast<float>(info_.channels);
-    if (!std::isfinite(block[i])) {
+    if (!(std::fabs(block[i]) <= kLargestSample)) {
       throw Error(ErrorCode::format, kOp,
                   path_ + ": sample " + std::to_string(taken_ + static_cast<std::int64_t>(i) + 1) +
-                      " is not a finite number");
+                      (std::isfinite(block[i]) ? " is above 1e9" : " is not a finite number"));
     }
   }
   taken_ += static_cast<std::int64_t>(frames);

@@ -94,7 +94,8 @@ run() {
   dictionary=
   if [ -f "tests/fuzz/seeds/$1.dict" ]; then dictionary=-dict=tests/fuzz/seeds/$1.dict; fi
   status=0
-  "$build/fuzz_$1" -max_total_time="$2" -timeout=10 -rss_limit_mb=3072 -max_len=300000 $dictionary \
+  LSAN_OPTIONS=suppressions=$PWD/tests/leaks.txt:print_suppressions=0 \
+    "$build/fuzz_$1" -max_total_time="$2" -timeout=10 -rss_limit_mb=3072 -max_len=300000 $dictionary \
     -print_final_stats=1 -artifact_prefix="$build/$1-" "$build/corpus/$1" \
     >"$build/$1.log" 2>&1 || status=1
   echo "== $1, $2 s"

@@ -170,5 +170,7 @@ t.test("a sample that is no number is an error", function()
   local path = temporary ".wav"
   pl.sound.write(path, pl.tensor({ 0, 1 / 0, 0 }, { axes = { "sample" } }), { store = "f32" })
   t.raises(function() pl.sound.read(path) end, "sample 2 is not a finite number")
+  pl.sound.write(path, pl.tensor({ 0, 0, -1e30 }, { axes = { "sample" } }), { store = "f32" })
+  t.raises(function() pl.sound.read(path) end, "sample 3 is above 1e9")
   os.remove(path)
 end)
