@@ -201,3 +201,8 @@ t.test("the table of words gives names that are known somewhere, or a sentence",
   for i = 1, 40 do many[i] = "name_" .. i end
   t.equal(core.unknown_name_hint("zzqq", many, "options", "generate"), "there are 40 options: perilune help generate lists them")
 end)
+
+t.test("what is given by position or is of another kind says what there is", function()
+  t.raises(function() pl.tensor({ { 1, 2 }, { 3, 4 } }, { "row", "column" }) end, "options are named; got 1.*there are axes=, dtype=")
+  t.raises(function() tok:decode(batch) end, "expected a list of ids, got a Batch.*batch:row%(i%).ids")
+end)

@@ -306,7 +306,10 @@ void Options::done() {
   reserve_stack(L_, 4);
   for (lua_pushnil(L_); lua_next(L_, index_) != 0; lua_pop(L_, 1)) {
     if (lua_type(L_, -2) != LUA_TSTRING) {
-      throw Error(ErrorCode::option, op_, "options are named; got " + describe_value(L_, -2));
+      std::string names;
+      for (const std::string& name : known_) names += (names.empty() ? "" : ", ") + name + "=";
+      throw Error(ErrorCode::option, op_, "options are named; got " + describe_value(L_, -2))
+          .hint(known_.empty() || known_.size() > 8 ? "" : "there are " + names);
     }
     const std::string key = lua_tostring(L_, -2);
     if (known_.count(key) != 0) continue;

@@ -48,6 +48,11 @@ std::vector<std::int32_t> ids_argument(lua_State* L, int index, const char* op) 
     const auto list = value->tensor.to_integers();
     return {list.begin(), list.end()};
   }
+  if (lua_isuserdata(L, index)) {
+    throw Error(ErrorCode::argument, op,
+                "ids: expected a list of ids, got " + describe_value(L, index))
+        .hint("a batch's rows are batch:row(i).ids");
+  }
   return to_ids(L, index, op, "ids");
 }
 
