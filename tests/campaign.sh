@@ -10,6 +10,7 @@
 #                10,000 compositions, 500 guessed prompts, 100,000 sequences of caches
 #                the C interface: 1,000 times opened and closed, a million requests, 10,000 cancels, PERILUNE_API_CALLS
 #                (10 million) random calls of two threads under ASan and TSan together, a session under valgrind
+#                10,000 random sessions at a terminal under ASan
 #   again and again until the time is up, with a new seed each round:
 #                the tests that draw random cases, optimised and under ASan and UBSan
 #                300 families that misuse a pass
@@ -19,7 +20,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-case ${1-} in -h | --help) sed -n '2,19s/^# //p' tests/campaign.sh; exit 0 ;; esac
+case ${1-} in -h | --help) sed -n '2,20s/^# //p' tests/campaign.sh; exit 0 ;; esac
 minutes=${1:-60}
 calls=${PERILUNE_API_CALLS:-10000000}
 seed=${2:-1}
@@ -89,6 +90,9 @@ if command -v valgrind >/dev/null 2>&1; then
   PERILUNE_CPU=v2 PERILUNE_REQUESTS=1000 valgrind -q --error-exitcode=1 --leak-check=full --errors-for-leak-kinds=definite \
     build/release/tests/c_soak || fail "valgrind found something"
 fi
+
+part "10,000 random sessions at a terminal"
+PERILUNE_SESSIONS=10000 build/asan/tests/tests_repl "random sessions end well" || fail "a session that does not end well"
 
 part "threads"
 tests tsan -L 'kernels|engine' || fail "ThreadSanitizer found something; see ctest --preset tsan"
