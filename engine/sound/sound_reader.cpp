@@ -13,6 +13,7 @@
 #include "engine/base/error.h"
 #include "engine/base/file.h"
 #ifdef PERILUNE_SOUND
+#include <dlfcn.h>
 #include <sndfile.h>
 #include <soxr.h>
 #endif
@@ -27,6 +28,11 @@ constexpr const char* kOp = "sound";
 constexpr std::size_t kFramesAtOnce = 4096;
 // Sound lies from -1 to 1, in some files as whole numbers. Far above, powers would not be finite.
 constexpr float kLargestSample = 1e9F;
+
+// soxr brings OpenMP's library, which keeps what it took when it is unloaded with a library of
+// ours: it stays loaded.
+[[maybe_unused]] const void* const kOpenMp =
+    dlopen("libgomp.so.1", RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE);
 
 struct CloseFile {
   void operator()(SNDFILE* file) const { sf_close(file); }

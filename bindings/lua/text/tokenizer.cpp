@@ -48,7 +48,7 @@ std::vector<std::int32_t> ids_argument(lua_State* L, int index, const char* op) 
     const auto list = value->tensor.to_integers();
     return {list.begin(), list.end()};
   }
-  if (lua_isuserdata(L, index)) {
+  if (lua_type(L, index) == LUA_TUSERDATA) {
     throw Error(ErrorCode::argument, op,
                 "ids: expected a list of ids, got " + describe_value(L, index))
         .hint("a batch's rows are batch:row(i).ids");
