@@ -94,7 +94,8 @@ bool SchemaReader::add_members(const Json& of, const Names& names, std::vector<M
   }
   for (const std::string& name : names.own) {
     const Json* said = properties != nullptr ? properties->find(name) : nullptr;
-    const std::string here = place + "/properties/" + name;
+    std::string here = place;
+    here.append("/properties/").append(name);
     Json schema_of = said != nullptr ? *said : Json(true);
     bool known = said != nullptr;
     for (std::size_t i = 0; i < patterns.size(); ++i) {

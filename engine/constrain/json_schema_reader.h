@@ -25,8 +25,8 @@ class SchemaReader {
     throw Error(ErrorCode::argument, "json_schema", place + ": " + what);
   }
   [[noreturn]] void refuse(const std::string& place, const std::string& what,
-                           std::string hint = "") const {
-    throw Error(ErrorCode::unsupported, "json_schema", place + ": " + what).hint(std::move(hint));
+                           const std::string& hint = "") const {
+    throw Error(ErrorCode::unsupported, "json_schema", place + ": " + what).hint(hint);
   }
   /// Names the place in what a part's own reader raises.
   template <class Read>

@@ -260,8 +260,9 @@ std::shared_ptr<const TensorFile> open_ctranslate2_whisper(const std::string& pa
       std::replace(key.begin(), key.end(), '/', '.');
       file->note(key, *number);
     } else if (!name.ends_with("_scale")) {
-      throw Error(ErrorCode::unsupported, "load",
-                  path + ": variable \"" + name + "\" is none of Whisper's");
+      std::string what = path;
+      what.append(": variable \"").append(name).append("\" is none of Whisper's");
+      throw Error(ErrorCode::unsupported, "load", what);
     }
   }
   return file;

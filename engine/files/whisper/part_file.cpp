@@ -56,7 +56,8 @@ void unscale(const StoredPart& part, const char* raw, std::size_t count, std::ui
     if (wide) {
       std::memcpy(&value, raw + 2 * i, 2);
     } else {
-      value = static_cast<signed char>(raw[i]);
+      const int byte = static_cast<unsigned char>(raw[i]);
+      value = static_cast<std::int16_t>(byte < 128 ? byte : byte - 256);
     }
     const float scale =
         part.scales.empty() ? 1.0F : part.scales[part.scales.size() == 1 ? 0 : (first + i) / row];
