@@ -19,10 +19,13 @@ function heat_map.extent(rows)
   return least, most
 end
 
--- Means of blocks, where there are more numbers than places; and how large the blocks are.
-local function shrunk(rows, most_rows, most_columns)
-  local high, wide = math.max(1, math.ceil(#rows / most_rows)), math.max(1, math.ceil(#(rows[1] or {}) / most_columns))
-  if high == 1 and wide == 1 then return rows, 1, 1 end
+--- Means of blocks of `high` rows and `wide` columns; fewer at the ends. `rows` itself where a block is one number.
+---@param rows number[][]
+---@param high integer
+---@param wide integer
+---@return number[][]
+function heat_map.block_means(rows, high, wide)
+  if high == 1 and wide == 1 then return rows end
   local out = {}
   for r = 1, #rows, high do
     local line = {}
@@ -35,7 +38,13 @@ local function shrunk(rows, most_rows, most_columns)
     end
     out[#out + 1] = line
   end
-  return out, high, wide
+  return out
+end
+
+-- Means of blocks, where there are more numbers than places; and how large the blocks are.
+local function shrunk(rows, most_rows, most_columns)
+  local high, wide = math.max(1, math.ceil(#rows / most_rows)), math.max(1, math.ceil(#(rows[1] or {}) / most_columns))
+  return heat_map.block_means(rows, high, wide), high, wide
 end
 
 -- Text of a background and a foreground colour.

@@ -101,23 +101,6 @@ local function legend(canvas, x, top, height, least, most)
   end
 end
 
-local function block_means(rows, by_rows, by_columns)
-  if by_rows == 1 and by_columns == 1 then return rows end
-  local out = {}
-  for r = 1, #rows, by_rows do
-    local line = {}
-    for c = 1, #rows[1], by_columns do
-      local sum, n = 0, 0
-      for i = r, math.min(#rows, r + by_rows - 1) do
-        for j = c, math.min(#rows[1], c + by_columns - 1) do sum, n = sum + rows[i][j], n + 1 end
-      end
-      line[#line + 1] = sum / n
-    end
-    out[#out + 1] = line
-  end
-  return out
-end
-
 -- How many cells become one, so that there are not too many.
 local function blocks(rows, columns)
   local by = 1
@@ -128,7 +111,7 @@ end
 local function cell_plot(t, path, o)
   local down, along = t.shape[1], t.shape[2]
   local by_rows, by_columns = blocks(down.size, along.size)
-  local rows = block_means(t:to("f32"):tolist(), by_rows, by_columns)
+  local rows = heat_map.block_means(t:to("f32"):tolist(), by_rows, by_columns)
   local least, most = heat_map.extent(rows)
   local row_names, column_names = by_rows == 1 and o.rows or positions(down, by_rows), by_columns == 1 and o.columns or positions(along, by_columns)
   local aspect = o.aspect or 1
