@@ -78,7 +78,7 @@ const Rooms kRooms = {
     {"bindings/lua/models", {"bindings/lua/batches"}},
     {"bindings/lua/serving", {"bindings/lua/models"}},
     {"bindings/lua/host", {"bindings/lua/serving", "bindings/lua/sound"}},
-    {"bindings/c", {"bindings/lua/host"}},
+    {"bindings/c", {"bindings/lua/host", "engine/base"}},
 
     {"stdlib/perilune/types", {}},
     {"stdlib/perilune/base", {}},

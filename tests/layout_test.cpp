@@ -52,7 +52,7 @@ const std::vector<Layer> kLayers = {
     {"kernels/", {"kernels/"}, {}},
     {"engine/", {"engine/", "kernels/"}, {"json"}},
     {"bindings/lua/", {"bindings/lua/", "engine/", "kernels/dtype.h"}, {"json", "lua"}},
-    {"bindings/c/", {"bindings/c/", "bindings/lua/"}, {"lua"}},
+    {"bindings/c/", {"bindings/c/", "bindings/lua/", "engine/base/"}, {"lua"}},
     {"repl/editor/", {"repl/editor/"}, {}},
     {"repl/",
      {"repl/", "bindings/lua/host/perilune_lua.h", "bindings/lua/host/embedded_stdlib.h"},

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "bindings/lua/edge/state.h"
+#include "engine/base/file_source.h"
 
 namespace perilune::c {
 
@@ -235,6 +236,7 @@ pl_status Instance::enter(Step step, void* data) {
   const std::lock_guard lock(mutex_);
   if (L_ == nullptr) return PL_ERROR_HANDLE;  // closed while this call waited
   const Pinned pinned(settings.processors);
+  const FileSourceScope scope(files.any() ? &files : nullptr);
   Instance* const before = std::exchange(t_current, this);
   cancelled_ = false;
   interrupter_.clear();

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "bindings/c/handles.h"
+#include "bindings/c/host_files.h"
 #include "bindings/lua/host/perilune_lua.h"
 #include "lua.hpp"
 
@@ -62,6 +63,7 @@ class Instance {
   pl_handle handle_of(Kind kind, std::uint32_t number) const;
 
   Settings settings;
+  const HostFiles files{settings.host};
   pl_handle handle = 0;  // its own
   std::map<std::uint32_t, std::vector<HeldValue>> values;
   std::uint32_t next_values = 1;

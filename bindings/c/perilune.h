@@ -80,6 +80,8 @@ PL_API const char* pl_status_text(pl_status status);
 
 enum { PL_LOG_INFO = 0 /* a script's print */, PL_LOG_WARNING = 1 };
 
+enum { PL_FILE_NONE = 0, PL_FILE_BYTES = 1, PL_FILE_FOLDER = 2 };
+
 enum {
   PL_WORKER = 1, /* submitted requests are computed on a thread of the instance's own */
   PL_MOD = 2     /* scripts are strangers': see the limits below */
@@ -123,6 +125,16 @@ typedef struct pl_options {
    * thread while it is in a call; NULL: wherever the system puts them. */
   const int32_t* processors;
   size_t processor_count;
+  /* Files of models (settings, tokenizers, weights) out of an archive or memory of the host's,
+   * looked for here before the file system; with PL_MOD in place of model_folders, for paths that
+   * are here. Returns PL_FILE_BYTES with *data and *size, PL_FILE_FOLDER for a folder, or
+   * PL_FILE_NONE. The bytes stay as they are until close_file(user, data), which comes once for
+   * each time they were given, from any thread, at pl_close at the latest. A path is asked for more
+   * than once: no copies. With the option "mmap" weights are used where they lie, else they are
+   * copied. Folders are not listed: a GGUF file is named itself. Sounds and plug-ins come from the
+   * file system. */
+  int32_t (*open_file)(void* user, const char* path, const void** data, size_t* size);
+  void (*close_file)(void* user, const void* data); /* may be NULL: nothing is to be done */
 } pl_options;
 
 /* Makes an instance. options NULL: the defaults. *instance becomes 0 on failure. At most 256 at a

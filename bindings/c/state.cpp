@@ -76,13 +76,23 @@ int real_path(lua_State* L) {
   return 1;
 }
 
+// Whether the host itself has a file or folder of this name.
+int brings(lua_State* L) {
+  const char* path = luaL_checkstring(L, 1);
+  bool found = true;
+  try {
+    found = Instance::current()->files.find(path).kind != FileSource::Kind::none;
+  } catch (...) {  // opening it says what is wrong
+  }
+  lua_pushboolean(L, found ? 1 : 0);
+  return 1;
+}
+
 void push_native(lua_State* L, const Settings& settings) {
   lua_createtable(L, 0, 9);
-  constexpr luaL_Reg kFunctions[] = {{"log", log},
-                                     {"progress", progress},
-                                     {"read", read},
-                                     {"on_text", on_text},
-                                     {"real_path", real_path}};
+  constexpr luaL_Reg kFunctions[] = {{"log", log},       {"progress", progress},
+                                     {"read", read},     {"on_text", on_text},
+                                     {"brings", brings}, {"real_path", real_path}};
   for (const luaL_Reg& function : kFunctions) {
     lua_pushcfunction(L, function.func);
     lua_setfield(L, -2, function.name);

@@ -8,10 +8,11 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <system_error>
 #include <utility>
 
 #include "engine/base/error.h"
+#include "engine/base/file_source.h"
+#include "engine/base/input_file.h"
 
 namespace perilune {
 namespace {
@@ -23,14 +24,6 @@ constexpr int kMostTries = 100;  // names of a pending file
 }
 
 }  // namespace
-
-Descriptor::~Descriptor() {
-  if (number_ >= 0) ::close(number_);
-}
-
-std::string reason_of(int error) {
-  return std::generic_category().message(error);
-}
 
 // ---------------------------------------------------------------- writing
 
@@ -83,43 +76,49 @@ void PendingFile::fail(int error) const {
 // ---------------------------------------------------------------- reading
 
 std::string read_file(const std::string& path, std::uint64_t max_bytes, std::string_view op) {
-  // A pipe or device that has no writer must not block the caller.
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (file.get() < 0) fail(op, path, "cannot be opened: " + reason_of(errno));
-  struct stat status {};
-  if (::fstat(file.get(), &status) != 0) fail(op, path, "cannot be read: " + reason_of(errno));
-  if (S_ISDIR(status.st_mode)) fail(op, path, "is a folder, not a file");
-  if (!S_ISREG(status.st_mode)) fail(op, path, "is not a regular file");
-  const auto size = static_cast<std::uint64_t>(status.st_size);
-  if (size > max_bytes) {
+  const InputFile file(path, std::string(op));
+  if (file.size() > max_bytes) {
     fail(op, path,
-         "too large: " + std::to_string(size) + " bytes, at most " + std::to_string(max_bytes) +
-             " are read");
+         "too large: " + std::to_string(file.size()) + " bytes, at most " +
+             std::to_string(max_bytes) + " are read");
   }
-  std::string bytes(static_cast<std::size_t>(size), '\0');
-  std::size_t done = 0;
-  while (done < bytes.size()) {
-    const ssize_t got = ::read(file.get(), bytes.data() + done, bytes.size() - done);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) fail(op, path, "cannot be read: " + reason_of(errno));
-    if (got == 0) {
-      fail(op, path,
-           "ended after " + std::to_string(done) + " of " + std::to_string(size) +
-               " bytes: it changed while it was read");
-    }
-    done += static_cast<std::size_t>(got);
-  }
+  std::string bytes(static_cast<std::size_t>(file.size()), '\0');
+  file.read(0, bytes.size(), bytes.data());
   return bytes;
 }
 
-bool file_exists(const std::string& path) {
+namespace {
+
+// What is at a path: its kind, of a host's source first. Neither for devices and what is missing.
+FileSource::Kind kind_at(const std::string& path) {
+  const FileSource::Kind brought = find_in_source(path).kind;
   struct stat status {};
-  return ::stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode);
+  if (brought != FileSource::Kind::none || ::stat(path.c_str(), &status) != 0) return brought;
+  return S_ISREG(status.st_mode)   ? FileSource::Kind::file
+         : S_ISDIR(status.st_mode) ? FileSource::Kind::folder
+                                   : FileSource::Kind::none;
+}
+
+}  // namespace
+
+bool file_exists(const std::string& path) {
+  return kind_at(path) == FileSource::Kind::file;
 }
 
 bool folder_exists(const std::string& path) {
-  struct stat status {};
-  return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
+  return kind_at(path) == FileSource::Kind::folder;
+}
+
+std::string head_of_file(const std::string& path, std::size_t most) {
+  if (!file_exists(path)) return {};
+  try {
+    const InputFile file(path);
+    std::string head(static_cast<std::size_t>(std::min<std::uint64_t>(most, file.size())), '\0');
+    file.read(0, head.size(), head.data());
+    return head;
+  } catch (const Error&) {
+    return {};
+  }
 }
 
 std::string join_path(std::string_view folder, std::string_view name) {

@@ -6,20 +6,9 @@
 #include <string>
 #include <string_view>
 
+#include "engine/base/descriptor.h"
+
 namespace perilune {
-
-/// A file descriptor that closes itself on every way out.
-class Descriptor {
- public:
-  explicit Descriptor(int number) : number_(number) {}
-  ~Descriptor();
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return number_; }
-
- private:
-  int number_;
-};
 
 /// A new file beside `path` that becomes `path` when it is kept, and goes when it is not: a failure
 /// leaves what was there. Only a regular file is ever replaced.
@@ -41,14 +30,14 @@ class PendingFile {
   bool kept_ = false;
 };
 
-/// What an errno value means, in words.
-std::string reason_of(int error);
-
 /// The bytes of the regular file `path`. Throws Error(file) naming `op` and the path: it is
 /// missing, a folder or a device, longer than `max_bytes`, cannot be read, or changed while it was
 /// read.
 std::string read_file(const std::string& path, std::uint64_t max_bytes,
                       std::string_view op = "load");
+
+/// The first bytes of a file, at most `most`; none of one that is missing or cannot be read.
+std::string head_of_file(const std::string& path, std::size_t most);
 
 /// Whether `path` is a regular file (links are followed). Never throws.
 bool file_exists(const std::string& path);

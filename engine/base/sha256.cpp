@@ -1,17 +1,13 @@
 #include "engine/base/sha256.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
+#include <algorithm>
 #include <array>
 #include <bit>
-#include <cerrno>
 #include <cstdint>
 #include <cstring>
 #include <vector>
 
-#include "engine/base/error.h"
-#include "engine/base/file.h"
+#include "engine/base/input_file.h"
 
 namespace perilune {
 
@@ -88,24 +84,17 @@ class Sha256 {
 }  // namespace
 
 std::string sha256_of_file(const std::string& path, const std::string& op) {
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (file.get() < 0 || !file_exists(path)) {
-    throw Error(ErrorCode::file, op,
-                path + ": " + (file.get() < 0 ? reason_of(errno) : "it is no regular file"));
-  }
+  const InputFile file(path, op);
   Sha256 sum;
   std::vector<unsigned char> buffer(kBlock << 14);
-  std::size_t held = 0;
-  for (;;) {
-    const ssize_t count = ::read(file.get(), buffer.data() + held, buffer.size() - held);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) throw Error(ErrorCode::file, op, path + ": " + reason_of(errno));
-    if (count == 0) return sum.finish(buffer.data(), held);
-    held += static_cast<std::size_t>(count);
-    const std::size_t whole = held / kBlock * kBlock;
+  for (std::uint64_t at = 0;;) {
+    const auto count =
+        static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), file.size() - at));
+    file.read(at, count, buffer.data());
+    const std::size_t whole = count / kBlock * kBlock;
     sum.blocks(buffer.data(), whole);
-    std::memmove(buffer.data(), buffer.data() + whole, held - whole);
-    held -= whole;
+    at += count;
+    if (at == file.size()) return sum.finish(buffer.data() + whole, count - whole);
   }
 }
 

@@ -1,6 +1,5 @@
 #include "engine/weights/open_tensor_file.h"
 
-#include <fstream>
 #include <string_view>
 
 #include "engine/base/error.h"
@@ -17,11 +16,7 @@ namespace {
 /// Names a file that is something else, before its bytes are taken for a length.
 void refuse_foreign(const std::string& path) {
   if (!file_exists(path)) return;  // opening it says why
-  std::string head(kForeignBytes, '\0');
-  std::ifstream stream(path, std::ios::binary);
-  stream.read(head.data(), static_cast<std::streamsize>(head.size()));
-  if (!stream.is_open()) return;
-  head.resize(static_cast<std::size_t>(stream.gcount()));
+  const std::string head = head_of_file(path, kForeignBytes);
   if (looks_like_safetensors(head)) return;
   const auto foreign = foreign_file(head, base_name(path));
   if (!foreign) return;

@@ -9,6 +9,7 @@
 #include "bindings/lua/edge/json.h"
 #include "bindings/lua/host/functions.h"
 #include "engine/base/file.h"
+#include "engine/base/file_source.h"
 #include "engine/base/json.h"
 #include "engine/base/settings_limits.h"
 #include "engine/base/sha256.h"
@@ -150,6 +151,10 @@ int list_directory(lua_State* L) {
   const std::string path = to_text(L, 1, "list_directory", "path");
   const std::string op =
       lua_isnoneornil(L, 2) ? "list_directory" : to_text(L, 2, "list_directory", "op");
+  if (find_in_source(path).kind == FileSource::Kind::folder) {  // a host's are not listed
+    push_list(L, std::vector<std::string>{});
+    return 1;
+  }
   DIR* handle = opendir(path.c_str());
   if (handle == nullptr) file_error(op, path);
   std::vector<std::string> names;

@@ -1,14 +1,11 @@
 // Access to what a GGUF file holds.
 #include "engine/files/gguf/head.h"
 
-#include <unistd.h>
-
 #include <bit>
-#include <cerrno>
 #include <cstring>
 
 #include "engine/base/error.h"
-#include "engine/base/file.h"
+#include "engine/base/input_file.h"
 
 namespace perilune {
 namespace {
@@ -23,9 +20,7 @@ std::uint64_t little_endian(const std::string& bytes, std::uint64_t at, int size
 
 }  // namespace
 
-GgufFile::~GgufFile() {
-  if (descriptor_ >= 0) ::close(descriptor_);
-}
+GgufFile::~GgufFile() = default;
 
 const GgufFile::Value* GgufFile::find(std::string_view key) const {
   const auto found = key_index_.find(key);
@@ -222,26 +217,16 @@ void GgufFile::read(const GgufTensor& tensor, std::uint64_t begin, std::size_t s
         ErrorCode::internal, "load",
         path_ + ": bytes outside of tensor " + perilune::describe(tensor) + " were asked for");
   }
-  char* out = static_cast<char*>(to);
   const std::uint64_t first = tensor.begin + begin;
-  if (descriptor_ < 0) {
-    if (size != 0) std::memcpy(out, head_.data() + first, size);
-    return;
+  if (file_) {
+    file_->read(first, size, to);
+  } else if (size != 0) {
+    std::memcpy(to, head_.data() + first, size);
   }
-  for (std::size_t done = 0; done < size;) {
-    const ssize_t got =
-        ::pread(descriptor_, out + done, size - done, static_cast<off_t>(first + done));
-    if (got < 0 && errno == EINTR) continue;
-    if (got > 0) {
-      done += static_cast<std::size_t>(got);
-      continue;
-    }
-    throw Error(ErrorCode::file, "load",
-                path_ + ": " +
-                    (got < 0 ? reason_of(errno)
-                             : "it ends at byte " + std::to_string(first + done) + ", it had " +
-                                   std::to_string(size_) + " when it was opened"));
-  }
+}
+
+const char* GgufFile::mapped() const {
+  return file_ ? file_->mapped() : nullptr;
 }
 
 }  // namespace perilune

@@ -10,6 +10,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "engine/base/input_file.h"
+
 namespace perilune {
 
 /// Value types of metadata, numbered as in the file.
@@ -64,7 +66,8 @@ class GgufFile {
  public:
   /// Reads the head of the file. Throws Error(file | format | unsupported) naming the file, the
   /// key or tensor, and the numbers that disagree.
-  static std::shared_ptr<const GgufFile> open(const std::string& path);
+  /// `map` makes mapped() work where the file can be mapped.
+  static std::shared_ptr<const GgufFile> open(const std::string& path, bool map = false);
   /// A whole file that is in memory; `name` stands in errors.
   static std::shared_ptr<const GgufFile> parse(std::string_view bytes, const std::string& name);
   ~GgufFile();
@@ -108,6 +111,8 @@ class GgufFile {
   /// Reads bytes [begin, begin + size) of the tensor's data into `to`. Throws Error(unsupported)
   /// for an unknown type, Error(file) where it cannot be read.
   void read(const GgufTensor& tensor, std::uint64_t begin, std::size_t size, void* to) const;
+  /// All of the file as memory (InputFile::mapped), or nullptr.
+  const char* mapped() const;
 
  private:
   friend class GgufReader;
@@ -126,9 +131,9 @@ class GgufFile {
   std::optional<double> read_number(GgufType type, std::uint64_t at) const;
 
   std::string path_;
-  int descriptor_ = -1;     // -1: all of the file is head_
-  std::string head_;        // the file up to the tensors' data, or a little beyond
-  std::uint64_t size_ = 0;  // of the file
+  std::unique_ptr<InputFile> file_;  // none: all of the file is head_
+  std::string head_;                 // the file up to the tensors' data, or a little beyond
+  std::uint64_t size_ = 0;           // of the file
   std::uint32_t version_ = 0, alignment_ = 32;
   std::vector<std::string> keys_;
   std::vector<Value> values_;  // by position in keys_

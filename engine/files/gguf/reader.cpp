@@ -1,14 +1,9 @@
 // Reading and checking the head of a GGUF file.
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <bit>
-#include <cerrno>
 
 #include "engine/base/error.h"
-#include "engine/base/file.h"
+#include "engine/base/input_file.h"
 #include "engine/base/shape.h"
 #include "engine/files/gguf/head.h"
 
@@ -78,20 +73,9 @@ class GgufReader {
   }
 
   void fill(std::uint64_t until) {
-    std::size_t done = file_.head_.size();
+    const std::size_t done = file_.head_.size();
     file_.head_.resize(static_cast<std::size_t>(until));
-    while (done < file_.head_.size()) {
-      const ssize_t got = ::pread(file_.descriptor_, file_.head_.data() + done,
-                                  file_.head_.size() - done, static_cast<off_t>(done));
-      if (got < 0 && errno == EINTR) continue;
-      if (got > 0) {
-        done += static_cast<std::size_t>(got);
-        continue;
-      }
-      throw Error(ErrorCode::file, "load",
-                  file_.path_ + ": " +
-                      (got < 0 ? reason_of(errno) : "it became shorter while it was read"));
-    }
+    file_.file_->read(done, file_.head_.size() - done, file_.head_.data() + done);
   }
 
   std::uint64_t number(int bytes, const std::string& what) {
@@ -314,20 +298,13 @@ class GgufReader {
   std::uint64_t at_ = 0;
 };
 
-std::shared_ptr<const GgufFile> GgufFile::open(const std::string& path) {
+std::shared_ptr<const GgufFile> GgufFile::open(const std::string& path, bool map) {
   std::shared_ptr<GgufFile> file(new GgufFile);
   file->path_ = path;
-  file->descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (file->descriptor_ < 0) throw Error(ErrorCode::file, "load", path + ": " + reason_of(errno));
-  struct stat status {};
-  if (::fstat(file->descriptor_, &status) != 0) {
-    throw Error(ErrorCode::file, "load", path + ": " + reason_of(errno));
-  }
-  if (!S_ISREG(status.st_mode)) {
-    throw Error(ErrorCode::file, "load", path + ": is not a regular file");
-  }
-  file->size_ = static_cast<std::uint64_t>(status.st_size);
+  file->file_ = std::make_unique<InputFile>(path);
+  file->size_ = file->file_->size();
   GgufReader(*file).read();
+  if (map) file->file_->map();
   return file;
 }
 

@@ -1,12 +1,7 @@
 #include "engine/files/gguf/tensors.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstring>
-#include <fstream>
 #include <optional>
 #include <unordered_map>
 
@@ -72,9 +67,6 @@ StoredTensor stored_tensor(const GgufTensor& tensor) {
 class GgufTensors final : public TensorFile {
  public:
   GgufTensors(const std::string& path, bool map);
-  ~GgufTensors() override {
-    if (mapping_ != nullptr) ::munmap(mapping_, mapped_bytes_);
-  }
 
   const std::string& path() const override { return file_->path(); }
   const std::vector<StoredTensor>& tensors() const override { return tensors_; }
@@ -90,7 +82,6 @@ class GgufTensors final : public TensorFile {
                    void* to) const override;
 
  private:
-  void map_file();
   const GgufTensor& source(const StoredTensor& tensor) const;
   void read_decoded(const GgufTensor& tensor, std::uint64_t begin, std::size_t size,
                     char* to) const;
@@ -99,12 +90,9 @@ class GgufTensors final : public TensorFile {
   std::vector<StoredTensor> tensors_;
   std::unordered_map<std::string_view, std::size_t> index_;  // views of tensors_' names
   std::map<std::string, std::string> metadata_;
-  void* mapping_ = nullptr;
-  std::size_t mapped_bytes_ = 0;
-  std::unique_ptr<Descriptor> mapped_file_;
 };
 
-GgufTensors::GgufTensors(const std::string& path, bool map) : file_(GgufFile::open(path)) {
+GgufTensors::GgufTensors(const std::string& path, bool map) : file_(GgufFile::open(path, map)) {
   for (const GgufTensor& tensor : file_->tensors()) tensors_.push_back(stored_tensor(tensor));
   for (std::size_t i = 0; i < tensors_.size(); ++i) index_[tensors_[i].name] = i;
   for (const std::string& key : file_->keys()) {
@@ -112,19 +100,6 @@ GgufTensors::GgufTensors(const std::string& path, bool map) : file_(GgufFile::op
     metadata_[key] =
         description.starts_with("string") ? std::string(file_->string(key)) : description;
   }
-  if (map) map_file();
-}
-
-void GgufTensors::map_file() {
-  std::uint64_t end = 0;
-  for (const GgufTensor& tensor : file_->tensors()) end = std::max(end, tensor.end);
-  auto file = std::make_unique<Descriptor>(::open(path().c_str(), O_RDONLY | O_CLOEXEC));
-  if (file->get() < 0 || end == 0) return;  // it is read like any other then
-  void* mapping = ::mmap(nullptr, end, PROT_READ, MAP_PRIVATE, file->get(), 0);
-  if (mapping == MAP_FAILED) return;
-  mapping_ = mapping;
-  mapped_bytes_ = end;
-  mapped_file_ = std::move(file);
 }
 
 const GgufTensor& GgufTensors::source(const StoredTensor& tensor) const {
@@ -132,9 +107,8 @@ const GgufTensor& GgufTensors::source(const StoredTensor& tensor) const {
 }
 
 const void* GgufTensors::mapped(const StoredTensor& tensor) const {
-  if (mapping_ == nullptr || !plain_dtype(tensor.type)) return nullptr;
-  require_whole(mapped_file_->get(), mapped_bytes_, path());
-  return static_cast<const char*>(mapping_) + tensor.begin;
+  const char* mapping = plain_dtype(tensor.type) ? file_->mapped() : nullptr;
+  return mapping == nullptr ? nullptr : mapping + tensor.begin;
 }
 
 void GgufTensors::read_decoded(const GgufTensor& tensor, std::uint64_t begin, std::size_t size,
@@ -194,10 +168,7 @@ void GgufTensors::read_blocks(const StoredTensor& tensor, std::uint64_t first, s
 }  // namespace
 
 bool is_gguf_file(const std::string& path) {
-  if (!file_exists(path)) return false;
-  char magic[4] = {};
-  std::ifstream(path, std::ios::binary).read(magic, sizeof magic);
-  return std::string_view(magic, sizeof magic) == "GGUF";
+  return head_of_file(path, 4) == "GGUF";
 }
 
 std::shared_ptr<const TensorFile> open_gguf_tensors(const std::string& path, bool map) {

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "engine/base/error.h"
+#include "engine/base/file.h"
 #include "engine/files/gguf/dequantize.h"
 #include "engine/files/whisper/part_file.h"
 #include "engine/files/whisper/whisper_file.h"

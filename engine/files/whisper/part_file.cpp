@@ -1,11 +1,6 @@
 #include "engine/files/whisper/part_file.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 
 #include "engine/base/error.h"
@@ -17,23 +12,6 @@ namespace {
 
 constexpr std::size_t kChunk = std::size_t{1} << 16;  // bytes of values decoded at a time
 constexpr std::int64_t kMostElements = std::int64_t{1} << 40;
-
-void read_exactly(int descriptor, const std::string& path, std::uint64_t begin, std::size_t size,
-                  void* to) {
-  char* out = static_cast<char*>(to);
-  for (std::size_t done = 0; done < size;) {
-    const ssize_t got =
-        ::pread(descriptor, out + done, size - done, static_cast<off_t>(begin + done));
-    if (got > 0) {
-      done += static_cast<std::size_t>(got);
-    } else if (got == 0) {
-      throw Error(ErrorCode::file, "load", path + ": it is shorter than when it was opened")
-          .hint("something changed the file meanwhile: load the model again");
-    } else if (errno != EINTR) {
-      throw Error(ErrorCode::file, "load", path + ": " + reason_of(errno));
-    }
-  }
-}
 
 bool is_plain(const StoredPart& part) {
   const std::string_view name = part.type->name;
@@ -77,20 +55,11 @@ std::optional<std::int64_t> element_count(const std::vector<std::int64_t>& sizes
   return count;
 }
 
-HeadReader::HeadReader(std::string path) : path_(std::move(path)) {
-  descriptor_ =
-      std::make_shared<Descriptor>(::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  struct stat status {};
-  if (descriptor_->get() < 0 || ::fstat(descriptor_->get(), &status) != 0) {
-    throw Error(ErrorCode::file, "load", path_ + ": " + reason_of(errno));
-  }
-  if (!S_ISREG(status.st_mode))
-    throw Error(ErrorCode::file, "load", path_ + ": not a regular file");
-  size_ = static_cast<std::uint64_t>(status.st_size);
-}
+HeadReader::HeadReader(const std::string& path)
+    : file_(std::make_shared<InputFile>(path)), size_(file_->size()) {}
 
 void HeadReader::fail(const std::string& problem) const {
-  throw Error(ErrorCode::format, "load", path_ + ": " + problem);
+  throw Error(ErrorCode::format, "load", path() + ": " + problem);
 }
 
 void HeadReader::read(void* to, std::size_t bytes) {
@@ -98,7 +67,7 @@ void HeadReader::read(void* to, std::size_t bytes) {
     fail("is cut short: " + std::to_string(bytes) + " bytes are wanted at byte " +
          std::to_string(at_) + ", it has " + std::to_string(size_));
   }
-  read_exactly(descriptor_->get(), path_, at_, bytes, to);
+  file_->read(at_, bytes, to);
   at_ += bytes;
 }
 
@@ -118,7 +87,7 @@ std::string HeadReader::text(std::size_t bytes) {
 }
 
 void HeadReader::read_at(std::uint64_t begin, std::size_t bytes, void* to) const {
-  read_exactly(descriptor_->get(), path_, begin, bytes, to);
+  file_->read(begin, bytes, to);
 }
 
 void PartFile::add(const std::string& name, std::vector<std::int64_t> sizes, StoredPart part) {
@@ -135,7 +104,7 @@ void PartFile::add(const std::string& name, std::vector<std::int64_t> sizes, Sto
   tensor.begin = part.begin;
   tensor.end = part.begin + count * dtype_size(tensor.dtype);
   if (!index_.emplace(name, tensors_.size()).second) {
-    throw Error(ErrorCode::format, "load", path_ + ": tensor \"" + name + "\" is there twice");
+    throw Error(ErrorCode::format, "load", path() + ": tensor \"" + name + "\" is there twice");
   }
   tensors_.push_back(std::move(tensor));
   parts_.push_back(std::move(part));
@@ -155,12 +124,12 @@ void PartFile::read(const StoredTensor& tensor, std::uint64_t begin, std::size_t
   const std::uint64_t length = tensor.end - tensor.begin;
   if (begin > length || size > length - begin) {
     throw Error(ErrorCode::internal, "load",
-                path_ + ": bytes outside of tensor \"" + tensor.name + "\" were asked for");
+                path() + ": bytes outside of tensor \"" + tensor.name + "\" were asked for");
   }
   if (size == 0) return;
   const StoredPart& part = part_of(tensor);
   if (is_plain(part)) {
-    read_exactly(descriptor_->get(), path_, part.begin + begin, size, to);
+    file_->read(part.begin + begin, size, to);
   } else {
     read_decoded(tensor, part, begin, size, static_cast<char*>(to));
   }
@@ -181,8 +150,7 @@ void PartFile::read_decoded(const StoredTensor& tensor, const StoredPart& part, 
   std::vector<float> values(step * type.block);
   for (std::uint64_t block = begin / block_bytes; block < last; block += step) {
     const auto count = static_cast<std::size_t>(std::min(step, last - block));
-    read_exactly(descriptor_->get(), path_, part.begin + block * type.bytes, count * type.bytes,
-                 raw.data());
+    file_->read(part.begin + block * type.bytes, count * type.bytes, raw.data());
     if (is_quantized(type)) {
       dequantize(type, raw.data(), count, values.data());
     } else {
@@ -203,11 +171,10 @@ void PartFile::read_blocks(const StoredTensor& tensor, std::uint64_t first, std:
       (tensor.end - tensor.begin) / (std::uint64_t{part.type->block} * sizeof(float));
   if (tensor.format == nullptr || first > blocks || count > blocks - first) {
     throw Error(ErrorCode::internal, "load",
-                path_ + ": blocks outside of tensor \"" + tensor.name + "\" were asked for");
+                path() + ": blocks outside of tensor \"" + tensor.name + "\" were asked for");
   }
   if (count == 0) return;
-  read_exactly(descriptor_->get(), path_, part.begin + first * part.type->bytes,
-               count * part.type->bytes, to);
+  file_->read(part.begin + first * part.type->bytes, count * part.type->bytes, to);
 }
 
 }  // namespace perilune

@@ -8,7 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "engine/base/file.h"
+#include "engine/base/input_file.h"
 #include "engine/files/gguf/head.h"
 #include "engine/files/tensor_file.h"
 
@@ -26,9 +26,9 @@ struct StoredPart {
 class HeadReader {
  public:
   /// Throws Error(file).
-  explicit HeadReader(std::string path);
+  explicit HeadReader(const std::string& path);
 
-  const std::string& path() const { return path_; }
+  const std::string& path() const { return file_->path(); }
   std::uint64_t size() const { return size_; }
   std::uint64_t at() const { return at_; }
   std::uint64_t left() const { return size_ - at_; }
@@ -46,25 +46,24 @@ class HeadReader {
   /// Bytes of somewhere else in the file, which must be there.
   void read_at(std::uint64_t begin, std::size_t bytes, void* to) const;
   /// The open file, for whoever reads tensors from it; this one reads no more.
-  std::shared_ptr<const Descriptor> descriptor() const { return descriptor_; }
+  std::shared_ptr<const InputFile> file() const { return file_; }
 
  private:
-  std::string path_;
-  std::shared_ptr<const Descriptor> descriptor_;
+  std::shared_ptr<const InputFile> file_;
   std::uint64_t size_ = 0, at_ = 0;
 };
 
 /// The tensors of a file, each with where its elements lie. Quantized and scaled ones read as f32.
 class PartFile final : public TensorFile {
  public:
-  explicit PartFile(const HeadReader& head) : path_(head.path()), descriptor_(head.descriptor()) {}
+  explicit PartFile(const HeadReader& head) : file_(head.file()) {}
 
   /// Adds a tensor; its bytes must have been found inside the file. Throws Error(format) for a name
   /// that is there already.
   void add(const std::string& name, std::vector<std::int64_t> sizes, StoredPart part);
   void note(const std::string& key, const std::string& value) { metadata_[key] = value; }
 
-  const std::string& path() const override { return path_; }
+  const std::string& path() const override { return file_->path(); }
   const std::vector<StoredTensor>& tensors() const override { return tensors_; }
   const StoredTensor* find(std::string_view name) const override;
   void read(const StoredTensor& tensor, std::uint64_t begin, std::size_t size,
@@ -79,8 +78,7 @@ class PartFile final : public TensorFile {
   void read_decoded(const StoredTensor& tensor, const StoredPart& part, std::uint64_t begin,
                     std::size_t size, char* to) const;
 
-  std::string path_;
-  std::shared_ptr<const Descriptor> descriptor_;
+  std::shared_ptr<const InputFile> file_;
   std::vector<StoredTensor> tensors_;
   std::vector<StoredPart> parts_;  // of tensors_, in their order
   std::unordered_map<std::string, std::size_t> index_;

@@ -14,9 +14,10 @@ end
 
 local function refuse(op, problem) core.error { code = "unsupported", op = op, message = problem } end
 
--- Below one of the folders that the host named, links followed.
+-- What the host brings itself, or below one of the folders that it named, links followed.
 local function allowed(native, path, op)
   if native.trusted then return path end   -- the host itself loads
+  if type(path) == "string" and native.brings(path) then return path end
   local real = type(path) == "string" and native.real_path(path)
   for _, folder in ipairs(native.folders) do
     local root = native.real_path(folder)
