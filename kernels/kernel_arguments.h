@@ -239,7 +239,7 @@ enum class Mask : std::uint8_t { none, causal };
 /// softcap,
 /// + relative bias, mask. Query at cache position p sees keys j <= p (causal) and j > p - window;
 /// not causal with a window: |p - j| < window. A row with nothing visible gives zeros.
-/// Per KV block: maximum, sum, weighted values; merged ascending.
+/// Per KV block: maximum, sum, weighted values; merged ascending, per split of 8 blocks first.
 struct AttentionArguments {
   KvLayout layout;
   float* out;      // [token, head, head_dim], contiguous

@@ -1,6 +1,7 @@
-// Attention over paged keys and values (the formula is in scalar_attention.cpp).
+// A tile of attention over paged keys and values: query rows (tokens times heads of one group) that
+// share their keys (the formula is in scalar_attention.cpp; how work is cut, in
+// fast_attention_work.h).
 //
-// A work item is a tile of query rows (tokens times heads of one group) that share their keys.
 // Blocks of kKvBlock positions pass in ascending order; a row's partial results and their merging
 // do not depend on the rows beside it. Scores lie across positions and add over head_dim ascending;
 // values lie across head_dim and add over positions ascending. Positions a row does not see take no
@@ -22,10 +23,10 @@ inline constexpr std::int64_t kWidenFromRows = 4;  // fewer rows widen on the fl
 /// One query row of a tile.
 struct QueryRow {
   const float* q;  // [head_dim]
-  float* out;      // [head_dim], the sum so far
+  float* out;      // [head_dim], the sum so far of the split
   std::int64_t head, position;
   Visible visible;
-  float maximum, total;        // of the blocks so far
+  float maximum, total;        // of the split's blocks so far
   std::int64_t begin, end;     // seen positions of this block, in [0, kKvBlock]
   float old_part, block_part;  // factors that merge this block
   float weights[kKvBlock];     // scores, then exp(score - block maximum)
@@ -59,8 +60,9 @@ void block_scores(QueryRow* const* rows, const Element* keys, std::int64_t head_
     for (int v = 0; v < kBlockVecs; ++v) store(rows[r]->weights + v * kLanes, sums[r][v]);
 }
 
-PERILUNE_INLINE Vec merged(Vec old_sum, Vec block_sum, const QueryRow& row) {
-  return multiply_add(block_sum, splat(row.block_part), mul(old_sum, splat(row.old_part)));
+/// What sums become when others with another maximum are added to them.
+PERILUNE_INLINE Vec merged(Vec old_sum, float old_part, Vec sum, float part) {
+  return multiply_add(sum, splat(part), mul(old_sum, splat(old_part)));
 }
 
 /// out_r[d..] = out_r * old_part + (sum over seen j of weight_rj * value_j) * block_part, for kVecs
@@ -91,7 +93,7 @@ PERILUNE_INLINE void block_values(QueryRow* const* rows, const Element* values,
 #pragma GCC unroll 16
     for (int v = 0; v < kVecs; ++v) {
       float* out = rows[r]->out + d + v * kLanes;
-      store(out, merged(load(out), sums[r][v], *rows[r]));
+      store(out, merged(load(out), rows[r]->old_part, sums[r][v], rows[r]->block_part));
     }
 }
 
@@ -113,7 +115,8 @@ void last_values(QueryRow& row, const Element* values, std::int64_t head_dim, st
   for (std::int64_t j = row.begin; j < row.end; ++j)
     total = multiply_add(broadcast(row.weights + j), load_columns(values + j * head_dim + d, count),
                          total);
-  store_part(row.out + d, merged(load_part(row.out + d, count), total, row), count);
+  store_part(row.out + d,
+             merged(load_part(row.out + d, count), row.old_part, total, row.block_part), count);
 }
 
 template <int kRows, class Element>
@@ -232,15 +235,26 @@ PERILUNE_INLINE std::int64_t clamp_to_block(std::int64_t position) {
   return position < 0 ? 0 : (position > kKvBlock ? kKvBlock : position);
 }
 
-/// All blocks of one tile. `buffer` holds a widened block: keys, then values.
+/// The keys, of `keys`, that any of the rows sees.
+PERILUNE_INLINE Visible seen_by(const QueryRow* rows, std::int64_t count, std::int64_t keys) {
+  Visible all = {keys, 0};
+  for (std::int64_t r = 0; r < count; ++r) {
+    if (rows[r].visible.begin < all.begin) all.begin = rows[r].visible.begin;
+    if (rows[r].visible.end > all.end) all.end = rows[r].visible.end;
+  }
+  return all;
+}
+
+/// The blocks of one tile over keys [begin, end), which lie in one split; rows start from nothing.
+/// `buffer` holds a widened block: keys, then values.
 template <class Element>
 void attend_tile(const AttentionArguments& a, const KvRow& kv, std::int64_t kv_head, QueryRow* rows,
-                 std::int64_t count, float* buffer) {
+                 std::int64_t count, std::int64_t begin, std::int64_t end, float* buffer) {
   const std::int64_t width = a.layout.head_dim, elements = width * kKvBlock;
-  std::int64_t begin = kv.key_count, end = 0;
   for (std::int64_t r = 0; r < count; ++r) {
-    if (rows[r].visible.begin < begin) begin = rows[r].visible.begin;
-    if (rows[r].visible.end > end) end = rows[r].visible.end;
+    rows[r].maximum = -__builtin_inff();
+    rows[r].total = 0;
+    for (std::int64_t d = 0; d < width; ++d) rows[r].out[d] = 0;
   }
   for (std::int64_t block = begin / kKvBlock; block * kKvBlock < end; ++block) {
     QueryRow* active[kTileRows];
@@ -273,107 +287,6 @@ void attend_tile(const AttentionArguments& a, const KvRow& kv, std::int64_t kv_h
       const float* wide_values = widened(values, elements, buffer + elements);
       attend_block(a, active, used, wide_keys, wide_values, block);
     }
-  }
-}
-
-/// How the work is cut: items of one sequence, kv head and tile of tokens and heads. How it is cut
-/// changes no bit: every row is computed by itself.
-struct AttentionTiling {
-  std::int64_t group, heads, head_tiles, tokens;
-  /// Where there are fewer items than `least`, heads that share keys become items of their own and
-  /// read them once each: a decode step of a model with few kv heads uses all threads.
-  AttentionTiling(const AttentionArguments& a, std::int64_t least)
-      : group(a.heads / a.layout.kv_heads),
-        heads(group < kTileRows ? group : kTileRows),
-        head_tiles((group + heads - 1) / heads),
-        tokens(kTileRows / heads) {
-    while (heads > 1 && items(a) < least) {
-      heads = (heads + 1) / 2;
-      head_tiles = (group + heads - 1) / heads;
-    }
-  }
-  std::int64_t items(const AttentionArguments& a, const KvRow& row) const {
-    return (row.tokens + tokens - 1) / tokens * a.layout.kv_heads * head_tiles;
-  }
-  std::int64_t items(const AttentionArguments& a) const {
-    std::int64_t all = 0;
-    for (std::int64_t r = 0; r < a.row_count; ++r) all += items(a, a.rows[r]);
-    return all;
-  }
-};
-
-template <class Element>
-void attend_item(const AttentionArguments& a, const AttentionTiling& tiling, const KvRow& kv,
-                 std::int64_t item, float* buffer) {
-  const std::int64_t width = a.layout.head_dim;
-  const std::int64_t head_tile = item % tiling.head_tiles;
-  const std::int64_t kv_head = item / tiling.head_tiles % a.layout.kv_heads;
-  const std::int64_t token_tile = item / tiling.head_tiles / a.layout.kv_heads;
-  const std::int64_t token_end =
-      (token_tile + 1) * tiling.tokens < kv.tokens ? (token_tile + 1) * tiling.tokens : kv.tokens;
-  const std::int64_t head_end =
-      (head_tile + 1) * tiling.heads < tiling.group ? (head_tile + 1) * tiling.heads : tiling.group;
-  QueryRow rows[kTileRows];
-  std::int64_t count = 0;
-  for (std::int64_t t = token_tile * tiling.tokens; t < token_end; ++t)
-    for (std::int64_t g = head_tile * tiling.heads; g < head_end; ++g) {
-      QueryRow& row = rows[count++];
-      const std::int64_t head = kv_head * tiling.group + g;
-      const std::int64_t at = ((kv.first_token + t) * a.heads + head) * width;
-      row.q = a.q + at;
-      row.out = a.out + at;
-      row.head = head;
-      row.position = kv.first_position + t;
-      row.visible = visible_keys(a, kv, row.position);
-      row.maximum = -__builtin_inff();
-      row.total = 0;
-      for (std::int64_t d = 0; d < width; ++d) row.out[d] = 0;
-    }
-  attend_tile<Element>(a, kv, kv_head, rows, count, buffer);
-  for (std::int64_t r = 0; r < count; ++r) {
-    if (rows[r].total == 0) continue;  // nothing visible: zeros
-    const Vec total = splat(rows[r].total);
-    map(rows[r].out, rows[r].out, width, [&](Vec v) { return div(v, total); });
-  }
-}
-
-PERILUNE_INLINE std::int64_t buffer_floats(const AttentionArguments& a) {
-  return a.layout.dtype == DType::f32 ? 0 : 2 * a.layout.head_dim * kKvBlock;
-}
-
-[[maybe_unused]] std::size_t attention_scratch(const AttentionArguments& a, int threads) {
-  const std::int64_t tasks = threads > 1 ? threads * kTasksPerThread : 1;
-  return static_cast<std::size_t>(tasks * buffer_floats(a)) * sizeof(float);
-}
-
-template <class Element>
-void run_attention(const Launch& launch, const AttentionArguments& a) {
-  std::int64_t scores = 0;
-  for (std::int64_t r = 0; r < a.row_count; ++r) scores += a.rows[r].tokens * a.rows[r].key_count;
-  constexpr std::int64_t kProductsPerAttentionTask = 1 << 15;
-  const std::int64_t wanted =
-      task_count(launch, scores * a.heads * a.layout.head_dim, kProductsPerAttentionTask);
-  const std::int64_t threads = wanted > 1 ? launch.parallel.threads : 1;
-  const AttentionTiling tiling(a, wanted < threads ? wanted : threads);
-  const std::int64_t items = tiling.items(a);
-  const std::int64_t tasks = wanted < items ? wanted : items;
-  // Items are dealt out in turn: later tokens of a causal prompt see more keys.
-  parallel_tasks(launch, tasks, [&](std::int64_t task) {
-    float* buffer = static_cast<float*>(launch.scratch) + task * buffer_floats(a);
-    std::int64_t row = 0, start = 0;
-    for (std::int64_t item = task; item < items; item += tasks) {
-      while (item - start >= tiling.items(a, a.rows[row])) start += tiling.items(a, a.rows[row++]);
-      attend_item<Element>(a, tiling, a.rows[row], item - start, buffer);
-    }
-  });
-}
-
-[[maybe_unused]] void attention(const Launch& launch, const AttentionArguments& a) {
-  switch (a.layout.dtype) {
-    case DType::f16: return run_attention<F16>(launch, a);
-    case DType::bf16: return run_attention<Bf16>(launch, a);
-    case DType::i8: return run_attention<std::int8_t>(launch, a);
-    default: return run_attention<float>(launch, a);
   }
 }
 

@@ -15,6 +15,8 @@
 #include "kernels/cpu/fast_linear_int8.h"
 //
 #include "kernels/cpu/fast_attention.h"
+//
+#include "kernels/cpu/fast_attention_work.h"
 #include "kernels/cpu/fast_matmul.h"
 #include "kernels/cpu/fast_rows.h"
 

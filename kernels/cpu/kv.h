@@ -37,6 +37,10 @@ inline char* kv_page(const KvLayout& layout, const KvRow& row, std::int64_t page
   return static_cast<char*>(row.pages[position / layout.page_tokens]) + page_offset;
 }
 
+/// Attention merges partial results per split of so many positions, counted from position 0, so
+/// that keys may be dealt to threads in whole splits without a change of bits. The same on GPUs.
+inline constexpr std::int64_t kSplitKeys = 8 * kKvBlock;
+
 /// Keys [begin, end) that a query at `position` sees.
 struct Visible {
   std::int64_t begin, end;

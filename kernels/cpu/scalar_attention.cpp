@@ -1,9 +1,9 @@
 // Attention over keys and values in pages, one query and head at a time.
 //
 // Per block b of kKvBlock positions: s_j = dot(q, k_j) * scale (softcap, bias), m_b = max s_j,
-// p_j = exp(s_j - m_b), l_b = sum p_j, o_b = sum p_j v_j, over the visible j ascending. Blocks
-// merge ascending: m' = max(m, m_b), o = o exp(m - m') + o_b exp(m_b - m'), l likewise; out = o /
-// l.
+// p_j = exp(s_j - m_b), l_b = sum p_j, o_b = sum p_j v_j, over the visible j ascending. The blocks
+// of a split of kSplitKeys positions merge ascending: m' = max(m, m_b), o = o exp(m - m') + o_b
+// exp(m_b - m'), l likewise; then splits do in the same way; out = o / l.
 #include <cmath>
 #include <limits>
 
@@ -50,47 +50,102 @@ float score(const AttentionArguments& a, const KvRow& row, const Query& query, s
   return sum;
 }
 
+/// What merging needs of a part: its maximum, its sum of weights, and the factor that old values
+/// get.
+struct Part {
+  float maximum = kLowest, total = 0;
+  bool nothing() const { return total == 0 && maximum == kLowest; }
+};
+struct Factors {
+  float old_part, new_part;
+};
+Factors merge(Part& to, const Part& part) {
+  const float merged = std::fmax(to.maximum, part.maximum);
+  const Factors f = {std::exp(to.maximum - merged), std::exp(part.maximum - merged)};
+  to.total = to.total * f.old_part + part.total * f.new_part;
+  to.maximum = merged;
+  return f;
+}
+
+/// A split's blocks as values need them: weights of its keys, and how each block is merged.
+struct Split {
+  std::int64_t begin, end;  // visible keys
+  Part all;
+  float weights[kSplitKeys];
+  struct Block {
+    bool seen;  // else its values are not read
+    Factors factors;
+  } blocks[kSplitKeys / kKvBlock];
+
+  std::int64_t block_end(std::int64_t key) const {
+    const std::int64_t next = (key / kKvBlock + 1) * kKvBlock;
+    return next < end ? next : end;
+  }
+  Block& block_of(std::int64_t key) { return blocks[key % kSplitKeys / kKvBlock]; }
+};
+
+void weigh_split(const AttentionArguments& a, const KvRow& row, const Query& query, Split& split) {
+  for (std::int64_t first = split.begin, end = 0; first < split.end; first = end) {
+    end = split.block_end(first);
+    float* weights = split.weights + (first - split.begin);
+    Part block;
+    for (std::int64_t j = first; j < end; ++j) {
+      const float here = weights[j - first] = score(a, row, query, j);
+      if (here > block.maximum || std::isnan(here)) block.maximum = here;
+    }
+    split.block_of(first) = {};
+    if (block.maximum == kLowest) continue;
+    for (std::int64_t j = first; j < end; ++j)
+      block.total += weights[j - first] = std::exp(weights[j - first] - block.maximum);
+    split.block_of(first) = {true, merge(split.all, block)};
+  }
+}
+
+/// Column d of the split's weighted values.
+float split_value(const AttentionArguments& a, const KvRow& row, const Query& query, Split& split,
+                  std::int64_t d) {
+  const std::int64_t width = a.layout.head_dim;
+  float value = 0;
+  for (std::int64_t first = split.begin, end = 0; first < split.end; first = end) {
+    end = split.block_end(first);
+    const auto& [seen, factors] = split.block_of(first);
+    if (!seen) continue;
+    const char* page = kv_page(a.layout, row, a.page_offset, first);
+    const float* scales = block_scales(a.layout, page, first, query.kv_head);
+    float sum = 0;
+    for (std::int64_t j = first; j < end; ++j)
+      sum = std::fma(
+          split.weights[j - split.begin],
+          load(page, a.layout.dtype,
+               value_block_offset(a.layout, j, query.kv_head) + j % kKvBlock * width + d,
+               scales != nullptr ? scales[value_scales_apart(a.layout) + j % kKvBlock] : 1.0f),
+          sum);
+    value = value * factors.old_part + sum * factors.new_part;
+  }
+  return value;
+}
+
 void attend(const AttentionArguments& a, const KvRow& row, const Query& query, float* out) {
   const std::int64_t width = a.layout.head_dim;
   for (std::int64_t d = 0; d < width; ++d) out[d] = 0;
-  float maximum = kLowest, total = 0;
+  Part all;
   const Visible visible = visible_keys(a, row, query.position);
-  for (std::int64_t key = visible.begin; key < visible.end;) {
-    const std::int64_t first = key;
-    const std::int64_t block_end = (key / kKvBlock + 1) * kKvBlock;
-    const std::int64_t end = block_end < visible.end ? block_end : visible.end;
-    key = end;
-    float weights[kKvBlock];
-    float block_maximum = kLowest;
-    for (std::int64_t j = first; j < end; ++j) {
-      weights[j - first] = score(a, row, query, j);
-      const float score_here = weights[j - first];
-      if (score_here > block_maximum || std::isnan(score_here)) block_maximum = score_here;
-    }
-    if (block_maximum == kLowest) continue;
-    float block_total = 0;
-    for (std::int64_t j = first; j < end; ++j)
-      block_total += weights[j - first] = std::exp(weights[j - first] - block_maximum);
-    const float merged = std::fmax(maximum, block_maximum);
-    const float old_part = std::exp(maximum - merged), new_part = std::exp(block_maximum - merged);
-    const char* page = kv_page(a.layout, row, a.page_offset, first);
-    const float* scales = block_scales(a.layout, page, first, query.kv_head);
-    for (std::int64_t d = 0; d < width; ++d) {
-      float sum = 0;
-      for (std::int64_t j = first; j < end; ++j)
-        sum = std::fma(
-            weights[j - first],
-            load(page, a.layout.dtype,
-                 value_block_offset(a.layout, j, query.kv_head) + j % kKvBlock * width + d,
-                 scales != nullptr ? scales[value_scales_apart(a.layout) + j % kKvBlock] : 1.0f),
-            sum);
-      out[d] = out[d] * old_part + sum * new_part;
-    }
-    total = total * old_part + block_total * new_part;
-    maximum = merged;
+  for (std::int64_t first = visible.begin, end = 0; first < visible.end; first = end) {
+    const std::int64_t next = (first / kSplitKeys + 1) * kSplitKeys;
+    end = next < visible.end ? next : visible.end;
+    Split split = {first, end};
+    weigh_split(a, row, query, split);
+    if (split.all.nothing()) continue;
+    Factors factors = {0, 1};
+    if (all.nothing())
+      all = split.all;
+    else
+      factors = merge(all, split.all);
+    for (std::int64_t d = 0; d < width; ++d)
+      out[d] = out[d] * factors.old_part + split_value(a, row, query, split, d) * factors.new_part;
   }
-  if (total == 0) return;  // nothing visible: zeros
-  for (std::int64_t d = 0; d < width; ++d) out[d] /= total;
+  if (all.total == 0) return;  // nothing visible: zeros
+  for (std::int64_t d = 0; d < width; ++d) out[d] /= all.total;
 }
 
 /// Calls body(row, query, token) for every query of every head.

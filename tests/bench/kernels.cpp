@@ -359,7 +359,8 @@ int run(const Options& options) {
   bench.matmul(512);
   for (const DType dtype : {DType::f32, DType::bf16}) {
     bench.attention(512, 0, dtype);
-    bench.attention(1, 1023, dtype);
+    for (const std::int64_t keys : {128, 512, 1024, 2048, 8192})
+      bench.attention(1, keys - 1, dtype);
   }
   print(options, table->tier, peaks, rate, bench.lines());
   return 0;

@@ -55,6 +55,49 @@ TEST_CASE("heads that share keys have the same bits together and, for want of wo
   }
 }
 
+TEST_CASE("keys dealt to threads in splits: 128 to 8,192 of them, alone and in a batch", "[bits]") {
+  for (const KernelTable* table : tables_under_test()) {
+    if (is_emulated(*table)) continue;
+    for (Setup s : {Setup{.dtype = DType::bf16, .heads = 9, .kv_heads = 3, .head_dim = 24},
+                    Setup{.heads = 2, .kv_heads = 1, .head_dim = 17, .window = 700, .softcap = 5},
+                    Setup{.dtype = DType::i8, .heads = 4, .kv_heads = 4, .head_dim = 32}}) {
+      INFO(describe(*table, s));
+      const std::int64_t lengths[] = {128, 8192, 1, 1025, 256, 257};
+      const std::int64_t width = s.heads * s.head_dim;
+      std::vector<Pages> pages;
+      std::vector<KvRow> rows;
+      std::vector<float> q;
+      std::vector<std::vector<float>> alone;
+      for (const std::int64_t length : lengths) {
+        const Sequence one = make_sequence(s, length, static_cast<std::uint64_t>(length));
+        pages.emplace_back(s, length);
+        write(*table, s, one.k.data(), one.v.data(), {pages.back().row(0, length, 0)},
+              pages.back().offset());
+        rows.push_back(pages.back().row(static_cast<std::int64_t>(rows.size()), 1, length - 1));
+        q.insert(q.end(), one.q.end() - width, one.q.end());
+      }
+      const auto run = [&](const KernelTable& kernels, const std::vector<KvRow>& some,
+                           int threads) {
+        s.threads = threads;
+        std::vector<float> out(q.size(), NAN);
+        attend(kernels, s, arguments_of(s, some, q.data(), out.data(), {}, pages[0].offset()));
+        return out;
+      };
+      const std::vector<float> all = run(*table, rows, 1);
+      CHECK(difference(all, run(scalar_table(), rows, 1)) < 2e-5);
+      for (const int threads : {2, 3, 16}) CHECK(same_bits(all, run(*table, rows, threads)));
+      for (std::size_t i = 0; i < rows.size(); ++i)
+        for (const int threads : {1, 2, 16}) {
+          INFO(lengths[i] << " keys alone, " << threads << " threads");
+          const std::vector<float> out = run(*table, {rows[i]}, threads);
+          const auto at = static_cast<std::ptrdiff_t>(i) * width;
+          CHECK(same_bits(std::vector<float>(all.begin() + at, all.begin() + at + width),
+                          std::vector<float>(out.begin() + at, out.begin() + at + width)));
+        }
+    }
+  }
+}
+
 TEST_CASE("sequences of one step do not see each other", "[bits]") {
   for (const KernelTable* table : tables_under_test())
     for (const Setup& s : setups()) {
