@@ -41,6 +41,7 @@ using Graph = std::map<std::string, std::set<std::string>>;
 const Rooms kRooms = {
     {"engine/base", {}},
     {"engine/device", {"engine/base"}},
+    {"engine/ranks", {"engine/base"}},
     {"engine/tensor", {"engine/device"}},
     {"engine/files", {"engine/tensor"}},
     {"engine/images", {"engine/base"}},
@@ -51,7 +52,7 @@ const Rooms kRooms = {
     {"engine/weights/quantized", {"engine/files"}},
     {"engine/batch", {"engine/tensor"}},
     {"engine/cache", {"engine/tensor"}},
-    {"engine/ops", {"engine/weights", "engine/batch", "engine/cache"}},
+    {"engine/ops", {"engine/weights", "engine/batch", "engine/cache", "engine/ranks"}},
     {"engine/program", {"engine/ops"}},
     {"engine/plan", {"engine/program"}},
     {"engine/sampling", {"engine/base"}},

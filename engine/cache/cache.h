@@ -92,6 +92,16 @@ inline constexpr std::int64_t kKeptBehind = 16;
 class Cache;
 class SequenceCache;
 
+/// Follows what happens to a pool's pages, for pools of other processes that are to be like it.
+class PageMirror {
+ public:
+  virtual ~PageMirror() = default;
+  /// The number that the other pools know this one by.
+  virtual std::int64_t number() const = 0;
+  /// The content of page `from` of a group was copied to page `to`.
+  virtual void copied(int group, std::int32_t from, std::int32_t to) = 0;
+};
+
 /// What a sequence is to get room for: `tokens` more positions, and a source of `cross`.
 struct CacheGrowth {
   const SequenceCache* cache = nullptr;
@@ -162,6 +172,10 @@ class SequenceCache {
   std::int64_t bytes() const;
   /// Page pointers of a group by position, for kernels; null for pages that left their window.
   const std::vector<void*>& pages(int group) const;
+  /// Their numbers in the pool; -1 for pages that left their window.
+  const std::vector<std::int32_t>& page_numbers(int group) const {
+    return page_ids_[static_cast<std::size_t>(group)];
+  }
   const std::shared_ptr<Cache>& cache() const { return cache_; }
 
  private:
@@ -203,6 +217,9 @@ class Cache : public std::enable_shared_from_this<Cache> {
     return own != nullptr ? own : device_;
   }
   std::int64_t budget() const { return budget_; }
+  /// Null: nobody follows it.
+  void set_mirror(std::unique_ptr<PageMirror> mirror) { mirror_ = std::move(mirror); }
+  const PageMirror* mirror() const { return mirror_.get(); }
   /// Of pages that sequences hold; `on`: of those on one device.
   std::int64_t used_bytes(const Device* on = nullptr) const;
   /// Of cold pages: kept for texts that begin alike until room is needed, and counted as free.
@@ -247,6 +264,7 @@ class Cache : public std::enable_shared_from_this<Cache> {
   std::string refusal_;
   std::vector<std::unique_ptr<GroupPages>> groups_;
   KeptPages kept_;
+  std::unique_ptr<PageMirror> mirror_;
 };
 
 }  // namespace perilune

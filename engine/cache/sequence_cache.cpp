@@ -147,6 +147,7 @@ bool SequenceCache::grow(KvKind kind, std::int64_t from, std::int64_t to) {
       cache_->device(group)->copy_inside(to_pointer, pointers_[g][p],
                                          static_cast<std::size_t>(layout.groups()[g].page_bytes));
       const std::int32_t page = taken.place();
+      if (cache_->mirror_) cache_->mirror_->copied(group, page_ids_[g][p], page);
       cache_->give(group, page_ids_[g][p]);
       page_ids_[g][p] = page;
       pointers_[g][p] = to_pointer;

@@ -55,6 +55,7 @@ struct AttentionSetting {
 class AttentionOp final : public Op {
  public:
   explicit AttentionOp(AttentionSetting setting) : setting_(std::move(setting)) {}
+  const AttentionSetting& setting() const { return setting_; }
   std::string_view name() const override { return "attention"; }
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override;
   std::string lacks(const kernels::KernelTable& table,
@@ -76,6 +77,7 @@ class AttentionWeightsOp final : public Op {
  public:
   AttentionWeightsOp(AttentionSetting setting, AxisIdentity key_axis)
       : setting_(std::move(setting)), key_axis_(key_axis) {}
+  const AttentionSetting& setting() const { return setting_; }
   std::string_view name() const override { return "attention_weights"; }
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override;
   std::string lacks(const kernels::KernelTable& table,

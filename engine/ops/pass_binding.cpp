@@ -27,6 +27,7 @@ void PassBinding::release() {
   bound_ = 0;
   made_rows_.clear();
   caches_.clear();
+  lent_ = nullptr;
   layout_ = nullptr;
   cross_lengths_.clear();
   wanted_.clear();
@@ -104,9 +105,24 @@ void PassBinding::set_caches(const std::vector<SequenceCache*>& caches, const Ca
   cross_lengths_ = cross_lengths;
 }
 
+void PassBinding::lend_pages(std::shared_ptr<const LentPages> pages, const CacheLayout* layout) {
+  lent_ = std::move(pages);
+  layout_ = layout;
+  cross_lengths_ = lent_->cross_lengths;
+}
+
+std::int64_t PassBinding::cross_length(std::size_t row) const {
+  return cross_lengths_.empty() ? caches_[row]->cross_length() : cross_lengths_[row];
+}
+
+const std::vector<void*>& PassBinding::pages_of(std::size_t row, int group) const {
+  if (lent_ != nullptr) return lent_->pages[static_cast<std::size_t>(group)][row];
+  return caches_[row]->pages(group);
+}
+
 void PassBinding::kv_rows(const KvSlot& slot, KvKind kind, bool writing, AxisIdentity identity,
                           std::vector<kernels::KvRow>& result) const {
-  if (caches_.empty()) {
+  if (!has_caches()) {
     throw Error(ErrorCode::state, "attention", "this pass keeps keys and values, and has no cache")
         .hint("give the pass a cache with one sequence for each row");
   }
@@ -114,17 +130,19 @@ void PassBinding::kv_rows(const KvSlot& slot, KvKind kind, bool writing, AxisIde
   // pass's own rows.
   const bool encoded = kind == KvKind::cross && writing;
   const RaggedRows& tokens = rows(encoded || identity != 0 ? identity : batch_->rows().identity);
-  if (tokens.rows() != static_cast<std::int64_t>(caches_.size())) {
+  const auto count = static_cast<std::size_t>(batch_->size());
+  if (tokens.rows() != batch_->size()) {
     throw Error(ErrorCode::shape, "attention",
                 "q, k and v have " + std::to_string(tokens.rows()) + " rows, the pass has " +
-                    std::to_string(caches_.size()) + " caches")
+                    std::to_string(count) + " caches")
         .hint("keys are kept for the tokens of the batch's own rows");
   }
-  result.resize(caches_.size());
-  for (std::size_t r = 0; r < caches_.size(); ++r) {
+  result.resize(count);
+  for (std::size_t r = 0; r < count; ++r) {
+    const std::vector<void*>& held = pages_of(r, slot.group);
     const auto row = static_cast<std::int64_t>(r);
     kernels::KvRow& out = result[r];
-    out.pages = caches_[r]->pages(slot.group).data();
+    out.pages = held.data();
     out.first_token = tokens.starts[r];
     out.tokens = tokens.length(row);
     out.first_position = encoded ? 0 : batch_->facts()[r].first_position;
@@ -133,10 +151,10 @@ void PassBinding::kv_rows(const KvSlot& slot, KvKind kind, bool writing, AxisIde
     } else if (writing) {
       out.key_count = out.tokens;
     } else {
-      out.key_count = cross_lengths_.empty() ? caches_[r]->cross_length() : cross_lengths_[r];
+      out.key_count = cross_length(r);
     }
     // The last line of defence before kernels follow page pointers.
-    const auto pages = static_cast<std::int64_t>(caches_[r]->pages(slot.group).size());
+    const auto pages = static_cast<std::int64_t>(held.size());
     if (out.key_count > pages * layout_->page_tokens()) {
       throw Error(ErrorCode::shape, "attention",
                   "row " + std::to_string(r + 1) + " has room for " +

@@ -23,6 +23,13 @@ struct InputForm {
 /// height, width], over the batch's own axis of rows. Null for other names.
 const InputForm* input_form(const std::string& name);
 
+/// Pages of a pass's rows that no SequenceCache of this process holds: another rank's, by the
+/// numbers that it gives them.
+struct LentPages {
+  std::vector<std::vector<std::vector<void*>>> pages;  // [group][row][page]
+  std::vector<std::int64_t> cross_lengths;             // per row
+};
+
 /// One batch as a pass reads it. Where an input comes from is decided here alone: what a pass
 /// before it made (set_input), else the batch's own.
 class PassBinding {
@@ -42,6 +49,8 @@ class PassBinding {
   void set_input(const std::string& name, Tensor tensor, const RaggedRows& rows);
   /// Undefined where there is none. Its first axis has the identity of rows() that are bound.
   const Tensor& input(const std::string& name) const;
+  /// Those of set_input.
+  const std::map<std::string, Tensor>& set_inputs() const { return inputs_; }
 
   /// Rows of the axis with this identity; throws Error(state) for one that was never bound.
   const RaggedRows& rows(AxisIdentity identity) const;
@@ -55,7 +64,12 @@ class PassBinding {
   /// an earlier pass of the same run wrote for each row and nobody has committed yet.
   void set_caches(const std::vector<SequenceCache*>& caches, const CacheLayout* layout,
                   const std::vector<std::int64_t>& cross_lengths = {});
-  bool has_caches() const { return !caches_.empty(); }
+  /// In their place: pages and the layout that they lie in, held until restart().
+  void lend_pages(std::shared_ptr<const LentPages> pages, const CacheLayout* layout);
+  bool has_caches() const { return !caches_.empty() || lent_ != nullptr; }
+  const std::vector<SequenceCache*>& caches() const { return caches_; }
+  /// Of each row's source, as keys of kind cross see it.
+  std::int64_t cross_length(std::size_t row) const;
   const CacheLayout* cache_layout() const { return layout_; }
   /// The kernel's rows for a slot. Self: tokens are the batch's rows, appended at first_position.
   /// Cross while written (`writing`): tokens are the rows of `identity`, from position 0. Cross
@@ -65,6 +79,7 @@ class PassBinding {
 
   /// Token offsets (of the whole batch, ascending) that the head computes.
   const std::vector<std::int64_t>& wanted() const { return wanted_; }
+  const std::vector<std::int64_t>& wanted_per_row() const { return wanted_per_row_; }
   /// Of their axis: the batch's own where all of its tokens are wanted, the batch axis' where
   /// `last` was said; 0 before set_wanted.
   AxisIdentity wanted_identity() const { return wanted_identity_; }
@@ -81,6 +96,7 @@ class PassBinding {
   std::vector<std::int64_t> rope_lengths(AxisIdentity identity) const;
 
  private:
+  const std::vector<void*>& pages_of(std::size_t row, int group) const;
   RaggedRows& slot(AxisIdentity identity);
   void settle_wanted(bool last);
 
@@ -91,6 +107,7 @@ class PassBinding {
   std::size_t bound_ = 0;  // of rows_; what is behind it is memory to use again
   std::vector<RaggedRows> made_rows_;
   std::vector<SequenceCache*> caches_;
+  std::shared_ptr<const LentPages> lent_;
   const CacheLayout* layout_ = nullptr;
   std::vector<std::int64_t> cross_lengths_;
   std::vector<std::int64_t> wanted_, wanted_per_row_;

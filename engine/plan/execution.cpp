@@ -4,6 +4,7 @@
 #include "engine/plan/deadline.h"
 #include "engine/plan/execution_state.h"
 #include "engine/plan/pass_rows.h"
+#include "engine/plan/rank_pass.h"
 
 namespace perilune {
 
@@ -133,6 +134,21 @@ void Execution::release() {
 }
 
 bool Execution::run(double deadline) {
+  const bool shared = state_->plan->options().ranks != nullptr && state_->binding != nullptr;
+  return shared ? run_with_ranks() : run_ops(deadline);
+}
+
+/// All ranks at once: those that follow are told what to run, and wait in every sum for each other.
+bool Execution::run_with_ranks() {
+  const PlanOptions& options = state_->plan->options();
+  RankGroup& group = *options.ranks->group;
+  const auto turn = group.lock();
+  if (group.leads() && group.size() > 1) send_pass(*state_->plan, *state_->binding);
+  group.together([&] { run_ops(1e300); });
+  return true;
+}
+
+bool Execution::run_ops(double deadline) {
   State& state = *state_;
   const std::size_t count = state.kinds.size();
   if (state.binding == nullptr) {

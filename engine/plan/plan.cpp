@@ -25,6 +25,7 @@ class PlanBuilder {
     copy_nodes();
     choose_outputs();
     drop_dead_steps(graph_);
+    spread_over_ranks();
     place_steps(graph_, plan_->options_.devices, plan_->options_.device, plan_->devices_);
     if (plan_->options_.fuse) fuse(graph_);
     place_values(graph_, plan_->devices_);
@@ -99,6 +100,17 @@ class PlanBuilder {
     }
     graph_.asked.assign(graph_.values.size(), false);
     for (const auto& [name, value] : outputs) graph_.asked[static_cast<std::size_t>(value)] = true;
+  }
+
+  /// What is followed is run for its effects alone.
+  void spread_over_ranks() {
+    const std::shared_ptr<const RankShare>& share = plan_->options_.ranks;
+    if (share == nullptr) return;
+    split_over_ranks(graph_, *share, plan_->rank_kv_heads_);
+    if (share->group->leads()) return;
+    plan_->outputs_.clear();
+    graph_.asked.assign(graph_.values.size(), false);
+    drop_dead_steps(graph_);
   }
 
   PlanValue& value(int id) { return graph_.values[static_cast<std::size_t>(id)]; }
@@ -278,6 +290,8 @@ std::vector<KvSlotSpec> Plan::kv_slots() const {
   for (KvSlotSpec& slot : slots) {
     slot.device = device_of_path(options_.devices, slot.path);
     if (slot.device == nullptr && !options_.devices.empty()) slot.device = options_.device;
+    const auto own = rank_kv_heads_.find(slot.path);
+    if (own != rank_kv_heads_.end() && slot.kind == KvKind::self) slot.kv_heads = own->second;
   }
   return slots;
 }

@@ -2,6 +2,7 @@
 // Immutable and shared. And its execution, which can stop between two ops and go on.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "engine/plan/placement.h"
+#include "engine/plan/rank_split.h"
 
 namespace perilune {
 
@@ -23,6 +25,10 @@ struct PlanOptions {
   bool fuse = true;
   /// Canonical paths to give back; each must be marked (or be layers.N...attention.weights).
   std::vector<std::string> outputs;
+  /// Several ranks compute it, on the CPU; null: this process alone. Runs of rank 0 are runs of
+  /// all, each whole (no deadline stops them); those of the others give nothing back.
+  std::shared_ptr<const RankShare> ranks;
+  std::string rank_key;  // by which followers find theirs
 };
 
 /// What a part of a plan takes on the device that it runs on.
@@ -80,6 +86,7 @@ class Plan {
   friend class Execution;
   std::vector<std::shared_ptr<Device>> devices_;
   int buffers_ = 0;
+  std::map<std::string, std::int64_t> rank_kv_heads_;  // by slot path, of this rank
   mutable std::mutex mutex_;
   mutable bool resolved_ = false;
   mutable std::vector<OpConstants> constants_;  // per step
@@ -117,6 +124,8 @@ class Execution {
 
  private:
   struct State;
+  bool run_ops(double deadline);
+  bool run_with_ranks();
   std::unique_ptr<State> state_;
 };
 
