@@ -4,7 +4,10 @@ local terminal = require "perilune.show.terminal"
 
 local heat_map = {}
 
-local function finite(v) return v == v and math.abs(v) ~= math.huge end
+--- Whether a number is neither NaN nor infinite.
+---@param v number
+---@return boolean
+function heat_map.finite(v) return v == v and math.abs(v) ~= math.huge end
 
 --- Least and most of the finite numbers.
 ---@param rows number[][]
@@ -13,7 +16,7 @@ local function finite(v) return v == v and math.abs(v) ~= math.huge end
 function heat_map.extent(rows)
   local least, most = math.huge, -math.huge
   for _, row in ipairs(rows) do
-    for _, v in ipairs(row) do if finite(v) then least, most = math.min(least, v), math.max(most, v) end end
+    for _, v in ipairs(row) do if heat_map.finite(v) then least, most = math.min(least, v), math.max(most, v) end end
   end
   if least > most then return 0, 1 end
   return least, most

@@ -12,8 +12,6 @@ local most_cells, most_points = 40000, 4000
 local dark, blue, pale = { 70, 70, 70 }, { 34, 68, 102 }, { 221, 221, 221 }
 local character = 6.5   -- width of a label's character
 
-local function finite(v) return v == v and math.abs(v) ~= math.huge end
-
 local function number(v) return (("%.4g"):format(v)) end
 
 -- About five steps of 1, 2 or 5 times a power of ten.
@@ -79,7 +77,7 @@ local function line_plot(t, path, o)
   local points = {}
   local group = math.ceil(#values / most_points)
   for i = 1, #values, group do
-    if finite(values[i]) then
+    if heat_map.finite(values[i]) then
       points[#points + 1] = { x_of(i), y_of(values[i]) }
     else   -- a gap where there is no number
       canvas:line(points, blue, 1.5)
