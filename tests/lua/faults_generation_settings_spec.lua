@@ -53,6 +53,25 @@ t.test("keys that nothing applies are named once; those that change no answer ar
   t.equal(#m.warnings, 4, table.concat(m.warnings, "\n"))
 end)
 
+t.test("what is not applied is refused with its reason where a caller asks for it, and never stops a file's", function()
+  for _, case in ipairs { { "max_time", 2.5, "would change with the batch", "stop_when" }, { "max_time", "2s", "would change with the batch" },
+    { "watermarking_config", { bias = 2.5 }, "no watermark", "processors" }, { "token_healing", true, "last token stays" } } do
+    local key, value = case[1], case[2]
+    local m = pl.load(with { [key] = value }, { compute = "f32" })
+    expect_says(m.warnings, file .. ": " .. key .. " is not applied: ", case[3])
+    t.equal(#m:generate("Once", { max_new_tokens = 2 }).ids, 2)
+    for _, call in ipairs { function(o) m:generate("Once", o) end, function(o) m:stream("Once", o) end, function(o) pl.engine(m):submit("Once", o) end } do
+      local err = t.raises_text(function() call { [key] = value } end, key, "is not applied: ", case[3])
+      t.equal(err.code, "unsupported")
+      if case[4] then t.ok(err.hint:find(case[4], 1, true), err.hint) end
+    end
+    m:close()
+  end
+  local m = pl.load(tales, { compute = "f32" })
+  t.equal(#m:generate("Once", { max_new_tokens = 1, token_healing = false }).ids, 1, "asking for nothing is no fault")
+  m:close()
+end)
+
 t.test("what is not run yet is named when the model is loaded, and refused by calls", function()
   local m = pl.load(with { eos_token_id = 2, num_beam_groups = 2, guidance_scale = 1, diversity_penalty = 0 })
   t.equal(#m.warnings, 1, table.concat(m.warnings, "\n"))

@@ -23,6 +23,15 @@ rules.published = {
   prompt_lookup_num_tokens = "count", max_matching_ngram_size = "positive",
 }
 
+--- Options of the published files that are not applied: why, and what does what they are wanted for. A file's is a warning,
+--- a caller's an error.
+rules.not_applied = {
+  max_time = { "an answer that ends by the clock would change with the batch it is in",
+    "line:cancel(), engine:step { budget_ms = … } or stop_when = function(state) … end may watch pl.clock()" },
+  watermarking_config = { "texts carry no watermark", "a function in processors may favour tokens" },
+  token_healing = { "a prompt's last token stays as it is", "end the prompt before the word that is to be written on" },
+}
+
 -- Options that only callers have.
 local own = {
   seed = "integer", stop = "string|table", logprobs = "count|boolean", prompt_logprobs = "boolean|count", n = "positive",
@@ -42,6 +51,7 @@ rules.spec = {}
 for _, part in ipairs { rules.published, own } do
   for key, wanted in pairs(part) do rules.spec[key] = wanted end
 end
+for key in pairs(rules.not_applied) do rules.spec[key] = "any" end
 
 --- Options of the published files that are understood and not run, with the values that change nothing.
 rules.not_run = { num_beam_groups = 1, diversity_penalty = 0, penalty_alpha = 0, guidance_scale = 1 }
@@ -154,6 +164,10 @@ end
 ---@param op string
 function rules.check(given, op)
   for key, value in pairs(given) do
+    local reason = rules.not_applied[key]
+    if reason and value ~= false then
+      raise("unsupported", op, ("%s = %s is not applied: %s"):format(key, options.show(value), reason[1]), reason[2])
+    end
     local what, wrong, hint = fault_of(key, value)
     if what then raise("option", op, ("option %s: expected %s, got %s"):format(key, what, options.show(wrong)), hint) end
   end
@@ -205,12 +219,6 @@ function rules.read(json, file)
   return values, wrong
 end
 
--- Why a published key that was given is without effect, where that is worth a word.
-local reasons = {
-  watermarking_config = "texts carry no watermark",
-  max_time = "answers end by their tokens alone", token_healing = "a prompt's last token stays",
-}
-
 --- Warnings for a generation_config.json: wrong values, and keys that nothing here reads.
 ---@param json table
 ---@param file string
@@ -228,9 +236,10 @@ function rules.warnings(json, file, values, wrong)
   for _, key in ipairs(names_of(wrong)) do list[#list + 1] = wrong[key].text .. "; calls that would use it raise" end
   if file ~= "generation_config.json" then return list end
   for _, key in ipairs(names_of(json)) do
-    if not rules.published[key] and not harmless[key] and not (reasons[key] and json[key] == false) then
+    local reason = rules.not_applied[key]
+    if not rules.published[key] and not harmless[key] and not (reason and json[key] == false) then
       local near = (options.unknown(key, names_of(rules.published), "options", "generate") or ""):match "^did you mean.*"
-      list[#list + 1] = ("%s: %s is not applied: %s"):format(file, key, reasons[key] or "no option has this name" .. (near and "; " .. near or ""))
+      list[#list + 1] = ("%s: %s is not applied: %s"):format(file, key, reason and reason[1] or "no option has this name" .. (near and "; " .. near or ""))
     end
   end
   return list

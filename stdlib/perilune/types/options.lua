@@ -91,6 +91,9 @@
 ---@field eta_cutoff number the same with a bar that falls with the entropy; 0: off
 ---@field penalty_alpha number only 0: the published library left contrastive search in its version 5
 ---@field guidance_scale number only 1 yet
+---@field max_time number refused: an answer that ends by the clock would change with the batch it is in (of a file: a warning)
+---@field watermarking_config table refused: texts carry no watermark (of a file: a warning)
+---@field token_healing boolean only false: a prompt's last token stays as it is (of a file: a warning)
 ---@field encoder_no_repeat_ngram_size integer no run of so many tokens of the source (without an encoder: the prompt); 0: off
 ---@field encoder_repetition_penalty number above 1 makes tokens of the source (without an encoder: the prompt) more likely
 ---@field bad_words_ids integer[][] sequences of ids that are never completed
