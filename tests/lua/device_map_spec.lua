@@ -111,8 +111,18 @@ for _, name in ipairs { "llama-gqa", "mistral-window", "gpt2-plain" } do
     local path = os.tmpname()
     c:save(path)
     local again = pl.cache_load(path, m)
-    os.remove(path)
     t.ok(m:forward({ { prompts[3][10] } }, { cache = again }).logits:at { batch = 1 }:equal(last(10)))
+    -- A file's pages go to each layer's own device, wherever it is now.
+    for _, device in ipairs { "cpu", there } do
+      local other = load(name, { device = device })
+      local moved = pl.cache_load(path, other)
+      t.equal(moved.length, 9)
+      t.near(other:forward({ { prompts[3][10] } }, { cache = moved }).logits:at({ batch = 1 }):tolist(), last(10):tolist(), 1e-4, device)
+    end
+    local spread = load(name, { device_map = { ["layers.0"] = there, ["*"] = "cpu" } })
+    t.near(spread:forward({ { prompts[3][10] } }, { cache = pl.cache_load(path, spread) }).logits:at({ batch = 1 }):tolist(), last(10):tolist(),
+      1e-4)
+    os.remove(path)
     local used = m:memory()
     t.ok(used.cache > 0)
     t.equal(c:bytes() + fork:bytes() + again:bytes() >= used.cache, true)

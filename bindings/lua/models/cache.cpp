@@ -195,30 +195,48 @@ int sequence_clear(lua_State* L) {
   return 0;
 }
 
-int sequence_groups(lua_State* L) {
-  push_integer(L, static_cast<std::int64_t>(
-                      self<SequencePointer>(L, "groups")->cache()->layout().groups().size()));
+/// One layer's keys and values in the pages of its group.
+struct SlotPages {
+  int group;
+  std::int64_t offset, bytes;  // of the layer in a page
+};
+
+SlotPages slot_pages(const CacheLayout& layout, const KvSlotSpec& spec) {
+  const KvSlot slot = layout.slot(spec.path, spec.kind);
+  const KvGroup& group = layout.groups()[static_cast<std::size_t>(slot.group)];
+  return {slot.group, slot.page_offset, group.page_bytes / group.layers};
+}
+
+/// sequence:slots(): names of its layers' keys and values, which do not hang on devices.
+int sequence_slots(lua_State* L) {
+  std::vector<std::string> names;
+  for (const KvSlotSpec& spec : self<SequencePointer>(L, "slots")->cache()->layout().slots()) {
+    names.push_back(spec.path + (spec.kind == KvKind::self ? ".self" : ".cross"));
+  }
+  push_list(L, names);
   return 1;
 }
 
-/// sequence:pages(group): the bytes of those that are there as u8 [page, byte], for files.
+/// sequence:pages(slot): a layer's bytes of the pages that are there as u8 [page, byte], for files.
 int sequence_pages(lua_State* L) {
   const auto sequence = self<SequencePointer>(L, "pages");
-  const auto& groups = sequence->cache()->layout().groups();
-  const std::int64_t group =
-      to_position(to_integer(L, 2, "pages", "group"), static_cast<std::int64_t>(groups.size()),
-                  "pages", "group");
-  const auto bytes = static_cast<std::size_t>(groups[static_cast<std::size_t>(group)].page_bytes);
+  const CacheLayout& layout = sequence->cache()->layout();
+  const std::int64_t slot =
+      to_position(to_integer(L, 2, "pages", "slot"),
+                  static_cast<std::int64_t>(layout.slots().size()), "pages", "slot");
+  const SlotPages of = slot_pages(layout, layout.slots()[static_cast<std::size_t>(slot)]);
   sequence->expect_idle("save");
-  const auto& pages = sequence->pages(static_cast<int>(group));
-  const std::int64_t held = sequence->pages_held(static_cast<int>(group));
+  const auto& pages = sequence->pages(of.group);
+  const std::int64_t held = sequence->pages_held(of.group);
   const std::size_t first = pages.size() - static_cast<std::size_t>(held);
-  const Shape shape{Axis{"page", held, 0}, Axis{"byte", static_cast<std::int64_t>(bytes), 0}};
+  const Shape shape{Axis{"page", held, 0}, Axis{"byte", of.bytes, 0}};
   Tensor made = Tensor::zeros(state(L).context, DType::u8, shape);
-  auto* to = made.as<std::uint8_t>();
-  Device& device = *sequence->cache()->device(static_cast<int>(group));
+  auto* to = made.as<std::byte>();
+  Device& device = *sequence->cache()->device(of.group);
   for (std::size_t i = first; i < pages.size(); ++i) {
-    device.copy_out(to + (i - first) * bytes, pages[i], bytes);
+    device.copy_out(to, static_cast<const std::byte*>(pages[i]) + of.offset,
+                    static_cast<std::size_t>(of.bytes));
+    to += of.bytes;
   }
   push_value(L, Value::of(std::move(made)));
   return 1;
@@ -228,25 +246,35 @@ Error wrong_file(const std::string& what) {
   return Error(ErrorCode::format, "cache_load", "the file does not fit: " + what);
 }
 
-/// sequence:restore(length, { pages of every group }): an empty sequence as it was in a file.
+/// The pages of a group that a file's sequence of `length` had given back; -1: it does not fit.
+std::int64_t missing_pages(const CacheLayout& layout, const SlotPages& of, std::int64_t length,
+                           const Tensor& stored) {
+  const Shape& shape = stored.shape();
+  const KvGroup& group = layout.groups()[static_cast<std::size_t>(of.group)];
+  const std::int64_t all = group.kind == KvKind::self ? layout.pages_for(length) : 0;
+  const bool good = stored.dtype() == DType::u8 && shape.rank() == 2 && shape.size(1) == of.bytes;
+  const std::int64_t missing = good ? all - shape.size(0) : -1;
+  return missing <= layout.first_page(of.group, length) ? missing : -1;
+}
+
+/// sequence:restore(length, { pages of every slot }, made_for): an empty sequence as it was in a
+/// file.
 int sequence_restore(lua_State* L) {
   const auto sequence = self<SequencePointer>(L, "restore");
   const std::int64_t length = to_integer(L, 2, "restore", "length");
   const auto stored = to_tensors(L, 3, "restore", "pages");
-  const auto& groups = sequence->cache()->layout().groups();
-  if (sequence->length() != 0 || length < 0) throw wrong_file("its length");
-  if (stored.size() != groups.size()) throw wrong_file("the number of its layer groups");
   const CacheLayout& layout = sequence->cache()->layout();
-  for (std::size_t g = 0; g < groups.size(); ++g) {
-    const Shape& shape = stored[g].shape();
-    // A window's first pages are not in the file: they had been given back.
-    const std::int64_t all = groups[g].kind == KvKind::self ? layout.pages_for(length) : 0;
-    const std::int64_t missing = shape.rank() == 2 ? all - shape.size(0) : -1;
-    if (stored[g].dtype() != DType::u8 || missing < 0 || shape.size(1) != groups[g].page_bytes ||
-        missing > layout.first_page(static_cast<int>(g), length)) {
-      throw wrong_file("the size of its pages");
-    }
-    sequence->skip_pages(static_cast<int>(g), missing);
+  if (sequence->length() != 0 || length < 0) throw wrong_file("its length");
+  if (stored.size() != layout.slots().size()) throw wrong_file("the number of its layers");
+  std::vector<SlotPages> slots;
+  std::vector<std::int64_t> skipped(layout.groups().size(), -1);  // of each group
+  for (std::size_t s = 0; s < stored.size(); ++s) {
+    const SlotPages& of = slots.emplace_back(slot_pages(layout, layout.slots()[s]));
+    const std::int64_t missing = missing_pages(layout, of, length, stored[s]);
+    std::int64_t& known = skipped[static_cast<std::size_t>(of.group)];
+    if (missing < 0 || (known >= 0 && known != missing)) throw wrong_file("the size of its pages");
+    if (known < 0) sequence->skip_pages(of.group, missing);
+    known = missing;
   }
   sequence->set_made_for(lua_isnoneornil(L, 4) ? length : to_integer(L, 4, "restore", "made for"));
   if (!sequence->reserve(length)) {
@@ -254,14 +282,17 @@ int sequence_restore(lua_State* L) {
         ErrorCode::memory, "cache_load",
         "no room for " + std::to_string(length) + " positions among the model's keys and values");
   }
-  for (std::size_t g = 0; g < groups.size(); ++g) {
-    Device& device = *sequence->cache()->device(static_cast<int>(g));
-    const auto& pages = sequence->pages(static_cast<int>(g));
-    const auto held = static_cast<std::size_t>(stored[g].shape().size(0));
-    const auto bytes = static_cast<std::size_t>(groups[g].page_bytes);
-    const Tensor whole = stored[g].to(state(L).context->cpu_device()).copy();
-    for (std::size_t i = 0; i < held; ++i) {
-      device.copy_in(pages[pages.size() - held + i], whole.as<std::uint8_t>() + i * bytes, bytes);
+  for (std::size_t s = 0; s < stored.size(); ++s) {
+    const SlotPages& of = slots[s];
+    Device& device = *sequence->cache()->device(of.group);
+    const auto& pages = sequence->pages(of.group);
+    const auto held = static_cast<std::size_t>(stored[s].shape().size(0));
+    const Tensor whole = stored[s].to(state(L).context->cpu_device()).copy();
+    const auto* from = whole.as<std::byte>();
+    for (std::size_t i = pages.size() - held; i < pages.size(); ++i) {
+      device.copy_in(static_cast<std::byte*>(pages[i]) + of.offset, from,
+                     static_cast<std::size_t>(of.bytes));
+      from += of.bytes;
     }
   }
   sequence->commit(length);
@@ -312,7 +343,7 @@ void add_cache(lua_State* L) {
       {"can_crop", guarded<sequence_can_crop>},
       {"clear", guarded_once<sequence_clear>},
       {"bytes", guarded<sequence_bytes>},
-      {"groups", guarded<sequence_groups>},
+      {"slots", guarded<sequence_slots>},
       {"publish", guarded_once<sequence_publish>},
       {"pages", guarded<sequence_pages>},
       {"restore", guarded_once<sequence_restore>},

@@ -146,7 +146,7 @@ function Cache:crop(n)
   return self
 end
 
---- Writes keys and values to a file, for pl.cache_load with the same model.
+--- Writes keys and values to a file, for pl.cache_load with the same model, on whatever devices it is then.
 ---
 ---     local m = pl.load "scripts/models/tales"
 ---     local cache, path = m:cache(), os.tmpname()
@@ -166,7 +166,7 @@ function Cache:save(path)
     made_by[i] = number > 0 and s.adapters[number].name or ""
     texts[i] = table.concat(texts_of(self)[i] or {}, " ")
     lengths[i], made_for[i] = tostring(sequence.length), tostring(sequence.made_for)
-    for group = 1, sequence:groups() do tensors[("rows.%d.groups.%d"):format(i, group)] = sequence:pages(group) end
+    for slot, name in ipairs(sequence:slots()) do tensors[("rows.%d.%s"):format(i, name)] = sequence:pages(slot) end
   end
   core.save_tensors(path, tensors, { lengths = table.concat(lengths, " "), made_for = table.concat(made_for, " "), texts = table.concat(texts, ","),
     cache = s.cache_dtype, compute = s.compute, model = s.checkpoint:fingerprint(), adapters = table.concat(made_by, ",") })

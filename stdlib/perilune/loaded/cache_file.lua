@@ -9,7 +9,8 @@ local adapters = require "perilune.loaded.adapters"
 
 local cache_file = {}
 
---- Reads what c:save wrote. Only the model that made it, loaded in the same way, can go on from it.
+--- Reads what c:save wrote. Only the model that made it, with the same compute and cache types, can go on from it; its
+--- devices may be others.
 ---
 ---     local m = pl.load "scripts/models/tales"
 ---     local path, cache = os.tmpname(), m:cache()
@@ -40,7 +41,11 @@ function cache_file.cache_load(path, m)
   for length in about.lengths:gmatch "%d+" do
     local sequence, pages = pool:sequence(), {}
     sequences[#sequences + 1] = sequence
-    for group = 1, sequence:groups() do pages[group] = file:tensor(("rows.%d.groups.%d"):format(#sequences, group)) end
+    for slot, name in ipairs(sequence:slots()) do
+      local tensor = ("rows.%d.%s"):format(#sequences, name)
+      if not file:has(tensor) then raise("format", "cache_load", ("%s has no keys and values of %s"):format(path, name)) end
+      pages[slot] = file:tensor(tensor)
+    end
     sequence:restore(tonumber(length), pages, tonumber(made_for()))
     local ids = {}
     for id in (stored() or ""):gmatch "%d+" do ids[#ids + 1] = tonumber(id) end
