@@ -284,6 +284,7 @@ constexpr BroughtWord kWords[] = {
     {"bmm", "matmul", ""},
     {"dot", "matmul", ""},
     {"einsum", "matmul", ""},
+    {"cosine", "matmul", "(a * b):sum \"hidden\" of normalized vectors"},
     {"cosine_similarity", "matmul", "(a * b):sum \"hidden\" of normalized vectors"},
     {"masked_fill", "where", ""},
     {"std", "stats", ""},

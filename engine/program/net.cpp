@@ -42,10 +42,11 @@ std::int64_t Net::axis_size(const std::string& op, const std::string& name) cons
     return all->second;
   std::vector<std::string> known;
   for (const auto& [axis, size] : state_->pass->axis_sizes) known.push_back(axis);
-  const std::string guess = did_you_mean(name, known);
+  const std::string near = nearest(name, known);
+  const std::string declared = "the family's config gives sizes: axes = { " + name + " = … }";
   throw Error(ErrorCode::argument, op, "axis \"" + name + "\" has no size")
       .where(where())
-      .hint(guess.empty() ? "the family's config declares the sizes of axes in c.axes" : guess);
+      .hint(near.empty() ? declared : "did you mean \"" + near + "\"? " + declared);
 }
 
 std::vector<Value> Net::apply(const OpPointer& op, std::vector<Value> inputs,

@@ -156,6 +156,9 @@ end
 local tables = { policy = "perilune.policy", json = "perilune.json", files = "perilune.files", async = "perilune.serve.async",
   sound = "perilune.run.sound" }
 
+-- What calls answer (results, entries of the queue, …) prints as pl.show has it.
+core.answer_metatable.__tostring = function(t) return require("perilune.show.show").show(t, { depth = 2 }) end
+
 pl.policy = require(tables.policy)
 require "perilune.show.inspect"
 -- Most scripts need neither: loaded when first called.

@@ -260,7 +260,7 @@ function load.estimate(path, opts)
     out.fits[device.name] = out.weights + out.workspace + some <= (device.free or 0)
   end
   s.checkpoint:close()
-  return out
+  return core.answer(out)
 end
 
 --- Where a weight or an op lives: devices that can be used now. A GPU that nothing has asked for yet is `idle`:
@@ -268,7 +268,7 @@ end
 ---
 ---     print(pl.devices()[1].name)                                           --> cpu
 ---@return table[] list of { name=, kind=, memory=, free=, tier=, idle= }
-function load.devices() return core.devices() end
+function load.devices() return core.answer(core.devices()) end
 
 --- Whether the devices are well.
 ---
@@ -279,7 +279,7 @@ function load.health()
   for _, device in ipairs(list) do
     if device.error then ok = false end
   end
-  return { ok = ok, devices = list }
+  return core.answer { ok = ok, devices = list }
 end
 
 --- Opens a tokenizer by itself: a model folder, a tokenizer's file, or the name of a known model.

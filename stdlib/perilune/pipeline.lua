@@ -87,7 +87,7 @@ function Pipeline:__call(input)
   if not many and errors[1] ~= nil then error(errors[1], 0) end
   if not many then return values[1] end
   for i, err in pairs(errors) do values[i] = { error = tostring(err) } end
-  return values
+  return core.answer(values)
 end
 
 -- A list as an iterator; an iterator as it is.

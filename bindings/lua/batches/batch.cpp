@@ -9,6 +9,7 @@
 #include "bindings/lua/batches/batch_input.h"
 #include "bindings/lua/batches/batch_object.h"
 #include "bindings/lua/batches/batch_rows.h"
+#include "bindings/lua/edge/answer.h"
 #include "bindings/lua/tensors/tensor_value.h"
 #include "engine/program/net.h"
 
@@ -285,6 +286,7 @@ int padded(lua_State* L) {
     lua_setfield(L, -2, name);
   }
   set_field(L, "waste", view.waste);
+  mark_answer(L);
   return 1;
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "bindings/lua/batches/batch_object.h"
+#include "bindings/lua/edge/answer.h"
 #include "bindings/lua/edge/arguments.h"
 #include "bindings/lua/text/encoded_text.h"
 #include "bindings/lua/text/tokenizer.h"
@@ -25,7 +26,10 @@ int row_tokens(lua_State* L) {
       push_token(L, *object.tokenizer, token);
       lua_rawseti(L, -2, ++position);
     }
-    if (position > 0) return 1;
+    if (position > 0) {
+      mark_answer(L);
+      return 1;
+    }
   }
   for (const std::int32_t id : ids) {
     lua_createtable(L, 0, 3);
@@ -34,8 +38,10 @@ int row_tokens(lua_State* L) {
       set_field(L, "piece", object.tokenizer->piece(id));
       set_field(L, "special", object.tokenizer->is_special(id));
     }
+    mark_answer(L);
     lua_rawseti(L, -2, ++position);
   }
+  mark_answer(L);
   return 1;
 }
 
@@ -56,6 +62,7 @@ int push_row(lua_State* L, int batch_index, std::int64_t row) {
   push_integer(L, row + 1);
   lua_pushcclosure(L, guarded<row_tokens>, 2);
   lua_setfield(L, -2, "tokens");
+  mark_answer(L);
   return 1;
 }
 

@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include "bindings/lua/batches/batch.h"
+#include "bindings/lua/edge/answer.h"
 #include "bindings/lua/edge/arguments.h"
 #include "bindings/lua/host/embedded_stdlib.h"
 #include "bindings/lua/host/functions.h"
@@ -141,6 +142,7 @@ int open_core(lua_State* L) {
   make_state(L, host_options(L));
   lua_newtable(L);
   add_state_functions(L);
+  add_answer(L);
   add_file_functions(L);
   add_tensor(L);
   add_tensor_makers(L);

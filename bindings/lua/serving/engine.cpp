@@ -2,6 +2,7 @@
 #include <cmath>
 #include <optional>
 
+#include "bindings/lua/edge/answer.h"
 #include "bindings/lua/serving/serving.h"
 
 namespace perilune::lua {
@@ -125,6 +126,7 @@ int push_step(lua_State* L, const StepResult& result) {
   set_field(L, "idle", result.idle);
   set_field(L, "pending", result.pending);
   if (result.wait_ms > 0) set_field(L, "wait_ms", result.wait_ms);
+  mark_answer(L);
   return 1;
 }
 
@@ -299,6 +301,7 @@ int stats(lua_State* L) {
   set_field(L, "running", counts.running);
   set_field(L, "busy_ms", counts.busy_ms);
   set_field(L, "cache_bytes", counts.cache_bytes);
+  mark_answer(L);
   return 1;
 }
 

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <unordered_map>
 
+#include "bindings/lua/edge/answer.h"
 #include "bindings/lua/serving/serving.h"
 
 namespace perilune::lua {
@@ -38,6 +39,7 @@ void push_entry(lua_State* L, int entries, const QueueEntry& entry, const Room& 
   if (!lua_istable(L, -1)) {
     lua_pop(L, 1);
     lua_createtable(L, 0, 18);
+    mark_answer(L);
     set_field(L, "id", static_cast<std::int64_t>(entry.id));
     set_field(L, "priority", entry.priority);
     if (entry.deadline_ms > 0) set_field(L, "deadline_ms", entry.deadline_ms);
@@ -63,6 +65,7 @@ void push_entry(lua_State* L, int entries, const QueueEntry& entry, const Room& 
 
 void push_room(lua_State* L, const Room& room) {
   lua_createtable(L, 0, 10);
+  mark_answer(L);
   set_field(L, "tokens", room.tokens);
   set_field(L, "rows", room.rows);
   lua_createtable(L, static_cast<int>(room.pages.size()), 1);

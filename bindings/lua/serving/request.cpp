@@ -1,4 +1,5 @@
 // Request: its fields, events and result.
+#include "bindings/lua/edge/answer.h"
 #include "bindings/lua/models/cache.h"
 #include "bindings/lua/serving/grammar.h"
 #include "bindings/lua/serving/serving.h"
@@ -146,6 +147,7 @@ int result(lua_State* L) {
   set_timings(L, request);
   if (request.spec.kind == RequestKind::generate) {
     set_generated(L, request);
+    mark_answers(L);
     return 1;
   }
   lua_createtable(L, 0, static_cast<int>(request.progress.forward_outputs.size()));
@@ -154,6 +156,7 @@ int result(lua_State* L) {
     lua_setfield(L, -2, name.c_str());
   }
   lua_setfield(L, -2, "outputs");
+  mark_answers(L);
   return 1;
 }
 
@@ -235,6 +238,7 @@ void push_event(lua_State* L, const Event& event) {
   if (event.output_index > 0) {
     set_field(L, "output", static_cast<std::int64_t>(event.output_index) + 1);
   }
+  mark_answer(L);
 }
 
 void push_request(lua_State* L, EngineObject& engine, const RequestPointer& request) {

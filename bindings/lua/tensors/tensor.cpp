@@ -1,6 +1,7 @@
 // Tensor: fields, views, reading and writing. Arithmetic is in tensor_math.cpp.
 #include <cmath>
 
+#include "bindings/lua/edge/answer.h"
 #include "bindings/lua/tensors/tensor_math.h"
 #include "bindings/lua/tensors/tensor_padding.h"
 #include "bindings/lua/tensors/tensor_value.h"
@@ -295,6 +296,7 @@ int stats(lua_State* L) {
   set_field(L, "nan", statistics.nan);
   set_field(L, "inf", statistics.infinite);
   set_field(L, "count", statistics.count);
+  mark_answer(L);
   return 1;
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "bindings/lua/edge/answer.h"
 #include "bindings/lua/edge/arguments.h"
 
 namespace perilune::lua {
@@ -130,6 +131,7 @@ void push_token(lua_State* L, const Tokenizer& tokenizer, const Token& token) {
   if (token.word >= 0) set_field(L, "word", static_cast<std::int64_t>(token.word) + 1);
   if (token.text == 1) set_field(L, "pair", true);
   set_field(L, "special", token.special);
+  mark_answer(L);
 }
 
 EncodedText read_text(lua_State* L, int index, const EncodeSettings& settings,

@@ -1,6 +1,7 @@
 // Tokenizer and its streaming decoder.
 #include <algorithm>
 
+#include "bindings/lua/edge/answer.h"
 #include "bindings/lua/edge/arguments.h"
 #include "bindings/lua/tensors/tensor_value.h"
 #include "bindings/lua/text/encoded_text.h"
@@ -119,6 +120,7 @@ int tokens(lua_State* L) {
     push_token(L, tokenizer, token);
     lua_rawseti(L, -2, ++position);
   }
+  mark_answer(L);
   return 1;
 }
 

@@ -113,7 +113,7 @@ local function read_code(all, owners, block, line, file, number)
 end
 
 -- Files with methods of a class that stands in another file: variable → class.
-local parts_of_classes = { ["perilune.inside.methods"] = { Model = "Model" } }
+local parts_of_classes = { ["perilune.inside.methods"] = { Model = "Model" }, ["perilune.model_facts"] = { Model = "Model" } }
 
 local function read_file(all, source)
   local owners = { pl = "pl" }

@@ -319,7 +319,7 @@ function tokenizer_check.check(model, tokenizer, opts)
   local o = options.check(opts, { probe = "boolean", on_progress = "function" }, "check")
   tokenizer = tokenizer or model.tokenizer
   if tokenizer == nil then
-    return { ok = true, errors = {}, warnings = { "no tokenizer: " .. (model.tokenizer_reason or "none was loaded") }, notes = {} }
+    return core.answer { ok = true, errors = {}, warnings = { "no tokenizer: " .. (model.tokenizer_reason or "none was loaded") }, notes = {} }
   end
   if kind.of(tokenizer) ~= "Tokenizer" then
     raise("argument", "check", "expected a tokenizer, got " .. options.show(tokenizer))
@@ -332,7 +332,7 @@ function tokenizer_check.check(model, tokenizer, opts)
   end
   compare_with_own(model, tokenizer, probed, out)
   out.ok, out.probe = #out.errors == 0, probed
-  return out
+  return core.answer(out)
 end
 
 return tokenizer_check

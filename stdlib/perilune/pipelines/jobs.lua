@@ -61,7 +61,7 @@ function jobs.finish(p, input, job)
   local ok, value = pcall(p.task_.finish, p, input, job)
   if not ok then return nil, value end
   if job.lost > 0 and type(value) == "table" then value.lost = job.lost end
-  return value
+  return core.answer(value)
 end
 
 --- What cutting took from inputs, which is said once a run, unless it waits for more.

@@ -193,7 +193,7 @@ function batch.collate(records, columns, opts)
       if own and columns[mask_name] == nil then out[mask_name] = mask end
     end
   end
-  return out
+  return core.answer(out)
 end
 
 return batch

@@ -220,7 +220,7 @@ function forward.forward(m, input, opts)
       raise("option", "forward", ("option outputs: head %s of this model gives no %s"):format(s.head, name))
     end
   end
-  return out
+  return core.answer(out)
 end
 
 return forward

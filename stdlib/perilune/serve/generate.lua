@@ -42,7 +42,7 @@ end
 
 -- The result of a prompt that could not be read or submitted: it fails alone, as it would have while it ran.
 local function refused(err)
-  return { finish_reason = "error", error = tostring(err), error_code = err.code, text = "", ids = {} }
+  return core.answer { finish_reason = "error", error = tostring(err), error_code = err.code, text = "", ids = {} }
 end
 
 -- Submits the prompts of a list.
@@ -103,7 +103,7 @@ function generate.generate(m, input, opts)
   submit.check_causal(m, "generate")
   local common, policy, on_progress = split_options(opts, "generate")
   local prompts, single = submit.read(m, input, common, "generate", true)
-  if #prompts == 0 then return {} end
+  if #prompts == 0 then return core.answer {} end
   local failed = {}
   if single then prompts[1] = watched(prompts[1], failed) end
   local engine, lines, lost, results = submit.engine(policy), {}, {}, {}
@@ -126,7 +126,7 @@ function generate.generate(m, input, opts)
   engine:close()
   raise_failed(failed, results[1])
   if single then return results[1] end
-  return results
+  return core.answer(results)
 end
 
 ---@class Stream

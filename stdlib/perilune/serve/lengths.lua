@@ -1,5 +1,6 @@
 -- How long texts are in tokens, and what padding them would waste. Texts are counted one by one; only a
 -- histogram is kept.
+local core = require "perilune.core"
 local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 local kind = require "perilune.base.kind"
@@ -146,7 +147,7 @@ function lengths.lengths(texts, tokenizer, opts)
   local list = sorted(histogram)
   local longest = list[#list].length
   local limit = math.min(o.max_tokens or math.huge, tokenizer.model_max_length or math.huge)
-  return {
+  return core.answer {
     count = count, total = total, mean = total / count, max = longest, histogram = histogram,
     p50 = percentile(list, count, 0.5), p90 = percentile(list, count, 0.9), p99 = percentile(list, count, 0.99),
     buckets = best_buckets(cut_to(histogram, limit), o.buckets or 4),

@@ -1,4 +1,5 @@
 -- m:score: how likely a model finds texts, continuations of a prompt, answers to a source.
+local core = require "perilune.core"
 local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 local kind = require "perilune.base.kind"
@@ -195,8 +196,8 @@ function score.score(m, texts, choices, opts)
   local list, pieces, single
   if choices then list, pieces = choices_of(m, texts, choices, o) else list, pieces, single = texts_of(m, texts, o) end
   progress.during("score", o.on_progress, function(tick) return score_all(m, list, pieces, o, tick) end)
-  if single then return list[1] end
-  return list
+  core.answer(list)
+  return single and list[1] or list
 end
 
 return score

@@ -243,7 +243,7 @@ function simulate.simulate(policy, work, cost, opts)
   if not fine then engine:cancel_all() end
   engine:close()
   if not fine then error(err, 0) end
-  return out
+  return core.answer(out)
 end
 
 return simulate

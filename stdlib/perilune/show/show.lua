@@ -31,7 +31,7 @@ end
 
 local function has_tostring(value)
   local meta = getmetatable(value)
-  return type(meta) == "table" and rawget(meta, "__tostring") ~= nil
+  return type(meta) == "table" and meta ~= core.answer_metatable and rawget(meta, "__tostring") ~= nil
 end
 
 local function is_plain(value) return type(value) == "table" and not has_tostring(value) end
@@ -120,7 +120,7 @@ local function table_text(t, limits, depth, indent)
   local n, others = keys_of(t)
   local few = depth == 1 and n + #others <= most_opened   -- their entries are shown in full
   local text = inline(t, limits.width - #indent, depth, limits.entries)
-  if text and not (few and text:find "{ … %d") then return text end
+  if text and not ((few or depth > 1) and text:find "{ … %d") then return text end
   local name = kind.of(t)
   local lines, shown = { name and name .. " {" or "{" }, 0
   local function add(label, value)
