@@ -2,7 +2,7 @@
 -- Entries encode_text and encode_image; each answers with its projection as `pooled`.
 local config = require "perilune.families.config"
 local tower = require "perilune.families.tower"
-local tower_layers = require "perilune.models.tower_layers"
+local two_towers = require "perilune.models.two_towers"
 
 local clip = {
   name = "clip",
@@ -10,13 +10,14 @@ local clip = {
   architectures = { CLIPModel = "base" },
   padding = "right",
   tokenizers = { "bpe" },
-  embedding = "text_model.embeddings.token_embedding",
+  embedding = two_towers.embedding,
   keys = { "text_config", "vision_config", "text_config_dict", "vision_config_dict", "projection_dim", "logit_scale_init_value" },
-  unused = { "*.position_ids" },
+  unused = two_towers.unused,
+  embed = two_towers.embed,
 }
 
 local text_defaults = { hidden_size = 512, intermediate_size = 2048, num_hidden_layers = 12, num_attention_heads = 8, hidden_act = "quick_gelu",
-  layer_norm_eps = 1e-5 }
+  layer_norm_eps = 1e-5, max_position_embeddings = 77, vocab_size = 49408 }
 local vision_defaults = { hidden_size = 768, intermediate_size = 3072, num_hidden_layers = 12, num_attention_heads = 12, hidden_act = "quick_gelu",
   layer_norm_eps = 1e-5, image_size = 224, patch_size = 32 }
 
@@ -29,42 +30,24 @@ end
 --- @param json table
 --- @return table c
 function clip.config(json)
-  local text_json = tower.part(json, "text_config")
-  local text, vision = tower.sizes(text_json, text_defaults), tower.vision(tower.part(json, "vision_config"), vision_defaults)
-  local positions, vocab = config.integer(text_json, "max_position_embeddings", 77), config.integer(text_json, "vocab_size", 49408)
-  text.mask, vision.grid.before = "causal", 1
-  local axes = { vocab = vocab, channel = vision.channel, height = vision.height, width = vision.width }
-  for axis, size in pairs(text.axes) do axes[axis] = size end
-  return {
-    layers = text.layers, axes = axes, text = text, vision = vision, max_tokens = positions, eos = end_of_text(text_json, vocab),
-    projected = config.integer(json, "projection_dim", 512), picture_tokens = vision.patches + 1, grid = vision.grid,
-    rows = { ["text_model.embeddings.position_embedding"] = { "max_position_embeddings", positions },
-      ["vision_model.embeddings.position_embedding"] = { "image_size / patch_size squared", vision.patches, 1 } },
-    preprocessing = { size = { shortest_edge = vision.height }, resample = 3, do_center_crop = true,
-      crop_size = { height = vision.height, width = vision.width }, image_mean = { 0.48145466, 0.4578275, 0.40821073 },
-      image_std = { 0.26862954, 0.26130258, 0.27577711 } },
-  }
+  local c = two_towers.config(json, text_defaults, vision_defaults, 1)
+  c.text.mask, c.eos = "causal", end_of_text(tower.part(json, "text_config"), c.axes.vocab)
+  c.projected = config.integer(json, "projection_dim", 512)
+  c.preprocessing = { size = { shortest_edge = c.vision.height }, resample = 3, do_center_crop = true,
+    crop_size = { height = c.vision.height, width = c.vision.width }, image_mean = { 0.48145466, 0.4578275, 0.40821073 },
+    image_std = { 0.26862954, 0.26130258, 0.27577711 } }
+  return c
 end
 
-local modules = { layer = "encoder.layers.", before = "layer_norm1", query = "self_attn.q_proj", key = "self_attn.k_proj",
-  value = "self_attn.v_proj", joined = "self_attn.out_proj", after = "layer_norm2", up = "mlp.fc1", down = "mlp.fc2" }
-
-function clip.encode_text(net, batch)
-  local c = net.config
-  local text = net:scope("text_model", "text")
-  local x = text:embedding(batch.ids, "embeddings.token_embedding") + text:embedding(batch.positions, "embeddings.position_embedding")
-  x = tower_layers(text, text:mark("embeddings", x), c.text, modules)
-  return text:layer_norm(x, "final_layer_norm", c.text.norm_eps)
-end
+clip.encode_text = two_towers.encode_text
 
 function clip.encode_image(net, batch)
-  local c = net.config
-  local image = net:scope("vision_model", "image", { axes = c.vision.axes })
+  local c, image = net.config, two_towers.image(net)
   local x = image:patches(batch.pixels, "embeddings.patch_embedding", "hidden", { size = c.vision.patch_size })
   x = image:prepend(x, "embeddings.class_embedding")
   x = x + image:embedding(image:positions(x), "embeddings.position_embedding")
   x = image:mark("embeddings", image:layer_norm(x, "pre_layrnorm", c.vision.norm_eps))
-  return tower_layers(image, x, c.vision, modules)
+  return two_towers.image_layers(image, x)
 end
 
 clip.heads = {
@@ -79,8 +62,5 @@ clip.heads = {
     return { last_hidden_state = x, pooled = projection:linear(first, "visual_projection", "hidden") }
   end,
 }
-
---- How texts and pictures are embedded unless a caller says otherwise: as published, projected and of length 1.
-clip.embed = { pooling = "pooled", normalize = true }
 
 return clip
