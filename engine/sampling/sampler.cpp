@@ -244,6 +244,7 @@ void Sampler::choose(std::span<float> logits, const SamplingState& state, Sample
     return;
   }
   if (best.logit == kNever) return;  // everything is masked out
+  if (options_.timestamps && options_.logprobs >= 0) log_sum_ = log_sum_exp(logits);
   if (!options_.do_sample) {
     result.id = static_cast<std::int32_t>(best.index);
   } else if (options_.mirostat != 0) {

@@ -71,7 +71,8 @@ struct TokenLogprob {
 
 struct Sampled {
   std::int32_t id = -1;
-  float logprob = 0;              // of `id`, before processors (natural log)
+  /// Of `id`, before processors (natural log); with timestamps, among what these leave.
+  float logprob = 0;
   std::vector<TokenLogprob> top;  // options.logprobs best, before processors
   bool not_finite = false;        // the row held a NaN: nothing was chosen
   // id stays -1 without not_finite when every token is masked out.

@@ -61,14 +61,19 @@ local window_size = 256   -- inputs whose rows and outputs are held at once
 -- Generating shares its steps among all.
 local function answers(p, list, tick)
   local at, values, errors = 0, {}, {}
+  local whole = p.task_.whole_list or p.task_.at_once
+  local function on_work(run)   -- of one input its own units, of several how many are done
+    local done, total = run:oldest_progress()
+    if #list == 1 then tick(done or 0, total) else tick(run:progress(), #list) end
+  end
   local run = each.run(p, function()
     at = at + 1
     return list[at]
-  end, { window = p.task_.whole_list and math.max(1, #list) or window_size, policy = p.policy_, count = #list })
+  end, { window = whole and math.max(1, #list) or window_size, policy = p.policy_, count = #list, on_work = on_work })
   for i = 1, #list do
     local _, value, err = run:next()
     values[i], errors[i] = value, err
-    tick(i, #list)
+    if not p.task_.at_once then tick(i, #list) end
   end
   run:next()
   return values, errors
@@ -83,7 +88,8 @@ function Pipeline:__call(input)
   if input == nil then raise("argument", self.name_, "expected an input or a list of them, got nil") end
   local many = kind.is_list(input) and not (self.task_.takes_list and self.task_.takes_list(input))
   local list = many and input or { input }
-  local values, errors = progress.during(self.name_, self.options.on_progress, function(tick) return answers(self, list, tick) end)
+  local values, errors = progress.during(self.name_, self.options.on_progress, function(tick) return answers(self, list, tick) end,
+    #list == 1 and self.task_.unit or nil)
   if not many and errors[1] ~= nil then error(errors[1], 0) end
   if not many then return values[1] end
   for i, err in pairs(errors) do values[i] = { error = tostring(err) } end
@@ -116,7 +122,7 @@ end
 function Pipeline:each(values, opts)
   kind.expect(self, "Pipeline", "each")
   local o = options.check(opts, { policy = "table|function", window = "positive", progress = "boolean", on_progress = "function" }, "each")
-  local width = o.window or window_size
+  local width = o.window or self.task_.at_once or window_size
   local run = each.run(self, iterator_of(values), { window = width, policy = o.policy or self.policy_ })
   local own = o.on_progress or self.options.on_progress
   local tell, done, over = own or o.progress ~= false and progress.counter(self.name_, 0) or function() end, 0, false

@@ -1,10 +1,12 @@
 // Whisper's rules of times: which ids stay possible after which.
 #include "engine/sampling/timestamps.h"
 
+#include <cmath>
 #include <string>
 #include <vector>
 
 #include "engine/sampling/logits.h"
+#include "engine/sampling/sampler.h"
 #include "tests/catch.h"
 
 using namespace perilune;
@@ -47,4 +49,19 @@ TEST_CASE("Times: a vocabulary that ends before them is left alone") {
   std::vector<float> scores(5, 1.0F);
   apply_timestamp_rules(scores, std::vector<std::int32_t>{1, 2}, kRules);
   CHECK(scores == std::vector<float>(5, 1.0F));
+}
+
+TEST_CASE("Times: what was chosen counts among what they leave") {
+  SamplingOptions options;
+  options.logprobs = 1;
+  options.timestamps = TimestampRules{6, 5, 4, 2, 0};
+  Sampler sampler(options);
+  std::vector<float> scores(12, 1.0F);
+  SamplingState state;
+  Sampled chosen;
+  sampler.prepare(scores, state, chosen);  // three times may begin
+  sampler.choose(scores, state, chosen);
+  CHECK(chosen.id == 6);
+  CHECK(chosen.logprob == Approx(std::log(1.0 / 3)));
+  CHECK(chosen.top[0].logprob == Approx(std::log(1.0 / 12)));
 }

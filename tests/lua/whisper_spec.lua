@@ -102,12 +102,60 @@ t.test("a recording becomes segments whose times go forward", function()
 end)
 
 t.test("windows side by side say what each says alone", function()
-  local o = { language = "en", temperature = 0, condition_on_previous_text = false, batch_size = 4, no_speech_threshold = 1 }
+  local o = { language = "en", temperature = 0, batch_size = 4, no_speech_threshold = 1 }
   local together = pl.pipeline("automatic-speech-recognition", m, o)(sound(4, 7))
   o.batch_size = 2
   local by_two = pl.pipeline("automatic-speech-recognition", m, o)(sound(4, 7))
   t.equal(together.text, by_two.text)
   t.equal(#together.segments, #by_two.segments)
+end)
+
+-- What a transcript says, with its times and log-probabilities to the bit.
+local function told(answer)
+  local list = {}
+  for i, s in ipairs(answer.segments) do list[i] = { s.from, s.to, s.text, s.logprob, s.temperature } end
+  return list
+end
+
+t.test("recordings of a list are heard together, each as alone", function()
+  local together, steps = 0, 0
+  local o = { language = "en", temperature = { 0, 0.5 }, seed = 3, best_of = 2, no_speech_threshold = 1, policy = function(queue)
+    local rows = 0
+    for _ in pairs(queue) do rows = rows + 1 end
+    together, steps = math.max(together, rows), steps + 1
+    return queue
+  end }
+  local list, alone, ends = { sound(2.5, 1), sound(1, 2), pl.zeros({ 20000 }, { axes = { "sample" } }), sound(4, 3), "no/such.wav" }, {}, {}
+  for i = 1, 4 do alone[i] = told(pl.pipeline("automatic-speech-recognition", m, o)(list[i])) end
+  local steps_alone = steps
+  steps, together = 0, 0
+  o.on_progress = function(done, total) ends[#ends + 1] = { done, total } end
+  local answers = pl.pipeline("automatic-speech-recognition", m, o)(list)
+  for i = 1, 4 do t.equal(told(answers[i]), alone[i], "recording " .. i) end
+  t.ok(answers[5].error:find "no/such.wav")
+  t.ok(together >= 3 and steps < steps_alone, ("%d rows at once, %d steps instead of %d"):format(together, steps, steps_alone))
+  for i = 2, #ends do t.ok(ends[i][1] >= ends[i - 1][1] and ends[i][2] == 5) end
+  t.ok(#ends > 5 and ends[#ends][1] <= 5)
+end)
+
+t.test("seconds heard are told, and a function that fails ends its recording alone", function()
+  local ends, count = {}, 0
+  local hear = pl.pipeline("automatic-speech-recognition", m, { language = "en", temperature = 0, no_speech_threshold = 1,
+    on_progress = function(done, total) ends[#ends + 1] = { done, total } end,
+    on_segment = function(_, input)
+      count = count + 1
+      if type(input) == "table" then error "not this one" end
+    end })
+  hear(sound(2.5))
+  t.equal(ends[#ends], { 2.5, 2.5 })
+  t.ok(count > 0 and ends[1][1] == 0)
+  local answers = hear { { samples = sound(2.5) }, sound(2.5) }
+  t.ok(answers[1].error:find "not this one")
+  t.ok(#answers[2].segments > 0)
+  local heard = {}   -- segments as a generator gives them
+  for s in coroutine.wrap(function() pl.pipeline("automatic-speech-recognition", m, { language = "en", temperature = 0,
+    no_speech_threshold = 1, on_segment = coroutine.yield })(sound(2.5)) end) do heard[#heard + 1] = s.text end
+  t.equal(#heard, #answers[2].segments)
 end)
 
 t.test("silence is passed over, a language is found", function()
@@ -164,6 +212,25 @@ t.test("times cut ids into segments, and say how far a window was heard", functi
     for j, s in ipairs(list) do t.near(s, case[2][j], 1e-9, "case " .. i) end
     t.near(heard, case[3], 1e-9, "case " .. i)
   end
+end)
+
+t.test("a window's features are those of the whole recording, with zeros after its end", function()
+  local features, source_of = require "perilune.speech.features", require "perilune.speech.source"
+  local loud = sound(1, 5) * pl.tensor(10)
+  local samples = pl.cat({ loud, sound(1, 6) * pl.tensor(1e-4) }, "sample")   -- the second part is far quieter
+  local path = os.tmpname() .. ".wav"
+  pl.sound.write(path, samples, { store = "f32" })
+  local whole, model = core.log_mel(samples, 80, 202), { mels = 80, frames = 130 }
+  for _, input in ipairs { samples, path } do
+    local source = source_of.of(input, {}, "test")
+    source.loudest = features.loudest(source, 80)
+    t.near(source.loudest, whole:max(), 1e-6)
+    local made = features.of(model, source, 16000, 16000)
+    t.equal({ made.shape.frame, made.shape.mel }, { 130, 80 })
+    t.ok(made:at { frame = { 1, 100 } }:close(whole:at { frame = { 101, 200 } }, 1e-5))
+    t.equal(made:at { frame = { 101, 130 } }:abs():max(), 0)
+  end
+  os.remove(path)
 end)
 
 t.test("attention along a diagonal gives times along it", function()

@@ -6,24 +6,37 @@ local progress = {}
 
 local shown_after = 2      -- seconds of silence
 local between = 0.1        -- seconds from one line to the next
+local visible = false      -- whether a line stands on the terminal
 local write                -- function(text): the terminal's; nil where there is none
 
 --- From now on work is shown on standard error, where that is a terminal. For the program.
 function progress.on_terminal()
   if not core.is_tty(2) then return end
   write = function(text)
+    visible = text ~= ""
     io.stdout:flush()
     io.stderr:write("\r\27[K", text)
     io.stderr:flush()
   end
 end
 
-local function line(label, done, total, started)
+-- Seconds as 1:05 or 1:01:05.
+local function clock(seconds)
+  local s = math.floor(seconds)
+  if s < 3600 then return ("%d:%02d"):format(s / 60, s % 60) end
+  return ("%d:%02d:%02d"):format(s / 3600, s / 60 % 60, s % 60)
+end
+
+local function line(label, done, total, started, unit)
   local passed = core.clock() - started
   local rate = done / math.max(1e-9, passed)
-  if not total or total <= 0 then return ("%s: %d done, %.0f/s"):format(label, done, rate) end
-  local left = done > 0 and passed >= shown_after and (", %d s left"):format(math.ceil((total - done) / rate)) or ""
-  return ("%s: %d of %d, %d %%%s"):format(label, done, total, math.floor(100 * done / total), left)
+  local function amount(n) return unit == "seconds" and clock(n) or ("%d"):format(n) end
+  if not total or total <= 0 then
+    return (unit == "seconds" and "%s: %s done, %.1f times as fast as it is" or "%s: %s done, %.0f/s"):format(label, amount(done), rate)
+  end
+  local left = done > 0 and passed >= shown_after and (total - done) / rate
+  left = left and (left < 100 and (", %d s left"):format(math.ceil(left)) or (", %s left"):format(clock(left))) or ""
+  return ("%s: %s of %s, %d %%%s"):format(label, amount(done), amount(total), math.floor(100 * done / total), left)
 end
 
 local function nothing() end
@@ -31,8 +44,9 @@ local function nothing() end
 --- A counter for the terminal: call it with what is done (and of how much), with nil at the end.
 ---@param label string
 ---@param after number|nil seconds of silence before the first line (default 2); 0: every call is shown
+---@param unit string|nil "seconds": of sound, shown as minutes and seconds
 ---@return fun(done: number|nil, total: number|nil)
-function progress.counter(label, after)
+function progress.counter(label, after, unit)
   if not write then return nothing end
   local started, last, shown, pause = core.clock(), -math.huge, false, after == 0 and 0 or between
   return function(done, total)
@@ -42,7 +56,7 @@ function progress.counter(label, after)
       shown = false
     elseif now - started >= (after or shown_after) and now - last >= pause then
       last, shown = now, true
-      write(line(label, done, total, started))
+      write(line(label, done, total, started, unit))
     end
   end
 end
@@ -58,12 +72,18 @@ end
 ---@param label string
 ---@param on_progress fun(done: number, total: number|nil)|nil the caller's own
 ---@param f fun(tick: fun(done: number, total: number|nil)): any
+---@param unit string|nil as in counter
 ---@return any what f returns
-function progress.during(label, on_progress, f)
+function progress.during(label, on_progress, f, unit)
   if on_progress then return f(on_progress) end
   if not write then return f(nothing) end
-  local counter = progress.counter(label)
+  local counter = progress.counter(label, nil, unit)
   return settle(counter, pcall(f, counter))
+end
+
+--- Takes the line off the terminal, where one stands: something else is about to be printed. The next count shows it again.
+function progress.clear()
+  if visible then write "" end
 end
 
 --- Says what begins now; with nil, that it is over.

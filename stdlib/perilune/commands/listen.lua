@@ -22,7 +22,7 @@ local listen = {
     ["compute"] = { value = "MODE", help = "auto, f32, bf16, or int8, which quantizes the model" },
   },
   help = "FILE is a WAV, FLAC or OGG file of any rate, or - for a WAV file on standard input. What is said is\n"
-    .. "printed as it is heard, json at the end. Models: perilune get whisper-tiny.en, a folder in the published\n"
+    .. "printed as it is heard, json at the end; on a terminal how far it is, too. Models: perilune get whisper-tiny.en, a folder in the published\n"
     .. "or CTranslate2's layout, a GGML file of whisper.cpp.",
 }
 

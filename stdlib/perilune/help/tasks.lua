@@ -110,12 +110,14 @@ print(#tell("Once upon a time").ids)                                  --> 8]] },
 local m = pl.load "scripts/models/tales"
 print(pl.try(pl.pipeline("chat", m), "Hello"))                         --> nil	chat: this tokenizer has no chat template]] },
   { name = "automatic-speech-recognition", what = "what is said in a recording of any length, with times", heads = "seq2seq",
-    input = "the path of a WAV, FLAC or OGG file, samples [sample] of 16000 a second, { samples=, rate= }, or pl.sound.open(path)",
+    input = "the path of a WAV, FLAC or OGG file, samples [sample] of 16000 a second, { samples=, rate= }, or pl.sound.open(path); of a list eight are heard at once, "
+      .. "each as it is alone",
     answer = "{ text=, language=, seconds=, segments={ { from=, to= (seconds), text=, ids=, words=, logprob=, no_speech=, compression=, temperature= } } }; "
       .. 'answer:format("text"|"srt"|"vtt"|"json")',
     options = { { "language", 'a code or a name; default: what it sounds like' }, { "task", '"transcribe" (default), or "translate" into English' },
       { "return_timestamps", 'true (default); "word": segments have words { from=, to=, text= }; false: no times, a window is a segment' },
-      { "on_segment", "function(segment), called as soon as it is heard" },
+      { "on_segment", "function(segment, input), called as soon as it is heard" },
+      { "on_progress", "function(done, total): seconds of one recording (total: nil of a pipe); of a list how many are heard, with parts" },
       { "batch_size", "windows that are heard at once, cut where it is quiet; default 1: each begins where the last was heard to" },
       { "temperature", "tried in turn while an answer looks wrong; default { 0, 0.2, 0.4, 0.6, 0.8, 1 }" },
       { "best_of", "draws at a temperature above 0, of which the surest counts; default 5" },

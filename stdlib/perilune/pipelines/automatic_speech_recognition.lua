@@ -3,9 +3,11 @@ local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 local transcribe = require "perilune.speech.transcribe"
 local special = require "perilune.speech.special"
+local progress = require "perilune.base.progress"
 local formats = require "perilune.speech.formats"
 
-local task = { heads = { "seq2seq" }, head = "seq2seq", direct = true }
+-- Recordings of a list that are heard at once.
+local task = { heads = { "seq2seq" }, head = "seq2seq", at_once = 8, unit = "seconds" }
 
 task.spec = {
   language = "string", task = { "transcribe", "translate" }, return_timestamps = "boolean|string", temperature = "number|table", best_of = "positive",
@@ -51,12 +53,25 @@ function task.prepare(p)
   p.transcriber_, p.chosen_ = t, o
 end
 
-function task.begin() return { rows = {} } end
+function task.begin(p, input) return { rows = {}, work = transcribe.recording(p.transcriber_, input, p.chosen_) } end
+
+--- Tells of what was heard since; a function that fails ends that recording alone.
+---@param p Pipeline
+---@param job table
+---@param input any
+function task.news(p, job, input)
+  local on_segment = p.chosen_.on_segment
+  if not on_segment then return end
+  for segment in function() return job.work:news() end do
+    progress.clear()
+    local fine, err = pcall(on_segment, segment, input)
+    if not fine then return job.work:fail(err) end
+  end
+end
 
 --- The transcript; tostring(it) is its text, it:format("srt") subtitles.
-function task.finish(p, input)
-  local transcript = transcribe.run(p.transcriber_, input, p.chosen_, p.on_seconds_)
-  return setmetatable(transcript, { __index = { format = formats.whole }, __tostring = function(t) return t.text end })
+function task.finish(_, _, job)
+  return setmetatable(job.work:transcript(), { __index = { format = formats.whole }, __tostring = function(t) return t.text end })
 end
 
 return task

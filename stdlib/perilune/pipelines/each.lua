@@ -11,12 +11,13 @@ Run.__index = Run
 --- A run over an iterator: at most o.window inputs are taken and not answered, oldest first.
 ---@param p Pipeline
 ---@param iterator fun(): any
----@param o table { window=, policy=, count= (how many there are, where that is known) }
+---@param o table { window=, policy=, count= (how many there are, where that is known), on_work=function(run) (after every step of
+--- tasks that ask again and again) }
 ---@return table run run:next() → input, answer, err; nil at the end
 function each.run(p, iterator, o)
   local engine = not p.task_.direct and submit.engine(o.policy) or nil
   return setmetatable({ p = p, iterator = iterator, width = o.window, engine = engine, guard = engine and submit.guard(engine),
-    first = 1, last = 0, taken = {}, count = o.count, ended = o.count == 0, told = { waits = true } }, Run)
+    first = 1, last = 0, taken = {}, on_work = o.on_work, count = o.count, ended = o.count == 0, told = { waits = true } }, Run)
 end
 
 -- Takes inputs as long as there is room for them.
@@ -35,14 +36,49 @@ function Run:fill()
   end
 end
 
+-- Jobs that ask again and again go on with what they were answered; at most at_once of them are underway.
+function Run:go_on()
+  local most, underway = self.p.task_.at_once, 0
+  if not most then return end
+  for i = self.first, self.last do
+    local one = self.taken[i]
+    if not jobs.is_done(one.job) and underway < most then
+      jobs.go_on(self.p, self.engine, one.job, one.input)
+      if not jobs.is_done(one.job) then underway = underway + 1 end
+    end
+  end
+  if self.on_work then self.on_work(self) end
+end
+
+--- How much of what was taken is done: whole inputs, and parts of those underway.
+---@return number inputs
+function Run:progress()
+  local done = self.first - 1
+  for i = self.first, self.last do
+    local heard, total = jobs.progress(self.taken[i].job)
+    if total and total > 0 then done = done + heard / total end
+  end
+  return done
+end
+
+--- How far the oldest input is, in the units of its task.
+---@return number|nil done
+---@return number|nil total
+function Run:oldest_progress()
+  local oldest = self.taken[self.first]
+  if oldest then return jobs.progress(oldest.job) end
+end
+
 -- Steps until a job is done. More may come once something is answered: a policy that waits for it is
 -- asked again and told that nothing does.
 function Run:step(job)
   local idle = false
+  self:go_on()
   while not jobs.is_done(job) do
     self.engine:set_more(not self.ended and not idle)
     idle = self.engine:advance().idle
     if core.interrupted() then core.error { code = "cancelled", op = self.p.name_, message = "interrupted", level = 1 } end
+    self:go_on()
   end
 end
 
@@ -68,8 +104,8 @@ function Run:next()
     if self.engine then self.engine:close() end
     return nil
   end
-  self.taken[self.first], self.first = nil, self.first + 1
   self:finish(oldest.job)
+  self.taken[self.first], self.first = nil, self.first + 1
   self:note_lost(oldest.job)
   return oldest.input, jobs.finish(self.p, oldest.input, oldest.job)
 end

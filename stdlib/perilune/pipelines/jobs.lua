@@ -7,7 +7,7 @@ local jobs = {}
 --- What one input becomes, or the error that it is.
 ---@param p Pipeline
 ---@param input any
----@return table job { rows=, lost=, results= } or { error=, lost= }
+---@return table job { rows=, lost=, results=, work= (of tasks that ask the engine again and again) } or { error=, lost= }
 function jobs.begin(p, input)
   p.lost_ = {}   -- tokens that cutting took, by text: see rows.encode
   local ok, job = pcall(p.task_.begin, p, input)
@@ -37,10 +37,29 @@ function jobs.submit(p, engine, job)
   end
 end
 
+--- Lets a job that asks again and again begin, or go on with what was answered.
+---@param p Pipeline
+---@param engine userdata
+---@param job table
+---@param input any
+function jobs.go_on(p, engine, job, input)
+  job.work:go_on(engine)
+  p.task_.news(p, job, input)
+end
+
+--- How far such a job is; nothing for others.
+---@param job table
+---@return number|nil done
+---@return number|nil total
+function jobs.progress(job)
+  if job.work then return job.work:progress() end
+end
+
 --- Whether all that was submitted has ended.
 ---@param job table
 ---@return boolean
 function jobs.is_done(job)
+  if job.work then return job.work.ended end
   for _, line in pairs(job.lines or {}) do if line.state ~= "done" then return false end end
   return true
 end

@@ -2,6 +2,7 @@
 local quiet = {}
 
 local block = 1600           -- samples: a tenth of a second
+local frame = 160
 local silent = 0.002         -- of full scale: -54 dB
 
 local function peak(samples, first, last) return samples:at { sample = { first, last } }:abs():max() end
@@ -19,7 +20,7 @@ end
 
 --- The middle of the quietest fifth of a second in the last third of these samples.
 ---@param samples Tensor [sample]
----@return integer samples before it
+---@return integer samples before it, whole frames
 function quiet.cut(samples)
   local count = samples.shape.sample
   local best, where = math.huge, count
@@ -28,7 +29,7 @@ function quiet.cut(samples)
     local power = (part * part):mean()
     if power < best then best, where = power, first + block - 1 end
   end
-  return where
+  return math.floor(where / frame) * frame
 end
 
 return quiet

@@ -9,17 +9,23 @@ local step = 0.02   -- seconds from one time to the next
 ---@param ids integer[] times and text
 ---@param from number seconds: where the window begins
 ---@param length number seconds of sound in it
----@return table[] list { from=, to=, ids= (text alone) }
+---@return table[] list { from=, to=, ids= (text alone), timed_ids= (times, too) }
 ---@return number heard seconds of the window
+---@return boolean ended whether nothing is said after the last time
 function segments.of(t, ids, from, length)
   local first_time, stop = t.special.first_time, t.special.stop
   local function is_time(id) return id ~= nil and id >= first_time end
   local function seconds(id) return (id - first_time) * step end
   local list = {}
   local function add(first, last, start, finish)
-    local text = {}
-    for i = first, last do if ids[i] < stop then text[#text + 1] = ids[i] end end
-    if #text > 0 and finish > start then list[#list + 1] = { from = from + start, to = from + math.min(finish, length), ids = text } end
+    local text, timed = {}, {}
+    for i = first, last do
+      timed[#timed + 1] = ids[i]
+      if ids[i] < stop then text[#text + 1] = ids[i] end
+    end
+    if #text > 0 and finish > start then
+      list[#list + 1] = { from = from + start, to = from + math.min(finish, length), ids = text, timed_ids = timed }
+    end
   end
   local single = is_time(ids[#ids]) and not is_time(ids[#ids - 1])   -- it ends with the end of what is said
   local pairs_at = {}
@@ -33,7 +39,7 @@ function segments.of(t, ids, from, length)
       end
     end
     add(1, #ids, is_time(ids[1]) and seconds(ids[1]) or 0, finish)
-    return list, length
+    return list, length, single
   end
   if single then pairs_at[#pairs_at + 1] = #ids + 1 end
   local first = 1
@@ -41,9 +47,9 @@ function segments.of(t, ids, from, length)
     add(first, next_one - 1, is_time(ids[first]) and seconds(ids[first]) or 0, seconds(ids[next_one - 1]))
     first = next_one
   end
-  if single then return list, length end
+  if single then return list, length, true end
   local heard = seconds(ids[first - 1])
-  return list, heard > 0 and heard or length
+  return list, heard > 0 and heard or length, false
 end
 
 return segments

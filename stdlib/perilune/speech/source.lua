@@ -9,6 +9,7 @@ local source = {}
 
 local rate = 16000          -- what models of speech hear
 local at_once = 2 ^ 17      -- samples of one reading
+local most_around = 480     -- samples that are kept before those that were asked for
 local patience = 3          -- seconds without anything new after which a growing sound has ended
 local pause = 0.1           -- seconds between two looks at it
 
@@ -28,7 +29,7 @@ function source.of(input, o, op)
   elseif kind.of(input) == "Tensor" then
     s.held = input
   elseif type(input) == "string" then
-    s.sound = core.sound_open(input, rate, o.follow == true)
+    s.sound, s.path = core.sound_open(input, rate, o.follow == true), input
   elseif kind.of(input) == "Sound" then
     s.sound = input
   else
@@ -63,17 +64,41 @@ function Source:read()
   self.held = self.held and core.cat({ self.held, part }, "sample") or part
 end
 
---- Samples from `from` (0: the first), at most `count`; nil at the end. What lies before is let go.
+--- Samples from `from` (0: the first), at most `count`; nil at the end. What lies before is let go, but for as many as
+--- `around` may ask for.
 ---@param from integer never less than before
 ---@param count integer
+---@param around integer|nil as many more before and after, where there are any
 ---@return Tensor|nil samples [sample]
-function Source:take(from, count)
-  while not self.ended and self.first + self:size() < from + count do self:read() end
+---@return integer before how many of them lie before `from`
+function Source:take(from, count, around)
+  around = around or 0
+  while not self.ended and self.first + self:size() < from + count + around do self:read() end
   local skip, there = from - self.first, self:size()
-  if skip >= there then return nil end
-  if skip > 0 then self.held, self.first = self.held:at { sample = { skip + 1, there } }:copy(), from end
-  local last = math.min(count, self:size())
-  return self.held:at { sample = { 1, last } }
+  if skip >= there then return nil, 0 end
+  if skip > most_around then
+    self.held, self.first = self.held:at { sample = { skip - most_around + 1, there } }:copy(), from - most_around
+    skip, there = most_around, there - skip + most_around
+  end
+  local before = math.min(around, skip)
+  return self.held:at { sample = { skip - before + 1, math.min(skip + count + around, there) } }, before
+end
+
+--- Calls f with all samples, part by part, where they can be read beside what is heard: a file, or samples.
+---@param most integer samples of a part
+---@param f fun(samples: Tensor)
+function Source:each_part(most, f)
+  if not self.sound then
+    for first = 1, self.length, most do f(self.held:at { sample = { first, math.min(first + most - 1, self.length) } }) end
+  elseif self.path and self.seconds and not self.follow then
+    local sound = core.sound_open(self.path, rate, false)
+    local part = sound:read(most)
+    while part do
+      f(part)
+      part = sound:read(most)
+    end
+    sound:close()
+  end
 end
 
 --- Seconds in all; nil while nobody knows.

@@ -1,9 +1,9 @@
--- A whole recording, window by window: another try where an answer looks wrong, silence passed over, each window
--- beginning where the last was heard to (Radford et al. 2022, section 4.5).
-local core = require "perilune.core"
-local submit = require "perilune.serve.submit"
+-- A whole recording, window by window: silence passed over, each window beginning where the last was heard to
+-- (Radford et al. 2022, section 4.5; openai/whisper, transcribe.py). It waits for an engine that others share.
 local special = require "perilune.speech.special"
 local window = require "perilune.speech.window"
+local features = require "perilune.speech.features"
+local attempts = require "perilune.speech.attempts"
 local segments = require "perilune.speech.segments"
 local words = require "perilune.speech.words"
 local quiet = require "perilune.speech.quiet"
@@ -26,144 +26,172 @@ function transcribe.of(m, op)
     rules = window.rules(m), op = op }
 end
 
--- Whether an answer looks wrong: it repeats itself, or the model is not sure. Silence is no wrong answer.
-local function wrong(r, o)
-  if r.compression > o.compression_ratio_threshold then return true end
-  return r.logprob < o.logprob_threshold and r.no_speech <= o.no_speech_threshold
+local Recording = {}
+Recording.__index = Recording
+
+-- The last `most` of two lists as one.
+local function last_of(most, a, b)
+  local out, count = {}, #a + #b
+  for i = math.max(1, count - most + 1), count do out[#out + 1] = i <= #a and a[i] or b[i - #a] end
+  return out
 end
 
--- Of answers that all look wrong the surest, first of those that do not repeat themselves: somebody may have
--- repeated himself. What follows does not build on it.
-local function best_of(tries, o)
-  local best
-  for _, r in ipairs(tries) do
-    r.plain = r.compression <= o.compression_ratio_threshold
-    if not best or r.plain and not best.plain or r.plain == best.plain and r.logprob > best.logprob then best = r end
+-- How far words say that a window was heard: to the end of the last one.
+local function last_word_end(list)
+  for i = #list, 1, -1 do
+    local own = list[i].words or {}
+    if #own > 0 then return own[#own].to end
   end
-  best.doubtful = true
-  return best
+  return #list > 0 and list[#list].to or nil
 end
 
--- Answers to several windows, those that look wrong again at the next temperature.
-local function decode(t, engine, list, o)
-  local waiting = list
-  for i, temperature in ipairs(o.temperatures) do
-    if #waiting == 0 then break end
-    for _, one in ipairs(waiting) do
-      one.asked = window.submit(t, engine, one.features, { language = o.language, task = o.task, times = o.times, previous = one.previous,
-        temperature = temperature, best_of = o.best_of, seed = (o.seed or 0) + i })
-    end
-    submit.drain(engine)
-    local again = {}
-    for _, one in ipairs(waiting) do
-      one.result = window.result(t, one.asked)
-      if one.result.error then core.error { code = one.result.code or "internal", op = t.op, message = one.result.error } end
-      if wrong(one.result, o) then
-        again[#again + 1], one.tries = one, one.tries or {}
-        one.tries[#one.tries + 1] = one.result
-      end
-    end
-    waiting = again
-  end
-  for _, one in ipairs(waiting) do one.result = best_of(one.tries, o) end
-end
-
-local function append(list, more)
-  for i = 1, #more do list[#list + 1] = more[i] end
-end
-
--- Takes what a window says into the recording's answer.
-local function take(run, one)
-  local t, o, r = run.t, run.o, one.result
+-- Takes what a window says into the recording's answer; gives how many seconds of it were heard.
+function Recording:take_in(one)
+  local t, o, r = self.t, self.o, one.result
   if not o.language then o.language = r.language or (not t.special.multilingual and "en" or nil) end
   local silent = r.no_speech > o.no_speech_threshold and r.logprob < o.logprob_threshold
   if silent then return one.seconds end
-  local list, heard = segments.of(t, r.ids, one.at / source_of.rate, one.seconds)
-  if o.words and #list > 0 then words.add(t, one, list, o) end
+  local begin = one.at / source_of.rate
+  local list, heard, ended = segments.of(t, r.ids, begin, one.seconds)
+  if o.words and #list > 0 then
+    words.add(t, one, list, o)
+    local last = last_word_end(list)
+    if not ended and last > begin then heard = last - begin end
+  end
   for _, segment in ipairs(list) do
     segment.text = t.model.tokenizer:decode(segment.ids)
-    segment.temperature, segment.logprob, segment.no_speech, segment.compression = r.temperature, r.logprob, r.no_speech, r.compression
-    append(run.previous, segment.ids)
-    run.segments[#run.segments + 1] = segment
-    if o.on_segment then o.on_segment(segment) end
+    if segment.text:find "%S" then
+      segment.temperature, segment.logprob, segment.no_speech, segment.compression = r.temperature, r.logprob, r.no_speech, r.compression
+      self.previous = last_of(t.positions, self.previous, segment.timed_ids)
+      segment.timed_ids = nil
+      self.segments[#self.segments + 1] = segment
+    end
   end
-  if r.doubtful or r.temperature > sure_temperature or not o.condition_on_previous_text then run.previous = {} end
+  if r.doubtful or r.temperature > sure_temperature or not o.condition_on_previous_text then self.previous = {} end
   return heard
 end
 
-local function prepared(run, samples, at)
-  local t = run.t
-  return { at = at, samples = samples.shape.sample, seconds = samples.shape.sample / source_of.rate, previous = { unpack(run.previous) },
-    features = core.log_mel(samples, t.mels, t.frames) }
+-- Asks what a part of the recording says, on this recording's account.
+function Recording:ask(samples, at, previous)
+  local t = self.t
+  local one = { at = at, samples = samples.shape.sample, seconds = samples.shape.sample / source_of.rate, previous = previous,
+    features = features.of(t, self.source, at, samples.shape.sample) }
+  self.waiting[#self.waiting + 1] = one
+  attempts.ask(t, self.engine, one, self.o)
+  return one
+end
+
+-- The oldest part that was asked for, with its answer. The others are asked again meanwhile, where they must be.
+function Recording:next_answer()
+  while true do
+    for _, one in ipairs(self.waiting) do attempts.answered(self.t, self.engine, one, self.o) end
+    if self.waiting[1].result then return table.remove(self.waiting, 1) end
+    coroutine.yield()
+  end
 end
 
 -- One window after the other.
-local function listen_on(run, from)
-  local size = run.t.frames * frame
-  local at = from
+function Recording:listen_on()
+  local size, at = self.t.frames * frame, 0
   while true do
-    local samples = run.source:take(at, size)
-    if not samples then return end
-    local silence = run.o.skip_silence and quiet.before(samples) or 0
+    local samples = self.source:take(at, size)
+    if not samples or samples.shape.sample < frame then return end
+    local silence = self.o.skip_silence and quiet.before(samples) or 0
     if silence == samples.shape.sample then
       at = at + silence
     elseif silence > skipped_from then
       at = at + silence - kept_silence
     else
-      local one = prepared(run, samples, at)
-      decode(run.t, run.engine, { one }, run.o)
-      local heard = take(run, one)
-      at = at + math.max(frame, math.floor(heard * source_of.rate + 0.5))
+      self:ask(samples, at, self.previous)
+      local heard = self:take_in(self:next_answer())
+      at = at + math.max(frame, math.floor(heard * source_of.rate / frame + 0.5) * frame)
     end
-    run.tick(at)
+    self.heard = at
   end
 end
 
--- Several windows in each step, cut where it is quiet; none knows what the others say.
-local function listen_beside(run)
-  local size, at = run.t.frames * frame, 0
+-- Several windows at a time, cut where it is quiet; none knows what the others say.
+function Recording:listen_beside()
+  local size, at, over = self.t.frames * frame, 0, false
   while true do
-    local list = {}
-    while #list < run.o.batch_size do
-      local samples = run.source:take(at, size)
-      if not samples then break end
+    local known = self.o.language or not self.t.special.multilingual   -- the first one tells
+    while not over and #self.waiting < (known and self.o.batch_size or 1) do
+      local samples = self.source:take(at, size)
+      over = samples == nil or samples.shape.sample < frame
+      if over then break end
       local count = samples.shape.sample == size and quiet.cut(samples) or samples.shape.sample
       local part = samples:at { sample = { 1, count } }
-      if not (run.o.skip_silence and quiet.before(part) == count) then list[#list + 1] = prepared(run, part, at) end
+      if not (self.o.skip_silence and quiet.before(part) == count) then self:ask(part, at, at == 0 and self.previous or {}) end
       at = at + count
-      if not run.o.language and run.t.special.multilingual then break end   -- the first one tells
     end
-    if #list == 0 and not run.source:take(at, 1) then return end
-    decode(run.t, run.engine, list, run.o)
-    for _, one in ipairs(list) do
-      run.previous = {}
-      take(run, one)
-    end
-    run.tick(at)
+    if #self.waiting == 0 then return end
+    local one = self:next_answer()
+    self:take_in(one)
+    self.heard = one.at + one.samples
   end
 end
 
---- Hears a recording to its end.
+--- A recording that an engine will hear; nothing is opened yet.
 ---@param t table what transcribe.of gave
 ---@param input any what source.of takes
 ---@param o table checked options, complete
----@param tick fun(done: number, total: number|nil)|nil told seconds
----@return table { text=, language=, seconds=, segments={ { from=, to=, text=, ids=, words= }, … } }
-function transcribe.run(t, input, o, tick)
+---@return table recording { ended=, error= }
+function transcribe.recording(t, input, o)
   local own = {}
   for key, value in pairs(o) do own[key] = value end
-  local run = { t = t, o = own, source = source_of.of(input, own, t.op), engine = submit.engine(), segments = {}, previous = {} }
-  if own.initial_prompt then run.previous = t.model.tokenizer:ids(" " .. own.initial_prompt, { special = false }) end
-  function run.tick(at)
-    local total = run.source:total()
-    if tick then tick(total and math.min(at / source_of.rate, total) or at / source_of.rate, total) end
+  return setmetatable({ t = t, o = own, input = input, segments = {}, previous = {}, waiting = {}, heard = 0, told = 0, ended = false }, Recording)
+end
+
+-- From its beginning to its end.
+function Recording:listen()
+  local o = self.o
+  self.source = source_of.of(self.input, o, self.t.op)
+  self.source.loudest = features.loudest(self.source, self.t.mels)
+  if o.initial_prompt then
+    self.previous = self.t.model.tokenizer:ids(" " .. o.initial_prompt:match "^%s*(.-)%s*$", { special = false })
   end
-  local fine, err = pcall(own.batch_size > 1 and listen_beside or listen_on, run, 0)
-  if not fine then pcall(submit.abandon, run.engine) else run.engine:close() end
-  if not fine then error(err, 0) end
+  if o.batch_size > 1 then self:listen_beside() else self:listen_on() end
+end
+
+--- Begins, or goes on as far as it can before the engine's next step.
+---@param engine userdata core's
+function Recording:go_on(engine)
+  if not self.work then self.engine, self.work = engine, coroutine.create(self.listen) end
+  local fine, err = coroutine.resume(self.work, self)
+  if not fine then self:fail(err) end
+  self.ended = self.ended or coroutine.status(self.work) == "dead"
+end
+
+--- Ends it with an error.
+---@param err any
+function Recording:fail(err)
+  self.error, self.ended = err, true
+  for _, one in ipairs(self.waiting) do one.asked.line:cancel() end
+end
+
+--- The next segment that nobody was told of yet; nil where there is none.
+---@return table|nil segment
+function Recording:news()
+  if self.told == #self.segments then return nil end
+  self.told = self.told + 1
+  return self.segments[self.told]
+end
+
+--- How far it is.
+---@return number seconds heard
+---@return number|nil seconds in all, where that is known
+function Recording:progress()
+  local heard, total = self.heard / source_of.rate, self.source and self.source:total()
+  return total and math.min(heard, total) or heard, total
+end
+
+--- What was said; raises what it failed with.
+---@return table { text=, language=, seconds=, segments={ { from=, to=, text=, ids=, words= }, … } }
+function Recording:transcript()
+  if self.error then error(self.error, 0) end
   local texts = {}
-  for i, segment in ipairs(run.segments) do texts[i] = segment.text end
-  return { text = table.concat(texts), language = own.language, seconds = run.source:total(), segments = run.segments }
+  for i, segment in ipairs(self.segments) do texts[i] = segment.text end
+  return { text = table.concat(texts), language = self.o.language, seconds = self.source:total(), segments = self.segments }
 end
 
 return transcribe

@@ -73,7 +73,8 @@ function window.submit(t, engine, features, o)
   local s, m = rawget(t.model, "state_"), t.special
   local first, ids = first_ids(t, o), prompt_of(t, o)
   local rules = t.rules
-  local options = { max_new_tokens = math.max(1, t.positions - #ids), suppress_tokens = joined(rules.suppress, m.never), logprobs = 3,
+  local room = math.min(math.floor(t.positions / 2), t.positions - #ids)   -- as published: half of the positions at most
+  local options = { max_new_tokens = math.max(1, room), suppress_tokens = joined(rules.suppress, m.never), logprobs = 3,
     n = o.temperature > 0 and o.best_of > 1 and o.best_of or nil, do_sample = o.temperature > 0,
     temperature = o.temperature > 0 and o.temperature or nil, seed = o.seed or 0 }
   if o.times then
@@ -87,13 +88,15 @@ function window.submit(t, engine, features, o)
   return { line = engine:submit(request), first = #first, temperature = o.temperature }
 end
 
--- Mean log-probability of the text's ids; those of times say little.
+-- Mean log-probability of what was chosen, times and the end among it; as published, an answer that was cut off
+-- counts as one id longer, too.
 local function mean_logprob(t, result, first)
   local sum, count = 0, 0
   for i = first + 1, #result.ids do
-    if result.ids[i] < t.special.stop then sum, count = sum + result.logprobs[i], count + 1 end
+    sum = sum + result.logprobs[i]
+    if result.ids[i] ~= t.special.stop then count = count + 1 end
   end
-  return count > 0 and sum / count or 0
+  return sum / (count + 1)
 end
 
 -- The chance that nobody speaks, where it is among the likeliest answers to the start.
@@ -123,7 +126,8 @@ function window.result(t, asked)
   end
   local out = { ids = ids, text = t.model.tokenizer:decode(plain), logprob = mean_logprob(t, result, asked.first),
     no_speech = no_speech(t, result), temperature = asked.temperature, prompt = result.ids }
-  out.compression = #out.text > 0 and #out.text / core.compressed_size(out.text) or 0
+  local bare = out.text:match "^%s*(.-)%s*$"
+  out.compression = #bare > 0 and #bare / core.compressed_size(bare) or 0
   if t.special.multilingual then
     for code, id in pairs(t.special.languages) do if id == result.ids[1] then out.language = code end end
   end
