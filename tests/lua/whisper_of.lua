@@ -1,5 +1,7 @@
 --- Whisper's golden model as other programs store it, and with a tokenizer of its own, for specs.
+local ffi = require "ffi"
 local core = require "perilune.core"
+local gguf_of = require "gguf_of"
 local safetensors_of = require "safetensors_of"
 
 local whisper_of = {}
@@ -41,10 +43,58 @@ local ctranslate2_layer = {
 local ctranslate2_norms = { ["self_attention/layer_norm"] = "self_attn_layer_norm", ["attention/layer_norm"] = "encoder_attn_layer_norm",
   ["ffn/layer_norm"] = "final_layer_norm" }
 
---- The bytes of a model.bin. `store(name, tensor)` → kind, bytes, scale variables: how a matrix is stored (default: as it is).
-function whisper_of.ctranslate2(folder)
+local function floats_of(bytes)
+  local values, list = ffi.new("float[?]", #bytes / 4), {}
+  ffi.copy(values, bytes, #bytes)
+  for i = 1, #bytes / 4 do list[i] = values[i - 1] end
+  return list
+end
+
+local function largest(list, first, last)
+  local most = 0
+  for i = first, last do most = math.max(most, math.abs(list[i])) end
+  return most
+end
+
+-- How CTranslate2 stores a matrix in whole numbers: type, bytes, scales; and what they stand for.
+local whole_numbers = {
+  int8 = function(list, inner)   -- a scale a row
+    local bytes, scales, values = {}, {}, {}
+    for row = 0, #list / inner - 1 do
+      local scale = floats_of(gguf_of.float(127 / largest(list, row * inner + 1, (row + 1) * inner)))[1]
+      scales[#scales + 1] = gguf_of.float(scale)
+      for i = row * inner + 1, (row + 1) * inner do
+        local n = math.floor(list[i] * scale + 0.5)
+        bytes[i], values[i] = string.char(n % 256), n / scale
+      end
+    end
+    return 1, table.concat(bytes), scales, values
+  end,
+  int16 = function(list)         -- one for all
+    local scale, bytes, values = 1024, {}, {}
+    for i, x in ipairs(list) do
+      local n = math.floor(x * scale + 0.5)
+      bytes[i], values[i] = little_endian(n % 65536, 2), n / scale
+    end
+    return 2, table.concat(bytes), { gguf_of.float(scale) }, values
+  end,
+}
+
+--- The bytes of a model.bin, and what its whole numbers stand for by variable. `store`: how matrices of layers and the
+--- embedding are stored: "int8", "int16", nil for f32.
+function whisper_of.ctranslate2(folder, store)
+  local meant = {}
   local tensors, list = stored(folder), {}
-  local function add(name, sizes, bytes) list[#list + 1] = variable(name, sizes, 0, bytes) end
+  local function add(name, sizes, bytes)
+    if not store or #sizes ~= 2 or name:find "position" then
+      list[#list + 1] = variable(name, sizes, 0, bytes)
+      return
+    end
+    local kind, whole, scales, values = whole_numbers[store](floats_of(bytes), sizes[2])
+    meant[name] = values
+    list[#list + 1] = variable(name, sizes, kind, whole)
+    list[#list + 1] = variable(name .. "_scale", #scales == 1 and {} or { #scales }, 0, table.concat(scales))
+  end
   local function number(name, value) list[#list + 1] = variable(name, {}, 1, string.char(value)) end
   local function copy(theirs, ours) add(theirs, tensors[ours].shape, tensors[ours].bytes) end
   local function norm(theirs, ours)
@@ -82,7 +132,7 @@ function whisper_of.ctranslate2(folder)
   end
   copy("decoder/embeddings/weight", "decoder.embed_tokens.weight")
   return little_endian(6, 4) .. ctranslate2_name "WhisperSpec" .. little_endian(3, 4) .. little_endian(#list, 4) .. table.concat(list)
-    .. little_endian(1, 4) .. ctranslate2_name "decoder/projection/weight" .. ctranslate2_name "decoder/embeddings/weight"
+    .. little_endian(1, 4) .. ctranslate2_name "decoder/projection/weight" .. ctranslate2_name "decoder/embeddings/weight", meant
 end
 
 local ggml_names = { ["self_attn.q_proj"] = "attn.query", ["self_attn.k_proj"] = "attn.key", ["self_attn.v_proj"] = "attn.value",
@@ -94,8 +144,61 @@ local ggml_outside = { ["encoder.embed_positions.weight"] = "encoder.positional_
   ["encoder.layer_norm.weight"] = "encoder.ln_post.weight", ["encoder.layer_norm.bias"] = "encoder.ln_post.bias",
   ["decoder.layer_norm.weight"] = "decoder.ln.weight", ["decoder.layer_norm.bias"] = "decoder.ln.bias" }
 
---- The bytes of a GGML file.
-function whisper_of.ggml(folder)
+local function half(value)   -- of 2^-14 to 2^15, exactly representable
+  local fraction, exponent = math.frexp(math.abs(value))
+  return little_endian((value < 0 and 32768 or 0) + (exponent + 14) * 1024 + fraction * 2048 - 1024, 2)
+end
+
+-- A power of two that is no less than x: f16 holds it.
+local function step_of(x) return 2 ^ math.max(-14, math.ceil(math.log(x) / math.log(2))) end
+
+-- Blocks of 32 as whisper.cpp quantizes them: ggml's type, a block's bytes, what they stand for.
+local blocks = {
+  q8_0 = { 8, function(x)
+    local d, out, values = step_of(largest(x, 1, 32) / 127), {}, {}
+    for i, v in ipairs(x) do
+      local q = math.floor(v / d + 0.5)
+      out[i], values[i] = string.char(q % 256), q * d
+    end
+    return half(d) .. table.concat(out), values
+  end },
+  q5_1 = { 7, function(x)
+    local least, most = math.min(unpack(x)), math.max(unpack(x))
+    local m = -step_of(math.max(-least, 1e-4))
+    local d, high, out, values, q = step_of((most - m) / 31), 0, {}, {}, {}
+    for i, v in ipairs(x) do
+      q[i] = math.max(0, math.min(31, math.floor((v - m) / d + 0.5)))
+      values[i] = q[i] * d + m
+      if q[i] >= 16 then high = high + 2 ^ (i - 1) end
+    end
+    for i = 1, 16 do out[i] = string.char(q[i] % 16 + q[i + 16] % 16 * 16) end
+    return half(d) .. half(m) .. little_endian(high, 4) .. table.concat(out), values
+  end },
+  q4_0 = { 2, function(x)
+    local d, out, values, q = step_of(largest(x, 1, 32) / 7), {}, {}, {}
+    for i, v in ipairs(x) do
+      q[i] = math.floor(v / d + 0.5) + 8
+      values[i] = (q[i] - 8) * d
+    end
+    for i = 1, 16 do out[i] = string.char(q[i] + q[i + 16] * 16) end
+    return half(d) .. table.concat(out), values
+  end },
+}
+
+local function blocks_of(bytes, block)
+  local x, out, values = floats_of(bytes), {}, {}
+  for first = 1, #x, 32 do
+    local own, stands = block[2] { unpack(x, first, first + 31) }
+    out[#out + 1] = own
+    for i, v in ipairs(stands) do values[first + i - 1] = v end
+  end
+  return table.concat(out), values
+end
+
+--- The bytes of a GGML file, and what its blocks stand for by published name. `store`: how matrices are stored whose rows
+--- are whole blocks: "q4_0", "q5_1", "q8_0", nil for f32.
+function whisper_of.ggml(folder, store)
+  local meant, block = {}, blocks[store]
   local out = { "lmgg" }
   for _, value in ipairs { 300, 50, 48, 4, 2, 64, 48, 4, 2, 80, 0, 80, 201 } do out[#out + 1] = little_endian(value, 4) end
   out[#out + 1] = zeros[80 * 201]
@@ -105,12 +208,17 @@ function whisper_of.ggml(folder)
     local theirs = side and ("%s.blocks.%s.%s.%s"):format(side, layer, ggml_names[module], part) or ggml_outside[name] or name
     local sizes = { unpack(tensor.shape) }
     if theirs:find "conv%d.bias" then sizes[2] = 1 end
-    out[#out + 1] = little_endian(#sizes, 4) .. little_endian(#theirs, 4) .. little_endian(0, 4)
+    local kind, bytes = 0, tensor.bytes
+    assert(#bytes == 4 * product(sizes))
+    if block and #sizes == 2 and sizes[2] % 32 == 0 then
+      kind = block[1]
+      bytes, meant[name] = blocks_of(bytes, block)
+    end
+    out[#out + 1] = little_endian(#sizes, 4) .. little_endian(#theirs, 4) .. little_endian(kind, 4)
     for i = #sizes, 1, -1 do out[#out + 1] = little_endian(sizes[i], 4) end
-    out[#out + 1] = theirs .. tensor.bytes
-    assert(#tensor.bytes == 4 * product(sizes))
+    out[#out + 1] = theirs .. bytes
   end
-  return table.concat(out)
+  return table.concat(out), meant
 end
 
 --- tokenizer.json for its 300 ids: 240 of text, two languages, times of 0.00 to 0.98 s.

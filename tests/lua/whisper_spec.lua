@@ -30,7 +30,7 @@ end)
 
 t.test("whisper.cpp's file is the same model", function()
   local path = os.tmpname() .. ".bin"
-  core.write_file(path, whisper_of.ggml(golden))
+  core.write_file(path, (whisper_of.ggml(golden)))
   local m = pl.load(path, { compute = "f32", tokenizer = false })
   t.ok(logits(m):equal(logits(published)))
   m:close()
@@ -38,9 +38,52 @@ t.test("whisper.cpp's file is the same model", function()
   os.remove(path)
 end)
 
+-- A matrix of a file as numbers.
+local function numbers(path, name) return pl.open(path).tensor(name):tolist() end
+
+local function flat(rows)
+  local out = {}
+  for _, row in ipairs(rows) do for _, x in ipairs(row) do out[#out + 1] = x end end
+  return out
+end
+
+t.test("whole numbers and their scales are what CTranslate2 means by them", function()
+  for _, store in ipairs { "int8", "int16" } do
+    local bytes, meant = whisper_of.ctranslate2(golden, store)
+    local folder = folder_of.files { ["model.bin"] = bytes, ["config.json"] = "{}" }
+    local fused = meant["encoder/layer_1/self_attention/linear_0/weight"]
+    for i, name in ipairs { "q_proj", "k_proj", "v_proj" } do
+      local own = flat(numbers(folder .. "/model.bin", ("encoder.layers.1.self_attn.%s.weight"):format(name)))
+      t.equal(#own, 48 * 48)
+      for j, x in ipairs(own) do t.near(x, fused[(i - 1) * 48 * 48 + j], 1e-6 * math.max(1, math.abs(x))) end
+    end
+    local m = pl.load(folder, { compute = "f32" })
+    local off = (logits(m):detach() - logits(published):detach()):abs():max()
+    t.ok(off > 0 and off < 0.2, ("%s: logits are off by %g"):format(store, off))
+    m:close()
+  end
+end)
+
+t.test("blocks of whisper.cpp are what they stand for", function()
+  for _, store in ipairs { "q4_0", "q5_1", "q8_0" } do
+    local bytes, meant = whisper_of.ggml(golden, store)
+    local path = os.tmpname() .. ".bin"
+    core.write_file(path, bytes)
+    t.ok(next(meant) ~= nil)
+    for name, values in pairs(meant) do
+      for j, x in ipairs(flat(numbers(path, name))) do t.near(x, values[j], 1e-7) end
+    end
+    local m = pl.load(path, { compute = "f32", tokenizer = false })
+    local off = (logits(m):detach() - logits(published):detach()):abs():max()
+    t.ok(off > 0 and off < 0.5, ("%s: logits are off by %g"):format(store, off))
+    m:close()
+    os.remove(path)
+  end
+end)
+
 t.test("damaged files are errors", function()
   local path = os.tmpname()
-  for _, whole in ipairs { whisper_of.ctranslate2(golden), whisper_of.ggml(golden) } do
+  for _, whole in ipairs { (whisper_of.ctranslate2(golden)), (whisper_of.ggml(golden)) } do
     for _, length in ipairs { 3, 17, 40, 80, 5000, 200000, #whole - 1 } do
       core.write_file(path, whole:sub(1, length))
       local file, err = pl.try(pl.open, path)
@@ -215,7 +258,7 @@ t.test("times cut ids into segments, and say how far a window was heard", functi
 end)
 
 t.test("a window's features are those of the whole recording, with zeros after its end", function()
-  local features, source_of = require "perilune.speech.features", require "perilune.speech.source"
+  local heard, source_of = require "perilune.speech.features", require "perilune.speech.source"
   local loud = sound(1, 5) * pl.tensor(10)
   local samples = pl.cat({ loud, sound(1, 6) * pl.tensor(1e-4) }, "sample")   -- the second part is far quieter
   local path = os.tmpname() .. ".wav"
@@ -223,9 +266,9 @@ t.test("a window's features are those of the whole recording, with zeros after i
   local whole, model = core.log_mel(samples, 80, 202), { mels = 80, frames = 130 }
   for _, input in ipairs { samples, path } do
     local source = source_of.of(input, {}, "test")
-    source.loudest = features.loudest(source, 80)
+    source.loudest = heard.loudest(source, 80)
     t.near(source.loudest, whole:max(), 1e-6)
-    local made = features.of(model, source, 16000, 16000)
+    local made = heard.of(model, source, 16000, 16000)
     t.equal({ made.shape.frame, made.shape.mel }, { 130, 80 })
     t.ok(made:at { frame = { 1, 100 } }:close(whole:at { frame = { 101, 200 } }, 1e-5))
     t.equal(made:at { frame = { 101, 130 } }:abs():max(), 0)
