@@ -110,8 +110,8 @@ print(#tell("Once upon a time").ids)                                  --> 8]] },
 local m = pl.load "scripts/models/tales"
 print(pl.try(pl.pipeline("chat", m), "Hello"))                         --> nil	chat: this tokenizer has no chat template]] },
   { name = "automatic-speech-recognition", what = "what is said in a recording of any length, with times", heads = "seq2seq",
-    input = "the path of a WAV, FLAC or OGG file, samples [sample] of 16000 a second, { samples=, rate= }, or pl.sound.open(path); of a list eight are heard at once, "
-      .. "each as it is alone",
+    input = "the path of a WAV, FLAC or OGG file, samples [sample] of 16000 a second, { samples=, rate= }, or pl.sound.open(path); "
+      .. "of a list eight are heard at once, each as it is alone",
     answer = "{ text=, language=, seconds=, segments={ { from=, to= (seconds), text=, ids=, words=, logprob=, no_speech=, compression=, temperature= } } }; "
       .. 'answer:format("text"|"srt"|"vtt"|"json")',
     options = { { "language", 'a code or a name; default: what it sounds like' }, { "task", '"transcribe" (default), or "translate" into English' },
