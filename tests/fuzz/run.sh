@@ -78,6 +78,7 @@ seed() {
           printf '\0'
           cat "$folder/model.safetensors"; } >"$2/$(basename "$folder")"; done
       printf '{"quant_method":"gptq","bits":4,"group_size":2}\0' >"$2/empty" ;;
+    whisper) cp tests/fuzz/seeds/whisper/* "$2" ;;
     sound) cp "$data"/corpora/*.wav tests/fuzz/seeds/sound/* "$2" ;;
     template) cp tests/fuzz/seeds/template/* "$2" ;;
     grammar)
