@@ -175,18 +175,45 @@ int read_line(lua_State* L) {
   return 2;
 }
 
+// quietly(f) → what f gives: Ctrl-C has nothing to stop in it, but where `attempt` runs something.
+// For who reads lines within a line: an interrupt that comes late, after what it was meant for has
+// ended, shall not end what waits outside.
+int quietly(lua_State* L) {
+  lua_settop(L, 1);
+  int status = 0;
+  {
+    const QuietBetweenLines quiet;
+    Interruptible::forget();
+    status = lua_pcall(L, 0, 1, 0);
+  }
+  if (status != 0) return lua_error(L);
+  return 1;
+}
+
+// attempt(f, ...) → as pcall; Ctrl-C stops it.
+int attempt(lua_State* L) {
+  int status = 0;
+  {
+    const Interruptible interruptible(L, SecondInterrupt::insists);
+    status = lua_pcall(L, lua_gettop(L) - 1, LUA_MULTRET, 0);
+  }
+  lua_pushboolean(L, status == 0 ? 1 : 0);
+  lua_insert(L, 1);
+  return lua_gettop(L);
+}
+
 int terminal_rows(lua_State* L) {
   lua_pushinteger(L, terminal_size().rows);
   return 1;
 }
 
-// Pushes perilune.repl.new{ version=, interactive=, coloured=, rows=, read= }.
+// Pushes perilune.repl.new{ version=, interactive=, coloured=, rows=, read=, quietly=, attempt= }.
 bool push_session(lua_State* L, LineEditor& editor, bool interactive, const char* version) {
   lua_getglobal(L, "require");
   lua_pushstring(L, "perilune.session.repl");
   if (report_call(L, 1, 1) != kDone) return false;
   lua_getfield(L, -1, "new");
-  lua_createtable(L, 0, 5);
+  lua_createtable(L, 0, 7);
   lua_pushstring(L, version);
   lua_setfield(L, -2, "version");
   lua_pushboolean(L, interactive ? 1 : 0);
@@ -200,6 +227,10 @@ bool push_session(lua_State* L, LineEditor& editor, bool interactive, const char
   lua_pushlightuserdata(L, &editor);
   lua_pushcclosure(L, read_line, 1);
   lua_setfield(L, -2, "read");
+  lua_pushcfunction(L, quietly);
+  lua_setfield(L, -2, "quietly");
+  lua_pushcfunction(L, attempt);
+  lua_setfield(L, -2, "attempt");
   return report_call(L, 1, 1) == kDone;
 }
 

@@ -90,6 +90,22 @@ t.test("rewind: the same pass up to an earlier stop, with what was changed befor
   t.ok(again.logits:equal(wanted), "the change at stop 2 is made again")
 end)
 
+t.test("rewind: what was written into tensors is written again, and what was written at the stop itself is not", function()
+  for _, change in ipairs { "t:set(0)", "x:set(0, { token = 2 })" } do
+    local _, wanted = said("Once upon", { ":break layers.2.mlp", ":continue", change, ":continue" })
+    t.ok(not wanted.logits:equal(plain), change)
+    local _, again = said("Once upon", { ":break layers.*.mlp", ":continue", ":continue", ":continue", change, ":continue", ":rewind 4" })
+    t.ok(again.logits:equal(plain), "rewound to the stop of the change: " .. change)
+    _, again = said("Once upon", { ":break layers.*.mlp", ":continue", ":continue", ":continue", change, ":continue", ":rewind 5" })
+    t.ok(again.logits:equal(wanted.logits), change)
+  end
+  local greedy = { max_new_tokens = 3, do_sample = false }
+  local _, chosen = said("Once upon", { ":choose 300", ":token", generate = greedy })
+  local _, again = said("Once upon", { ":choose 300", ":token", ":token", ":rewind 2", generate = greedy })
+  t.equal(again.ids, chosen.ids)
+  t.equal(again.ids[1], 300)
+end)
+
 t.test("leave gives the pass up, the cache is as before, fork is what was there", function()
   local cache = m:cache()
   m:forward("Once", { cache = cache })
@@ -114,6 +130,9 @@ t.test("in generate: rivals before and after processors, choices, breaks, other 
   text, r = said("Once upon", { ":choose 300", ":next", ":fork 261 263", ":rewind 1", "row:argmax()", ":choose 301", generate = greedy })
   t.equal(r.ids[1], 301)
   t.ok(text:find("\n" .. first .. "\n", 1, true), "rewound, its row is as it was:\n" .. text)
+  local _
+  _, r = said("Once upon a time, a", { ":choose  fox", ":rewind 1", ':choose " fox"', generate = greedy })
+  t.equal(m.tokenizer:decode { r.ids[1] }, "fox")
   local banned = { max_new_tokens = 2, do_sample = false, processors = function(row) row:set(-math.huge, { vocab = first }) end }
   text, r = said("Once upon", { "raw:argmax()", ":break where step == 1", ":continue", generate = banned })
   t.ok(text:find("\n" .. first .. "\n", 1, true) and r.ids[1] ~= first, text)

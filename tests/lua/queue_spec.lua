@@ -6,9 +6,9 @@ local t = require "spec"
 local m = pl.load("scripts/models/tales", { compute = "f32" })
 local options = { max_new_tokens = 4, do_sample = false }
 
-local function text_of(e)
+local function text_of(e, opts)
   local path = os.tmpname() .. ".svg"
-  e:timeline(path)
+  e:timeline(path, opts)
   local text = core.read_file(path)
   os.remove(path)
   return text
@@ -54,8 +54,25 @@ t.test("the picture of a run: every step where it was recorded, else the times o
   end
 end)
 
+t.test("by steps the picture is the same however long they took", function()
+  local pictures = {}
+  for i = 1, 2 do
+    local e = pl.engine(m, { record = true, max_rows = 2 })
+    for n = 1, 3 do e:submit(("Once upon a time "):rep(n), options) end
+    e:step()
+    e:submit("The fox", options)
+    if i == 2 then pl.sleep(0.01) end
+    e:drain()
+    pictures[i] = text_of(e, { by = "steps" })
+    e:close()
+  end
+  t.equal(pictures[1], pictures[2])
+  t.ok(pictures[1]:find(">%d+ steps<"))
+end)
+
 t.test("what is wrong is said", function()
   local e = pl.engine(m)
+  t.raises_table(function() e:timeline("x.svg", { by = "steps" }) end, "record")
   t.raises_table(function() e:timeline() end, "file name")
   t.ok(text_of(e):find "^<svg")
   e:close()

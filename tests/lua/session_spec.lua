@@ -156,11 +156,23 @@ end)
 t.test("commands measure: once, and the median of many runs", function()
   local _, line = session()
   t.ok(line ":time 1 + 1":find "^2\n[%d%.]+ ms$")
+  t.ok(line ":time 1 + 1;":find "^[%d%.]+ ms$")
   t.ok(line ":bench 1 + 1":find "^median [%d%.]+ µs of %d+ runs %(least ")
-  t.ok(line ":bench nil + 1":find "^! %[3%]:1: attempt to perform arithmetic")
+  t.ok(line ":bench nil + 1":find "^! %[4%]:1: attempt to perform arithmetic")
   t.ok(line ":bench":find "^! bench needs something to run")
-  t.equal(line ":time x ==== 1", "! [5]:1: '=' expected near '=='")
-  forget("_", "_1")
+  t.equal(line ":time x ==== 1", "! [6]:1: '=' expected near '=='")
+  forget("_", "_1", "_2")
+end)
+
+t.test("what a method shows itself is not shown twice", function()
+  local _, line = session()
+  line "shown = pl.ones { 2 }"
+  t.equal(select(2, line "shown:show()":gsub("Tensor", "")), 1)
+  t.equal(select(2, line "shown":gsub("Tensor", "")), 1)
+  t.equal(select(2, line "shown:show { columns = 1 }":gsub("Tensor", "")), 1)
+  t.ok(not line "shown:hist()":find "Tensor")
+  t.ok(line "_":find "Tensor", "it is the last value all the same")
+  forget("shown", "_", "_2", "_3", "_4", "_5", "_6")
 end)
 
 t.test("commands list what there is, by device", function()
@@ -175,17 +187,22 @@ end)
 
 t.test("inputs are saved as a script that does the same", function()
   local path = os.tmpname()
-  local _, line = session()
+  local one, line = session()
   line "local saved = 20"
   line "saved + 1"
   line "error 'never again'"
   line "for i = 1, 2 do\n  saved = saved + i\nend"
   line ":time 1"
-  t.equal(line(":save " .. path), "5 inputs in " .. path)
+  one.scopes[1] = { get = function() return false end }
+  line "nobody_knows = 1"
+  one.scopes[1] = nil
+  t.equal(line(":save " .. path), "6 inputs in " .. path)
   forget("saved", "_2", "_")
   local _, fresh = session()
   t.equal(fresh(":load " .. path), "")
+  forget "nobody_knows"
   t.equal(fresh "saved .. '' .. _2", '"2321"')
+  t.ok(fresh "nobody_knows":find "not defined", "what was typed at a stop is not typed again")
   t.ok(line ":save /nowhere/at/all":find "^! save: /nowhere/at/all: No such file")
   os.remove(path)
   forget("saved", "_", "_1", "_2", "_5")
@@ -269,6 +286,14 @@ t.test("a long text comes a screen at a time", function()
   other.host.rows = function() return 10 end
   t.ok(answer "?pl":find "\n42$", "another answer is a line")
   forget("_", "_1")
+end)
+
+t.test("an interrupt that stops the handler of an error is an interrupt", function()
+  local errors = require "perilune.session.errors"
+  for _, caught in ipairs { "error in error handling", "[3]:1: interrupted" } do t.ok(errors.is_interrupt(errors.caught(caught).value), caught) end
+  t.equal(errors.caught("not enough memory").value, "not enough memory")
+  local plain = { value = 1, trace = "" }
+  t.equal(errors.caught(plain), plain)
 end)
 
 t.test("errors of a person: operands one below the other, the line, what to do", function()

@@ -1,5 +1,5 @@
 #!/bin/sh
-# A session as it is seen on a terminal, by an emulator of one: tests/repl/screens.py.
+# Sessions as they are seen on a terminal, by an emulator of one: tests/repl/README.md.
 set -eu
 cd "$(dirname "$0")/../.."
 perilune=${PERILUNE:-$PWD/build/release/perilune}
@@ -8,3 +8,5 @@ python=python3
 # Debian's package belongs to Debian's own python3, whatever comes first in PATH.
 if ! python3 -c 'import pyte' 2>/dev/null && /usr/bin/python3 -c 'import pyte' 2>/dev/null; then python=/usr/bin/python3; fi
 $python tests/repl/screens.py "$perilune"
+$python tests/repl/commands.py "$perilune"
+$python scripts/make_repl_screens.py --check "$perilune"

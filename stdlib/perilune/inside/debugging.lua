@@ -3,6 +3,7 @@
 local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 local pass_runner = require "perilune.loaded.pass_runner"
+local edits = require "perilune.inside.edits"
 local frames = require "perilune.inside.frames"
 local watched_net = require "perilune.inside.watched_net"
 local breakpoints = require "perilune.inside.breakpoints"
@@ -40,7 +41,7 @@ local ops = { "linear", "head", "embedding", "positions", "rms_norm", "layer_nor
 function debugging.new(m, host)
   local s = pass_runner.open(m, "debug")
   local known = { paths = (pass_runner.paths(s)), ops = ops, modules = modules_of(s) }
-  return setmetatable({ model = m, host = host, known = known, breaks = {}, mode = "step", left = 1, count = 0, stops = {}, edits = {} }, Debugging)
+  return setmetatable({ model = m, host = host, known = known, breaks = {}, mode = "step", left = 1, count = 0, stops = {}, edits = edits.new() }, Debugging)
 end
 
 function Debugging:say(text) self.host.say(text) end
@@ -69,12 +70,12 @@ end
 function Debugging:assign(place, name, value)
   if name == "t" and not place.rivals then
     place.t, place.changed = value, true
-    self:note(place, { name = "t", value = value })
+    self.edits:assigned(place, "t", value)
     return true
   end
   for i = place.frame or 1, #place.frames do
     if frames.set(place.frames[i], name, value) then
-      self:note(place, { name = name, value = value, frame = i })
+      self.edits:assigned(place, name, value, i)
       return true
     end
   end
@@ -93,12 +94,6 @@ function Debugging:names(place)
   return list
 end
 
--- Remembers a change, to make it again when the pass is run anew up to a later stop.
-function Debugging:note(place, edit)
-  edit.count = place.count
-  self.edits[#self.edits + 1] = edit
-end
-
 --- What lines at a place read and write as globals.
 ---@param place table
 ---@return table
@@ -112,21 +107,6 @@ function Debugging:environment(place)
 end
 
 -- ---------------------------------------------------------------- going on and stopping
-
--- Makes the changes of an earlier run of this pass again.
-function Debugging:repeat_edits(place)
-  for _, edit in ipairs(self.edits) do
-    if edit.count == place.count then
-      if edit.name == "t" then
-        place.t, place.changed = edit.value, true
-      elseif edit.row then
-        place.row:set(edit.row)
-      elseif place.frames[edit.frame] then
-        frames.set(place.frames[edit.frame], edit.name, edit.value)
-      end
-    end
-  end
-end
 
 -- The way of going on that was chosen, and how often.
 function Debugging:due(place)
@@ -153,7 +133,7 @@ function Debugging:visit(place)
   self.count = self.count + 1
   place.count, place.frames = self.count, frames.capture()
   if self.target then
-    if place.count < self.target then self:repeat_edits(place) end
+    if place.count < self.target then self.edits:repeat_at(place) end
     if place.count ~= self.target then return place.changed and place.t or nil end
     self.target, place.again = nil, true
   end
@@ -175,7 +155,9 @@ function Debugging:stop(place, which)
   end
   self.mode, self.left = "run", 1
   self.going = false
+  self.edits:look(place)
   self.host.ask(self)
+  self.edits:written(place)
   self.place = nil
   if self.leaving then error(leave, 0) end
 end
@@ -221,10 +203,9 @@ end
 -- Prepares the pass to be run once more, up to the stop that was asked for.
 function Debugging:rewind()
   local again = self.again
-  local kept = {}
-  for _, edit in ipairs(self.edits) do if edit.count < again.count then kept[#kept + 1] = edit end end
+  self.edits:forget_from(again.count)
   for i = #self.stops, again.number, -1 do self.stops[i] = nil end
-  self.edits, self.target, self.again, self.leaving, self.count, self.mode = kept, again.count, nil, nil, 0, "run"
+  self.target, self.again, self.leaving, self.count, self.mode = again.count, nil, nil, 0, "run"
 end
 
 --- Runs a call of the watched model, again where it is rewound.
@@ -276,7 +257,7 @@ end
 ---@param input any
 ---@param opts table|nil commands as a list, generate= (options of m:generate, or true), else options of m:forward
 ---@return any result of m:forward or m:generate; nil when it was left
----@return string[]|nil transcript what the commands printed
+---@return string[]|nil transcript what the commands printed; with a person there is none
 function debugging.debug(m, input, opts)
   pass_runner.open(m, "debug")
   if opts ~= nil and type(opts) ~= "table" then options.check(opts, {}, "debug") end
@@ -300,12 +281,15 @@ function debugging.debug(m, input, opts)
   end
   local d = debugging.new(m, host)
   d.base_cache = given.cache and given.cache:fork()
+  local function call(watched) return watched:forward(input, given) end
   if generate then
     d.mode = "token"
     local tokens = require "perilune.inside.token_stops"
-    return d:run(function(watched) return watched:generate(input, tokens.options(d, input, generate, given)) end), transcript
+    function call(watched) return watched:generate(input, tokens.options(d, input, generate, given)) end
   end
-  return d:run(function(watched) return watched:forward(input, given) end), transcript
+  local result = d:run(call)
+  if transcript then return result, transcript end
+  if result ~= nil then return result end
 end
 
 return debugging

@@ -61,9 +61,11 @@ local function compared(row, a, b)
 end
 
 local function as_text(d)
-  local rows, shown = { { "op", "path", "difference", "relative", "line" } }, 0
+  local rows, shown, equal = { { "op", "path", "difference", "relative", "line" } }, 0, 0
   for _, row in ipairs(d) do
-    if row == d.first or row.op == "mark" or row.problem then
+    if row.number < (d.first and d.first.number or 0) and row.difference == 0 then
+      equal = equal + 1
+    elseif row == d.first or row.op == "mark" or row.problem then
       shown = shown + 1
       rows[#rows + 1] = { row.op == "mark" and "=" or row.op, row.path, row.problem or ("%.3g"):format(row.difference),
         row.relative and ("%.3g"):format(row.relative) or "", (row.line or "") .. (row == d.first and "  <- they part here" or "") }
@@ -72,7 +74,8 @@ local function as_text(d)
   local head = d.first and ("they part first at %s %s (%d of %d)"):format(d.first.op == "mark" and "tensor" or d.first.op, d.first.path, d.first.number, #d)
     or ("equal in all of %d ops"):format(#d)
   if not d.first then return head end
-  local left = #d - shown
+  local left = #d - shown - equal
+  if equal > 0 then head = ("%s; the %d before it are equal"):format(head, equal) end
   local rest = left > 0 and ("\n(%d ops between named tensors are in the list)"):format(left) or ""
   return head .. "\n" .. columns.text(rows, { [3] = true, [4] = true }) .. rest
 end

@@ -98,7 +98,7 @@ function patch.of(m, opts)
   local paths = fitting_paths(s, o.paths or "layers.*")
   local id = o.token
   if type(id) == "string" then
-    local ids = m.tokenizer:ids(id, { add_special_tokens = false })
+    local ids = m.tokenizer:ids(id, { special = false })
     if #ids ~= 1 then raise("option", "patch", ("option token: %s is %d tokens"):format(options.show(id), #ids), "give one token, or its id") end
     id = ids[1]
   end

@@ -139,7 +139,7 @@ stop_commands.commands = {
   down = { usage = ":down", text = "back to the function that was called", run = move(-1) },
   where = { usage = ":where", text = "the functions that are running, and the source around", run = where },
   stops = { usage = ":stops", text = "the stops of this pass so far", run = stops },
-  rewind = { usage = ":rewind [N]", text = "back to the stop before, or to stop N; changed names are changed again", run = rewind },
+  rewind = { usage = ":rewind [N]", text = "back to the stop before, or to stop N; what was changed is changed again", run = rewind },
   fork = { usage = ":fork [NAME|TOKENS]", text = "the cache before this pass, or how the text goes on with other tokens", run = fork },
   leave = { usage = ":leave", text = "give the pass up", run = leave },
   rivals = { usage = ":rivals [N]", text = "the likeliest tokens, before and after processors", run = token_command "rivals" },

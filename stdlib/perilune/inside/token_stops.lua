@@ -81,8 +81,8 @@ local function token_of(d, word, command)
   local id = tonumber(word)
   local text = word:match '^"(.*)"$' or word
   if not id and d.model.tokenizer then
-    local ids = d.model.tokenizer:ids(text, { add_special_tokens = false })
-    if #ids ~= 1 and text:sub(1, 1) == " " then ids = d.model.tokenizer:ids(text:sub(2), { add_special_tokens = false }) end
+    local ids = d.model.tokenizer:ids(text, { special = false })
+    if #ids ~= 1 and text:sub(1, 1) == " " then ids = d.model.tokenizer:ids(text:sub(2), { special = false }) end
     if #ids ~= 1 then
       raise("argument", command, ("%s is not one token but %d"):format(quoted(text), #ids), ":rivals lists tokens with their ids")
     end
@@ -112,7 +112,6 @@ function token_stops.choose(d, place, rest)
   local id = token_of(d, rest, "choose")
   place.row:set(-math.huge)
   place.row:set(0, { vocab = id })
-  d:note(place, { row = place.row:copy() })
   d:say(("the next token is %d %s"):format(id, piece_of(d, id)))
 end
 

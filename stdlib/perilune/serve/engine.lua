@@ -249,14 +249,19 @@ end
 ---     print(pl.files.exists(path))                                          --> true	file
 ---     pl.files.remove(path)
 ---@param path string
+---@param opts table|nil { by="ms"|"steps" (recorded engines only: every step as wide as the others) }
 ---@return Engine self
-function Engine:timeline(path)
+function Engine:timeline(path, opts)
   open(self, "timeline")
+  local by = options.check(opts, { by = { "ms", "steps" } }, "timeline").by
   if type(path) ~= "string" or path == "" then raise("argument", "timeline", "expected a file name, got " .. options.show(path)) end
   local record = rawget(self, "record_")
   local result
   if record then
     result = record:result()
+    if by == "steps" then result = recording.in_steps(result) end
+  elseif by == "steps" then
+    raise("option", "timeline", "option by: the steps of this engine were not recorded", "pl.engine(m, { record = true })")
   else
     local lines = {}
     for line, at in pairs(rawget(self, "times_")) do lines[#lines + 1] = { line = line, at_ms = at } end

@@ -111,6 +111,25 @@ function Recording:result()
     waste = self.positions > 0 and 1 - self.tokens / self.positions or 0 }
 end
 
+--- The same with every step as long as the others, so that the picture does not depend on the machine: times are numbers of
+--- steps, a request comes before the first step that began after it did.
+---@param result table of Recording:result
+---@return table
+function recording.in_steps(result)
+  local out = { requests = {}, timeline = {}, ms = #result.timeline, steps = result.steps, tokens = result.tokens, waste = result.waste, by = "steps" }
+  local ends = {}
+  for k, step in ipairs(result.timeline) do
+    out.timeline[k] = { at_ms = k - 1, ms = 1, tokens = step.tokens, positions = step.positions, ran = step.ran }
+    for _, ran in ipairs(step.ran) do ends[ran.request] = k end
+  end
+  for i, request in ipairs(result.requests) do
+    local before = 0
+    while result.timeline[before + 1] and result.timeline[before + 1].at_ms < request.arrive_ms do before = before + 1 end
+    out.requests[i] = { prompt = request.prompt, arrive_ms = before, end_ms = ends[i] or before, finish_reason = request.finish_reason }
+  end
+  return out
+end
+
 --- The same of an engine that was not recorded, from what results say of their times.
 ---@param lines Request[]
 ---@return table

@@ -15,6 +15,14 @@ local function without_local(text)
   return names and names .. " = nil" or text
 end
 
+-- Methods that print or write what they are about and give it back: shown once is enough.
+local shows_itself = { show = true, hist = true, plot = true, timeline = true, graph = true }
+
+local function is_shown(expression)
+  local method = expression:match ":([%a]+)%s*%b()%s*$" or expression:match ":([%a]+)%s*%b{}%s*$" or expression:match ":([%a]+)%s*([\"']).-%2%s*$"
+  return method ~= nil and shows_itself[method] == true
+end
+
 local function ends_early(problem) return problem ~= nil and problem:find("near '<eof>'", 1, true) ~= nil end
 
 --- Compiles an expression or statements.
@@ -32,7 +40,7 @@ function chunk.compile(text, name, before)
   if compiled and expression:find "%S" then
     -- As an argument its last call is no tail call, and errors know its line.
     local wrapped = loadstring(("%sreturn %s(%s)"):format(before, chunk.values_name, expression), "=" .. name)
-    return wrapped or compiled, muted ~= nil  -- a comment at its end hides the bracket
+    return wrapped or compiled, muted ~= nil or is_shown(expression)  -- a comment at its end hides the bracket
   end
   local more = ends_early(problem)
   compiled, problem = loadstring(before .. without_local(text), "=" .. name)

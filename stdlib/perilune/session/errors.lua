@@ -21,6 +21,15 @@ function errors.handler(raised)
   return err
 end
 
+--- What an xpcall with that handler gave after a failure. Ctrl-C may have stopped the handler itself.
+---@param caught any
+---@return table { value=, trace= }
+function errors.caught(caught)
+  if type(caught) == "table" then return caught end
+  local stopped = caught == nil or tostring(caught):find "error in error handling" or tostring(caught):find "interrupted"
+  return { value = stopped and "interrupted" or caught, trace = "" }
+end
+
 --- The message of what was raised.
 ---@param value any
 ---@return string

@@ -2,6 +2,7 @@
 local raise = require "perilune.base.raise"
 local kind = require "perilune.base.kind"
 local models = require "perilune.session.models"
+local names_of = require "perilune.base.names_of"
 local policies = require "perilune.policy"
 local core = require "perilune.core"
 
@@ -114,8 +115,13 @@ function looking.queue(session, rest)
     return print("written: " .. argument)
   end
   if verb == "policy" then
-    local shipped = argument:find "^[%a_]+$" and rawget(policies, argument)
+    local word = argument:match "^[%a_]+$"
+    local shipped = word and rawget(policies, word)
     local chunk, problem = session:compile(argument)
+    if not shipped and (argument == "" or word and rawget(_G, word) == nil) then
+      raise("argument", "queue", argument == "" and "which policy?" or ("no policy is called %q"):format(word),
+        core.did_you_mean(argument, names_of(policies)) or "shipped: " .. table.concat(names_of(policies), ", "))
+    end
     if not shipped and not chunk then raise("argument", "queue", problem) end
     e:set_policy(shipped and shipped() or chunk())
   elseif verb == "step" then

@@ -13,22 +13,22 @@ local function time_text(seconds)
   return seconds >= 1e-3 and ("%.3f ms"):format(1e3 * seconds) or ("%.3f µs"):format(1e6 * seconds)
 end
 
--- What was typed as a function, or nil after the report of what is wrong.
+-- What was typed as a function and whether it is mute, or nil after the report of what is wrong.
 local function compiled(session, text, name)
   if text == "" then
     session:report { value = name .. " needs something to run: :" .. name .. " LUA", trace = "" }
     return nil
   end
-  local chunk, problem = session:compile(text)
+  local chunk, problem, muted = session:compile(text)
   if not chunk then session:report { value = problem, trace = "" } end
-  return chunk
+  return chunk, muted
 end
 
 function measuring.time(session, rest)
-  local chunk = compiled(session, rest, "time")
+  local chunk, muted = compiled(session, rest, "time")
   if not chunk then return end
   local start = core.clock()
-  session:run(chunk)
+  session:run(chunk, muted)
   print(("%.3f ms"):format(1000 * (core.clock() - start)))
 end
 

@@ -45,9 +45,10 @@ local function environment(session)
 end
 
 --- A session. `host.read(prompt)` asks for a line within one: the line, or nil and whether it was "interrupted" or the
---- "end"; `host.interactive` says whether a person types; `host.rows()` how many rows a terminal has and
+--- "end"; `host.quietly(f)` calls f where Ctrl-C stops nothing, but what `host.attempt(f, ...)` (a pcall) runs in it, where
+--- there are such; `host.interactive` says whether a person types; `host.rows()` how many rows a terminal has and
 --- `host.coloured` whether it shows colours, where there is one.
----@param host table { version=, interactive=, read=, rows=, coloured= }
+---@param host table { version=, interactive=, read=, rows=, coloured=, quietly=, attempt= }
 ---@return table session
 function repl.new(host)
   local session = setmetatable({ host = host, pending = nil, assigned = {}, initial = {}, failed = false, last_error = nil,
@@ -100,6 +101,23 @@ function Session:finished(text) return chunk.finished(text) end
 ---@return string|nil
 function Session:hint(text) return hints.text(text) end
 
+-- Reads and runs lines until the scope is left. What a line raises beside its own errors (Ctrl-C at its very end) is not
+-- the scope's end.
+local function read_lines(session, scope)
+  local attempt = session.host.attempt or pcall
+  while not scope.left and not session.quitting do
+    local line, why = session.host.read(session:prompt())
+    if line then
+      local fine, goes_on = attempt(session.line, session, line)
+      if not fine then session:report { value = goes_on, trace = "" } elseif not goes_on then session.quitting = true end
+    elseif why == "interrupted" then
+      session:drop()
+    else
+      return
+    end
+  end
+end
+
 --- Reads and runs lines that see names of their own, until a command calls session:leave(value): what a stop inside a model
 --- does. Every command and Tab work there.
 ---@param scope table { prompt=, get=function(name) → found, value; set=function(name, value) → whether it took it, or nil;
@@ -108,17 +126,9 @@ function Session:hint(text) return hints.text(text) end
 function Session:stay(scope)
   self.scopes[#self.scopes + 1] = scope
   local depth = #self.scopes
-  while not scope.left and not self.quitting do
-    local line, why = self.host.read(self:prompt())
-    if line then
-      self.quitting = not self:line(line) or self.quitting
-    elseif why == "interrupted" then
-      self:drop()
-    else
-      break
-    end
-  end
+  local fine, problem = pcall(self.host.quietly or function(f) return f() end, function() read_lines(self, scope) end)
   for i = #self.scopes, depth, -1 do self.scopes[i] = nil end
+  if not fine then error(problem, 0) end
   return scope.value
 end
 
@@ -143,10 +153,11 @@ end
 ---@param text string
 ---@return function|nil
 ---@return string|nil problem
+---@return boolean|nil muted with a function: whether its values are not printed
 function Session:compile(text)
-  local compiled, _, problem = chunk.compile(text, self:name(), not self.host.interactive and ("\n"):rep(self.first_line - 1) or nil)
+  local compiled, muted, problem = chunk.compile(text, self:name(), not self.host.interactive and ("\n"):rep(self.first_line - 1) or nil)
   if not compiled then return nil, problem end
-  return setfenv(compiled, self.environment)
+  return setfenv(compiled, self.environment), nil, muted
 end
 
 --- How errors name the input: "[3]", or the file of a pipe.
@@ -158,7 +169,7 @@ function Session:name() return self.host.interactive and ("[%d]"):format(self.nu
 ---@return boolean
 function Session:try(f)
   local fine, raised = xpcall(f, errors.handler)
-  if not fine then self:report(raised) end
+  if not fine then self:report(errors.caught(raised)) end
   return fine
 end
 
@@ -171,7 +182,7 @@ function Session:run(compiled, quiet)
   local function collect(fine, ...) return fine, select("#", ...), { ... } end
   local fine, count, values = collect(xpcall(compiled, errors.handler))
   if not fine then
-    self:report(values[1])
+    self:report(errors.caught(values[1]))
     return false
   end
   if count == 0 then return true end
@@ -226,7 +237,7 @@ function Session:line(text)
     self.pending = whole
     return true
   end
-  local input = { number = self.number, text = whole, fine = true }
+  local input = { number = self.number, text = whole, fine = true, at_stop = #self.scopes > 0 or nil }
   self.running = whole
   for _, piece in ipairs(pieces) do
     local goes_on, fine = self:run_piece(piece)

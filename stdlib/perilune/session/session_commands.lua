@@ -1,6 +1,7 @@
 -- Lines that start with a colon or a question mark: found in the table of commands, and run.
 local core = require "perilune.core"
 local command_table = require "perilune.session.command_table"
+local errors = require "perilune.session.errors"
 
 local session_commands = {}
 
@@ -113,11 +114,9 @@ function session_commands.run(session, text)
   local fine, result = xpcall(function()
     if text:sub(1, 1) == "?" then return run_question(text, session) end
     return run_command(session, text)
-  end, function(raised)
-    return { value = raised, trace = type(raised) == "table" and rawget(raised, "traceback") or debug.traceback("", 2) }
-  end)
+  end, errors.handler)
   if not fine then
-    session:report(result)
+    session:report(errors.caught(result))
     return true
   end
   return result ~= false

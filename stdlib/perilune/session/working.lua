@@ -62,6 +62,7 @@ end
 -- An input as a line of a script: an expression's value goes where the session kept it.
 local function script_line(input)
   if not input.fine then return "-- failed: " .. input.text:gsub("\n", "\n-- ") end
+  if input.at_stop then return "-- at a stop: " .. input.text:gsub("\n", "\n-- ") end
   local command = input.text:match "^%s*[:?]"
   if command then return "-- " .. input.text end
   if not input.text:find "\n" and loadstring("return " .. (input.text:gsub(";%s*$", ""))) then

@@ -82,8 +82,9 @@ function timeline.svg(result)
     end
   end
   add(columns(result, x_of, below, 60))
-  parts[#parts + 1] = text(margin, below + 78, "0 ms")
-  parts[#parts + 1] = text(margin + width, below + 78, ("%.6g ms"):format(result.ms), "end")
+  local unit = result.by or "ms"
+  parts[#parts + 1] = text(margin, below + 78, "0 " .. unit)
+  parts[#parts + 1] = text(margin + width, below + 78, ("%.6g %s"):format(result.ms, unit), "end")
   parts[#parts + 1] = text(margin + width / 2, below + 78, ("%d steps, %.1f %% padding"):format(result.steps, 100 * result.waste), "middle")
   parts[#parts + 1] = "</svg>"
   return table.concat(parts, "\n") .. "\n"
