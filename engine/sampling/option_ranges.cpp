@@ -54,6 +54,10 @@ constexpr OptionRange kRanges[] = {
     {"n", 1, kMostOutputs, false, false, kOutputs},
     {"num_return_sequences", 1, kMostOutputs, false, false, kOutputs},
     {"num_beams", 1, kMostOutputs, false, false, kOutputs},
+    {"num_beam_groups", 1, kMostOutputs, false, false, kOutputs},
+    {"diversity_penalty", 0, kAny, false, false, kCount},
+    {"penalty_alpha", 0, 1, false, false, "a number from 0 (off) to 1"},
+    {"guidance_scale", -kAny, kAny, false, false, "a finite number"},
     {"length_penalty", -kAny, kAny, false, false, "a finite number"},
 };
 

@@ -53,6 +53,16 @@ void forbid_ngrams(std::span<float> logits, Ids ids, Ids from, std::int64_t size
   }
 }
 
+/// As often as it occurs; of a token that occurs twice in one sum, as published.
+void penalize_chosen(std::span<float> logits, Ids chosen, double penalty) {
+  for (std::size_t i = 0; i < chosen.size(); ++i) {
+    const auto here = chosen.begin() + static_cast<std::ptrdiff_t>(i);
+    if (!valid(*here, logits) || std::find(chosen.begin(), here, *here) != here) continue;
+    const auto times = static_cast<double>(std::count(here, chosen.end(), *here));
+    logits[static_cast<std::size_t>(*here)] -= static_cast<float>(penalty * times);
+  }
+}
+
 void raise_stop(std::span<float> logits, Ids stop_ids, double factor) {
   for (const std::int32_t id : stop_ids) {
     if (!valid(id, logits)) continue;
@@ -80,6 +90,7 @@ void Sampler::apply_rules(std::span<float> logits, const SamplingState& state) {
   const auto length = static_cast<std::int64_t>(state.ids.size());
   const std::int64_t made = length - state.prompt_tokens;
   for (const SequenceBias& one : o.sequence_bias) bias(logits, state.ids, one.ids, one.bias);
+  penalize_chosen(logits, state.chosen, o.diversity_penalty);
   penalize(logits, state.source, 1 / o.encoder_repetition_penalty);
   penalize(logits, state.ids, o.repetition_penalty);
   if (o.frequency_penalty != 0 || o.presence_penalty != 0) {

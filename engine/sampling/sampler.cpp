@@ -35,6 +35,7 @@ void check_sampling(const SamplingOptions& options) {
       {"typical_p", options.typical_p},
       {"epsilon_cutoff", options.epsilon_cutoff},
       {"eta_cutoff", options.eta_cutoff},
+      {"diversity_penalty", options.diversity_penalty},
       {"repetition_penalty", options.repetition_penalty},
       {"encoder_repetition_penalty", options.encoder_repetition_penalty},
       {"no_repeat_ngram_size", whole(options.no_repeat_ngram_size)},
@@ -101,6 +102,11 @@ void Sampler::log_probabilities(std::span<const float> logits, const SamplingSta
 }
 
 void Sampler::prepare(std::span<float> logits, const SamplingState& state, Sampled& result) {
+  observe(logits, state, result);
+  if (!result.not_finite) restrict(logits, state);
+}
+
+void Sampler::observe(std::span<const float> logits, const SamplingState& state, Sampled& result) {
   result = Sampled{};
   if (logits.empty()) throw Error(ErrorCode::internal, "sample", "a row without logits");
   if (holds_nan(logits)) {
@@ -108,7 +114,9 @@ void Sampler::prepare(std::span<float> logits, const SamplingState& state, Sampl
     return;
   }
   if (options_.logprobs >= 0) log_probabilities(logits, state, result);
+}
 
+void Sampler::restrict(std::span<float> logits, const SamplingState& state) {
   apply_rules(logits, state);
   const auto size = static_cast<std::int64_t>(logits.size());
   if (state.reachable > 0) {

@@ -40,7 +40,8 @@ struct SamplingOptions {
   double encoder_repetition_penalty = 1.0;  // of the source's ids; above 1 favours them
   std::int64_t no_repeat_ngram_size = 0;    // 0: off
   std::int64_t encoder_no_repeat_ngram_size = 0;
-  std::vector<SequenceBias> sequence_bias;             // added where a sequence would be completed
+  std::vector<SequenceBias> sequence_bias;  // added where a sequence would be completed
+  double diversity_penalty = 0;  // off for each beam of another group that has chosen the token
   std::vector<std::vector<std::int32_t>> bad_words;    // never completed
   std::vector<std::int32_t> suppress, begin_suppress;  // never chosen; not as the first new token
   std::optional<std::int32_t> forced_bos;              // chosen after a prompt of one token
@@ -86,6 +87,7 @@ struct SamplingState {
   std::uint64_t output_index = 0;          // which of n outputs
   std::span<const std::int32_t> stop_ids;  // banned while fewer than min_new_tokens are there
   std::span<const std::int32_t> source;    // an encoder-decoder's input, else the prompt
+  std::span<const std::int32_t> chosen;    // at this position, by other groups of a beam search
   std::int64_t max_new_tokens = 0;         // 0: no limit
   std::int64_t reachable = 0;  // ids >= this are masked out (padding rows of the vocabulary)
 };
@@ -102,9 +104,12 @@ class Sampler {
   /// Whether prepare and choose come to the argmax of the untouched row, whatever the state.
   bool only_best() const;
 
-  /// Log-probabilities of the untouched row, then: masks, repetition penalty, min_new_tokens (in
-  /// place, order of the published implementation). Lua processors run between prepare and choose.
+  /// observe, then restrict. Lua processors run between prepare and choose.
   void prepare(std::span<float> logits, const SamplingState& state, Sampled& result);
+  /// Begins a choice: whether the model's own row holds NaN, and its log-probabilities.
+  void observe(std::span<const float> logits, const SamplingState& state, Sampled& result);
+  /// Masks, repetition penalty, min_new_tokens (in place, order of the published implementation).
+  void restrict(std::span<float> logits, const SamplingState& state);
   /// Temperature and cuts, then argmax (ties to the lowest id) or a draw: the inverse of the
   /// cumulative distribution over what is left, in id order. Without do_sample only argmax.
   void choose(std::span<float> logits, const SamplingState& state, Sampled& result);

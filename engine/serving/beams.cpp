@@ -42,15 +42,22 @@ void set_text(const Request& request, std::vector<std::int32_t> ids, Sequence& s
   if (stops.matched()) sequence.stop = stops.matched_text();
 }
 
+}  // namespace
+
+std::string beam_text(const Request& request, const Sequence& beam) {
+  Sequence text;
+  set_text(request, new_ids(request, beam), text);
+  return text.text;
+}
+
 /// What ends a hypothesis: a stop id, a stop text, the length.
-class Ending final : public BeamSearch::Judge {
+class Scheduler::State::BeamJudge final : public BeamSearch::Judge {
  public:
-  explicit Ending(const Request& request) : request_(request) {}
+  BeamJudge(State& state, const RequestPointer& request)
+      : state_(state), pointer_(request), request_(*request) {}
 
   bool ends(std::size_t parent, std::int32_t token) override {
     if (is_stop(request_, token)) return true;
-    const auto length = static_cast<std::int64_t>(request_.sequences[parent].ids.size()) + 1;
-    if (limit_reached(request_, length) != FinishReason::none) return true;
     const bool watched = !request_.spec.hooks.processors.empty();
     if (request_.spec.options.stop_strings.empty() && !watched) return false;
     std::vector<std::int32_t> all = ids(parent);
@@ -62,38 +69,65 @@ class Ending final : public BeamSearch::Judge {
     return !text.stop.empty();
   }
 
+  bool last(std::size_t parent) override {
+    const auto length = static_cast<std::int64_t>(request_.sequences[parent].ids.size()) + 1;
+    return limit_reached(request_, length) != FinishReason::none;
+  }
+
   std::vector<std::int32_t> ids(std::size_t beam) override {
     return new_ids(request_, request_.sequences[beam]);
   }
 
+  std::span<const float> process(std::size_t beam, std::span<const float> row,
+                                 std::span<const std::int32_t> chosen) override {
+    Tensor& own = state_.logits_row;  // as logits_at leaves it
+    own = Tensor::from(state_.context, row,
+                       Shape({{"vocab", static_cast<std::int64_t>(row.size())}}));
+    return state_.beam_scores(pointer_, beam, {own.as<float>(), row.size()}, chosen);
+  }
+
  private:
+  State& state_;
+  const RequestPointer& pointer_;
   const Request& request_;
 };
-
-}  // namespace
 
 /// Takes one running beam's scores of the next token.
 void Scheduler::State::offer_beam(const RequestPointer& request, std::size_t index,
                                   const Tensor& logits, std::int64_t at) {
-  request->progress.current_sequence = index;
-  const bool hooked = !request->spec.hooks.processors.empty();
-  std::span<float> scores = logits_at(logits, at, changes_rows(*request));
-  const SamplingState state = sampling_state(*request, index);
+  const std::span<float> row = logits_at(logits, at, changes_rows(*request));
   Sampled sampled;
-  sampled.not_finite = holds_nan(scores);
+  sampled.not_finite = holds_nan(row);
   sampled.id = 0;
-  if (!check_sampled(request, sampled, true, state.position)) return;
-  to_log_probabilities(scores);
-  request->progress.sampler->prepare(scores, state, sampled);
-  if (hooked) {
+  const auto position = static_cast<std::int64_t>(request->sequences[index].ids.size());
+  if (!check_sampled(request, sampled, true, position)) return;
+  to_log_probabilities(row);
+  std::span<const float> offered = row;
+  if (!request->progress.beams->grouped()) offered = beam_scores(request, index, row, {});
+  if (offered.empty()) return;
+  request->progress.beams->offer(index, offered);
+  request->sequences[index].offered = true;
+}
+
+/// A beam's log-probabilities (logits_row's own) after all rules; `chosen` by other groups at this
+/// position. Empty: the request has failed.
+std::span<const float> Scheduler::State::beam_scores(const RequestPointer& request,
+                                                     std::size_t index, std::span<float> scores,
+                                                     std::span<const std::int32_t> chosen) {
+  request->progress.current_sequence = index;
+  SamplingState state = sampling_state(*request, index);
+  state.chosen = chosen;
+  scores = guided(*request, scores);
+  request->progress.sampler->restrict(scores, state);
+  if (!request->spec.hooks.processors.empty()) {
     scores = process(*request, index, scores);
+    Sampled sampled;
     sampled.id = 0;
     sampled.not_finite = holds_nan(scores);
-    if (!check_sampled(request, sampled, false, state.position)) return;
+    if (!check_sampled(request, sampled, false, state.position)) return {};
   }
   if (request->spec.options.beams.renormalize) to_log_probabilities(scores);
-  request->progress.beams->offer(index, scores);
-  request->sequences[index].offered = true;
+  return scores;
 }
 
 /// Goes on where every running beam has offered. Not before a pass' last row is taken in: a beam
@@ -111,8 +145,9 @@ void Scheduler::State::advance_search(const RequestPointer& request) {
 
 /// All running beams have offered: the best go on, with their parents' pages until they write.
 void Scheduler::State::advance_beams(const RequestPointer& request) {
-  Ending ending(*request);
-  const std::vector<BeamSearch::Continuation> next = request->progress.beams->advance(ending);
+  BeamJudge judge(*this, request);
+  const std::vector<BeamSearch::Continuation> next = request->progress.beams->advance(judge);
+  if (request->done()) return;  // a processor has failed
   if (request->progress.times.first_token == 0) request->progress.times.first_token = now();
   if (next.empty()) {
     if (request->progress.beams->hypotheses().empty()) {

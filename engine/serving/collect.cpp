@@ -238,9 +238,13 @@ void Scheduler::State::choose(const RequestPointer& request, std::size_t index,
   std::span<float> scores = logits_at(logits, at, changes_rows(*request));
   const SamplingState state = sampling_state(*request, index);
   Sampled sampled;
-  request->progress.sampler->prepare(scores, state, sampled);
+  request->progress.sampler->observe(scores, state, sampled);
   const bool from_model = sampled.not_finite;
-  if (!from_model) scores = process(*request, index, scores);
+  if (!from_model) {
+    scores = guided(*request, scores);
+    request->progress.sampler->restrict(scores, state);
+    scores = process(*request, index, scores);
+  }
   request->progress.sampler->choose(scores, state, sampled);
   if (!check_sampled(request, sampled, from_model, state.position)) return;
   if (request->spec.options.sampling.logprobs >= 0) {
@@ -253,8 +257,17 @@ void Scheduler::State::choose(const RequestPointer& request, std::size_t index,
 /// Whether a row of its scores must be a tensor that nobody else writes to.
 bool Scheduler::State::changes_rows(const Request& request) const {
   const auto& processors = request.spec.hooks.processors;
-  return std::any_of(processors.begin(), processors.end(),
+  return request.spec.hooks.guide ||
+         std::any_of(processors.begin(), processors.end(),
                      [](const auto& processor) { return processor->changes(); });
+}
+
+/// The scores (logits_row's own) after the request's guide.
+std::span<float> Scheduler::State::guided(const Request& request, std::span<float> scores) {
+  if (!request.spec.hooks.guide) return scores;
+  request.spec.hooks.guide(logits_row, request);
+  check_processed(logits_row, static_cast<std::int64_t>(scores.size()));
+  return {logits_row.as<float>(), scores.size()};
 }
 
 /// The scores (logits_row's own) after the request's processors.

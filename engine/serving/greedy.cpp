@@ -13,7 +13,7 @@ namespace perilune {
 
 bool Scheduler::State::chooses_best(const Request& request) const {
   return !request.progress.beams && request.spec.hooks.processors.empty() &&
-         request.progress.sampler->only_best();
+         !request.spec.hooks.guide && request.progress.sampler->only_best();
 }
 
 /// False: the rows of `logits` [row, vocab] are to be copied to the host at once, since they are

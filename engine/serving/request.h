@@ -40,6 +40,8 @@ using RequestPointer = std::shared_ptr<Request>;
 /// What scripts may do per request. Each may throw; that fails this request alone. Which sequence
 /// they are called for is Progress::current_sequence.
 struct RequestHooks {
+  /// Writes over a row of the model's own scores, f32 [vocab], before any rule is applied to it.
+  std::function<void(Tensor& row, const Request& request)> guide;
   std::vector<std::shared_ptr<Processor>> processors;  // in this order
   /// True, or a text for Result.stop, ends the sequence.
   std::function<std::optional<std::string>(const Request& request)> stop_when;
@@ -205,6 +207,8 @@ struct Request : Recipient, std::enable_shared_from_this<Request> {
   }
 };
 
+/// The text of a beam that runs, whose Sequence carries none: each step has others.
+std::string beam_text(const Request& request, const Sequence& beam);
 /// Whether one of the request's processors finds an answer of these new ids complete.
 bool is_complete(const Request& request, std::span<const std::int32_t> new_ids);
 

@@ -126,6 +126,7 @@ struct Scheduler::State {
   bool check_sampled(const RequestPointer& request, const Sampled& sampled, bool from_model,
                      std::int64_t position);
   bool changes_rows(const Request& request) const;
+  std::span<float> guided(const Request& request, std::span<float> scores);
   std::span<float> process(const Request& request, std::size_t index, std::span<float> scores);
   void accept(const RequestPointer& request, std::size_t index, std::span<const std::int32_t> ids);
   void accept_one(const RequestPointer& request, std::size_t index, std::int32_t id);
@@ -154,8 +155,11 @@ struct Scheduler::State {
                  std::int64_t at);
 
   // beams.cpp
+  class BeamJudge;
   void offer_beam(const RequestPointer& request, std::size_t index, const Tensor& logits,
                   std::int64_t at);
+  std::span<const float> beam_scores(const RequestPointer& request, std::size_t index,
+                                     std::span<float> scores, std::span<const std::int32_t> chosen);
   void advance_search(const RequestPointer& request);
   void advance_beams(const RequestPointer& request);
   void settle_beams(Request& request, FinishReason reason) const;

@@ -138,7 +138,7 @@ function load.prepare(path, o, op)
   s.c = family.configure(s.family, json)
   s.warnings = family.unknown_keys(s.family, json)
   s.generation_defaults, s.generation_wrong = generation_rules.read(generation, file)
-  for _, text in ipairs(generation_rules.warnings(generation, file, s.generation_defaults, s.generation_wrong)) do s.warnings[#s.warnings + 1] = text end
+  for _, text in ipairs(generation_rules.warnings(generation, file, s.generation_wrong)) do s.warnings[#s.warnings + 1] = text end
   for _, text in ipairs(record and record.warnings or {}) do s.warnings[#s.warnings + 1] = s.generation_file .. ": " .. text end
   local stored = record and gguf.checkpoint_options(record, s.c) or { prefixes = s.family.prefixes,
     views = s.family.weights and s.family.weights(s.c) or nil, unused = s.family.unused, axes = s.c.axes }

@@ -35,10 +35,19 @@ class Ending final : public BeamSearch::Judge {
  public:
   std::vector<std::vector<std::int32_t>> beams{{}};
   std::int64_t longest = 4;
-  bool ends(std::size_t parent, std::int32_t token) override {
-    return token == kStop || static_cast<std::int64_t>(beams[parent].size()) + 1 >= longest;
+  bool ends(std::size_t, std::int32_t token) override { return token == kStop; }
+  bool last(std::size_t parent) override {
+    return static_cast<std::int64_t>(beams[parent].size()) + 1 >= longest;
   }
   std::vector<std::int32_t> ids(std::size_t beam) override { return beams[beam]; }
+  std::span<const float> process(std::size_t, std::span<const float> row,
+                                 std::span<const std::int32_t> chosen) override {
+    changed.assign(row.begin(), row.end());
+    for (const std::int32_t id : chosen) changed[static_cast<std::size_t>(id)] -= penalty;
+    return changed;
+  }
+  float penalty = 0;
+  std::vector<float> changed;
 };
 
 /// Runs a search to its end; returns the steps it took.
@@ -132,11 +141,43 @@ TEST_CASE("what is masked out is never chosen") {
   CHECK(search.running() == 1);
 }
 
+TEST_CASE(
+    "groups that nothing keeps apart find the same, kept apart they share no token of a step") {
+  BeamOptions options;
+  options.beams = 4;
+  options.groups = 2;
+  BeamSearch alike(options, 1, 6);
+  Ending ending;
+  ending.longest = 6;
+  run(alike, ending);
+  const auto answers = alike.hypotheses();
+  REQUIRE(answers.size() == 4);
+  for (std::size_t i = 0; i < 4; i += 2) {
+    CHECK(answers[i].ids == answers[i + 1].ids);
+    CHECK(answers[i].score == answers[i + 1].score);
+  }
+
+  options.beams = 2;
+  BeamSearch apart(options, 1, 6);
+  Ending other;
+  other.longest = 6;
+  other.penalty = 1000;
+  run(apart, other);
+  const auto two = apart.hypotheses();
+  REQUIRE(two.size() == 2);
+  for (std::size_t i = 0; i < std::min(two[0].ids.size(), two[1].ids.size()); ++i) {
+    CHECK(two[0].ids[i] != two[1].ids[i]);
+  }
+}
+
 TEST_CASE("options out of range") {
   BeamOptions options;
   options.beams = 0;
   CHECK_THROWS_AS(BeamSearch(options, 1, 8), Error);
   options.beams = 2;
   options.length_penalty = NAN;
+  CHECK_THROWS_AS(BeamSearch(options, 1, 8), Error);
+  options.length_penalty = 1;
+  options.groups = 3;
   CHECK_THROWS_AS(BeamSearch(options, 1, 8), Error);
 }

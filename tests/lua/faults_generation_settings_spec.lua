@@ -72,12 +72,19 @@ t.test("what is not applied is refused with its reason where a caller asks for i
   m:close()
 end)
 
-t.test("what is not run yet is named when the model is loaded, and refused by calls", function()
-  local m = pl.load(with { eos_token_id = 2, num_beam_groups = 2, guidance_scale = 1, diversity_penalty = 0 })
-  t.equal(#m.warnings, 1, table.concat(m.warnings, "\n"))
-  expect_says(m.warnings, file .. ": num_beam_groups = 2 is not supported yet")
-  t.raises_text(function() m:generate "Once" end, "num_beam_groups = 2 (generation_config.json) is not supported yet")
-  t.ok(m:generate("Once", { num_beam_groups = 1, max_new_tokens = 1 }).text)
+t.test("searches of a file give way to what the caller says", function()
+  local groups = pl.load(with { eos_token_id = 2, num_beams = 4, num_beam_groups = 2, diversity_penalty = 1.0, max_new_tokens = 6 })
+  t.equal(#groups.warnings, 0, table.concat(groups.warnings, "\n"))
+  local own = { num_beams = 4, num_beam_groups = 2, diversity_penalty = 1.0 }
+  t.equal(groups:generate("Once").ids, groups:generate("Once", own).ids)
+  t.ok(groups:generate("Once", { num_beams = 3 }).text)            -- two groups do not divide three beams
+  t.ok(groups:generate("Once", { temperature = 1, seed = 1 }).text)
+  t.raises_text(function() groups:generate("Once", { num_beam_groups = 3 }) end, "3 groups do not divide 4 beams")
+  local looks = pl.load(with { eos_token_id = 2, penalty_alpha = 0.6, top_k = 4, max_new_tokens = 6 })
+  local plain = { penalty_alpha = 0, do_sample = false, top_k = 0 }
+  t.differ(looks:generate("Once upon a time", { max_new_tokens = 24 }).ids, looks:generate("Once upon a time", t.with(plain, { max_new_tokens = 24 })).ids)
+  t.ok(looks:generate("Once", { num_beams = 2 }).text)
+  t.ok(looks:generate("Once", { do_sample = true, seed = 3, n = 2 }).sequences)
 end)
 
 -- Wrong values: key, JSON, what is expected; `sampled`: told only where tokens are drawn.

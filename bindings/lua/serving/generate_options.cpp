@@ -101,8 +101,12 @@ void read_cuts(Options& options, SamplingOptions& sampling) {
   sampling.mirostat_eta = options.number("mirostat_eta").value_or(sampling.mirostat_eta);
 }
 
-void read_beams(Options& options, BeamOptions& beams) {
+void read_beams(Options& options, GenerateOptions& generate) {
+  BeamOptions& beams = generate.beams;
   beams.beams = options.integer("num_beams").value_or(1);
+  beams.groups = options.integer("num_beam_groups").value_or(1);
+  beams.pad_id = static_cast<std::int32_t>(options.integer("pad_token_id").value_or(0));
+  generate.sampling.diversity_penalty = options.number("diversity_penalty").value_or(0.0);
   beams.length_penalty = options.number("length_penalty").value_or(1.0);
   beams.renormalize = options.boolean("renormalize_logits").value_or(false);
   const auto early = options.choice("early_stopping", {"no", "yes", "never"}).value_or("no");
@@ -122,7 +126,7 @@ void read_sampling(lua_State* L, GenerateOptions& generate) {
   sampling.force_words = read_sequences(L, options, "force_words_ids");
   read_penalties(options, sampling);
   read_cuts(options, sampling);
-  read_beams(options, generate.beams);
+  read_beams(options, generate);
   sampling.do_sample = options.boolean("do_sample").value_or(false);
   sampling.temperature = options.number("temperature").value_or(1.0);
   sampling.top_k = options.integer("top_k").value_or(0);

@@ -1,4 +1,6 @@
-// The functions that scripts hang on a request: processors, stop_when, on_token.
+// The functions that scripts hang on a request: guide, processors, stop_when, on_token.
+#include <algorithm>
+
 #include "bindings/lua/models/run_pass.h"
 #include "bindings/lua/serving/serving.h"
 #include "bindings/lua/tensors/tensor_value.h"
@@ -16,7 +18,8 @@ void push_hooks(lua_State* L, std::uint64_t id) {
 }
 
 /// Pushes the `state` of hooks: { ids=, text=, step=, request=, prompt_tokens= }, one table for
-/// each output of the request, whose list of ids only grows. The hooks table is on top.
+/// each output of the request, whose list of ids only grows; of a beam search one for each place
+/// among its beams, where each step has another beam. The hooks table is on top.
 void push_hook_state(lua_State* L, EngineObject& engine, const Request& request) {
   const Sequence& sequence = request.sequences[request.progress.current_sequence];
   const int hooks = lua_gettop(L);
@@ -39,13 +42,40 @@ void push_hook_state(lua_State* L, EngineObject& engine, const Request& request)
     lua_pushvalue(L, -1);
     lua_setfield(L, -3, "ids");
   }
-  for (std::size_t i = lua_objlen(L, -1); i < sequence.ids.size(); ++i) {
+  const bool beams = request.progress.beams != nullptr;
+  std::size_t known = lua_objlen(L, -1);
+  if (beams) known = std::min(known, static_cast<std::size_t>(request.spec.prompt_tokens));
+  for (std::size_t i = known; i < sequence.ids.size(); ++i) {
     push_integer(L, sequence.ids[i]);
     lua_rawseti(L, -2, static_cast<int>(i) + 1);
   }
   lua_pop(L, 1);
-  set_field(L, "text", sequence.text);
+  set_field(L, "text", beams ? beam_text(request, sequence) : sequence.text);
   set_field(L, "step", static_cast<std::int64_t>(sequence.ids.size()) - request.spec.prompt_tokens);
+}
+
+/// Calls the function at the top with a row and the request's state; a tensor that it returns is
+/// written over the row.
+void change_row(lua_State* L, Tensor& row, int row_at, int state_at, const char* what) {
+  lua_pushvalue(L, row_at);
+  lua_pushvalue(L, state_at);
+  call(L, 2, 1, what);
+  if (const Value* changed = test_object<Value>(L, -1)) {
+    tensor_ops::assign(row, changed->tensor);
+  }
+  lua_pop(L, 1);
+}
+
+void run_guide(EngineObject& engine, Tensor& row, const Request& request) {
+  lua_State* L = frame_state(engine, "guide");
+  callback(L, "guide", [&] {
+    const int top = lua_gettop(L);
+    push_hooks(L, request.id);
+    push_hook_state(L, engine, request);
+    push_tensor(L, row);
+    lua_getfield(L, top + 1, "guide");
+    change_row(L, row, top + 3, top + 2, "guide");
+  });
 }
 
 void run_processors(EngineObject& engine, Tensor& row, const Request& request) {
@@ -58,13 +88,7 @@ void run_processors(EngineObject& engine, Tensor& row, const Request& request) {
   const int count = static_cast<int>(lua_objlen(L, top + 3));
   for (int i = 1; i <= count; ++i) {
     lua_rawgeti(L, top + 3, i);
-    lua_pushvalue(L, top + 4);
-    lua_pushvalue(L, top + 2);
-    call(L, 2, 1, "processors");
-    if (const Value* changed = test_object<Value>(L, -1)) {
-      tensor_ops::assign(row, changed->tensor);
-    }
-    lua_pop(L, 1);
+    change_row(L, row, top + 4, top + 2, "processors");
   }
 }
 
@@ -167,6 +191,7 @@ bool take_processors(lua_State* L, Options& options) {
 
 bool read_hooks(lua_State* L, Options& options, EngineObject& engine, RequestSpec& spec) {
   EngineObject* owner = &engine;
+  const bool guide = take_function(L, options, "guide");
   const bool processors = take_processors(L, options);
   const bool stop_when = take_function(L, options, "stop_when");
   const bool on_token = take_function(L, options, "on_token");
@@ -174,6 +199,11 @@ bool read_hooks(lua_State* L, Options& options, EngineObject& engine, RequestSpe
   if (writes) {
     spec.hooks.write_pass = [owner](const Request& asking, PassRun& run) {
       write_pass(*owner, asking, run);
+    };
+  }
+  if (guide) {
+    spec.hooks.guide = [owner](Tensor& row, const Request& asking) {
+      run_guide(*owner, row, asking);
     };
   }
   if (processors) {
@@ -187,7 +217,7 @@ bool read_hooks(lua_State* L, Options& options, EngineObject& engine, RequestSpe
       tell_token(*owner, asking, id, text);
     };
   }
-  return processors || stop_when || on_token || writes;
+  return guide || processors || stop_when || on_token || writes;
 }
 
 }  // namespace perilune::lua

@@ -84,8 +84,8 @@ int submit(lua_State* L) {
   if (spec.constraint && hooked) spec.hooks.processors.push_back(spec.hooks.processors.front());
   if (hooked && engine.worker) {
     throw Error(ErrorCode::unsupported, "submit",
-                "processors, stop_when and on_token are functions of this script, and the engine "
-                "steps on a thread of its own (worker = true)")
+                "processors, stop_when, on_token, guidance_scale and penalty_alpha run in this "
+                "script, and the engine steps on a thread of its own (worker = true)")
         .hint("take the tokens from line:events(), stop by stop= or line:cancel()");
   }
   options.done();

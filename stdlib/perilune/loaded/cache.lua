@@ -3,6 +3,7 @@ local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 local pass_runner = require "perilune.loaded.pass_runner"
 local core = require "perilune.core"
+local kind = require "perilune.base.kind"
 
 local cache = {}
 
@@ -93,7 +94,8 @@ function cache.new(m, opts)
   return setmetatable({ sequences_ = sequences, state_ = s }, Cache)
 end
 
---- Another cache with the same content; pages are shared until one of them is written.
+--- Another cache with the same content; pages are shared until one of them is written. `rows`: of these rows, in
+--- this order, each as often as it is named.
 ---
 ---     local m = pl.load "scripts/models/tales"
 ---     local cache = m:cache()
@@ -101,19 +103,27 @@ end
 ---     local other = cache:fork()
 ---     m:forward({ { 7 } }, { cache = other })
 ---     print(cache, other)   --> Cache 1 rows, 3 positions, 196608 bytes	Cache 1 rows, 4 positions
+---     print(#cache:fork({ 1, 1, 1 }).lengths)   --> 3
+---@param rows integer[]|nil default: all of them
 ---@return Cache
-function Cache:fork()
+function Cache:fork(rows)
   pass_runner.expect(self, "Cache", "fork")
   settle(self, "fork")
-  local sequences = {}
-  local texts = {}
-  for i, sequence in ipairs(rawget(self, "sequences_")) do
-    sequences[i] = sequence:fork()
-    local ids = texts_of(self)[i]
-    texts[i] = ids and copy(ids)
+  local held, sequences, texts, made_by = rawget(self, "sequences_"), {}, {}, {}
+  if rows == nil then
+    rows = {}
+    for i in ipairs(held) do rows[i] = i end
+  elseif not kind.is_list(rows) or #rows == 0 then
+    raise("argument", "fork", "rows: expected a list of row numbers, got " .. options.show(rows))
   end
-  local made_by = {}
-  for i, number in pairs(rawget(self, "adapters_") or {}) do made_by[i] = number end
+  for i, row in ipairs(rows) do
+    if not held[row] then
+      raise("argument", "fork", ("rows: expected numbers from 1 to %d, got %s"):format(#held, options.show(row)))
+    end
+    sequences[i] = held[row]:fork()
+    local ids = texts_of(self)[row]
+    texts[i], made_by[i] = ids and copy(ids), adapter_of(self, row)
+  end
   return setmetatable({ sequences_ = sequences, state_ = rawget(self, "state_"), texts_ = texts, adapters_ = made_by }, Cache)
 end
 

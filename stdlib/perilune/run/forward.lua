@@ -33,6 +33,15 @@ local function hidden_paths(program, prefix)
   return list
 end
 
+--- Where the published last hidden state of a decoder-only model is: what its head reads.
+---@param m Model
+---@return string path
+function forward.last_hidden_path(m)
+  local s = rawget(m, "state_")
+  local paths = hidden_paths(pass_runner.program(s, family.main_entry(s.family)))
+  return paths[#paths]
+end
+
 -- The option rows, for heads that give a value per token; others have one answer.
 local function read_rows(s, rows, op)
   if rows == nil or rows == "last" or rows == "all" then return rows end

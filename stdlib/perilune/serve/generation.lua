@@ -8,6 +8,7 @@ local grammar = require "perilune.serve.grammar"
 local family = require "perilune.loaded.family"
 local decoder_start = require "perilune.loaded.decoder_start"
 local drafts = require "perilune.serve.drafts"
+local searches = require "perilune.serve.searches"
 
 local generation = {}
 
@@ -17,34 +18,18 @@ generation.default_new_tokens = 128
 --- What a caller may give for one request.
 generation.spec = rules.spec
 
-local off_values = { temperature = 1, top_p = 1, typical_p = 1, top_h = 1 }   -- 0 switches the others off
-
 local is_empty, sampling_keys = rules.is_empty, rules.sampling_keys
 
 -- What only callers say of repetition.
 local repetition_keys = { "frequency_penalty", "presence_penalty", "dry_multiplier", "dry_base", "dry_allowed_length",
   "dry_penalty_last_n", "dry_breakers" }
 
-local function check_supported(value_of, op)
-  local function refuse(key, value, from)
-    local why = rules.why_not[key]
-    raise("unsupported", op, ("%s = %s%s is not supported yet%s"):format(key, options.show(value), from, why and ": " .. why or ""),
-      from ~= "" and ("give %s yourself to generate without it"):format(key) or nil)
-  end
-  for key, nothing in pairs(rules.not_run) do
-    local value, from = value_of(key)
-    if not is_empty(value) and value ~= nothing then refuse(key, value, from) end
-  end
-end
+local contradict = searches.contradict
 
-local function contradict(op, first, second, why)
-  raise("option", op, ("options %s and %s contradict each other: %s"):format(first, second, why), "leave one of them out")
-end
-
-local function check_contradictions(given, op)
+local function check_contradictions(given, compares, op)
   if given.do_sample == false then
     for _, key in ipairs(sampling_keys) do
-      if given[key] ~= nil and given[key] ~= (off_values[key] or 0) then
+      if searches.draws(given, key) and not (compares and key == "top_k") then
         contradict(op, "do_sample=false", ("%s=%g"):format(key, given[key]), "a greedy choice does not sample")
       end
     end
@@ -60,7 +45,7 @@ local function check_contradictions(given, op)
   end
   if (given.mirostat or 0) ~= 0 then
     for _, key in ipairs { "top_k", "top_p", "min_p", "typical_p", "top_h", "top_n_sigma", "epsilon_cutoff", "eta_cutoff", "xtc_probability" } do
-      if given[key] and given[key] ~= (off_values[key] or 0) then
+      if searches.draws(given, key) then
         contradict(op, "mirostat", key, "mirostat cuts by itself, nothing else is")
       end
     end
@@ -107,22 +92,6 @@ local function constraints(value_of)
     forced_eos_token_id = ids "forced_eos_token_id", decay_start = not is_empty(decay) and decay[1] or nil,
     decay_factor = not is_empty(decay) and decay[2] or nil,
   }
-end
-
-local early_names = { [true] = "yes", [false] = "no", never = "never" }
-
--- Adds what a beam search goes by; sampling and log-probabilities are refused where a search is asked for.
-local function add_beams(out, given, value_of, do_sample, op)
-  local beams = value_of "num_beams" or 1
-  if beams == 1 then return end
-  if do_sample and given.num_beams then
-    contradict(op, "do_sample", "num_beams=" .. beams, "a beam search looks for the best, it does not draw")
-  end
-  if do_sample then return end   -- the file's beams, the caller's sampling: the caller wins
-  local early = value_of "early_stopping"
-  if early == nil then early = false end
-  out.num_beams, out.length_penalty, out.early_stopping = beams, value_of "length_penalty", early_names[early]
-  out.renormalize_logits = value_of "renormalize_logits"
 end
 
 local function function_list(value, op)
@@ -193,6 +162,22 @@ local function first_ids(s, given, op)
   return given.decoder
 end
 
+-- A caller's options where contrastive search chooses: no file's beams or draws beside it.
+local function alone(given)
+  local own = {}
+  for key, value in pairs(given) do own[key] = value end
+  own.do_sample, own.num_beams, own.num_return_sequences, own.top_k = false, 1, given.num_return_sequences or 1, nil
+  return own
+end
+
+local function draws(given, defaults)
+  if given.do_sample ~= nil then return given.do_sample end
+  for _, key in ipairs(sampling_keys) do
+    if given[key] ~= nil then return true end
+  end
+  return defaults.do_sample == true
+end
+
 --- One request: ids and what core's engine takes, from the files' defaults and the caller's options.
 ---@param s table a model's state (generation_defaults, generation_wrong, generation_file, c)
 ---@param ids integer[] the prompt; an encoder-decoder's source
@@ -213,13 +198,11 @@ function generation.request(s, ids, given, op)
     return nil, ""
   end
   rules.check(given, op)
-  check_contradictions(given, op)
-  local asks_sampling = false
-  for _, key in ipairs(sampling_keys) do asks_sampling = asks_sampling or given[key] ~= nil end
-  local do_sample = given.do_sample
-  if do_sample == nil then do_sample = asks_sampling or defaults.do_sample == true end
+  local compared = searches.contrastive(s, given, value_of, op)
+  check_contradictions(given, compared ~= nil, op)
+  if compared then given = alone(given) end
+  local do_sample = draws(given, defaults)
   check_file(s, given, do_sample, value_of "num_beams" or 1, op)
-  check_supported(value_of, op)
   local v = { repetition_penalty = value_of "repetition_penalty" }
   if do_sample then
     for _, key in ipairs(sampling_keys) do v[key] = value_of(key) end
@@ -243,7 +226,7 @@ function generation.request(s, ids, given, op)
   own.do_sample, own.seed, own.logprobs, own.repetition_penalty = do_sample, seed, logprobs, v.repetition_penalty
   own.max_new_tokens, own.min_new_tokens = new_tokens, math.min(least or 0, new_tokens)
   own.prompt_logprobs, own.n = given.prompt_logprobs and true or nil, given.n or value_of "num_return_sequences"
-  add_beams(own, given, value_of, do_sample, op)
+  searches.add_beams(own, given, value_of, do_sample, op)
   local kept_to = grammar.of(given, op)
   if kept_to then
     if given.forced_eos_token_id then
@@ -260,6 +243,7 @@ function generation.request(s, ids, given, op)
     processors = function_list(given.processors, op), stop_when = given.stop_when, on_token = given.on_token,
     priority = given.priority, deadline_ms = given.deadline_ms, client = given.client,
     tag = given.tag, reuse = given.reuse, use_cache = given.use_cache,
+    guidance_scale = searches.guidance(s, given, value_of, op), contrastive = compared,
     slide_keep = slides, draft_tokens = guesses, draft_ngram = guesses and value_of "max_matching_ngram_size" or nil,
   }
 end

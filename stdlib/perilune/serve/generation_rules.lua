@@ -42,7 +42,7 @@ local own = {
   dry_allowed_length = "positive", dry_penalty_last_n = "integer", dry_sequence_breakers = "string|table",
   top_n_sigma = "number", xtc_probability = "number", xtc_threshold = "number", dynatemp_range = "number", dynatemp_exponent = "number",
   mirostat = { 0, 2 }, mirostat_tau = "number", mirostat_eta = "number", bad_words = "string|table", force_words = "string|table",
-  echo = "boolean", adapter = "string|boolean",
+  echo = "boolean", adapter = "string|boolean", negative_prompt = "string|table",
   slide_keep = "count", cache = "Cache", use_cache = "boolean", draft = "Model", draft_tokens = "positive",
 }
 
@@ -52,15 +52,6 @@ for _, part in ipairs { rules.published, own } do
   for key, wanted in pairs(part) do rules.spec[key] = wanted end
 end
 for key in pairs(rules.not_applied) do rules.spec[key] = "any" end
-
---- Options of the published files that are understood and not run, with the values that change nothing.
-rules.not_run = { num_beam_groups = 1, diversity_penalty = 0, penalty_alpha = 0, guidance_scale = 1 }
-
---- Why not, where it is no lack of ours alone.
-rules.why_not = {
-  num_beam_groups = "the published library left beam groups in its version 5", diversity_penalty = "it belongs to beam groups",
-  penalty_alpha = "the published library left contrastive search in its version 5",
-}
 
 --- Options that matter only where tokens are drawn.
 rules.sampling_keys = { "temperature", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff", "top_h",
@@ -149,6 +140,7 @@ local faults = {
   exponential_decay_length_penalty = decay_fault, stop = texts_fault, stop_strings = texts_fault,
   force_words_ids = sequences_fault, bad_words = texts_fault, force_words = texts_fault, dry_sequence_breakers = texts_fault,
   mirostat = function() end,   -- its kind says all
+  negative_prompt = function(value) if type(value) == "table" then return ids_fault(value) end end,
 }
 
 -- What is wrong with a value of the right kind: what was expected, what was found, a hint. Ranges of numbers are the engine's.
@@ -189,6 +181,9 @@ end
 
 local published_top_k = 50
 
+--- How many candidates contrastive search has where neither file nor caller says: the published default.
+rules.published_top_k = published_top_k
+
 --- What a file says of generation, and what is wrong with it. A wrong value is an error of the call that
 --- would use it, so that a caller can give another.
 ---@param json table generation_config.json, or config.json where that is absent
@@ -222,17 +217,10 @@ end
 --- Warnings for a generation_config.json: wrong values, and keys that nothing here reads.
 ---@param json table
 ---@param file string
----@param values table what rules.read found
 ---@param wrong table
 ---@return string[]
-function rules.warnings(json, file, values, wrong)
+function rules.warnings(json, file, wrong)
   local list = {}
-  for _, key in ipairs(names_of(rules.not_run)) do
-    local value = values[key]
-    if not is_empty(value) and value ~= rules.not_run[key] then
-      list[#list + 1] = ("%s: %s = %s is not supported yet; calls raise unless they give another"):format(file, key, options.show(value))
-    end
-  end
   for _, key in ipairs(names_of(wrong)) do list[#list + 1] = wrong[key].text .. "; calls that would use it raise" end
   if file ~= "generation_config.json" then return list end
   for _, key in ipairs(names_of(json)) do

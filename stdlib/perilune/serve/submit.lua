@@ -16,6 +16,8 @@ local generation = require "perilune.serve.generation"
 local grammar = require "perilune.serve.grammar"
 local words = require "perilune.serve.words"
 local drafts = require "perilune.serve.drafts"
+local guidance = require "perilune.serve.guidance"
+local contrastive = require "perilune.serve.contrastive"
 local turn_end = require "perilune.chat.turn_end"
 local policies = require "perilune.policy"
 local forward = require "perilune.run.forward"
@@ -159,6 +161,18 @@ local function stop_at_tokens(m, request)
   request.stop_ids = ids
 end
 
+-- Passes beside the request's own: what a text without the prompt says, what its candidates look like.
+local function add_passes(m, request, given, op)
+  local scale, compared = request.guidance_scale, request.contrastive
+  request.guidance_scale, request.contrastive = nil, nil
+  if scale then request.guide = guidance.guide(m, scale, request.ids, given, op) end
+  if not compared then return end
+  local list = {}
+  for i, f in ipairs(request.processors or {}) do list[i] = f end
+  list[#list + 1] = contrastive.chooser(m, compared.alpha, compared.top_k, given)
+  request.processors = list
+end
+
 --- Hands one prompt to core's engine.
 ---@param m table
 ---@param engine userdata
@@ -188,6 +202,7 @@ function submit.submit(m, engine, prompt, op, pool)
   end
   local lost = request.lost
   request.lost, request.adapter = nil, adapter
+  add_passes(m, request, given, op)
   stop_at_tokens(m, request)
   request.without = without
   if given.echo then

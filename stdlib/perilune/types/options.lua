@@ -80,17 +80,22 @@
 ---@field grammar string|Grammar the answer is a text of this GBNF grammar, or of what pl.grammar made
 ---@field choices string[] the answer is one of these texts; the result's `choice` says which
 ---@field num_beams integer beam search over so many continuations, at most 1024; 1 (default): none
----@field num_beam_groups integer only 1: the published library left beam groups in its version 5
+---@field num_beam_groups integer diverse beam search: so many groups of num_beams / num_beam_groups beams, each kept from what those
+---before it choose (by diversity_penalty); default 1
 ---@field no_repeat_ngram_size integer no run of so many tokens occurs twice; 0: off
 ---@field length_penalty number of beams: scores are divided by (new tokens)^length_penalty; default 1
 ---@field renormalize_logits boolean of beams: scores that rules have changed become log-probabilities again
 ---@field early_stopping any of beams: false (default), true or "never", as published
----@field diversity_penalty number only 0, as above
+---@field diversity_penalty number of groups: taken off a token's score for each beam of the groups before that has chosen it now
 ---@field typical_p number draw among the most typical tokens that together reach this probability; 1: off
 ---@field epsilon_cutoff number drop tokens less likely than this; 0: off
 ---@field eta_cutoff number the same with a bar that falls with the entropy; 0: off
----@field penalty_alpha number only 0: the published library left contrastive search in its version 5
----@field guidance_scale number only 1 yet
+---@field penalty_alpha number contrastive search: of the top_k (default 50; 4 to 8 are usual) likeliest tokens the one with the best
+---(1 - penalty_alpha) * probability - penalty_alpha * likeness to what is there, by the last hidden states; 0: off. Each token takes
+---one more pass of top_k rows, for this request alone
+---@field guidance_scale number classifier-free guidance: above 1 what the prompt asks for counts more than what the model says without
+---it; 1 (default): off. Each token takes one more pass, for this request alone
+---@field negative_prompt string|integer[] what guidance leads away from; default: the prompt's last token alone
 ---@field max_time number refused: an answer that ends by the clock would change with the batch it is in (of a file: a warning)
 ---@field watermarking_config table refused: texts carry no watermark (of a file: a warning)
 ---@field token_healing boolean only false: a prompt's last token stays as it is (of a file: a warning)
