@@ -73,6 +73,50 @@ t.test("steps and padding are those of a real run", function()
   end
 end)
 
+t.test("prompts that begin alike: what a real run computes, within 5 %", function()
+  local random = 777
+  local function draw(most)
+    random = (random * 1103515245 + 12345) % 2147483648
+    return 1 + math.floor(random / 65536) % most
+  end
+  local text = {}
+  for k = 1, 400 do text[k] = (k * 7 + math.floor(k / 9) * 5) % m.vocab_size end
+  for name, policy in pairs { fifo = pl.policy.fifo(), prefix_first = pl.policy.prefix_first(), token_budget = pl.policy.token_budget { tokens = 48 } } do
+    local work, prompts, alike = {}, {}, {}
+    for i = 1, 16 do   -- three beginnings of 100 tokens and more, of which each takes a part
+      local group, shared = draw(3), 60 + draw(90)
+      local length, output = shared + draw(30), draw(9)
+      local ids = {}
+      for k = 1, shared do ids[k] = text[(group * 101 + k) % 400 + 1] end
+      for k = shared + 1, length do ids[k] = (i * 31 + k * 11) % m.vocab_size end
+      work[i] = { prompt = length, output = output, prefix_tokens = shared, prefix = "g" .. group }
+      prompts[i], alike[i] = ids, { prompt = ids, output = output }
+    end
+    local e = pl.engine(m, { policy = policy, max_tokens = 64, max_rows = 4, memory = 64 * 2 ^ 20 })
+    local reused, lines = 0, {}
+    for i, ids in ipairs(prompts) do lines[i] = e:submit({ ids = ids }, { max_new_tokens = work[i].output, do_sample = false, eos_token_id = {} }) end
+    e:drain()
+    local stats = e:stats()
+    for _, line in ipairs(lines) do reused = reused + line:result().reused_tokens end
+    e:close()
+    t.ok(reused > 200, name)
+    for how, list in pairs { lengths = work, ids = alike } do
+      local got = pl.simulate(policy, list, m, { tokens = 64, rows = 4, ms_per_step = 1, ms_per_token = 0 })
+      local label = ("%s by %s: %d and %d steps, %d and %d tokens, %d and %d shared"):format(name, how, got.steps, stats.steps, got.tokens, stats.tokens,
+        got.reused_tokens, reused)
+      t.ok(math.abs(got.steps - stats.steps) <= 0.05 * stats.steps, label)
+      t.ok(math.abs(got.tokens - stats.tokens) <= 0.05 * stats.tokens, label)
+      t.ok(math.abs(got.reused_tokens - reused) <= 0.05 * reused, label)
+    end
+  end
+  local r = pl.simulate(pl.policy.fifo(), { { prompt = 70, prefix_tokens = 70, arrive_ms = 0 }, { prompt = 70, prefix_tokens = 70, arrive_ms = 99 } }, formula)
+  t.equal({ r.tokens, r.reused_tokens }, { 71, 69 })   -- the last token runs for its logits
+  local function bad(item, ...) t.raises_table(function() pl.simulate(pl.policy.fifo(), { item }, m, { ms_per_step = 1 }) end, ...) end
+  bad({ prompt = 5, prefix_tokens = 6 }, "6 prefix_tokens, and the prompt has 5")
+  bad({ prompt = 5, prefix = "a" }, "give prefix_tokens")
+  bad({ prompt = { 1, 2 }, prefix_tokens = 1 }, "only the length is given")
+end)
+
 t.test("pages: of a model, of an estimate", function()
   local work = {}
   for i = 1, 6 do work[i] = { prompt = 30, output = 60 } end

@@ -21,8 +21,9 @@ local simulate = {
     ["cache-per-token"] = { value = "N", number = true, help = "bytes of keys and values a token (a model knows)" },
   },
   help = "POLICY.lua returns a function(queue, room) or a policy's table; a shipped policy goes by its name (fifo).\n"
-    .. "Each line of LENGTHS.txt is a request: tokens of its prompt, and after spaces its new tokens and when it\n"
-    .. "arrives in milliseconds, both 0 where absent. # begins a comment; \"-\" reads standard input.\n"
+    .. "Each line of LENGTHS.txt is a request: tokens of its prompt, and after spaces its new tokens, when it arrives\n"
+    .. "in milliseconds, and how many first tokens it shares, all 0 where absent, and with whom (any name; absent: with\n"
+    .. "all that have none). # begins a comment; \"-\" reads standard input.\n"
     .. "The engine's own scheduler runs, so that steps and padding are those of a real run.",
 }
 
@@ -45,10 +46,12 @@ local function work_of(path, output)
     number = number + 1
     local words = {}
     for word in line:gsub("#.*$", ""):gmatch "[^%s,;]+" do
-      words[#words + 1] = tonumber(word) or failed("format", ('%s:%d: "%s" is no number'):format(path, number, word))
+      words[#words + 1] = #words == 4 and word or tonumber(word) or failed("format", ('%s:%d: "%s" is no number'):format(path, number, word))
     end
-    if #words > 3 then failed("format", ("%s:%d: expected PROMPT [OUTPUT [ARRIVE_MS]]"):format(path, number)) end
-    if words[1] then work[#work + 1] = { prompt = words[1], output = words[2] or output or 0, arrive_ms = words[3] or 0 } end
+    if #words > 5 then failed("format", ("%s:%d: expected PROMPT [OUTPUT [ARRIVE_MS [PREFIX_TOKENS [PREFIX]]]]"):format(path, number)) end
+    if words[1] then
+      work[#work + 1] = { prompt = words[1], output = words[2] or output or 0, arrive_ms = words[3] or 0, prefix_tokens = words[4], prefix = words[5] }
+    end
   end
   if #work == 0 then failed("format", path .. ": no lengths") end
   return work
@@ -60,7 +63,7 @@ local function report(r, work)
     if request.error then dropped[#dropped + 1] = ("  request %d: %s"):format(i, request.error) end
   end
   print(command_line.columns {
-    { "requests", #work }, { "steps", r.steps }, { "tokens", r.tokens }, { "positions", r.positions },
+    { "requests", #work }, { "steps", r.steps }, { "tokens", r.tokens }, { "shared instead", r.reused_tokens }, { "positions", r.positions },
     { "padding", ("%.1f %%"):format(100 * r.waste) }, { "rows a step", ("%.1f"):format(r.rows / math.max(1, r.steps)) },
     { "time", ("%.6g ms"):format(r.ms) },
     { "waits, half", ("%.6g ms"):format(r.wait_ms.p50) }, { "waits, 99 %", ("%.6g ms"):format(r.wait_ms.p99) },

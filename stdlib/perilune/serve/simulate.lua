@@ -19,7 +19,7 @@ local cost_spec = { ms_per_step = "number", ms_per_token = "number", cache_per_t
   cache_context = "number", fits = "table", max_tokens = "count" }
 
 local work_spec = { prompt = "any", output = "count", arrive_ms = "number", kind = { "generate", "forward" }, priority = "integer",
-  deadline_ms = "number", client = "string", tag = "any", n = "positive" }
+  deadline_ms = "number", client = "string", tag = "any", n = "positive", prefix_tokens = "count", prefix = "string|number" }
 
 -- The least of three runs of a pass over so many tokens, in milliseconds.
 local function pass_ms(m, tokens)
@@ -76,12 +76,16 @@ local function check_rate(cost, name)
   end
 end
 
+-- How many tokens a prompt has, and which, where that is known.
 local function prompt_length(made, value, place)
   if type(value) == "string" then
     if not made.model then raise("argument", "simulate", place .. ": a text needs a model to count its tokens", "give the number of tokens") end
-    return #inputs.tokenizer(made.model, "simulate"):ids(value)
+    value = inputs.tokenizer(made.model, "simulate"):ids(value)
   end
-  if kind.is_list(value) then value = #value end
+  if kind.is_list(value) and #value > 0 then
+    if made.model then inputs.check_ids(made.model, { value }, "simulate") end
+    return #value, value
+  end
   if type(value) ~= "number" or value % 1 ~= 0 or value < 1 or value >= 2 ^ 31 then
     raise("argument", "simulate", ("%s: expected a number of tokens from 1, got %s"):format(place, options.show(value)))
   end
@@ -95,7 +99,18 @@ local function job(made, item, number)
   options.check(item, work_spec, "simulate: " .. place, "simulate")
   local arrive = item.arrive_ms or 0
   if not (arrive >= 0 and arrive < math.huge) then raise("argument", "simulate", place .. ": arrive_ms must be 0 or more") end
-  return { index = number, prompt = prompt_length(made, item.prompt, place), output = item.output or 0, arrive_ms = arrive,
+  local length, ids = prompt_length(made, item.prompt, place)
+  local shared = item.prefix_tokens or 0
+  if (shared > 0 or item.prefix) and ids then
+    raise("argument", "simulate", place .. ": prefix_tokens is for prompts of which only the length is given", "what its tokens share is seen")
+  end
+  if item.prefix and shared == 0 then
+    raise("argument", "simulate", place .. ": prefix names whom it shares with, and nothing says how much", "give prefix_tokens")
+  end
+  if shared > length then
+    raise("argument", "simulate", ("%s: %d prefix_tokens, and the prompt has %d"):format(place, shared, length))
+  end
+  return { index = number, prompt = length, ids = ids, shared = shared, prefix = item.prefix or "", output = item.output or 0, arrive_ms = arrive,
     kind = item.kind or made.kind, given = item }
 end
 
@@ -112,27 +127,34 @@ local function jobs_of(made, work)
   return jobs
 end
 
--- Ids of so many tokens, unlike those of other requests.
-local function ids_of(count, first)
+-- Ids of so many tokens: the first `shared` are those of all that have the same prefix, the rest are unlike all others'.
+local function ids_of(run, count, one)
+  if one.ids then return one.ids end
   local ids = {}
   for i = 1, count do ids[i] = 0 end
-  ids[1] = first
+  if one.shared > 0 then
+    run.prefixes[one.prefix] = run.prefixes[one.prefix] or run.named
+    run.named = math.max(run.named, run.prefixes[one.prefix] + 1)
+    ids[1] = #run.jobs + run.prefixes[one.prefix]
+  end
+  if one.shared < count then ids[one.shared + 1] = one.index end
   return ids
 end
 
-local function submit(engine, made, one)
+local function submit(run, one)
+  local engine, made = run.engine, run.made
   local given = one.given
   local request = { kind = one.kind, plan = made.plan, cache = made.pool, priority = given.priority, deadline_ms = given.deadline_ms,
     client = given.client, tag = given.tag }
   local prompt = one.prompt
   if made.two then
-    request.source, prompt = core.batch { ids_of(prompt, one.index) }, 1
+    request.source, prompt = core.batch { ids_of(run, prompt, one) }, 1
     request.encode_plan, request.cross_plan = made.encode, made.cross
   end
   if one.kind == "forward" then
-    request.batch = core.batch { ids_of(prompt, one.index) }
+    request.batch = core.batch { ids_of(run, prompt, one) }
   else
-    request.ids, request.max_tokens = ids_of(prompt, one.index), made.max_tokens
+    request.ids, request.max_tokens = ids_of(run, prompt, one), made.max_tokens
     request.options = { max_new_tokens = one.output, n = given.n }
   end
   return engine:submit(request)
@@ -143,7 +165,7 @@ local function take_arrivals(run, now)
   while run.jobs[run.next] and run.jobs[run.next].arrive_ms <= now do
     local one = run.jobs[run.next]
     run.engine:dry_time(one.arrive_ms)
-    local fine, line = pcall(submit, run.engine, run.made, one)
+    local fine, line = pcall(submit, run, one)
     run.engine:dry_time(now)
     if not fine then raise(line.code or "argument", "simulate", ("work[%d]: %s"):format(one.index, tostring(line)), line.hint) end
     one.line, run.by_id[line.id] = line, one
@@ -183,8 +205,8 @@ local function run_all(run)
 end
 
 local function summary(run)
-  local out = { steps = #run.timeline, tokens = 0, positions = 0, rows = 0, ms = rounded(run.engine:dry_time()), timeline = run.timeline, requests = {},
-    peak_bytes = run.made.counts_bytes and run.peak or 0 }
+  local out = { steps = #run.timeline, tokens = 0, reused_tokens = 0, positions = 0, rows = 0, ms = rounded(run.engine:dry_time()),
+    timeline = run.timeline, requests = {}, peak_bytes = run.made.counts_bytes and run.peak or 0 }
   for _, step in ipairs(run.timeline) do
     out.tokens, out.positions, out.rows = out.tokens + step.tokens, out.positions + step.positions, out.rows + step.rows
   end
@@ -194,9 +216,11 @@ local function summary(run)
     local result = one.line:result()
     local timings = result.timings
     local wait, first = rounded(timings.queued_ms), rounded(timings.queued_ms + timings.prefill_ms)
+    local reused = result.reused_tokens or 0
     out.requests[one.index] = { prompt = one.prompt, output = result.ids and #result.ids or 0, arrive_ms = one.arrive_ms, wait_ms = wait,
-      first_token_ms = first, end_ms = rounded(one.arrive_ms + first + timings.decode_ms), finish_reason = result.finish_reason, error = result.error,
-      client = one.given.client, priority = one.given.priority }
+      reused_tokens = reused, first_token_ms = first, end_ms = rounded(one.arrive_ms + first + timings.decode_ms),
+      finish_reason = result.finish_reason, error = result.error, client = one.given.client, priority = one.given.priority }
+    out.reused_tokens = out.reused_tokens + reused
     waits[#waits + 1], firsts[#firsts + 1] = wait, first
   end
   out.wait_ms, out.first_token_ms = percentiles.of(waits), percentiles.of(firsts)
@@ -206,8 +230,9 @@ end
 --- Tries a policy on lengths alone: the engine's own scheduler runs on them, with the same queue, room, checks
 --- and errors, and computes nothing. A pass takes ms_per_step and ms_per_token for every position that it
 --- computes; of a model both are measured, of an estimate without them a step takes 1. `waste` is the share of
---- computed positions that are no tokens: a padded step computes its rows times its longest. Lengths have no ids:
---- prompts that begin alike share nothing here; what a run with sharing computes, give as shorter prompts.
+--- computed positions that are no tokens: a padded step computes its rows times its longest. Prompts that begin alike share
+--- what they have in common, as in a run: texts and ids by what they hold; of lengths the first `prefix_tokens` are
+--- those of all entries with the same `prefix`.
 ---
 ---     local work = {}
 ---     for i = 1, 20 do work[i] = { prompt = 4 * i, output = 8, arrive_ms = 5 * i } end
@@ -215,16 +240,20 @@ end
 ---     local ragged = pl.simulate(pl.policy.fifo(), work, cost)
 ---     local padded = pl.simulate(pl.policy.fifo(), work, cost, { layout = "padded" })
 ---     print(ragged.tokens, ragged.waste, padded.waste > 0.2)                --> 980	0	true
+---     local chat = { { prompt = 70, prefix_tokens = 64 }, { prompt = 70, prefix_tokens = 64, arrive_ms = 9 } }
+---     local alike = pl.simulate(pl.policy.fifo(), chat, cost)
+---     print(alike.tokens, alike.reused_tokens)                              --> 76	64
 ---@param policy table|function as pl.engine takes it
----@param work any[] a number (tokens of a prompt) or { prompt= (tokens), output= (new tokens, 0), arrive_ms= (0), kind=, priority=, deadline_ms=,
---- client=, tag=, n= } each
+---@param work any[] a number (tokens of a prompt) or { prompt= (tokens; ids or a text: those), output= (new tokens, 0), arrive_ms= (0),
+--- prefix_tokens= (shared ones, 0), prefix= (with whom: any name), kind=, priority=, deadline_ms=, client=, tag=, n= } each
 ---@param cost Model|table a model, what pl.estimate gives, or { ms_per_step=, ms_per_token=, cache_per_token= (bytes) }
 ---@param opts table|nil { layout="ragged" (as plans say)|"padded" (every step), tokens=512, rows=64 (of one step), bytes= (of keys and values),
 --- page_tokens=, ms_per_step=, ms_per_token= }
----@return table { steps=, tokens= (computed), positions= (with what padding adds), waste=, rows= (of all steps together), ms= (until all is done),
---- peak_bytes= (of pages in use; 0 where nobody said what a token takes), wait_ms={ p50=, p99= } (from arrival to the first step),
---- first_token_ms={ p50=, p99= }, requests={ { prompt=, output=, arrive_ms=, wait_ms=, first_token_ms=, end_ms=, finish_reason=, error= }, … } as the work
---- is, timeline={ { step=, at_ms=, ms=, tokens=, positions=, rows=, bytes=, ran={ { request=, tokens= }, … } }, … } }
+---@return table { steps=, tokens= (computed), reused_tokens= (shared instead), positions= (with what padding adds), waste=, rows= (of all steps
+--- together), ms= (until all is done), peak_bytes= (of pages in use; 0 where nobody said what a token takes), wait_ms={ p50=, p99= } (from arrival
+--- to the first step),
+--- first_token_ms={ p50=, p99= }, requests={ { prompt=, output=, arrive_ms=, reused_tokens=, wait_ms=, first_token_ms=, end_ms=,
+--- finish_reason=, error= }, … } as the work is, timeline={ { step=, at_ms=, ms=, tokens=, positions=, rows=, bytes=, ran={ { request=, tokens= }, … } }, … } }
 function simulate.simulate(policy, work, cost, opts)
   if type(policy) ~= "table" and type(policy) ~= "function" then
     raise("argument", "simulate", "expected a policy, got " .. options.show(policy), "for example pl.policy.fifo()")
@@ -237,7 +266,7 @@ function simulate.simulate(policy, work, cost, opts)
     check_rate(rates, name)
   end
   local engine = core.engine(policy, { max_tokens = o.tokens, max_rows = o.rows, keep_events = false, dry = rates })
-  local run = { engine = engine, made = made, jobs = jobs_of(made, work), next = 1, by_id = {}, timeline = {}, peak = 0 }
+  local run = { engine = engine, made = made, jobs = jobs_of(made, work), next = 1, by_id = {}, prefixes = {}, named = 1, timeline = {}, peak = 0 }
   local fine, err = pcall(run_all, run)
   local out = fine and summary(run)
   if not fine then engine:cancel_all() end
