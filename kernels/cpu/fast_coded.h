@@ -1,11 +1,10 @@
-// linear with coded weights. In mode int8 x is rounded to bytes, block by block, and the codes are
-// multiplied as they are (MathMode::int8 has the formula; fast_coded_tile.h). In the other modes a
-// part of a panel is widened into the first cache and multiplied as any other weight
-// (fast_linear.h).
+// linear with coded weights. In mode int8 x is rounded to bytes, block by block
+// (fast_coded_input.h), and the codes are multiplied as they are (MathMode::int8 has the formula;
+// fast_coded_tile.h). In the other modes a part of a panel is widened into the first cache and
+// multiplied as any other weight (fast_linear.h).
 #pragma once
 
 #include "kernels/cpu/coded_layout.h"
-#include "kernels/cpu/parallel.h"
 
 namespace perilune::kernels::PERILUNE_TIER {
 namespace {
@@ -38,80 +37,6 @@ constexpr int bits_of(CodeKind kind) {
 /// Whether codes are whole numbers from 0 on.
 constexpr bool counts_from_zero(CodeKind kind) {
   return kind != CodeKind::table && kind != CodeKind::bytes && kind != CodeKind::levels;
-}
-
-// ---------------------------------------------------------------- x as bytes
-
-/// Rows of x rounded for mode int8.
-struct CodedInput {
-  std::int8_t* codes;  // [row, blocks * kCodedBlock]
-  float* scales;       // [row, blocks]
-  std::int32_t* sums;  // [row, blocks, 2]: of each half of a block
-  std::int64_t blocks;
-
-  CodedInput(void* scratch, std::int64_t rows, std::int64_t inputs) : blocks(coded_blocks(inputs)) {
-    codes = static_cast<std::int8_t*>(scratch);
-    scales = reinterpret_cast<float*>(codes + (rows * blocks * kCodedBlock + 63) / 64 * 64);
-    sums = reinterpret_cast<std::int32_t*>(scales + rows * blocks);
-  }
-};
-
-[[maybe_unused]] std::size_t coded_scratch(const LinearArguments& a) {
-  const std::int64_t blocks = a.rows * coded_blocks(a.inputs);
-  return static_cast<std::size_t>(blocks * (kCodedBlock + 4 + 8) + 64);
-}
-
-/// One block of a row. Too small to divide by: zeros, as the exact product would nearly be.
-PERILUNE_INLINE void round_block(const float* x, std::int8_t* codes, float* scale,
-                                 std::int32_t* sums) {
-  constexpr float kLeast = 1e-30f;
-  Vec most = zero(), poison = zero();
-  for (std::int64_t i = 0; i < kCodedBlock; i += kLanes) {
-    const Vec v = load(x + i);
-    most = larger(most, magnitude(v));
-    poison = add(poison, mul(v, zero()));  // 0, or NaN
-  }
-  const float largest_value = largest(most);
-  const bool finite = sum(poison) == 0;
-  const bool rounds = finite && largest_value >= kLeast;
-  *scale = finite ? (rounds ? largest_value / 127.0f : 0.0f) : __builtin_nanf("");
-  alignas(64) float rounded[kCodedBlock];
-  const Vec factor = splat(rounds ? 127.0f / largest_value : 0.0f);
-  for (std::int64_t i = 0; i < kCodedBlock; i += kLanes)
-    store(rounded + i, rounds ? nearest(mul(load(x + i), factor)) : zero());
-  for (std::int64_t half = 0; half < 2; ++half) {
-    std::int32_t total = 0;
-    for (std::int64_t i = half * 16; i < half * 16 + 16; ++i) {
-      const auto code = static_cast<std::int32_t>(rounded[i]);
-      codes[i] = static_cast<std::int8_t>(code);
-      total += code;
-    }
-    sums[half] = total;
-  }
-}
-
-[[maybe_unused]] void round_rows(const Launch& launch, const LinearArguments& a,
-                                 const CodedInput& to) {
-  parallel_ranges(
-      launch, a.rows, 1 + 16384 / (a.inputs + 1), [&](std::int64_t begin, std::int64_t end) {
-        alignas(64) float last[kCodedBlock];
-        for (std::int64_t r = begin; r < end; ++r)
-          for (std::int64_t b = 0; b < to.blocks; ++b) {
-            const float* x = a.x + r * a.x_stride + b * kCodedBlock;
-            const std::int64_t left = a.inputs - b * kCodedBlock;
-            if (a.input_order != nullptr) {
-              const std::int32_t* order = a.input_order + b * kCodedBlock;
-              for (std::int64_t i = 0; i < kCodedBlock; ++i)
-                last[i] = i < left ? a.x[r * a.x_stride + order[i]] : 0;
-              x = last;
-            } else if (left < kCodedBlock) {
-              for (std::int64_t i = 0; i < kCodedBlock; ++i) last[i] = i < left ? x[i] : 0;
-              x = last;
-            }
-            const std::int64_t at = r * to.blocks + b;
-            round_block(x, to.codes + at * kCodedBlock, to.scales + at, to.sums + at * 2);
-          }
-      });
 }
 
 // ---------------------------------------------------------------- scales

@@ -1,18 +1,10 @@
 // Exact products of codes and rounded rows of x: what both tiles of mode int8 are made of.
 #pragma once
 
-#include "kernels/cpu/fast_coded.h"
+#include "kernels/cpu/fast_coded_input.h"
 
 namespace perilune::kernels::PERILUNE_TIER {
 namespace {
-
-/// The rows' sums of whole numbers in a group: of x, for biases, minimums and zero points.
-template <class Tile>
-PERILUNE_INLINE std::int32_t sum_of_x(const Tile& tile, int row, std::int64_t block,
-                                      std::int64_t half, bool split) {
-  const std::int32_t* halves = tile.sums + (row * tile.blocks + block) * 2;
-  return split ? halves[half] : halves[0] + halves[1];
-}
 
 /// Exact products of half a block, added to `exact`. `codes` are the block's in the first panel,
 /// others lie `panel_apart` bytes behind it.
@@ -31,7 +23,7 @@ PERILUNE_INLINE void add_half(const Tile& tile, const std::uint8_t* codes, std::
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
       const Codes x =
-          broadcast_codes(tile.x + (r * tile.blocks + block) * kCodedBlock + half * 16 + quad * 4);
+          broadcast_codes(tile.x + (block * kRows + r) * kCodedBlock + half * 16 + quad * 4);
 #pragma GCC unroll 16
       for (int v = 0; v < kVecs; ++v)
         exact[r][v] = counts_from_zero(kKind) ? dot_small(exact[r][v], factors[v], x)

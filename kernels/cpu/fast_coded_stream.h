@@ -9,9 +9,10 @@ namespace {
 
 /// Addresses of one call.
 struct CodedStream {
-  const std::int8_t* x;  // the first row's
+  const std::int8_t* x;  // CodedInput's, of all rows
   const float* scales;
-  const std::int32_t* sums;
+  const std::int32_t* starts;
+  const float* offsets;
   std::int64_t blocks;  // of a row
   const std::uint8_t* panel;
   std::int64_t panel_apart;  // bytes from a panel to the next
@@ -35,24 +36,19 @@ PERILUNE_INLINE void stream_group(const CodedStream& tile, const CodedPart& firs
     if (first.coding.divisor != 1) scale = div(scale, splat(first.coding.divisor));
     const bool zeros = first.coding.zero_points;
     const Vec zero_point = zeros ? part.zero_point(v % kPanelVecs) : zero();
+    const float* scales = tile.scales + block * kRows;
+    const float* offsets = tile.offsets + (split ? block * 2 + half : block) * kRows;
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
       Vec whole = to_float(exact[r][v]);  // below 2^24, as what is taken from it: exact
-      if (zeros) {
-        const float total = static_cast<float>(sum_of_x(tile, r, block, half, split));
-        whole = sub(whole, mul(zero_point, splat(total)));
-      }
-      sums[r][v] =
-          multiply_add(whole, mul(scale, splat(tile.scales[r * tile.blocks + block])), sums[r][v]);
+      if (zeros) whole = sub(whole, mul(zero_point, splat(offsets[r])));
+      sums[r][v] = multiply_add(whole, mul(scale, splat(scales[r])), sums[r][v]);
     }
     if (!first.coding.minimum) continue;
     const Vec minimum = part.minimum(group, v % kPanelVecs);
 #pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
-      const float total = static_cast<float>(sum_of_x(tile, r, block, half, split));
-      const float offset = tile.scales[r * tile.blocks + block] * total;
-      sums[r][v] = multiply_add(minimum, splat(offset), sums[r][v]);
-    }
+    for (int r = 0; r < kRows; ++r)
+      sums[r][v] = multiply_add(minimum, splat(offsets[r]), sums[r][v]);
   }
 }
 
@@ -64,7 +60,6 @@ void stream_codes(const CodedStream& given) {
   const CodedLayout at = coded_layout(coding, kPanelWidth);
   const bool split = coding.group == 16;
   const Codes table = kKind == CodeKind::table ? code_table(coding.values) : Codes{};
-  const std::int32_t bias = counts_from_zero(kKind) ? coding.zero : (kDotBiased ? 128 : 0);
   Vec sums[kRows][kVecs];
   IntVec exact[kRows][kVecs] = {};
 #pragma GCC unroll 16
@@ -77,9 +72,10 @@ void stream_codes(const CodedStream& given) {
                             tile.panel + coded_unit_at(at, block)};
     for (std::int64_t half = 0; half < 2; ++half) {
       if (half == 0 || split) {
+        const std::int32_t* starts = tile.starts + (split ? block * 2 + half : block) * kRows;
 #pragma GCC unroll 16
         for (int r = 0; r < kRows; ++r) {
-          const IntVec start = int_splat(-bias * sum_of_x(tile, r, block, half, split));
+          const IntVec start = int_splat(starts[r]);
 #pragma GCC unroll 16
           for (int v = 0; v < kVecs; ++v) exact[r][v] = start;
         }

@@ -13,17 +13,6 @@ namespace {
 
 inline constexpr std::int64_t kCodedSteps = 16;  // blocks of a panel that stay in the first cache
 
-/// What a group has beside its scale.
-enum class CodeOffset : std::uint8_t { none, minimum, zero_point };
-
-PERILUNE_INLINE CodeOffset offset_of(const Coding& coding) {
-  if (coding.zero_points) return CodeOffset::zero_point;
-  return coding.minimum ? CodeOffset::minimum : CodeOffset::none;
-}
-PERILUNE_INLINE bool splits_blocks(const Coding& coding) {
-  return coding.group < kCodedBlock;
-}
-
 /// Blocks [from, from + count) of a panel.
 struct PanelPart {
   const std::uint8_t* codes[kCodedSteps];
@@ -36,7 +25,7 @@ struct PanelPart {
 [[maybe_unused]] void read_part(const Coding& coding, const std::uint8_t* panel, std::int64_t from,
                                 std::int64_t count, PanelPart& to) {
   const CodedLayout at = coded_layout(coding, kPanelWidth);
-  const std::int64_t groups = splits_blocks(coding) ? 2 : 1;
+  const std::int64_t groups = groups_of(coding);
   const CodeOffset offset = offset_of(coding);
   for (std::int64_t b = 0; b < count; ++b) {
     to.codes[b] = panel + coded_block_at(at, from + b);
@@ -54,10 +43,10 @@ struct PanelPart {
 
 /// Addresses of one call.
 struct CodedTile {
-  const std::int8_t* x;  // the first row's, from the part's first block on
+  const std::int8_t* x;  // CodedInput's of the rows, from the part's first block on
   const float* scales;
-  const std::int32_t* sums;
-  std::int64_t blocks;  // of a row
+  const std::int32_t* starts;
+  const float* offsets;
   const PanelPart* part;
   static constexpr std::int64_t panel_apart = 0;  // there is one
   std::int64_t count;                             // blocks of the part
@@ -80,18 +69,13 @@ PERILUNE_INLINE void add_group(const CodedTile& tile, std::int64_t block, std::i
     const Vec offset = kOffset == CodeOffset::none ? zero() : load(part.offsets + place);
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
-      const Vec x_scale = splat(tile.scales[r * tile.blocks + block]);
+      const Vec x_scale = splat(tile.scales[block * kRows + r]);
       Vec whole = to_float(exact[r][v]);  // below 2^24, as what is taken from it: exact
-      if constexpr (kOffset == CodeOffset::zero_point) {
-        const auto total = static_cast<float>(sum_of_x(tile, r, block, half, kSplit));
-        whole = sub(whole, mul(offset, splat(total)));
-      }
+      if constexpr (kOffset == CodeOffset::zero_point)
+        whole = sub(whole, mul(offset, splat(tile.offsets[group * kRows + r])));
       sums[r][v] = multiply_add(whole, mul(scale, x_scale), sums[r][v]);
-      if constexpr (kOffset == CodeOffset::minimum) {
-        const auto total = static_cast<float>(sum_of_x(tile, r, block, half, kSplit));
-        sums[r][v] =
-            multiply_add(offset, splat(tile.scales[r * tile.blocks + block] * total), sums[r][v]);
-      }
+      if constexpr (kOffset == CodeOffset::minimum)
+        sums[r][v] = multiply_add(offset, splat(tile.offsets[group * kRows + r]), sums[r][v]);
     }
   }
 }
@@ -101,7 +85,6 @@ void multiply_codes(const CodedTile& given) {
   constexpr int kVecs = kPanelWidth / kLanes;
   const CodedTile tile = given;  // stays in registers
   const Codes table = kKind == CodeKind::table ? code_table(tile.coding->values) : Codes{};
-  const std::int32_t bias = counts_from_zero(kKind) ? tile.coding->zero : (kDotBiased ? 128 : 0);
   Vec sums[kRows][kVecs];
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r)
@@ -117,7 +100,7 @@ void multiply_codes(const CodedTile& given) {
       IntVec exact[kRows][kVecs];
 #pragma GCC unroll 16
       for (int r = 0; r < kRows; ++r) {
-        const IntVec start = int_splat(-bias * sum_of_x(tile, r, block, group, kSplit));
+        const IntVec start = int_splat(tile.starts[(block * kGroups + group) * kRows + r]);
 #pragma GCC unroll 16
         for (int v = 0; v < kVecs; ++v) exact[r][v] = start;
       }

@@ -35,6 +35,8 @@ PERILUNE_INLINE std::int64_t steps_of(const LinearArguments& a) {
   return uses_pairs(a) ? (a.inputs + 1) / 2 : a.inputs;
 }
 
+std::size_t coded_scratch(const LinearArguments& a);  // fast_coded_input.h
+
 [[maybe_unused]] std::size_t linear_scratch(const LinearArguments& a, int) {
   if (a.math == MathMode::int8) return coded_scratch(a);
   return static_cast<std::size_t>(a.rows * steps_of(a)) * sizeof(float);

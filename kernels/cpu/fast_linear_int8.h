@@ -58,9 +58,9 @@ PERILUNE_INLINE const std::uint8_t* panel_of(const LinearSegment& segment, std::
   for (std::int64_t panel = begin; panel < end;) {
     const std::int64_t panels = panel + abreast <= end ? abreast : 1;
     TileOutput to(segment, 0, a.rows, panel * kPanelWidth, panels * kPanelWidth);
-    stream_function_of(coding, a.rows,
-                       panels > 1)({x.codes, x.scales, x.sums, x.blocks, panel_of(segment, panel),
-                                    panel_bytes(segment), to.sums(), to.stride(), &coding});
+    stream_function_of(coding, a.rows, panels > 1)(
+        {x.codes, x.scales, x.starts, x.offsets, x.blocks, panel_of(segment, panel),
+         panel_bytes(segment), to.sums(), to.stride(), &coding});
     to.stop();
     finish(a, segment, 0, a.rows, panel * kPanelWidth, to.columns());
     panel += panels;
@@ -75,34 +75,55 @@ PERILUNE_INLINE const std::uint8_t* panel_of(const LinearSegment& segment, std::
   const Coding& coding = *segment.weight.coding;
   PanelPart part;
   read_part(coding, panel_of(segment, panel), from, to - from, part);
+  const std::uint8_t* next = part.codes[to - from - 1];  // the last block; parts follow each other
+  const std::int64_t lines = (next - part.codes[0]) / 64 + 1;
   for (std::int64_t t = first; t < last; ++t) {
+    for (std::int64_t line = (t - first) * lines / (last - first);
+         line < (t + 1 - first) * lines / (last - first); ++line)
+      __builtin_prefetch(next + (line + 1) * 64, 0, 2);
     const std::int64_t row = tiles.begin(t), rows = tiles.begin(t + 1) - row;
-    const std::int64_t at = row * x.blocks + from;
+    const std::int64_t at = row * x.blocks + from * rows, groups = groups_of(coding);
     TileOutput out(segment, row, rows, panel * kPanelWidth, kPanelWidth);
     if (from > 0) out.resume();
-    coded_function_of(
-        coding, rows)({x.codes + at * kCodedBlock, x.scales + at, x.sums + at * 2, x.blocks, &part,
-                       to - from, from == 0, out.sums(), out.stride(), &coding});
+    coded_function_of(coding, rows)({x.codes + at * kCodedBlock, x.scales + at,
+                                     x.starts + at * groups, x.offsets + at * groups, &part,
+                                     to - from, from == 0, out.sums(), out.stride(), &coding});
     out.stop();
     if (to == x.blocks) finish(a, segment, row, rows, panel * kPanelWidth, out.columns());
   }
 }
 
+/// The same for panels [begin, end) and all blocks.
+[[maybe_unused]] void multiply_panels(const LinearArguments& a, const LinearSegment& segment,
+                                      const RowTiles& tiles, const CodedInput& x,
+                                      std::int64_t begin, std::int64_t end, std::int64_t first,
+                                      std::int64_t last) {
+  for (std::int64_t panel = begin; panel < end; ++panel)
+    for (std::int64_t from = 0; from < x.blocks || from == 0; from += kCodedSteps) {
+      const std::int64_t to = from + kCodedSteps < x.blocks ? from + kCodedSteps : x.blocks;
+      multiply_panel(a, segment, tiles, x, panel, first, last, from, to);
+    }
+}
+
 [[maybe_unused]] void run_coded(const Launch& launch, const LinearArguments& a) {
-  const RowTiles tiles(a.rows, kCodedRows);
+  const RowTiles tiles(a.rows, streams_rows(a.rows) ? a.rows : kCodedRows);
   const CodedInput x(launch.scratch, a.rows, a.inputs);
-  round_rows(launch, a, x);
-  each_block(launch, a, tiles,
-             [&](const LinearSegment& segment, std::int64_t begin, std::int64_t end,
-                 std::int64_t first, std::int64_t last) {
-               if (streams_rows(a.rows)) return stream_panels(a, segment, x, begin, end);
-               for (std::int64_t panel = begin; panel < end; ++panel)
-                 for (std::int64_t from = 0; from < x.blocks || from == 0; from += kCodedSteps) {
-                   const std::int64_t to =
-                       from + kCodedSteps < x.blocks ? from + kCodedSteps : x.blocks;
-                   multiply_panel(a, segment, tiles, x, panel, first, last, from, to);
-                 }
-             });
+  // Segments whose codes want the same start go together.
+  LinearArguments some = a;
+  for (std::int64_t first = 0, end = 0; first < a.segment_count; first = end) {
+    const Coding& coding = *a.segments[first].weight.coding;
+    for (end = first + 1; end < a.segment_count; ++end)
+      if (!start_alike(coding, *a.segments[end].weight.coding)) break;
+    some.segments = a.segments + first;
+    some.segment_count = end - first;
+    prepare_input(launch, a, tiles, coding, first == 0, x);
+    each_block(launch, some, tiles,
+               [&](const LinearSegment& segment, std::int64_t begin, std::int64_t stop,
+                   std::int64_t first_tile, std::int64_t last_tile) {
+                 if (streams_rows(a.rows)) return stream_panels(a, segment, x, begin, stop);
+                 multiply_panels(a, segment, tiles, x, begin, stop, first_tile, last_tile);
+               });
+  }
 }
 
 }  // namespace

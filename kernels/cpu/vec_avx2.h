@@ -196,6 +196,13 @@ PERILUNE_INLINE Vec low_byte(Codes x) {
 PERILUNE_INLINE Codes next_byte(Codes x) {
   return _mm256_srli_epi32(x, 8);
 }
+/// Whole numbers of magnitude to 127.
+PERILUNE_INLINE void store_bytes(std::int8_t* p, Vec x) {
+  const __m256i whole = _mm256_cvtps_epi32(x);
+  const __m128i pairs =
+      _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(pairs, pairs));
+}
 PERILUNE_INLINE Vec load_bytes(const std::int8_t* p) {
   return _mm256_cvtepi32_ps(
       _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));

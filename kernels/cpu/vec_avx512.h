@@ -203,6 +203,10 @@ PERILUNE_INLINE Vec low_byte(Codes x) {
 PERILUNE_INLINE Codes next_byte(Codes x) {
   return _mm512_srli_epi32(x, 8);
 }
+/// Whole numbers of magnitude to 127.
+PERILUNE_INLINE void store_bytes(std::int8_t* p, Vec x) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x)));
+}
 PERILUNE_INLINE Vec load_bytes(const std::int8_t* p) {
   return _mm512_cvtepi32_ps(
       _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));

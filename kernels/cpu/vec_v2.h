@@ -199,6 +199,12 @@ PERILUNE_INLINE Vec low_byte(Codes x) {
 PERILUNE_INLINE Codes next_byte(Codes x) {
   return _mm_srli_epi32(x, 8);
 }
+/// Whole numbers of magnitude to 127.
+PERILUNE_INLINE void store_bytes(std::int8_t* p, Vec x) {
+  const __m128i pairs = _mm_packs_epi32(_mm_cvtps_epi32(x), _mm_setzero_si128());
+  const std::int32_t four = _mm_cvtsi128_si32(_mm_packs_epi16(pairs, pairs));
+  __builtin_memcpy(p, &four, 4);
+}
 PERILUNE_INLINE Vec load_bytes(const std::int8_t* p) {
   std::int32_t four;
   __builtin_memcpy(&four, p, 4);

@@ -228,6 +228,39 @@ TEST_CASE("1,000 random batches change no bit of a product with codes", "[bits]"
   }
 }
 
+TEST_CASE("weights of different codings in one product have the bits that they have alone",
+          "[bits]") {
+  constexpr std::int64_t kInputs = 512, kOutputs = 40;
+  for (const KernelTable* table : coded_tables()) {
+    std::vector<Weight> weights;
+    for (const char* name : {"Q4_K", "Q4_1", "Q6_K", "Q8_0"})
+      weights.push_back(
+          make_weight(*table, *find_block_format(name), kOutputs, kInputs, MathMode::int8, 3));
+    for (const std::int64_t rows : {1, 3, 8}) {
+      INFO(table->tier << " rows " << rows);
+      const std::vector<float> x = Random(5).values(rows * kInputs, 2.0f);
+      std::vector<std::vector<float>> outs(
+          weights.size(), std::vector<float>(static_cast<std::size_t>(rows * kOutputs), NAN));
+      std::vector<LinearSegment> segments;
+      for (std::size_t i = 0; i < weights.size(); ++i)
+        segments.push_back(
+            {weights[i].matrix, nullptr, Activation::none, outs[i].data(), kOutputs});
+      const LinearArguments a = {x.data(),
+                                 kInputs,
+                                 rows,
+                                 kInputs,
+                                 MathMode::int8,
+                                 1.0f,
+                                 segments.data(),
+                                 static_cast<std::int64_t>(segments.size())};
+      Buffer scratch(table->linear_scratch(a, 2));
+      table->linear(launch_of(2, &scratch), a);
+      for (std::size_t i = 0; i < weights.size(); ++i)
+        CHECK(same_bits(outs[i], run(*table, weights[i], rows, x, 1)));
+    }
+  }
+}
+
 TEST_CASE("rows of packed codes are read back as the format defines them") {
   for (const KernelTable* table : coded_tables())
     each_format([&](const BlockFormat& format) {

@@ -206,6 +206,9 @@ struct LevelTable {
 [[gnu::noinline, maybe_unused]] Codes next_byte(Codes x) {
   return each_byte([&](int i) { return i % 4 == 3 ? 0 : x.byte[i + 1]; });
 }
+[[gnu::noinline, maybe_unused]] void store_bytes(std::int8_t* p, Vec x) {
+  for (int i = 0; i < kLanes; ++i) p[i] = static_cast<std::int8_t>(x.lane[i]);
+}
 [[gnu::noinline, maybe_unused]] Vec load_bytes(const std::int8_t* p) {
   return each([=](int i) { return static_cast<float>(p[i]); });
 }
