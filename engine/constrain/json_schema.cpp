@@ -25,6 +25,43 @@ bool says_nothing(const Json& of) {
                      [](const auto& member) { return is_silent_keyword(member.first); });
 }
 
+/// What a schema refers to.
+const Json* target_in(const Json& of) {
+  const Json* target = of.find("$ref");
+  return target != nullptr ? target : of.find("$dynamicRef");
+}
+
+/// The schema of this name inside another; null: there is none.
+const Json* anchor_in(const Json& of, const std::string& name) {
+  if (of.is_array()) {
+    for (const Json& one : of.items()) {
+      if (const Json* found = anchor_in(one, name)) return found;
+    }
+  }
+  if (!of.is_object()) return nullptr;
+  for (const char* key : {"$anchor", "$dynamicAnchor"}) {
+    const Json* own = of.find(key);
+    if (own != nullptr && *own == Json(name)) return &of;
+  }
+  for (const auto& [key, value] : of.members()) {
+    if (const Json* found = anchor_in(value, name)) return found;
+  }
+  return nullptr;
+}
+
+/// Whether a schema inside this one is a resource of its own, whose anchors hide the outer ones.
+bool holds_resources(const Json& of, bool inner = false) {
+  if (of.is_array()) {
+    return std::any_of(of.items().begin(), of.items().end(),
+                       [](const Json& one) { return holds_resources(one, true); });
+  }
+  if (!of.is_object()) return false;
+  const Json* id = of.find("$id");
+  if (inner && id != nullptr && id->is_string()) return true;
+  return std::any_of(of.members().begin(), of.members().end(),
+                     [](const auto& member) { return holds_resources(member.second, true); });
+}
+
 /// A step of a JSON pointer without its escapes.
 std::string plain(std::string step) {
   for (const auto& [escape, meant] : {std::pair("~1", "/"), std::pair("~0", "~")}) {
@@ -61,7 +98,7 @@ SchemaReader::Expression SchemaReader::schema(const Json& of, const std::string&
   if (of.is_boolean()) return of.as_boolean() ? text_.value() : grammar_.nothing();
   if (!of.is_object()) fail(place, "a schema is an object or a boolean");
   check_keywords(of, place);
-  if (const Json* target = of.find("$ref")) return reference(of, *target, place, depth);
+  if (const Json* target = target_in(of)) return reference(of, *target, place, depth);
   if (needs_rewriting(of)) return schema(rewritten(of, place, depth), place, depth + 1);
   if (of.has("allOf")) return schema(merged(of, place, depth), place, depth + 1);
   for (const char* key : {"anyOf", "oneOf"}) {
@@ -81,10 +118,7 @@ SchemaReader::Expression SchemaReader::schema(const Json& of, const std::string&
 void SchemaReader::check_keywords(const Json& of, const std::string& place) const {
   for (const auto& [key, value] : of.members()) {
     if (is_silent_keyword(key) || is_keyword(key)) continue;
-    const bool idle = (key == "uniqueItems" && value == Json(false)) ||
-                      (key == "maxContains" && !of.has("contains")) ||
-                      (key == "minContains" && !of.has("contains"));
-    if (!idle) refuse(place, "keyword " + key + " is not supported");
+    refuse(place, "keyword " + key + " is not supported");
   }
 }
 
@@ -93,8 +127,11 @@ void SchemaReader::check_keywords(const Json& of, const std::string& place) cons
 const Json& SchemaReader::target_of(const std::string& reference, const std::string& place) const {
   if (reference == "#") return root_;
   if (reference.rfind("#/", 0) != 0) {
+    const Json* named =
+        reference.rfind('#', 0) == 0 ? anchor_in(root_, reference.substr(1)) : nullptr;
+    if (named != nullptr) return *named;
     refuse(place, "$ref \"" + reference + "\" is not supported",
-           "only places of the same schema are: #/$defs/NAME");
+           "only places of the same schema are: #/$defs/NAME, and anchors: #NAME");
   }
   const Json* at = &root_;
   for (std::size_t from = 2; from <= reference.size();) {
@@ -116,11 +153,22 @@ const Json& SchemaReader::target_of(const std::string& reference, const std::str
   return *at;
 }
 
+/// In one resource there is one anchor of a name, so that a dynamic reference is as any other.
+void SchemaReader::check_dynamic(const Json& of, const std::string& place) const {
+  if (!of.has("$dynamicRef")) return;
+  if (of.has("$ref")) refuse(place, "$dynamicRef beside $ref is not supported");
+  if (holds_resources(root_)) {
+    refuse(place, "$dynamicRef is not supported where a part of the schema has an $id of its own",
+           "which anchor it means hangs on the way there; use $ref");
+  }
+}
+
 SchemaReader::Expression SchemaReader::reference(const Json& of, const Json& target,
                                                  const std::string& place, int depth) {
   const std::string& name = target.as_string(place + "/$ref");
   const Json& found = target_of(name, place);
-  const Json rest = without(of, {"$ref"});
+  check_dynamic(of, place);
+  const Json rest = without(of, {"$ref", "$dynamicRef"});
   if (!says_nothing(rest)) return schema(merge_schemas(rest, found, place), place, depth + 1);
   const auto [known, fresh] = references_.try_emplace(name, -1);
   if (fresh) {
@@ -135,10 +183,12 @@ SchemaReader::Expression SchemaReader::reference(const Json& of, const Json& tar
 /// A schema with what it refers to put in its place.
 Json SchemaReader::followed(const Json& of, const std::string& place, int depth) const {
   if (depth > kDeepest) fail(place, "references follow one another without end");
-  const Json* target = of.is_object() ? of.find("$ref") : nullptr;
+  const Json* target = of.is_object() ? target_in(of) : nullptr;
   if (target == nullptr) return of;
+  check_dynamic(of, place);
   const Json& found = target_of(target->as_string(place + "/$ref"), place);
-  return merge_schemas(without(of, {"$ref"}), followed(found, place, depth + 1), place);
+  return merge_schemas(without(of, {"$ref", "$dynamicRef"}), followed(found, place, depth + 1),
+                       place);
 }
 
 /// A schema without keywords that others can say; what `not` and `if` refer to is followed.

@@ -50,7 +50,7 @@ SchemaReader::Expression SchemaReader::array(const Json& of, const std::string& 
   if (items.empty()) return grammar_.nothing();
   const bool unique = of.has("uniqueItems") && of.boolean("uniqueItems");
   if (unique && !(items.most >= 0 && items.most <= 1)) return distinct(of, items, place);
-  if (of.has("contains") && count(of, "minContains", 1, place) > 0) {
+  if (of.has("contains") && (count(of, "minContains", 1, place) > 0 || of.has("maxContains"))) {
     return containing(of, items, place, depth);
   }
   if (items.most == 0) return text_.enclosed("[", grammar_.nothing(), "]", true);
@@ -81,13 +81,14 @@ SchemaReader::Expression SchemaReader::array(const Json& of, const std::string& 
 }
 
 /// Some entries fit `contains`, the others whatever the rest says: rules by how many stand there
-/// and how many of them are known to fit.
+/// and how many of them are known to fit. Where no more than some may fit, the others do not.
 SchemaReader::Expression SchemaReader::containing(const Json& of, const Items& items,
                                                   const std::string& place, int depth) {
-  const std::int64_t wanted = count(of, "minContains", 1, place);
-  if (of.has("maxContains")) {
-    refuse(place, "keyword maxContains is not supported", "say what the entries are by items");
-  }
+  const std::int64_t least = count(of, "minContains", 1, place);
+  const std::int64_t most = count(of, "maxContains", Grammar::kNoEnd, place);
+  const bool limited = most != Grammar::kNoEnd;
+  if (limited && most < least) return grammar_.nothing();
+  const std::int64_t wanted = limited ? most : least;  // further ones are not told apart
   const auto fixed = static_cast<std::int64_t>(items.first.size());
   const bool bounded = items.most != Grammar::kNoEnd;
   const std::int64_t counted = std::max({items.least, fixed, bounded ? items.most : 0, wanted});
@@ -97,7 +98,12 @@ SchemaReader::Expression SchemaReader::containing(const Json& of, const Items& i
   std::vector<Expression> any, fits;
   for (std::int64_t i = 0; i <= fixed; ++i) {
     const Json item = followed(items.of(i), place + "/items", depth);
-    any.push_back(as_rule(schema(item, place + "/items", depth + 1), place + "/items"));
+    Json other = item;
+    if (limited) {
+      const Json fits_not = Json::object().set("not", plain);
+      other = Json::object().set("allOf", Json::array().push(item).push(fits_not));
+    }
+    any.push_back(as_rule(schema(other, place + "/items", depth + 1), place + "/items"));
     const Json both = merge_schemas(item, plain, place + "/contains");
     fits.push_back(as_rule(schema(both, place + "/contains", depth + 1), place + "/contains"));
   }
@@ -108,7 +114,7 @@ SchemaReader::Expression SchemaReader::containing(const Json& of, const Items& i
   for (std::int64_t n = 0; n <= counted; ++n) {
     for (std::int64_t c = 0; c <= wanted; ++c) {
       std::vector<Expression> ways;
-      if (n >= items.least && c == wanted) ways.push_back(grammar_.text(""));
+      if (n >= items.least && c >= least) ways.push_back(grammar_.text(""));
       const auto at = static_cast<std::size_t>(std::min(n, fixed));
       const auto add = [&](Expression entry, std::int64_t more) {
         const Expression next =

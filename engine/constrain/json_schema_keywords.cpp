@@ -15,10 +15,10 @@ const std::vector<std::string> kTypes = {"object",  "array",   "string", "number
 
 /// Keywords that change no text.
 const std::vector<std::string> kSilent = {
-    "title",           "description",  "default",     "examples",         "example",
-    "$schema",         "$id",          "$comment",    "deprecated",       "readOnly",
-    "writeOnly",       "$defs",        "definitions", "contentMediaType", "discriminator",
-    "contentEncoding", "contentSchema"};
+    "title",           "description",   "default",     "examples",         "example",
+    "$schema",         "$id",           "$comment",    "deprecated",       "readOnly",
+    "writeOnly",       "$defs",         "definitions", "contentMediaType", "discriminator",
+    "contentEncoding", "contentSchema", "$anchor",     "$dynamicAnchor"};
 
 /// Keyword -> the types it speaks of ("" for all).
 const std::map<std::string, const char*> kKeywords = {{"type", ""},
@@ -28,6 +28,7 @@ const std::map<std::string, const char*> kKeywords = {{"type", ""},
                                                       {"oneOf", ""},
                                                       {"allOf", ""},
                                                       {"$ref", ""},
+                                                      {"$dynamicRef", ""},
                                                       {"nullable", ""},
                                                       {"properties", "object"},
                                                       {"required", "object"},
@@ -60,6 +61,7 @@ const std::map<std::string, const char*> kKeywords = {{"type", ""},
                                                       {"unevaluatedProperties", "object"},
                                                       {"contains", "array"},
                                                       {"minContains", "array"},
+                                                      {"maxContains", "array"},
                                                       {"uniqueItems", "array"},
                                                       {"unevaluatedItems", "array"}};
 

@@ -96,7 +96,8 @@ Json merge_key(const std::string& key, const Json& a, const Json& b, const std::
               "minContains"})) {
     return a.as_number(here) < b.as_number(here) ? b : a;
   }
-  if (one_of({"maxLength", "maxItems", "maximum", "exclusiveMaximum", "maxProperties"})) {
+  if (one_of({"maxLength", "maxItems", "maximum", "exclusiveMaximum", "maxProperties",
+              "maxContains"})) {
     return a.as_number(here) < b.as_number(here) ? a : b;
   }
   if (key == "type") return common_types(a, b);
@@ -127,7 +128,8 @@ Json merge_key(const std::string& key, const Json& a, const Json& b, const std::
       b.as_integer() > 0) {
     return std::lcm(a.as_integer(), b.as_integer());
   }
-  if (one_of({"title", "description", "default", "examples", "$comment", "$id", "$schema"})) {
+  if (one_of({"title", "description", "default", "examples", "$comment", "$id", "$schema",
+              "$anchor", "$dynamicAnchor"})) {
     return a;
   }
   refuse(place, key);

@@ -44,6 +44,7 @@ class SchemaReader {
   Expression schema(const Json& of, const std::string& place, int depth);
   void check_keywords(const Json& of, const std::string& place) const;
   const Json& target_of(const std::string& reference, const std::string& place) const;
+  void check_dynamic(const Json& of, const std::string& place) const;
   Expression reference(const Json& of, const Json& target, const std::string& place, int depth);
   Json followed(const Json& of, const std::string& place, int depth) const;
   Json merged(const Json& of, const std::string& place, int depth) const;

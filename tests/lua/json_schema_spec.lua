@@ -61,6 +61,23 @@ t.test("lists that contain, lists without repetition", function()
   check('{"type":"array","uniqueItems":true,"maxItems":1}', { "[]", "[1]" }, { "[1,2]" })
 end)
 
+t.test("no more than so many entries fit contains", function()
+  check('{"type":"array","items":{"enum":[1,2]},"contains":{"const":1},"maxContains":2}', { "[1]", "[1,1]", "[2,1,2,1,2]" }, { "[]", "[2]", "[1,1,1]", "[1,2,1,2,1]" })
+  check('{"type":"array","items":{"type":"integer"},"contains":{"minimum":10},"minContains":0,"maxContains":1}', { "[]", "[1,2]", "[10]", "[9,11,3]" },
+    { "[10,10]", "[10,1,12]" })
+  check('{"type":"array","contains":{"type":"string"},"minContains":2,"maxContains":2,"maxItems":4}', { '["a","b"]', '[1,"a",null,"b"]' },
+    { '["a"]', '["a","b","c"]', '[1,"a",null,2,"b"]' })
+  check('{"type":"array","contains":{"type":"string"},"minContains":2,"maxContains":2}', { '["a",{},"b",[]]' }, { '["a",{},"b",["c"],"d"]' })
+  t.raises_text(function() pl.grammar { json_schema = '{"type":"array","contains":{"const":1},"minContains":3,"maxContains":2}' } end, "no text fits it")
+end)
+
+t.test("anchors, by plain and by dynamic references", function()
+  check('{"$ref":"#yes","$defs":{"a":{"$anchor":"yes","enum":["y"]}}}', { '"y"' }, { '"n"' })
+  check([[{"$dynamicAnchor":"node","type":"object","properties":{"v":{"type":"integer"},"next":{"$dynamicRef":"#node"}},"required":["v"],
+    "additionalProperties":false}]], { '{"v":1}', '{"v":1,"next":{"v":2,"next":{"v":3}}}' }, { '{"v":1,"next":{}}', '{"next":{"v":1}}' })
+  check('{"type":"array","items":{"$dynamicRef":"#e","maximum":5},"$defs":{"e":{"$dynamicAnchor":"e","type":"integer"}}}', { "[5]", "[]" }, { "[6]", '["a"]' })
+end)
+
 t.test("not, if, and what depends on a member", function()
   check('{"type":"string","not":{"enum":["no","never"]}}', { '"yes"', '"now"', '""', '"nevers"' }, { '"no"', '"never"' })
   check('{"type":"string","pattern":"^[a-z]+$","not":{"pattern":"^x"}}', { '"ax"', '"b"' }, { '"x"', '"xa"', '"A"', '""' })
@@ -93,9 +110,11 @@ end)
 t.test("what is still refused says so", function()
   for schema, part in pairs {
     ['{"type":"array","uniqueItems":true}'] = "uniqueItems is supported for lists whose items are an enum",
-    ['{"type":"array","contains":{"const":1},"maxContains":2}'] = "maxContains is not supported",
+    ['{"type":"array","contains":{"format":"date"},"maxContains":2}'] = "keyword not of a schema with format",
     ['{"not":{"format":"date"}}'] = "keyword not of a schema with format",
-    ['{"$dynamicRef":"#a"}'] = "keyword $dynamicRef is not supported",
+    ['{"$dynamicRef":"#a"}'] = '$ref "#a" is not supported',
+    ['{"$defs":{"x":{"$id":"other","$dynamicAnchor":"a"}},"$dynamicRef":"#a"}'] = "$dynamicRef is not supported where a part of the schema has an $id",
+    ['{"$ref":"#","$dynamicRef":"#"}'] = "$dynamicRef beside $ref is not supported",
     ['{"type":"number","multipleOf":0}'] = "multipleOf is above 0",
     ['{"type":"number","multipleOf":0.000123456789}'] = "too many digits",
     ['{"not":{}}'] = "no text fits it",
