@@ -55,6 +55,29 @@ t.test("attention: the weights of a head with the tokens on both axes", function
   t.raises_table(function() m:attention("Once", { layer = 77 }) end, "layers.77")
 end)
 
+t.test("every kind of model is looked into by what it reads: texts, sources, pictures, sounds", function()
+  local t5 = pl.load "tests/golden/t5-relu-tied"
+  local l = t5:lens { 5, 6, 7 }
+  t.equal({ #l, l.pieces, #l[1].tokens }, { 4, { "<pad>" }, 1 }, "the decoder's own tokens")
+  t.equal(t5:lens({ 5, 6, 7 }, { decoder = { { 0, 9, 8 } } }).ids, { 0, 9, 8 })
+  t.equal(t5:attention({ 5, 6, 7 }, { layer = 1 }).weights:tolist(), t5:trace({ 5, 6, 7 }, "encoder.layers.1.attention.weights")
+    ["encoder.layers.1.attention.weights"]:mean "head":tolist())
+  t.raises_table(function() t5:attention({ 5, 6 }, { layer = 9 }) end, "encoder.layers go from 0 to 1")
+  t.raises_table(function() t5:hook("layers.*.mlp", print) end, "encoder.layers.*.mlp")
+  local clip = pl.load "tests/golden/clip-plain"
+  local picture = { pixels = pl.random({ 1, 3, 32, 32 }, { seed = 1, axes = { "batch", "channel", "height", "width" } }) }
+  t.equal(tostring(clip:attention(picture, { layer = 1, head = 2 }).weights.shape), "[query=17, key=17]")
+  t.equal(clip:attention(picture).keys[17], "17")
+  t.equal(#clip:attention({ 5, 6, 7 }).queries, 3)
+  local whisper = pl.load "tests/golden/whisper-plain"
+  local core = require "perilune.core"
+  local features = core.log_mel(pl.random({ 12000 }, { seed = 2, axes = { "sample" } }), 80, 100)
+  local sound = pl.batch(nil, { inputs = { features = { features } } })
+  t.equal(whisper:forward(sound).batch.tokens, 1, "its start token, where nobody says")
+  t.equal(#whisper:lens(sound, { decoder = { { 3, 7, 9 } } })[1].tokens, 3)
+  t.equal(whisper:attention(sound, { layer = 1 }).weights:size "query", 50)
+end)
+
 t.test("patch: a cell is what the same patch by hand changes", function()
   local from, into = "Once upon a", "She was a"
   local p = m:patch { from = from, into = into, paths = { "layers.1", "layers.*.mlp" } }
@@ -124,7 +147,7 @@ t.test("the commands of a session are thin callers", function()
     rawset(_G, "e_here", pl.engine(m, { max_rows = 1 }))
     for i = 1, 2 do rawget(_G, "e_here"):submit("Once", { max_new_tokens = 3 }) end
     m:forward "Once upon"
-    for _, line in ipairs { ":shapes", ":lens", ":lens 'She was a'", ":attention 2 1", ":attention 1 'Once'", ":patch 'Once upon a', 'She was a'",
+    for _, line in ipairs { ":shapes", ":lens", ":lens 'She was a'", ":attention 2 1", ":attention 1 'Once'", ":patch 'Once upon a', 'She was a'", ":patch { 1, 5, 6 }, { 1, 7, 6 }",
       ":diff m_here, m_here", ":graph " .. svg, ":queue", ":queue step", ":queue e_here policy shortest_first", ":queue policy function(q) return q end",
       ":queue run", ":queue timeline " .. svg, ":diff m_here, { m_here, hooks = { norm = function(x) return x * 2 end } }, 'Once'" } do
       session:line(line)

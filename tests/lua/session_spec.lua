@@ -70,6 +70,18 @@ t.test("inputs have numbers, which errors and results name", function()
   forget("_", "_1", "_2")
 end)
 
+t.test("lines of a pipe have the numbers of its lines in errors, in mistakes of writing, too", function()
+  local one, line = session()
+  one.host.interactive = false
+  line "1"
+  line ""
+  t.equal(line "x ==== 1", "! stdin:3: '=' expected near '=='")
+  line "for i = 1, 1 do"
+  t.equal(line "  y ==== 2", "! stdin:5: '=' expected near '=='")
+  t.ok(line "nobody_knows":find "^! stdin:6: nobody_knows is not defined")
+  forget("_", "_1")
+end)
+
 t.test("results are bounded by their bytes together", function()
   local kept = results.kept_bytes
   results.kept_bytes = 1000

@@ -72,6 +72,10 @@ class Session:
             fields = file.read().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def processor_nanoseconds(self):
+        with open("/proc/%d/schedstat" % self.child) as file:
+            return int(file.read().split()[0])
+
     # Waits for the program's end; its exit status.
     def status(self, seconds=20):
         end = time.time() + seconds

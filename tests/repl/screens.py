@@ -1,6 +1,6 @@
 # Sessions on a pseudo-terminal, read off the screen of a terminal emulator (pyte): a row of the table of
 # what a session can do, each. Usage: python3 tests/repl/screens.py PROGRAM [ROW ...]   (exit status 77 without pyte)
-import sys, time
+import subprocess, sys, time
 
 from screen_session import INTERRUPT, END, SEARCH, UP, Session, run_cases
 
@@ -127,6 +127,21 @@ def traces(s):
     s.run(":trace", "in function")
 
 
+# The time of the processors until the prompt: a busy machine makes starts longer, not dearer.
+def starts_at_once(s):
+    taken = [s.processor_nanoseconds()]
+    for _ in range(4):
+        later = Session(sys.argv[1], s.folder)
+        taken.append(later.processor_nanoseconds())
+        later.close()
+    print("    %.0f ms until the prompt" % (min(taken) / 1e6))
+    assert min(taken) < 50e6 or "sanitizers" in version_of(sys.argv[1]), taken
+
+
+def version_of(program):
+    return subprocess.run([program, "--version"], capture_output=True, text=True).stdout
+
+
 def shows_shapes(s):
     s.run(MODEL[:-1])
     s.run("r = m:forward { 1, 2, 3 }")
@@ -168,7 +183,7 @@ def is_narrow(s):
     s.run('"a long line that wraps" .. " around 日本語"', "日本語")
 
 
-ROWS = [prints_and_mutes, goes_on_by_parse, sums_up_tensors, completes, helps, keeps_results, measures, lists_names,
+ROWS = [starts_at_once, prints_and_mutes, goes_on_by_parse, sums_up_tensors, completes, helps, keeps_results, measures, lists_names,
         survives_interrupts, highlights, knows_globals, traces, shows_shapes, blocks_come_back, interrupts_what_runs, searches_history, is_narrow]
 
 chosen = [row for row in ROWS if len(sys.argv) < 3 or row.__name__ in sys.argv[2:]]

@@ -6,6 +6,7 @@ local inputs = require "perilune.run.inputs"
 local pieces = require "perilune.inside.pieces"
 local heat_map = require "perilune.show.heat_map"
 local family = require "perilune.loaded.family"
+local unknown_path = require "perilune.loaded.unknown_path"
 
 local attention_map = {}
 
@@ -30,6 +31,17 @@ function Map:plot(path)
   return self
 end
 
+-- The weights of a layer in the passes of an entry, whose paths may begin with "encoder." or "image.".
+local function weights_path(s, entry, layer)
+  local plain = ("layers.%d.attention.weights"):format(layer)
+  local paths, entry_of = pass_runner.paths(s)
+  for _, path in ipairs(paths) do
+    if entry_of[path] == entry and path:sub(-#plain) == plain and (#path == #plain or path:sub(-#plain - 1, -#plain - 1) == ".") then return path end
+  end
+  local known = paths[1] and paths[1]:match "^(.-)embeddings" or ""
+  return raise("argument", "attention", ("no tensor is called %s"):format(options.show(known .. plain)), unknown_path(known .. plain, paths))
+end
+
 --- The weights of one head, or the mean of all heads.
 ---@param m Model
 ---@param input any one text or row of ids
@@ -40,17 +52,19 @@ function attention_map.of(m, input, opts)
   local o = options.check(opts, { layer = "count", head = "positive", side = { "encoder", "decoder" } }, "attention")
   local batch = inputs.read(m, input, "attention", s.c.max_tokens or s.c.max_source)
   if batch.size ~= 1 then raise("argument", "attention", ("one text at a time, got %d"):format(batch.size)) end
-  local layer, prefix = o.layer or 0, ""
+  local layer = o.layer or 0
+  local entry = pass_runner.entry_for(s, batch)
   if family.two_part(s.family) then
     if o.side == "decoder" then raise("unsupported", "attention", "the decoder's own text is not this input", 'm:trace(input, "decoder.…")') end
-    prefix = "encoder."
+    entry = "encode"
   end
-  local path = ("%slayers.%d.attention.weights"):format(prefix, layer)
+  local path = weights_path(s, entry, layer)
   local weights = m:trace(batch, path)[path]
   local heads = weights:size "head"
   if o.head and o.head > heads then raise("option", "attention", ("option head: %d, there are %d (from 1)"):format(o.head, heads)) end
   local one = o.head and weights:at { head = o.head } or weights:mean "head"
-  local names = pieces.list(m, batch.ids:tolist())
+  if one.rank == 3 then one = one:at { [one.shape[1].name] = 1 } end   -- a picture's have a batch
+  local names = pieces.of_row(m, batch, one.shape[2].size)
   return setmetatable({ weights = one:detach():rename { [one.shape[1].name] = "query" }, layer = layer, head = o.head or "mean of " .. heads,
     queries = names, keys = names }, Map)
 end

@@ -232,7 +232,7 @@ end
 
 -- Asks a list of commands, one after the other; after the last the pass runs to its end.
 local function list_host(list, run_line)
-  local at, transcript = 0, {}
+  local at, transcript = 0, setmetatable({}, { __tostring = function(lines) return table.concat(lines, "\n") end })
   local host = { say = function(text) transcript[#transcript + 1] = text end, outer = setmetatable({}, { __index = _G }) }
   function host.ask(d)
     while not d.going do

@@ -61,7 +61,7 @@ function lens.of(m, input, opts)
   if batch.size ~= 1 then raise("argument", "lens", ("one text at a time, got %d"):format(batch.size)) end
   local paths = residual_paths(s)
   local traced = m:trace(batch, paths, { rows = "all", decoder = o.decoder })
-  local result = { pieces = pieces.list(m, batch.ids:tolist()), ids = batch.ids:tolist() }
+  local result, batch_of_logits = {}, nil
   for i, path in ipairs(paths) do
     local residual = traced[path]
     local hook = m:hook(paths[#paths], function() return residual end)
@@ -69,11 +69,10 @@ function lens.of(m, input, opts)
     hook:remove()
     if not fine then error(answer, 0) end
     result[i] = { path = path, tokens = best(m, answer.logits, o.top or 1) }
+    batch_of_logits = answer.batch
   end
-  if o.decoder then
-    result.pieces = {}
-    for i = 1, #result[1].tokens do result.pieces[i] = tostring(i) end
-  end
+  result.pieces = pieces.of_row(m, batch_of_logits, #result[1].tokens)
+  result.ids = batch_of_logits.has_ids and batch_of_logits.ids:tolist() or nil
   return setmetatable(result, { __tostring = as_text })
 end
 

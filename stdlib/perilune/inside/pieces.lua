@@ -21,4 +21,16 @@ function pieces.list(m, ids)
   return list
 end
 
+--- Labels of what one row of a batch holds: its tokens, or numbers from 1 where it has none (patches, frames).
+---@param m Model
+---@param batch Batch|nil
+---@param count integer
+---@return string[]
+function pieces.of_row(m, batch, count)
+  if batch and batch.has_ids and batch.tokens == count then return pieces.list(m, batch.ids:tolist()) end
+  local list = {}
+  for i = 1, count do list[i] = tostring(i) end
+  return list
+end
+
 return pieces

@@ -1,5 +1,6 @@
 -- What to say of a path that no pass computes.
 local core = require "perilune.core"
+local path_pattern = require "perilune.base.path_pattern"
 
 -- "layers.9.mlp" where the layers end at 5: the range says more than the nearest name.
 local function out_of_range(path, all)
@@ -16,6 +17,15 @@ local function out_of_range(path, all)
   return ("%s go from %d to %d"):format(before:sub(1, -2), first, last)
 end
 
+-- "layers.*.mlp" where paths begin with "encoder.": the pattern with that in front of it.
+local function below_a_prefix(pattern, all)
+  for _, known in ipairs(all) do
+    local prefix = known:match "^(%a+%.)"
+    if prefix and path_pattern.exact(prefix .. pattern)(known) then return prefix .. pattern end
+  end
+  return nil
+end
+
 --- A hint: the range of the layers, the nearest path, or where they are listed.
 ---@param path any
 ---@param all string[]
@@ -25,7 +35,11 @@ return function(path, all)
   if type(path) ~= "string" then return list end
   local range = out_of_range(path, all)
   if range then return range end
-  if path:find("*", 1, true) then return "a star is one component, such as layers.*.mlp; " .. list end
+  if path:find("*", 1, true) then
+    local below = below_a_prefix(path, all)
+    if below then return ("did you mean %q? "):format(below) .. list end
+    return "a star is one component, such as layers.*.mlp; " .. list
+  end
   local near = core.did_you_mean(path, all)
   return (near and near .. " " or "") .. list
 end

@@ -57,9 +57,12 @@ end
 -- What the decoder gets of a source when nobody says: the family's word for this head, or the start.
 local function default_rows(s, source, start, op)
   local rows = {}
+  if not s.family.decoder_ids or not source.has_ids then
+    for i = 1, source.size do rows[i] = start end
+    return rows
+  end
   for i, row in source:rows() do
-    local ids, reason
-    if s.family.decoder_ids then ids, reason = s.family.decoder_ids(s.c, row.ids, s.head) end
+    local ids, reason = s.family.decoder_ids(s.c, row.ids, s.head)
     if reason then raise("argument", op, ("row %d %s"):format(i, reason)) end
     rows[i] = ids or start
   end

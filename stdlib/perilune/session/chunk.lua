@@ -56,8 +56,8 @@ function chunk.command(text)
   return command and not command:find "^::" and command or nil
 end
 
--- A block's statements, each with as few lines as it can have. `whole`: what is left is not finished.
-local function cut(text, name)
+-- A block's statements, each with as few lines as it can have; what is left is not finished.
+local function cut(text, name, lines_before)
   local pieces, pending, before, number = {}, nil, 0, 0
   for line in (text .. "\n"):gmatch "(.-)\n" do
     if not pending then before = number end
@@ -66,7 +66,7 @@ local function cut(text, name)
       pieces[#pieces + 1] = { text = line, before = before }
     elseif pending or line:find "%S" then
       pending = pending and pending .. "\n" .. line or (line:gsub("^%s*=", ""))
-      local compiled, more, problem = chunk.compile(pending, name, ("\n"):rep(before))
+      local compiled, more, problem = chunk.compile(pending, name, ("\n"):rep(lines_before + before))
       if compiled then
         pieces[#pieces + 1] = { text = pending, before = before }
         pending = nil
@@ -82,10 +82,11 @@ end
 --- needs; all of them in one piece where that alone is Lua.
 ---@param text string
 ---@param name string as errors name it
+---@param lines_before integer|nil of its file, where it is not the first
 ---@return table[] pieces { text=, before= lines in front of it, problem= why nothing of the block can run, or nil }
 ---@return string|nil rest what is not finished
-function chunk.pieces(text, name)
-  local pieces, rest, problem = cut(text, name)
+function chunk.pieces(text, name, lines_before)
+  local pieces, rest, problem = cut(text, name, lines_before or 0)
   if rest or problem then
     if chunk.compile(text, name) then return { { text = text, before = 0 } } end
     if problem then return { { text = text, before = 0, problem = problem } } end

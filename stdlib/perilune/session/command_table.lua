@@ -44,7 +44,7 @@ return {
       where = looking },
   } },
   { title = "Stopping inside a model (at the prompt debug>)", rows = {
-    { name = "debug", arguments = "[MODEL,] INPUT", help = "a pass that stops after each op, at breakpoints: m:debug", where = debugger },
+    { name = "debug", arguments = "[MODEL,] [INPUT]", help = "a pass that stops after each op, at breakpoints: m:debug", where = debugger },
     { name = "step", aliases = { "s" }, arguments = "[N]", help = "to the next op of the pass, into functions", where = debugger },
     { name = "next", aliases = { "n" }, arguments = "[N]", help = "to the next op of this function; called functions run whole", where = debugger },
     { name = "token", arguments = "[N]", help = "to the choice of the next token", where = debugger },

@@ -1,6 +1,7 @@
 -- m:debug at the prompt: at a stop lines are read as anywhere in the session, and see the family's locals.
 local debugging = require "perilune.inside.debugging"
 local kind = require "perilune.base.kind"
+local looking = require "perilune.session.looking"
 local models = require "perilune.session.models"
 local stop_commands = require "perilune.inside.stop_commands"
 
@@ -34,7 +35,8 @@ function debugger.install(_, session)
   end
 end
 
---- :debug [MODEL,] INPUT[, OPTIONS]: m:debug(input, options), of the only model that has a name where none is given.
+--- :debug [MODEL,] [INPUT][, OPTIONS]: m:debug(input, options), of the only model that has a name where none is given, with
+--- the input of the last forward.
 ---@param session table
 ---@param rest string
 function debugger.debug(session, rest)
@@ -43,7 +45,7 @@ function debugger.debug(session, rest)
   session:run(function()
     local list = arguments()
     local m = kind.of(list[1]) == "Model" and table.remove(list, 1) or models.only(session, "debug")
-    return m:debug(list[1], list[2])
+    return m:debug(looking.input_of(m, list[1], "debug"), list[2])
   end)
 end
 

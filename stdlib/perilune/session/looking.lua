@@ -17,8 +17,12 @@ local function arguments_of(session, rest, command)
   return m, list
 end
 
--- What is looked at where nobody says: the input of the last forward.
-local function input_of(m, given, command)
+--- What is looked at where nobody says: the input of the last forward.
+---@param m Model
+---@param given any
+---@param command string
+---@return any
+function looking.input_of(m, given, command)
   if given ~= nil then return given end
   local last = rawget(m, "state_").last_forward
   if not last then raise("state", command, "nothing was run yet", (":%s \"a text\", or m:forward first"):format(command)) end
@@ -29,7 +33,7 @@ local function show(session, make) session:run(make) end
 
 function looking.shapes(session, rest)
   local m, list = arguments_of(session, rest, "shapes")
-  local input = input_of(m, list[1], "shapes")
+  local input = looking.input_of(m, list[1], "shapes")
   local last = list[1] == nil and rawget(m, "state_").last_forward.opts or {}
   show(session, function()
     return m:activations(input, { rows = last.rows, decoder = last.decoder, decoder_start_token_id = last.decoder_start_token_id,
@@ -42,14 +46,14 @@ function looking.diff(session, rest)
   if not chunk then raise("argument", "diff", problem) end
   local list = chunk()
   local o = list[3]
-  if o == nil and kind.of(list[1]) == "Model" then o = { input = input_of(list[1], nil, "diff") } end
+  if o == nil and kind.of(list[1]) == "Model" then o = { input = looking.input_of(list[1], nil, "diff") } end
   if type(o) == "string" then o = { input = o } end
   show(session, function() return require("perilune.inside.diff").diff(list[1], list[2], o) end)
 end
 
 function looking.lens(session, rest)
   local m, list = arguments_of(session, rest, "lens")
-  show(session, function() return m:lens(input_of(m, list[1], "lens"), list[2]) end)
+  show(session, function() return m:lens(looking.input_of(m, list[1], "lens"), list[2]) end)
 end
 
 function looking.attention(session, rest)
@@ -59,13 +63,13 @@ function looking.attention(session, rest)
   end
   if not layer then raise("argument", "attention", "expected a layer (from 0) and a head (from 1)", ':attention 2 1, or :attention 2 1 "a text"') end
   local m, list = arguments_of(session, more, "attention")
-  show(session, function() return m:attention(input_of(m, list[1], "attention"), { layer = tonumber(layer), head = tonumber(head) }) end)
+  show(session, function() return m:attention(looking.input_of(m, list[1], "attention"), { layer = tonumber(layer), head = tonumber(head) }) end)
 end
 
 function looking.patch(session, rest)
   local m, list = arguments_of(session, rest, "patch")
   local o = list[1]
-  if type(o) == "string" then o = { from = o, into = list[2], paths = list[3] } end
+  if type(o) == "string" or list[2] ~= nil then o = { from = o, into = list[2], paths = list[3] } end
   show(session, function() return m:patch(o or {}) end)
 end
 

@@ -232,7 +232,7 @@ function Session:line(text)
   local whole = self.pending and self.pending .. "\n" .. text or chunk.without_prompts(text)
   self.pending = nil
   if not whole:find "%S" then return true end
-  local pieces, rest = chunk.pieces(whole, self:name())
+  local pieces, rest = chunk.pieces(whole, self:name(), not self.host.interactive and self.first_line - 1 or nil)
   if rest then
     self.pending = whole
     return true
