@@ -152,6 +152,8 @@ void LastAxisOp::run(OpRun& run) const {
 
 // ---------------------------------------------------------------- order
 
+constexpr std::int64_t kPartOrdered = std::int64_t{1} << 19;  // elements between two looks
+
 std::vector<TensorSpec> TopOp::infer(std::span<const TensorSpec> inputs) const {
   expect_inputs(name(), inputs, 1);
   expect_f32(name(), "x", inputs[0]);
@@ -179,9 +181,19 @@ void TopOp::run(OpRun& run) const {
   const std::optional<RowView> view = row_view(x, 1);
   const float* data =
       view ? x.as<float>() : static_cast<const float*>(contiguous_input(run, x, scratch));
-  run.kernels().top(run.launch,
-                    {run.outputs[0].as<float>(), run.outputs[1].as<std::int64_t>(), data,
-                     view ? view->stride : width, rows_of(x), width, count_, descending_});
+  const std::int64_t stride = view ? view->stride : width, rows = rows_of(x);
+  // In parts, so that an interrupt of a long one is seen: rows do not know of each other.
+  const std::int64_t part =
+      std::max<std::int64_t>(kPartOrdered / std::max<std::int64_t>(width, 1), 1);
+  for (std::int64_t first = 0; first < rows; first += part) {
+    if (first > 0 && run.context.interrupted()) {
+      throw Error(ErrorCode::cancelled, "topk", "interrupted");
+    }
+    run.kernels().top(run.launch,
+                      {run.outputs[0].as<float>() + first * count_,
+                       run.outputs[1].as<std::int64_t>() + first * count_, data + first * stride,
+                       stride, std::min(part, rows - first), width, count_, descending_});
+  }
 }
 
 // ---------------------------------------------------------------- matmul

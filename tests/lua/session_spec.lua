@@ -281,6 +281,9 @@ t.test("?name has an example for every function, ??name the source", function()
       t.ok(("\n" .. help.text(entry.name)):find "\n    %S", entry.name .. " has no example")
     end
   end
+  for name, call in pairs { ["Net:linear"] = "layer:linear(", ["Net:select"] = 'net:select(x, "', ["Net:cached"] = "layer:cached(k, v)" } do
+    t.ok(help.text(name):find("\n    " .. call, 1, true), "a line of a family:\n" .. help.text(name))
+  end
   local one, line = session()
   line "function mine(a)\n  return a\nend"
   t.equal(line "??mine", "[1]:1\nfunction mine(a)\n  return a\nend")

@@ -251,3 +251,13 @@ t.test("tensors that something else holds are not written", function()
   t.raises_text(function() b.ids:free() end, "free")
   t.equal(b.ids:tolist(), { 1, 2, 3 })
 end)
+
+t.test("long orders are made in parts, each row as it is alone", function()
+  local x = pl.random({ 5, 200000 }, { seed = 3, axes = { "row", "item" } })
+  local values, at = x:topk(7, "item")
+  for row = 1, 5 do
+    local alone, place = x:at { row = row }:topk(7, "item")
+    t.equal(values:at { row = row }:tolist(), alone:tolist())
+    t.equal(at:at { row = row }:tolist(), place:tolist())
+  end
+end)

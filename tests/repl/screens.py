@@ -99,7 +99,7 @@ def survives_interrupts(s):
 
 def interrupts_what_runs(s):
     s.run('big = pl.ones({ 3000, 3000 }, { axes = { "a", "b" } }); other = pl.ones({ 3000, 3000 }, { axes = { "c", "b" } })')
-    for code in ('for i = 1, 1e9 do big:matmul(other, { over = "b" }) end', "for i = 1, 1e9 do (big + big):sum() end"):
+    for code in ('for i = 1, 1e9 do big:matmul(other, { over = "b" }) end', "for i = 1, 1e9 do (big + big):sum() end", 'for i = 1, 1e9 do big:sort "b" end'):
         is_interrupted(s, code)
     s.run("6 * 7", "\n42")
 

@@ -1,5 +1,6 @@
--- A line that calls a function, for `?name` where its own description has none: taken from the Lua of other descriptions,
--- topics and tasks, which tests run; else from its parameters.
+-- A line that calls a function, for `?name` where its own description has none: of what a family's pass calls, a line of a
+-- family; else taken from the Lua of other descriptions, topics and tasks. Tests run them all. Else from its parameters.
+local core = require "perilune.core"
 local documentation = require "perilune.help.documentation"
 local tasks = require "perilune.help.tasks"
 local topics = require "perilune.help.topics"
@@ -22,6 +23,21 @@ local function lines()
   for _, name in ipairs(topics.names) do add(topics.text(name)) end
   for _, task in ipairs(tasks.list) do add("    " .. task.example:gsub("\n", "\n    ")) end
   return cached
+end
+
+-- Files whose passes call what a scope has.
+local pass_files = { "llama", "gpt2", "gemma2", "t5", "encoder_layers", "bert", "whisper", "clip", "tower_layers", "two_towers", "vit", "bart" }
+
+-- The shortest call of a scope's member in a family, or nil.
+local function in_families(member)
+  local found
+  for _, name in ipairs(pass_files) do
+    local source = core.stdlib_source("stdlib/perilune/models/" .. name .. ".lua")
+    for call in source:gmatch("[%a_]+:" .. member .. "%b()") do
+      if not call:find "\n" and (not found or #call < #found) then found = call end
+    end
+  end
+  return found
 end
 
 -- What stands for a value of a type in a call that is made up.
@@ -50,6 +66,8 @@ end
 ---@param entry table of documentation.all()
 ---@return string
 function examples.of(entry)
+  local pass = entry.owner == "Net" and entry.kind == "method" and in_families(entry.member)
+  if pass then return pass end
   local call = entry.kind == "method" and "[:]" .. entry.member .. "%f[^%w_]" or "%f[%w_]" .. entry.name:gsub("%.", "%%.") .. "%f[^%w_]"
   for _, line in ipairs(lines()) do
     local _, stop = line:find(call)
