@@ -9,6 +9,7 @@
 
 #include "bindings/lua/host/perilune_lua.h"
 #include "repl/lua_call.h"
+#include "repl/ranks.h"
 #include "repl/session.h"
 
 namespace perilune::repl {
@@ -159,6 +160,18 @@ int dispatch(lua_State* L, int argc, char** argv) {
   return run_verb(L, argv[1], argc - 2, argv + 2);
 }
 
+/// A rank that rank 0 leads: no script of its own.
+int follow_ranks(lua_State* L, int rank, int size) {
+  const int status = run_text(L, "require('perilune.program.follow').run()") ? kDone : kFailed;
+  if (status != kDone) {
+    std::fprintf(stderr, "perilune: rank %d of %d has failed\n", rank, size);
+    std::fflush(stderr);
+    lua::end_ranks(L);
+  }
+  lua_close(L);
+  return status;
+}
+
 }  // namespace
 
 int run_program(int argc, char** argv) {
@@ -170,7 +183,18 @@ int run_program(int argc, char** argv) {
   luaL_openlibs(L);
   lua::StateOptions options;
   if (const char* folder = std::getenv("PERILUNE_STDLIB")) options.stdlib_folder = folder;
+  lua::RankStart ranks;
+  std::string why_not;
+  const bool fine = read_ranks(ranks, why_not);
+  if (ranks.size > 1) options.threads = threads_of_rank();
   lua::open(L, options);
+  const int rank = !fine ? -1 : ranks.size == 0 ? 0 : lua::join_ranks(L, ranks, why_not);
+  if (rank < 0) {
+    std::fprintf(stderr, "perilune: %s\n", why_not.c_str());
+    lua_close(L);
+    return fine ? kFailed : kWrongUsage;
+  }
+  if (rank > 0) return follow_ranks(L, rank, ranks.size);
   make_interruptible(L);
   const int status = run_text(L, kPrepare) ? dispatch(L, argc, argv) : kFailed;
   lua_close(L);

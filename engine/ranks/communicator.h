@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -30,6 +31,9 @@ std::vector<std::shared_ptr<Communicator>> thread_communicators(int size);
 
 /// This process' end among those that mpirun has started. Opens Open MPI (libmpi.so.40), which no
 /// build needs, once a process. Throws Error(device) saying in one sentence what is missing.
-std::shared_ptr<Communicator> mpi_communicator();
+/// `on_death` is told which other rank has died, once, on the thread that waits for it: nothing
+/// that the ranks do together will end any more.
+std::shared_ptr<Communicator> mpi_communicator(
+    std::function<void(const std::string& who)> on_death = nullptr);
 
 }  // namespace perilune

@@ -10,6 +10,7 @@
 
 #include "engine/base/error.h"
 #include "engine/ranks/communicator.h"
+#include "engine/ranks/peer_watch.h"
 
 namespace perilune {
 namespace {
@@ -76,12 +77,17 @@ Library open_library() {
 
 class MpiCommunicator final : public Communicator {
  public:
-  MpiCommunicator() : library_(open_library()) {
+  explicit MpiCommunicator(std::function<void(const std::string&)> on_death)
+      : library_(open_library()), on_death_(std::move(on_death)) {
     int provided = 0;
     expect(library_.init_thread(nullptr, nullptr, kSerialized, &provided), "MPI_Init_thread");
     expect(library_.comm_set_errhandler(library_.world, library_.errors_return), "errors");
     expect(library_.comm_rank(library_.world, &rank_), "MPI_Comm_rank");
     expect(library_.comm_size(library_.world, &size_), "MPI_Comm_size");
+    const Peer own = Peer::own();
+    std::vector<Peer> peers(static_cast<std::size_t>(size_));
+    all_gather(&own, sizeof own, peers.data());
+    watch_ = std::make_unique<PeerWatch>(peers, rank_);
   }
   ~MpiCommunicator() override { finish(); }
 
@@ -89,6 +95,7 @@ class MpiCommunicator final : public Communicator {
   int size() const override { return size_; }
 
   void all_gather(const void* part, std::size_t bytes, void* all) override {
+    if (broken_) expect_alive();
     Handle request = nullptr;
     const int count = as_count(bytes);
     expect(library_.iallgather(part, count, library_.byte, all, count, library_.byte,
@@ -98,6 +105,7 @@ class MpiCommunicator final : public Communicator {
   }
 
   void broadcast(void* data, std::size_t bytes, bool idle) override {
+    if (broken_) expect_alive();
     for (std::size_t at = 0; at < bytes || at == 0;) {
       const std::size_t part = std::min<std::size_t>(bytes - at, std::size_t{1} << 30);
       Handle request = nullptr;
@@ -115,7 +123,7 @@ class MpiCommunicator final : public Communicator {
   void finish() noexcept override {
     if (finished_) return;
     finished_ = true;
-    library_.finalize();
+    if (!broken_) library_.finalize();  // which waits for all
   }
 
  private:
@@ -136,32 +144,45 @@ class MpiCommunicator final : public Communicator {
   }
 
   /// Looks often at first; where the others may be at other work for long, seldom after a while.
-  void wait(Handle& request, bool idle) const {
+  void wait(Handle& request, bool idle) {
     using Clock = std::chrono::steady_clock;
-    constexpr std::chrono::microseconds kEager(200), kBusy(20000);
+    constexpr std::chrono::microseconds kEager(200), kBusy(5000);
     const auto begin = Clock::now();
     for (int done = 0;;) {
       expect(library_.test(&request, &done, nullptr), "MPI_Test");
       if (done != 0) return;
       const auto waited = Clock::now() - begin;
       if (waited < kEager) continue;
-      if (idle && waited > kBusy) {
-        std::this_thread::sleep_for(std::chrono::milliseconds(1));
-      } else {
+      if (waited < kBusy) {
         std::this_thread::yield();
+      } else {
+        std::this_thread::sleep_for(std::chrono::microseconds(idle ? 1000 : 50));
+        expect_alive();
       }
     }
   }
 
+  void expect_alive() {
+    const std::string dead = watch_ == nullptr ? "" : watch_->dead();
+    if (dead.empty()) return;
+    if (!broken_ && on_death_) on_death_(dead);
+    broken_ = true;
+    throw Error(ErrorCode::device, "ranks", dead).hint("all ranks must be started again");
+  }
+
   Library library_;
+  std::function<void(const std::string&)> on_death_;
+  std::unique_ptr<PeerWatch> watch_;
   int rank_ = 0, size_ = 1;
   bool finished_ = false;
+  bool broken_ = false;  // a rank has died: nothing more is sent
 };
 
 }  // namespace
 
-std::shared_ptr<Communicator> mpi_communicator() {
-  return std::make_shared<MpiCommunicator>();
+std::shared_ptr<Communicator> mpi_communicator(
+    std::function<void(const std::string& who)> on_death) {
+  return std::make_shared<MpiCommunicator>(std::move(on_death));
 }
 
 }  // namespace perilune

@@ -21,6 +21,7 @@ local generation_rules = require "perilune.serve.generation_rules"
 local decoder_start = require "perilune.loaded.decoder_start"
 local methods = require "perilune.quantization.methods"
 local adapters = require "perilune.loaded.adapters"
+local ranks = require "perilune.loaded.ranks"
 local Model = require "perilune.model"
 
 local load = {}
@@ -144,7 +145,7 @@ function load.prepare(path, o, op)
     views = s.family.weights and s.family.weights(s.c) or nil, unused = s.family.unused, axes = s.c.axes }
   stored.mmap, stored.ties = o.mmap, s.c.tied and ties_of(s) or nil
   s.checkpoint = core.checkpoint(weights or folder, stored)
-  s.threads, s.load = o.threads, load.load
+  s.threads, s.load, s.rank_model = o.threads, load.load, ranks.number()
   adapters.read(s, o.adapters)
   local fine, err = pcall(trace_all, s)
   if not fine then
@@ -192,6 +193,19 @@ local function load_searched(path, o)
   return fine and q or error(q, 0)
 end
 
+local function load_here(path, o)
+  local s = load.prepare(path, o, "load")
+  local tokenizer, reason = read_tokenizer(s, o.tokenizer)
+  pair(s, tokenizer)
+  if tokenizer then
+    padding.remember(tokenizer, s.family.padding)
+    check.remember(tokenizer, s)
+  end
+  s.reachable = s.reachable or s.vocab_rows
+  s.options = o
+  return setmetatable(ready.fields(s, tokenizer, reason, o.on_progress), Model)
+end
+
 --- Loads a model folder: config.json, safetensors weights, a tokenizer where there is one. Checks
 --- that everything fits together before a weight is used.
 ---
@@ -205,6 +219,8 @@ end
 --- as "sequential": each filled before the next; "balanced": every accelerator the same. These three choose among the devices
 --- that max_memory names, else `device` and the CPU, else all; the CPU comes last.
 ---
+--- Under mpirun (`mpirun -n 4 perilune script.lua`, 1, 2, 4 or 8 processes) all of them compute the model together: docs/ranks.md.
+---
 --- `quantize` stores weights in fewer bits while they are loaded, a layer in memory at a time: the name of a type for all
 --- layers, or a table of patterns → type, the longest that fits first, as in device_map. See m:quantize.
 ---
@@ -215,17 +231,7 @@ end
 ---@return Model
 function load.load(path, opts)
   local o = options.check(opts, spec, "load")
-  if methods.asks(o.quantize) then return load_searched(path, o) end
-  local s = load.prepare(path, o, "load")
-  local tokenizer, reason = read_tokenizer(s, o.tokenizer)
-  pair(s, tokenizer)
-  if tokenizer then
-    padding.remember(tokenizer, s.family.padding)
-    check.remember(tokenizer, s)
-  end
-  s.reachable = s.reachable or s.vocab_rows
-  s.options = o
-  return setmetatable(ready.fields(s, tokenizer, reason, o.on_progress), Model)
+  return ranks.load(path, o, function() return methods.asks(o.quantize) and load_searched(path, o) or load_here(path, o) end)
 end
 
 --- A model's state with its tokenizer, no weight packed: for what writes models.

@@ -3,6 +3,7 @@ local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 local names_of = require "perilune.base.names_of"
 local pass_runner = require "perilune.loaded.pass_runner"
+local ranks = require "perilune.loaded.ranks"
 local report = require "perilune.quantization.report"
 local forward = require "perilune.run.forward"
 local embed = require "perilune.run.embed"
@@ -282,6 +283,7 @@ function Model:close()
   if s.closed then return end
   s.closed = true
   s.programs, s.plans, s.hooks, s.pool = {}, {}, {}, false
+  ranks.close(s)
   s.checkpoint:close()
 end
 

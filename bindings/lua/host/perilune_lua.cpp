@@ -14,6 +14,7 @@
 #include "bindings/lua/models/net.h"
 #include "bindings/lua/models/pass.h"
 #include "bindings/lua/models/plan.h"
+#include "bindings/lua/models/ranks.h"
 #include "bindings/lua/serving/grammar.h"
 #include "bindings/lua/serving/serving.h"
 #include "bindings/lua/sound/sound.h"
@@ -157,6 +158,7 @@ int open_core(lua_State* L) {
   add_net(L);
   add_plan(L);
   add_cache(L);
+  add_ranks(L);
   add_grammar(L);
   add_engine(L);
   add_measure(L);
@@ -201,6 +203,30 @@ void Interrupter::clear() const noexcept {
 Interrupter interrupter(lua_State* L) {
   const State* found = find_state(L);
   return found == nullptr ? Interrupter() : Interrupter(found->context);
+}
+
+int join_ranks(lua_State* L, const RankStart& start, std::string& why_not) {
+  try {
+    const auto died = [tell = start.on_death](const std::string& who) {
+      if (tell != nullptr) tell(who.c_str());
+    };
+    const auto end = start.by_mpirun ? mpi_communicator(died) : thread_communicators(1).front();
+    if (end->size() != start.size) {
+      throw Error(ErrorCode::option, "ranks",
+                  std::to_string(start.size) + " ranks were asked for, mpirun started " +
+                      std::to_string(end->size()));
+    }
+    const auto group = std::make_shared<RankGroup>(end);
+    set_ranks(L, group);
+    return group->rank();
+  } catch (const std::exception& error) {
+    why_not = error.what();
+    return -1;
+  }
+}
+
+void end_ranks(lua_State* L) {
+  if (const Ranks* ranks = find_ranks(L)) ranks->group->end_all("it failed");
 }
 
 }  // namespace perilune::lua

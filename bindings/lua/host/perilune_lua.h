@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "bindings/lua/edge/state_options.h"
 #include "lua.hpp"
@@ -21,6 +22,22 @@ namespace perilune::lua {
 /// of the environment changes which code runs: what a program takes from one it hands over itself.
 /// Raises a Lua error only when memory runs out.
 void open(lua_State* L, const StateOptions& options = {});
+
+/// How a process came to be one of several ranks.
+struct RankStart {
+  int size = 1;            // of them all
+  bool by_mpirun = false;  // else it is the only one
+  /// Told that another rank has died ("rank 2 (process 4711) has died"); the ranks can do nothing
+  /// more. On any thread.
+  void (*on_death)(const char* who) = nullptr;
+};
+
+/// Makes the state's process one of the ranks that compute models together: pl.load loads for all
+/// of them. After open(), before anything runs. Gives the process' own rank, from 0; -1 with the
+/// reason in `why_not`.
+int join_ranks(lua_State* L, const RankStart& start, std::string& why_not);
+/// Ends all ranks at once: this one cannot go on.
+void end_ranks(lua_State* L);
 
 /// What Ctrl-C uses: stops the engine's passes between two ops. Outlives the Lua state.
 class Interrupter {

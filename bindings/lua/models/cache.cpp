@@ -8,6 +8,7 @@
 #include "bindings/lua/models/plan_object.h"
 #include "bindings/lua/tensors/tensor_value.h"
 #include "engine/ops/kernel_names.h"
+#include "engine/plan/rank_pass.h"
 
 namespace perilune::lua {
 
@@ -89,11 +90,13 @@ int make_cache(lua_State* L) {
   const auto& context = state(L).context;
   const std::shared_ptr<Device>& device = plans.front()->options().device;
   const CacheLayout layout(std::move(slots), dtype, page_tokens);
-  push_object(
-      L, std::make_shared<Cache>(
-             context, device, layout,
-             budget ? *budget
-                    : default_budget(*context, Cache(context, device, layout, 0), plans, limits)));
+  const auto pool = std::make_shared<Cache>(
+      context, device, layout,
+      budget ? *budget
+             : default_budget(*context, Cache(context, device, layout, 0), plans, limits));
+  const auto& ranks = plans.front()->options().ranks;
+  if (ranks != nullptr && ranks->group->leads()) share_pool(ranks->group, *pool);
+  push_object(L, pool);
   return 1;
 }
 

@@ -1,5 +1,6 @@
 // Plan and core.execute: a program made ready, and one run of it.
 #include "bindings/lua/models/plan.h"
+#include "bindings/lua/models/ranks.h"
 #include "bindings/lua/models/run_pass.h"
 #include "bindings/lua/tensors/tensor_value.h"
 
@@ -30,6 +31,15 @@ std::vector<PlacedPath> to_devices(lua_State* L, Options& options, const Context
   return map;
 }
 
+/// ranks = n: the model's number among those that this process' ranks compute together.
+std::shared_ptr<const RankShare> to_share(lua_State* L, Options& options) {
+  const std::optional<std::int64_t> model = options.integer("ranks");
+  if (!model) return nullptr;
+  const Ranks* ranks = find_ranks(L);
+  if (ranks == nullptr) throw Error(ErrorCode::state, "plan", "this process works by itself");
+  return std::make_shared<RankShare>(RankShare{ranks->group, ranks->slices, *model});
+}
+
 int make_plan(lua_State* L) {
   const auto program = check_object<ProgramPointer>(L, 1, "plan", "program");
   Options options(L, 2, "plan");
@@ -42,6 +52,8 @@ int make_plan(lua_State* L) {
   settings.outputs = options.texts("outputs").value_or(std::vector<std::string>{});
   settings.device = context->device(options.text("device").value_or("auto"));
   settings.devices = to_devices(L, options, *context);
+  settings.ranks = to_share(L, options);
+  settings.rank_key = options.text("rank_key").value_or("");
   options.done();
   push_object(L, PlanObject{Plan::make(context, program, std::move(settings)),
                             std::make_shared<ExecutionStore>()});

@@ -2,6 +2,7 @@
 local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 local pass_runner = require "perilune.loaded.pass_runner"
+local ranks = require "perilune.loaded.ranks"
 local core = require "perilune.core"
 local kind = require "perilune.base.kind"
 
@@ -169,6 +170,7 @@ function Cache:save(path)
   pass_runner.expect(self, "Cache", "save")
   local s, lengths, made_for, tensors = rawget(self, "state_"), {}, {}, {}
   if s.closed then raise("state", "save", "the model was closed: " .. s.path) end
+  ranks.refuse(s, "save", "every rank holds a part of its keys")
   settle(self, "save")
   local texts, made_by = {}, {}
   for i, sequence in ipairs(rawget(self, "sequences_")) do

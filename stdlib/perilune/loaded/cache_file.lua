@@ -6,6 +6,7 @@ local pass_runner = require "perilune.loaded.pass_runner"
 local kind = require "perilune.base.kind"
 local caches = require "perilune.loaded.cache"
 local adapters = require "perilune.loaded.adapters"
+local ranks = require "perilune.loaded.ranks"
 
 local cache_file = {}
 
@@ -24,6 +25,7 @@ local cache_file = {}
 function cache_file.cache_load(path, m)
   if kind.of(m) ~= "Model" then raise("argument", "cache_load", "expected a path and a model, got " .. options.show(m)) end
   local s = pass_runner.open(m, "cache_load")
+  ranks.refuse(s, "cache_load", "every rank holds a part of its keys")
   local file = core.open_tensors(path)
   local about = file.metadata
   if not about.lengths or not about.model then raise("format", "cache_load", tostring(path) .. " is no file of a cache") end

@@ -5,6 +5,7 @@ local raise = require "perilune.base.raise"
 local kind = require "perilune.base.kind"
 local passes = require "perilune.loaded.passes"
 local family = require "perilune.loaded.family"
+local ranks = require "perilune.loaded.ranks"
 
 local pass_runner = {}
 
@@ -50,7 +51,7 @@ function pass_runner.plan(s, entry, paths)
   local plan = s.plans[key]
   if not plan then
     plan = core.plan(pass_runner.program(s, entry), { compute = s.compute, cache_dtype = pass_runner.stored_as(s), device = s.device,
-      devices = s.placed and s.placed[entry], threads = s.threads, outputs = paths or {} })
+      devices = s.placed and s.placed[entry], threads = s.threads, outputs = paths or {}, ranks = s.rank_model, rank_key = s.rank_model and key })
     s.plans[key] = plan
   end
   return plan
@@ -194,6 +195,7 @@ function pass_runner.run(m, work)
   local o = { source = work.source, rows = work.rows, caches = work.caches, lengths = work.lengths, adapters = work.adapters, cache = pass_runner.pool(s) }
   local observe = rawget(m, "observe_")
   if not rawget(m, "eager_") and #s.hooks == 0 and not observe then return core.execute(plans, work.batch, o) end
+  ranks.refuse(s, "forward", "hooks and line by line are for one process")
   local run = core.eager(plans, work.batch, o)
   write_all(m, s, run, observe)
   return run:results()
@@ -215,6 +217,7 @@ end
 ---@return fun(run: userdata)
 function pass_runner.writer(m)
   local s = rawget(m, "state_")
+  ranks.refuse(s, "generate", "hooks and line by line are for one process")
   return function(run) write_all(m, s, run, rawget(m, "observe_")) end
 end
 

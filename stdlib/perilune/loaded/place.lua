@@ -6,6 +6,7 @@ local byte_count = require "perilune.base.byte_count"
 local pass_runner = require "perilune.loaded.pass_runner"
 local device_map = require "perilune.loaded.device_map"
 local placement = require "perilune.loaded.placement"
+local ranks = require "perilune.loaded.ranks"
 
 local place = {}
 
@@ -133,6 +134,7 @@ end
 function place.model(s, o)
   s.limits = read_limits(o.max_memory)
   local standard = o.device or os.getenv "PERILUNE_DEVICE"
+  if s.rank_model and (standard or "auto") == "auto" then standard = "cpu" end
   local chosen = {}
   if o.device_map == nil then
     s.device = core.device(standard or "auto")
@@ -151,6 +153,9 @@ function place.model(s, o)
   if #s.devices > 1 or o.device_map ~= nil then
     choose_compute(s, o, s.devices)
     s.plans = {}
+  end
+  for _, name in ipairs(s.devices) do
+    if name ~= "cpu" then ranks.refuse(s, "load", "that is for device=\"cpu\", and " .. name .. " was asked for") end
   end
   s.device_map = device_map.shown(rows(s, chosen))
 end

@@ -4,6 +4,7 @@ local options = require "perilune.base.options"
 local place = require "perilune.loaded.place"
 local quantize = require "perilune.loaded.quantize"
 local ready = require "perilune.loaded.ready"
+local ranks = require "perilune.loaded.ranks"
 
 local quantized = {}
 
@@ -16,6 +17,7 @@ local own = { programs = true, plans = true, hooks = true, warnings = true, pool
 ---@param s table
 ---@return table
 function quantized.copy_state(s)
+  ranks.refuse(s, "load", "no model can be made of it")
   local copy = { programs = {}, plans = {}, hooks = {}, warnings = {} }
   for key, value in pairs(s) do
     if not own[key] then copy[key] = value end

@@ -3,6 +3,7 @@ local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 local kind = require "perilune.base.kind"
 local pass_runner = require "perilune.loaded.pass_runner"
+local ranks = require "perilune.loaded.ranks"
 
 local weights = {}
 
@@ -72,6 +73,7 @@ end
 ---@param t Tensor
 function weights.set_weight(m, name, t)
   local s = pass_runner.open(m, "set_weight")
+  ranks.refuse(s, "set_weight", "its weights stay as they were loaded")
   local own = own_name(s, name, "set_weight")
   if kind.of(t) ~= "Tensor" then raise("argument", "set_weight", "expected a Tensor, got " .. options.show(t)) end
   local sizes, has = s.checkpoint:sizes(own), {}
