@@ -8,6 +8,7 @@ local family = require "perilune.loaded.family"
 local submit = require "perilune.serve.submit"
 local generation = require "perilune.serve.generation"
 local recording = require "perilune.serve.recording"
+local replicas = require "perilune.serve.replicas"
 local policies = require "perilune.policy"
 local core = require "perilune.core"
 
@@ -46,6 +47,16 @@ end
 ---     local line = engine:submit("Once upon a time", { max_new_tokens = 4 })
 ---     while not engine:idle() do engine:step { budget_ms = 3 } end
 ---     print(line:result().finish_reason)                                    --> length
+---
+--- Models that were loaded alike (the same files, compute and cache; on devices of their own, for instance) are replicas: a
+--- request that says no model= goes to the one with the fewest unfinished requests, or where the policy's `replica` says,
+--- and its answer is the same. Of models that differ the first is meant.
+---
+---     local other = pl.load "scripts/models/tales"
+---     local both = pl.engine({ m, other }, { policy = { plan = function(queue) return queue end,
+---       replica = function(request, replicas) return request.client == "npc7" and 2 or 1 end } })
+---     both:submit("Once", { max_new_tokens = 2, client = "npc7" })
+---     print(both:drain():replicas()[2].taken)                               --> 1
 ---@param models Model|Model[]
 ---@param opts table|nil { policy=, memory= (bytes of keys and values), max_tokens=, max_rows= (of one step), worker=true (own thread), reuse=false,
 --- record=false (every step, for e:timeline and e:queue) }
@@ -62,8 +73,8 @@ function engine.engine(models, opts)
   if o.record and o.worker then raise("option", "engine", "option record: not for an engine with a thread of its own") end
   local record, policy = o.record and recording.new() or false, o.policy or policies.fifo()
   return setmetatable({ core_ = submit.engine(record and record:wrap(policy) or policy, { max_tokens = o.max_tokens, max_rows = o.max_rows,
-    worker = o.worker }), models_ = list, pools_ = pools, reuse_ = o.reuse, record_ = record, policy_ = policy, worker_ = o.worker,
-    times_ = setmetatable({}, { __mode = "k" }) }, Engine)
+    worker = o.worker }), models_ = list, replicas_ = replicas.of(list) or false, pools_ = pools, reuse_ = o.reuse, record_ = record,
+    policy_ = policy, worker_ = o.worker, times_ = setmetatable({}, { __mode = "k" }) }, Engine)
 end
 
 local function open(e, op)
@@ -81,16 +92,23 @@ local engine_of = setmetatable({}, { __mode = "kv" })
 ---@return Engine|nil
 function engine.of(request) return engine_of[request] end
 
-local function choose_model(e, wanted, op)
-  local list = rawget(e, "models_")
+-- A model, its pool, and the replica that it is where nobody said which.
+local function choose_model(e, given, what, op)
+  local list, wanted, alike = rawget(e, "models_"), given.model, rawget(e, "replicas_")
+  if wanted == nil and alike then
+    local request = { kind = what, client = given.client, tag = given.tag, priority = given.priority, deadline_ms = given.deadline_ms }
+    local at = replicas.choose(alike, rawget(e, "policy_"), request)
+    return list[at], rawget(e, "pools_")[at], alike[at]
+  end
   if wanted == nil then return list[1], rawget(e, "pools_")[1] end
   for i, m in ipairs(list) do if m == wanted or i == wanted then return m, rawget(e, "pools_")[i] end end
   return raise("option", op, "option model: the engine does not serve this model", "list it in pl.engine{ … }")
 end
 
 -- Remembers whose a request is and when it came, as long as the caller keeps it.
-local function noted(e, line)
+local function noted(e, line, replica)
   engine_of[line] = e
+  if replica then replicas.note(replica, line) end
   rawget(e, "times_")[line] = core.clock() * 1000
   local record = rawget(e, "record_")
   if record then record:submitted(line) end
@@ -115,12 +133,16 @@ function Engine:submit(input, opts)
   local given = {}
   if opts ~= nil and type(opts) ~= "table" then options.check(opts, {}, "submit") end
   for key, value in pairs(opts or {}) do given[key] = value end
-  local m, pool = choose_model(self, given.model, "submit")
-  local what = given.kind or (family.predicts_next[m.head] and "generate" or "forward")
+  local what = given.kind or (family.predicts_next[rawget(self, "models_")[1].head] and "generate" or "forward")
+  if given.model ~= nil and given.kind == nil then
+    local own = choose_model(self, given, what, "submit")
+    what = family.predicts_next[own.head] and "generate" or "forward"
+  end
+  local m, pool, replica = choose_model(self, given, what, "submit")
   given.model, given.kind = nil, nil
   if what == "generate" and given.reuse == nil then given.reuse = rawget(self, "reuse_") end
   if what == "forward" then
-    return noted(self, submit.submit_forward(m, core_engine, input, options.check(given, forward_spec, "submit"), pool))
+    return noted(self, submit.submit_forward(m, core_engine, input, options.check(given, forward_spec, "submit"), pool), replica)
   end
   if what ~= "generate" then raise("option", "submit", 'option kind: expected "generate" or "forward", got ' .. options.show(what)) end
   submit.check_causal(m, "submit")
@@ -129,7 +151,7 @@ function Engine:submit(input, opts)
     raise("argument", "submit", ("one prompt a request, got %d"):format(#prompts), "submit each by itself: the engine batches them")
   end
   local request = submit.submit(m, core_engine, prompts[1], "submit", pool)
-  return noted(self, request)
+  return noted(self, request, replica)
 end
 
 --- Runs passes until the budget is spent or nothing is runnable; without a budget, one pass. Of an
@@ -179,6 +201,17 @@ end
 ---@return table { steps=, tokens=, positions=, rows=, finished=, waiting=, running=, starved=, busy_ms=, cache_bytes= } starved: requests
 --- that did not run for 200 steps while others did; each has a warning among its events
 function Engine:stats() return open(self, "stats"):stats() end
+
+--- The replicas of one model that the engine serves, as a policy's `replica` sees them.
+---
+---     local m = pl.load "scripts/models/tales"
+---     print(#pl.engine { m, pl.load "scripts/models/tales" }:replicas())    --> 2
+---@return table[] list of { model=, device=, unfinished= (requests), taken= (so far) }; empty where there is one model, or they differ
+function Engine:replicas()
+  open(self, "replicas")
+  local list = rawget(self, "replicas_")
+  return list and replicas.seen(list) or {}
+end
 
 --- Another policy from the next step on.
 ---
