@@ -91,10 +91,11 @@ local function measure(m, copy, weights, rows, tick)
     tick(#list, 2 * #weights)
   end
   calibration.run(m, few, function(path) return of[path] ~= nil end, each)
+  local whole = loss.told(m, few)
   for i, layer in ipairs(list) do
     local other, probe = copy(), probe_of(layer.types)
     quantize.apply(rawget(other, "state_"), { { path = layer.path, storage = probe.storage } })
-    layer.sensitivity, layer.probe = loss.generator(other, m, few, function() end).kl_mean, probe.storage
+    layer.sensitivity, layer.probe = loss.generator(other, whole, few, function() end).kl_mean, probe.storage
     for _, one in ipairs(layer.types) do
       one.cost = probe.error > 0 and layer.sensitivity * one.error / probe.error or 0
     end

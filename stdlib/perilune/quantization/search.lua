@@ -6,6 +6,8 @@ local kind = require "perilune.base.kind"
 local calibration = require "perilune.quantization.calibration"
 local layers = require "perilune.quantization.layers"
 local finished = require "perilune.quantization.finished"
+local loss = require "perilune.quantization.loss"
+local quantize = require "perilune.loaded.quantize"
 
 local search = {}
 
@@ -55,19 +57,20 @@ end
 
 -- ---------------------------------------------------------------- AWQ
 
-local exponents = { 0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1 }
+local exponents = { 0.0625, 0.125, 0.1875, 0.25, 0.375, 0.5, 0.625, 0.75, 1 }
 local most_tokens = 192   -- that scales are judged by
 local widest = 64         -- times that a scale is from 1
 
--- Squared error of what the layers give, of each as a share, when their weights are rounded after scaling.
-local function loss_of(group, x, s)
-  local sum = 0
-  for _, one in ipairs(group) do
+-- Squared errors of what the layers give, as shares of each token's answer, when their weights are rounded after scaling:
+-- a few tokens whose inputs are far larger than others' would decide alone otherwise.
+local function losses_of(group, s)
+  local losses = {}
+  for i, one in ipairs(group) do
     local after = core.read_blocks(one.storage, core.write_blocks(one.storage, s and one.weight * s or one.weight), one.weight.shape.input)
-    local d = x:matmul(one.weight - (s and after / s or after), { over = "input" })
-    sum = sum + (d * d):sum() / one.energy
+    local d = one.x:matmul(one.weight - (s and after / s or after), { over = "input" })
+    losses[i] = math.max((d * d):sum(), 1e-30)
   end
-  return sum
+  return losses
 end
 
 -- The mean magnitude of each input to a power, so that the extremes are each other's reciprocals.
@@ -82,18 +85,21 @@ local function candidate(magnitude, exponent)
   return core.tensor(list, { axes = { "input" } })
 end
 
--- Scales of the inputs that lose least; nil where none is better than 1.
+-- Scales of the inputs that lose least, all layers taken together, of those with which none loses more than without:
+-- what a value gains does not make up for a query or key that errs more. nil where there are none such.
 local function best_scales(group, x)
   local magnitude = x:abs():mean("token"):tolist()
   for _, one in ipairs(group) do
     local y = x:matmul(one.weight, { over = "input" })
-    one.energy = math.max((y * y):sum(), 1e-30)
+    one.x = x / ((y * y):sum("output") + 1e-30):sqrt()
   end
-  local best, least
+  local plain, best, least = losses_of(group), nil, #group
   for _, exponent in ipairs(exponents) do
-    local s = exponent > 0 and candidate(magnitude, exponent) or nil
-    local loss = loss_of(group, x, s)
-    if not least or loss < least then best, least = s, loss end
+    local s, sum, worst = candidate(magnitude, exponent), 0, 0
+    for i, lost in ipairs(losses_of(group, s)) do
+      sum, worst = sum + lost / plain[i], math.max(worst, lost / plain[i])
+    end
+    if worst <= 1 and sum < least then best, least = s, sum end
   end
   return best
 end
@@ -143,6 +149,59 @@ local function foldable(m, copy, groups, ids)
   return after:close(before, 1e-2)
 end
 
+local judging_tokens = 512
+
+-- Assignments with the scaled groups in `found`.
+local function with_found(assignments, found)
+  local list, blocks = {}, {}
+  for _, tensors in ipairs(found) do
+    for name, value in pairs(tensors) do
+      local norm, module = name:match "^norm/(.*)", name:match "^blocks/(.*)"
+      if norm then list[#list + 1] = { path = norm, values = value } end
+      if module then blocks[module] = value end
+    end
+  end
+  for _, one in ipairs(assignments) do list[#list + 1] = { path = one.path, storage = one.storage, blocks = blocks[one.path] } end
+  return list
+end
+
+-- What was found for groups, by the kind of their norm, less the kinds without which the model diverges less on the
+-- calibration: layers that lose less do not always make a model that does. Nothing where plain rounding is best.
+local function worth_keeping(m, copy, assignments, groups, rows)
+  local kinds, few, count = {}, {}, 0
+  for _, row in ipairs(rows) do
+    if count < judging_tokens then few[#few + 1], count = row, count + #row end
+  end
+  for _, group in ipairs(groups) do
+    local sort = group.norm:gsub("%.%d+%.", ".*.")
+    if group.found and not group.found.none then
+      kinds[sort] = kinds[sort] or {}
+      table.insert(kinds[sort], group.found)
+    end
+  end
+  local names, whole = {}, loss.told(m, few)
+  for sort in pairs(kinds) do names[#names + 1] = sort end
+  table.sort(names)
+  local function found_without(left_out)
+    local list = {}
+    for _, sort in ipairs(names) do
+      for _, found in ipairs(sort ~= left_out and kinds[sort] or {}) do list[#list + 1] = found end
+    end
+    return list
+  end
+  local function divergence(found)
+    local other = copy()
+    quantize.apply(rawget(other, "state_"), with_found(assignments, found))
+    return loss.generator(other, whole, few, function() end).kl_mean
+  end
+  local least = names[1] and divergence(found_without(nil))
+  for _, sort in ipairs { unpack(names) } do
+    local kl = divergence(found_without(sort))
+    if kl < least then least, kinds[sort] = kl, {} end
+  end
+  return least and least <= divergence {} and found_without(nil) or {}
+end
+
 --- Scales the inputs of layers that norms feed, and rounds; the rest is rounded plainly.
 ---@param m Model the working model
 ---@param assignments table[] get blocks=, and new ones for norms with values=
@@ -176,14 +235,7 @@ function search.awq(m, assignments, rows, o, tick)
   end
   local function each(path, x)
     local group = group_of[path]
-    if group and not group.found then
-      group.found = kept.read(group.norm) or search_group(group, x)
-      for name, value in pairs(group.found) do
-        local norm, module = name:match "^norm/(.*)", name:match "^blocks/(.*)"
-        if norm then assignments[#assignments + 1] = { path = norm, values = value } end
-        if module then of[module].blocks = value end
-      end
-    end
+    if group and not group.found then group.found = kept.read(group.norm) or search_group(group, x) end
     done = done + 1
     tick(done, total)
   end
@@ -193,6 +245,8 @@ function search.awq(m, assignments, rows, o, tick)
     seen[path] = true
     return first
   end, each)
+  local chosen = with_found(assignments, worth_keeping(m, o.copy, assignments, groups, rows))
+  for i, one in ipairs(chosen) do assignments[i] = one end
 end
 
 return search
