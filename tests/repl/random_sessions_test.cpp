@@ -168,9 +168,10 @@ class Child {
   void resize(winsize size) const { ioctl(terminal_, TIOCSWINSZ, &size); }
   void interrupt() const { kill(pid_, SIGINT); }
 
-  // Whether it ends by itself when the input does, without a failure, the terminal as it was.
+  // Whether it ends by itself when the input does, without a failure, the terminal as it was. It
+  // takes milliseconds; a busy machine may keep it from them for seconds.
   bool ends() {
-    for (int i = 0; i < 4000; ++i) {
+    for (int i = 0; i < 30000; ++i) {
       if (i % 20 == 0) type("\x1b[201~\x03\x15\x04");
       drain();
       usleep(1000);
