@@ -154,12 +154,12 @@ std::vector<TensorSpec> PatchesOp::infer(std::span<const TensorSpec> inputs) con
   const Shape& pixels = ragged_input(name(), inputs, 4, "[batch, channel, height, width]");
   for (int i = 2; i < 4; ++i) {
     const Axis& axis = pixels.axis(i);
-    if (axis.size >= size_ && axis.size % size_ == 0) continue;
-    throw Error(ErrorCode::shape, "patches",
-                axis.name + "=" + std::to_string(axis.size) +
-                    " is not a multiple of size=" + std::to_string(size_))
+    if (axis.size >= size_) continue;
+    throw Error(
+        ErrorCode::shape, "patches",
+        axis.name + "=" + std::to_string(axis.size) + " is less than size=" + std::to_string(size_))
         .operand("pixels", inputs[0].text())
-        .hint("resize or crop the picture first");
+        .hint("resize the picture first");
   }
   const auto square = checked_multiply(size_, size_);
   const auto window = square ? checked_multiply(pixels.size(1), *square) : std::nullopt;

@@ -35,8 +35,8 @@ class WindowsOp final : public Op {
 
 /// Pictures cut into squares (Dosovitskiy et al. 2020, arXiv:2010.11929): pixels f32 [batch,
 /// channel, height, width] -> f32 [patch, window], rows of a picture's patches from its top left
-/// corner, line by line. An entry is [channel, size, size], as weights [out, channel, size, size]
-/// are stored.
+/// corner, line by line; what is left at the right and the bottom is in none. An entry is [channel,
+/// size, size], as weights [out, channel, size, size] are stored.
 class PatchesOp final : public Op {
  public:
   PatchesOp(std::int64_t size, AxisIdentity axis) : size_(size), axis_(axis) {}

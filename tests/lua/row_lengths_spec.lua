@@ -220,7 +220,7 @@ end)
 
 t.test("shapes that do not fit name their axes, at the family's line", function()
   local weights = { ["conv.weight"] = random({ 4, 3, 3 }, 1), ["flat.weight"] = random({ 4, 3 }, 2), ["patch.weight"] = random({ 4, 2, 3, 3 }, 3),
-    ["thin.weight"] = random({ 4, 2, 3 }, 4), start = random({ 5 }, 5) }
+    ["thin.weight"] = random({ 4, 2, 3 }, 4), ["big.weight"] = random({ 4, 2, 5, 5 }, 6), start = random({ 5 }, 5) }
   local function fails(encode, ...)
     local words = { ... }
     local fine, err = pcall(function()
@@ -243,10 +243,23 @@ t.test("shapes that do not fit name their axes, at the family's line", function(
   fails(function(net, batch) return net:conv1d(batch.features, "conv", "hidden") end, "row 1 has 2 frames", "window of 3")
   fails(function(net, batch) return net:prepend(net:conv1d(batch.features, "conv", "hidden", { padding = 1 }), "start") end,
     "prepend", "hidden=4", "(4 vs 5)")
-  fails(function(net, batch) return net:patches(batch.pixels, "patch", "hidden") end, "height=4 is not a multiple of size=3")
+  fails(function(net, batch) return net:patches(batch.pixels, "big", "hidden") end, "height=4 is less than size=5")
   fails(function(net, batch) return net:patches(batch.pixels, "patch", "hidden", { size = 2 }) end, "another size", "[4, 2, 3, 3]")
   fails(function(net, batch) return net:sinusoids(net:positions(batch.features), { axis = "mel" }) end, "even size", "mel=3")
   fails(function(net, batch) return net:sinusoids(batch.features, {}) end, "positions must be i32")
+end)
+
+t.test("what is left beside whole patches is in none", function()
+  local m = load_family({ encode = function(net, batch) return net:patches(batch.pixels, "patch", "hidden") end },
+    { ["patch.weight"] = random({ 4, 2, 4, 4 }, 3) })
+  local picture = random({ 2, 4, 6 }, 1)   -- a patch, and two columns beside it
+  local answer = m:forward(of_pixels { picture }).last_hidden_state
+  t.equal(answer.shape.patch, 1)
+  local other = picture:copy()
+  other:set(7, { [other.shape[3].name] = { 5, 6 } })
+  t.ok(m:forward(of_pixels { other }).last_hidden_state:detach():equal(answer:detach()))
+  other:set(7, { [other.shape[3].name] = { 4, 4 } })
+  t.ok(not m:forward(of_pixels { other }).last_hidden_state:detach():equal(answer:detach()))
 end)
 
 t.test("pixels of another size than the model's, or none", function()

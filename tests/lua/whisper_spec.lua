@@ -181,6 +181,17 @@ t.test("recordings of a list are heard together, each as alone", function()
   t.ok(#ends > 5 and ends[#ends][1] <= 5)
 end)
 
+t.test("an answer that stays doubtful is built on unless it was drawn at a high temperature, as published", function()
+  local function heard(o)
+    o.language, o.no_speech_threshold = "en", 1
+    return told(pl.pipeline("automatic-speech-recognition", m, o)(sound(3, 4)))
+  end
+  local sure = heard { temperature = 0, compression_ratio_threshold = 1e9, logprob_threshold = -1e9 }
+  t.equal(heard { temperature = 0, compression_ratio_threshold = -1, logprob_threshold = -1e9 }, sure)
+  local alone = heard { temperature = 0, compression_ratio_threshold = 1e9, logprob_threshold = -1e9, condition_on_previous_text = false }
+  t.ok(pl.json.encode(alone) ~= pl.json.encode(sure), "what was said before has changed nothing")
+end)
+
 t.test("seconds heard are told, and a function that fails ends its recording alone", function()
   local ends, count = {}, 0
   local hear = pl.pipeline("automatic-speech-recognition", m, { language = "en", temperature = 0, no_speech_threshold = 1,

@@ -40,11 +40,10 @@ end
 function tower.vision(json, d)
   local c = tower.sizes(json, d)
   local size, patch = config.integer(json, "image_size", d.image_size), config.integer(json, "patch_size", d.patch_size)
-  if size % patch ~= 0 then
-    raise("shape", "load", ("config.json: image_size %d is not a multiple of patch_size %d"):format(size, patch))
-  end
-  c.mask, c.patch_size, c.patches = "none", patch, (size / patch) ^ 2
-  c.grid = { rows = size / patch, columns = size / patch, before = 0 }   -- before: entries in front of a picture's patches
+  if size < patch then raise("shape", "load", ("config.json: image_size %d is less than patch_size %d"):format(size, patch)) end
+  local count = math.floor(size / patch)   -- what is left over is not looked at, as published
+  c.mask, c.patch_size, c.patches = "none", patch, count ^ 2
+  c.grid = { rows = count, columns = count, before = 0 }   -- before: entries in front of a picture's patches
   c.channel, c.height, c.width = config.integer(json, "num_channels", d.num_channels or 3), size, size
   return c
 end

@@ -27,7 +27,7 @@ local spec = {
   name = "string", model_types = "table", architectures = "table", padding = { "left", "right" }, tokenizers = "table",
   keys = "table", config = "function", weights = "function", gguf = "table", prefixes = "table", unused = "table",
   embedding = "string", ties = "table|function", encode = "function", decode = "function", cross = "function", encode_text = "function",
-  encode_image = "function", entries = "table", heads = "table", decoder_ids = "function", embed = "table",
+  encode_image = "function", variant_of = "string", entries = "table", heads = "table", decoder_ids = "function", embed = "table",
 }
 
 -- Passes that a family may have, in the order they run.
@@ -235,7 +235,7 @@ function family.choose(json, head)
   load_shipped()
   local typed = by_model_type(json.model_type)
   local named, named_head, architecture = by_architecture(json)
-  if typed and named and typed ~= named then
+  if typed and named and typed ~= named and named.variant_of ~= typed.name then
     raise("format", "load", ('config.json contradicts itself: model_type "%s" is family %s, architecture "%s" is family %s')
       :format(json.model_type, typed.name, architecture, named.name))
   end

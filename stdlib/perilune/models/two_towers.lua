@@ -4,6 +4,7 @@ local tower = require "perilune.families.tower"
 local tower_layers = require "perilune.models.tower_layers"
 
 local two_towers = {
+  positions = "vision_model.embeddings.position_embedding",
   embedding = "text_model.embeddings.token_embedding",
   unused = { "*.position_ids" },
   embed = { pooling = "pooled", normalize = true },   -- as published: projected and of length 1
@@ -30,7 +31,7 @@ function two_towers.config(json, text_defaults, vision_defaults, before)
     layers = text.layers, axes = axes, text = text, vision = vision, max_tokens = positions, picture_tokens = vision.patches + before,
     grid = vision.grid,
     rows = { ["text_model.embeddings.position_embedding"] = { "max_position_embeddings", positions },
-      ["vision_model.embeddings.position_embedding"] = { "image_size / patch_size squared", vision.patches, before } },
+      [two_towers.positions] = { "image_size / patch_size squared", vision.patches, before } },
   }
 end
 

@@ -45,7 +45,6 @@ function whisper.config(json)
     rows = { ["encoder.embed_positions"] = { "max_source_positions", frames }, ["decoder.embed_positions"] = { "max_target_positions", positions } },
     norm_eps = 1e-5,   -- not in the file: the published code's
     activation = config.activation(json, "activation_function", "gelu"),
-    embedding_scale = config.boolean(json, "scale_embedding", false) and hidden ^ 0.5 or 1,
     decoder_start = config.integer(json, "decoder_start_token_id", 50257, 0),
     eos = type(json.eos_token_id) == "number" and json.eos_token_id or 50256,
   }
@@ -72,8 +71,8 @@ end
 function whisper.encode(net, batch)
   local c = net.config
   local side = net:scope("encoder", "encoder")
-  local x = side:activation(side:conv1d(batch.features, "conv1", "hidden", { padding = 1, bias = true }), c.activation)
-  x = side:activation(side:conv1d(x, "conv2", "hidden", { stride = 2, padding = 1, bias = true }), c.activation)
+  local x = side:activation(side:conv1d(batch.features, "conv1", "hidden", { padding = 1, bias = true }), "gelu")   -- whatever the layers have
+  x = side:activation(side:conv1d(x, "conv2", "hidden", { stride = 2, padding = 1, bias = true }), "gelu")
   x = side:mark("embeddings", x + side:embedding(side:positions(x), "embed_positions"))
   for i = 0, c.layers.encoder - 1 do
     local layer = side:scope("layers." .. i, "layers." .. i)
@@ -97,7 +96,7 @@ end
 function whisper.decode(net, batch)
   local c = net.config
   local side = decoder_of(net)
-  local x = side:embedding(batch.ids, "embed_tokens", { scale = c.embedding_scale }) + side:embedding(batch.positions, "embed_positions")
+  local x = side:embedding(batch.ids, "embed_tokens") + side:embedding(batch.positions, "embed_positions")
   x = side:mark("embeddings", x)
   for i = 0, c.layers.decoder - 1 do
     local layer = side:scope("layers." .. i, "layers." .. i)

@@ -11,14 +11,13 @@ local function wrong(r, o)
 end
 
 -- Of answers that all look wrong the surest, first of those that do not repeat themselves: somebody may have
--- repeated himself. What follows does not build on it.
+-- repeated himself.
 local function best_of(tries, o)
   local best
   for _, r in ipairs(tries) do
     r.plain = r.compression <= o.compression_ratio_threshold
     if not best or r.plain and not best.plain or r.plain == best.plain and r.logprob > best.logprob then best = r end
   end
-  best.doubtful = true
   return best
 end
 
@@ -53,6 +52,7 @@ function attempts.answered(t, engine, one, o)
       one.result = r
     elseif #one.tries == #o.temperatures then
       one.result = best_of(one.tries, o)
+      one.result.tried = o.temperatures[#o.temperatures]   -- as published, that is what the next window goes by
     else
       submit(t, engine, one, o)
     end

@@ -67,7 +67,7 @@ function Recording:take_in(one)
       self.segments[#self.segments + 1] = segment
     end
   end
-  if r.doubtful or r.temperature > sure_temperature or not o.condition_on_previous_text then self.previous = {} end
+  if (r.tried or r.temperature) > sure_temperature or not o.condition_on_previous_text then self.previous = {} end
   return heard
 end
 

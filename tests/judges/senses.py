@@ -1,0 +1,123 @@
+"""Tiny Whisper, CLIP, SigLIP and ViT checkpoints of unusual shapes with random weights, and what the published
+implementation (PyTorch, float32) answers: folders for `perilune compare`.
+
+usage: python3 tests/judges/senses.py OUT          (needs torch, transformers, numpy, safetensors)
+       perilune compare OUT/*
+
+clip-classes, siglip-classes and whisper-one-head are in tests/golden.
+"""
+import json
+import pathlib
+import sys
+
+import numpy as np
+import torch
+import transformers
+from safetensors.numpy import save_file
+from transformers import (CLIPConfig, CLIPForImageClassification, CLIPModel, SiglipConfig, SiglipForImageClassification, SiglipModel, ViTConfig,
+                          ViTForImageClassification, ViTModel, WhisperConfig, WhisperFeatureExtractor,
+                          WhisperForConditionalGeneration)
+
+OUT = pathlib.Path(sys.argv[1])
+random = np.random.default_rng(5)
+
+
+def drawn(model):
+    """Weights in which a mistake shows: norms away from 1, biases away from 0."""
+    model = model.eval().float()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "norm" in name.lower() and name.endswith("weight"):
+                parameter.uniform_(0.6, 1.4)
+            elif name.endswith("bias"):
+                parameter.normal_(0, 0.2)
+            elif parameter.ndim > 1 and "encoder.embed_positions" not in name:
+                parameter.normal_(0, 1 / np.sqrt(np.prod(parameter.shape[1:])))
+    return model
+
+
+def write(name, model, expected, tensors):
+    folder = OUT / name
+    folder.mkdir(parents=True, exist_ok=True)
+    model.config.architectures = [type(model).__name__]
+    model.save_pretrained(folder)
+    save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, folder / "expected.safetensors")
+    made = {"transformers": transformers.__version__, "torch": torch.__version__}
+    (folder / "expected.json").write_text(json.dumps({"model": name, "made_with": made, **expected}, indent=1))
+
+
+def whisper(name, **sizes):
+    base = dict(vocab_size=120, max_target_positions=40, decoder_start_token_id=3, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+                begin_suppress_tokens=None, suppress_tokens=None)
+    torch.manual_seed(len(name))
+    model = drawn(WhisperForConditionalGeneration(WhisperConfig(**{**base, **sizes})))
+    wave = random.uniform(-0.5, 0.5, 12000).astype(np.float32)
+    frames = 2 * model.config.max_source_positions
+    make = WhisperFeatureExtractor(feature_size=model.config.num_mel_bins, chunk_length=1)
+    make.n_samples = frames * 160
+    features = torch.tensor(make(wave, sampling_rate=16000, padding="max_length", max_length=frames * 160).input_features)[:, :, :frames]
+    decoder = [3, 7, 100, 12, 5]
+    with torch.no_grad():
+        out = model(input_features=features, decoder_input_ids=torch.tensor([decoder]))
+        ids = [3]
+        while len(ids) < 12:
+            ids.append(int(model(input_features=features, decoder_input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
+    write(name, model, {"sample_rate": 16000, "decoder_ids": decoder, "encoder_last": "encoder", "logits": "logits", "greedy_ids": ids},
+          {"wave": wave, "encoder": out.encoder_last_hidden_state[0].numpy(), "logits": out.logits[0].numpy()})
+
+
+def towers(name, config, model, length, size):
+    torch.manual_seed(len(name))
+    model = drawn(model(config))
+    with torch.no_grad():
+        model.logit_scale.fill_(1.3)
+        if hasattr(model, "logit_bias"):
+            model.logit_bias.fill_(-1.5)
+    ids = random.integers(3, config.text_config.vocab_size - 1, (2, length))
+    if isinstance(model, CLIPModel):
+        ids[:, -1] = config.text_config.eos_token_id if config.text_config.eos_token_id != 2 else config.text_config.vocab_size - 1
+    pixels = random.normal(0, 1, (2, 3, size, size)).astype(np.float32)
+    with torch.no_grad():
+        out = model(input_ids=torch.tensor(ids), pixel_values=torch.tensor(pixels))
+    write(name, model, {"ids": ids.tolist(), "text_embeds": "text_embeds", "image_embeds": "image_embeds",
+                        "logits_per_image": "logits_per_image"},
+          {"pixel_values": pixels, "text_embeds": out.text_embeds.numpy(), "image_embeds": out.image_embeds.numpy(),
+           "logits_per_image": out.logits_per_image.numpy()})
+
+
+def classes(name, config, model, size, channels=3):
+    torch.manual_seed(len(name))
+    model = drawn(model(config))
+    pixels = random.normal(0, 1, (2, channels, size, size)).astype(np.float32)
+    with torch.no_grad():
+        out = model(pixel_values=torch.tensor(pixels))
+    if "logits" in out:
+        write(name, model, {"pixel_logits": "pixel_logits"}, {"pixel_values": pixels, "pixel_logits": out.logits.numpy()})
+    else:
+        write(name, model, {"pixel_last": "pixel_last", "pixel_pooled": "pixel_pooled"},
+              {"pixel_values": pixels, "pixel_last": out.last_hidden_state.numpy(), "pixel_pooled": out.pooler_output.numpy()})
+
+
+whisper("whisper-odd-heads", num_mel_bins=128, d_model=40, encoder_layers=3, decoder_layers=1, encoder_attention_heads=2,
+        decoder_attention_heads=5, encoder_ffn_dim=72, decoder_ffn_dim=56, max_source_positions=75, scale_embedding=True)
+whisper("whisper-one-head", num_mel_bins=33, d_model=24, encoder_layers=1, decoder_layers=2, encoder_attention_heads=1,
+        decoder_attention_heads=1, encoder_ffn_dim=20, decoder_ffn_dim=50, max_source_positions=51, activation_function="relu")
+whisper("whisper-untied", num_mel_bins=80, d_model=36, encoder_layers=2, decoder_layers=2, encoder_attention_heads=3,
+        decoder_attention_heads=4, encoder_ffn_dim=64, decoder_ffn_dim=64, max_source_positions=50, tie_word_embeddings=False)
+
+text = dict(vocab_size=90, hidden_size=35, intermediate_size=36, num_hidden_layers=1, num_attention_heads=5, max_position_embeddings=11)
+vision = dict(hidden_size=56, intermediate_size=40, num_hidden_layers=3, num_attention_heads=7)
+towers("clip-rest-of-patch", CLIPConfig(text_config={**text, "eos_token_id": 88, "hidden_act": "gelu"},
+       vision_config={**vision, "image_size": 30, "patch_size": 7, "hidden_act": "gelu"}, projection_dim=17), CLIPModel, 9, 30)
+towers("clip-one-patch", CLIPConfig(text_config={**text, "eos_token_id": 2, "layer_norm_eps": 1e-3},
+       vision_config={**vision, "image_size": 8, "patch_size": 8, "layer_norm_eps": 1e-3}, projection_dim=64), CLIPModel, 11, 8)
+towers("siglip-rest-of-patch", SiglipConfig(text_config={**text, "projection_size": 56}, vision_config={**vision, "image_size": 19, "patch_size": 4}),
+       SiglipModel, 11, 19)
+labels = dict(num_labels=4)
+tiny = dict(hidden_size=28, intermediate_size=20, num_hidden_layers=1, num_attention_heads=7)
+classes("vit-rest-of-patch", ViTConfig(**vision, image_size=30, patch_size=8, qkv_bias=False, **labels), ViTForImageClassification, 30)
+classes("vit-grey", ViTConfig(**vision, image_size=24, patch_size=6, num_channels=1, hidden_act="relu"), ViTModel, 24, 1)
+classes("siglip-classes", SiglipConfig(text_config=text, vision_config={**tiny, "image_size": 20, "patch_size": 5}, **labels),
+        SiglipForImageClassification, 20)
+classes("clip-classes", CLIPConfig(text_config=text, vision_config={**tiny, "image_size": 20, "patch_size": 6}, **labels),
+        CLIPForImageClassification, 20)
