@@ -208,6 +208,15 @@ for _, name in ipairs { "vit-sequence", "vit-base" } do
   end)
 end
 
+for _, name in ipairs { "clip-classes", "siglip-classes" } do   -- pictures of 20 pixels, patches of 6 and 5
+  t.test(name .. ": a vision tower alone has its classes, as published", function()
+    local stored, v = pl.open(t.golden(name) .. "/expected.safetensors"), pl.load(t.golden(name), { compute = "f32", device = "cpu" })
+    t.equal({ v.head, v.vocab_size, v.warnings[1] }, { "sequence", 0 })
+    close(v:forward({ pixels = stored.tensor "pixel_values" }).logits, stored.tensor "pixel_logits", 1e-3, "logits")
+    t.equal(#pl.pipeline("image-classification", v)(folder .. "/rgb.png"), 4)
+  end)
+end
+
 t.test("SigLIP: towers, the query over patches and what fits what, as published", function()
   local g = pl.load(t.golden "siglip-plain", { compute = "f32", device = "cpu", tokenizer = false })
   local stored, case = pl.open(t.golden "siglip-plain" .. "/expected.safetensors"), core.read_json(t.golden "siglip-plain" .. "/expected.json")

@@ -109,6 +109,16 @@ t.test("recordings in a batch are as alone", function()
   end
 end)
 
+t.test("one head, bands of another number, layers with relu: as published", function()
+  local one = t.golden "whisper-one-head"
+  local stored, expected, w = pl.open(one .. "/expected.safetensors"), core.read_json(one .. "/expected.json"), pl.load(one, { compute = "f32" })
+  local wave = stored.tensor "wave"
+  local heard = core.log_mel(wave:rename { [wave.shape[1].name] = "sample" }, 33, 102)
+  local out = w:forward(pl.batch(nil, { inputs = { features = { heard } } }), { rows = "all", decoder = { expected.decoder_ids } }).logits:tolist()
+  for i, row in ipairs(stored.tensor "logits":tolist()) do for j, x in ipairs(row) do t.near(out[i][j], x, 1e-3) end end
+  w:close()
+end)
+
 t.test("a sound beyond the model's positions is an error", function()
   local long = pl.batch(nil, { inputs = { features = { core.log_mel(pl.zeros({ 32000 }, { axes = { "sample" } }), 80, 200) } } })
   t.raises(function() published:forward(long, { decoder = { { 3 } } }) end, "position")
