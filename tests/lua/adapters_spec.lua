@@ -191,6 +191,14 @@ t.test("what is not run is refused with its reason, what is unknown with the nea
     pl.files.remove(path .. "/adapter_model.safetensors")
     pl.files.remove(path)
   end
+  local embed = "base_model.model.model.embed_tokens."
+  local rows = load("llama-gqa"):weight "embed_tokens"
+  for key, said in pairs { lora_embedding_A = "changes an embedding, which is not run", weight = "which no pass multiplies by" } do
+    local path = changed("llama-list", {})
+    pl.save(path .. "/adapter_model.safetensors", { [embed .. key] = rows:copy() })
+    t.raises_text(function() load("llama-gqa", { path }) end, "embed_tokens", said)
+    for _, name in ipairs { "/adapter_config.json", "/adapter_model.safetensors", "" } do pl.files.remove(path .. name) end
+  end
   t.raises_text(function() load("llama-gqa", { folder "gpt2-fused" }) end, "no layer of this model", "another model")
   t.raises_text(function() load("qwen2-bias", { folder "llama-list" }) end, "has 96 inputs", "another model")
   t.raises_text(function() load("llama-gqa", { "tests/golden/llama-gqa" }) end, "adapter_config.json")

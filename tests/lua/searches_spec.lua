@@ -77,6 +77,23 @@ t.test("they compose: guesses, grammars, stops, streams, several outputs, caches
   t.near(raw.top_logprobs[1][1].logprob, m:generate(prompt, { do_sample = false, logprobs = 1, max_new_tokens = 1 }).top_logprobs[1][1].logprob, 1e-6)
 end)
 
+t.test("what they hold beside the answer is given back when it is there", function()
+  local own = pl.load("scripts/models/tales", { compute = "f32" })
+  for _, options in ipairs { { guidance_scale = 2, n = 2 }, { penalty_alpha = 0.6, top_k = 4 }, { guidance_scale = 2, num_beams = 3, do_sample = false } } do
+    own:generate({ prompt, "The river" }, t.with({ max_new_tokens = 5 }, options))
+    t.equal(own:memory().cache, 0)
+  end
+  local engine = pl.engine(own)
+  local line = engine:submit(prompt, { penalty_alpha = 0.6, top_k = 4, max_new_tokens = 3 })
+  engine:drain()
+  t.equal(#line:result().ids, 3)
+  engine:submit(prompt, { max_new_tokens = 1 })
+  engine:drain()
+  t.equal(own:memory().cache, 0)
+  engine:close()
+  own:close()
+end)
+
 t.test("groups: other policies and pieces, processors that see their beam", function()
   local own = { num_beams = 6, num_beam_groups = 3, diversity_penalty = 0.7, num_return_sequences = 4, do_sample = false, max_new_tokens = 10 }
   local alone = m:generate(prompt, own)
@@ -123,6 +140,8 @@ t.test("what a file says gives way, what a caller says contradicts", function()
   local engine = pl.engine(m, { worker = true })
   t.raises_text(function() engine:submit(prompt, { guidance_scale = 2 }) end, "guidance_scale", "worker")
   engine:close()
+  said({ negative_prompt_ids = { 5 } }, "negative_prompt")
+  said({ assistant_model = m }, "assistant_model", "draft = a smaller model")
   local two = pl.load "tests/golden/bart-plain"
   for _, own in ipairs { { guidance_scale = 2 }, { penalty_alpha = 0.5, top_k = 4 } } do
     t.equal(t.raises_text(function() two:generate({ 5, 6 }, own) end, "encoder-decoder").code, "unsupported")

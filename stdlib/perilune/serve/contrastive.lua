@@ -2,6 +2,7 @@
 -- is far from all that are there, weighed against its probability by penalty_alpha.
 local core = require "perilune.core"
 local forward = require "perilune.run.forward"
+local beside = require "perilune.serve.beside"
 
 local contrastive = {}
 
@@ -21,6 +22,7 @@ local function follow(m, held, ids, o, path)
   if held.branches and #ids == seen + 1 then
     for i, id in ipairs(held.candidates) do
       if id == ids[#ids] then
+        beside.release(held.cache)
         held.cache = held.branches:fork { i }
         held.context = core.cat({ held.context, held.hidden:at { token = { i, i } } }, "token")
         return
@@ -66,7 +68,7 @@ function contrastive.chooser(m, alpha, most, o)
   local path = forward.last_hidden_path(m)
   local texts = setmetatable({}, { __mode = "k" })
   return function(row, state)
-    local held = texts[state] or { cache = m:cache() }
+    local held = texts[state] or beside.hold(state.request, { cache = m:cache() })
     texts[state] = held
     follow(m, held, state.ids, o, path)
     local ids, chances = candidates(row, most)
@@ -76,6 +78,7 @@ function contrastive.chooser(m, alpha, most, o)
     local limit = rawget(m, "state_").c.max_tokens
     local found = 1
     if not limit or #state.ids < limit then   -- the last position has no pass after it
+      beside.release(held.branches)
       held.branches = held.cache:fork(same)
       held.hidden = hidden_of(m, rows, held.branches, o.adapter, path)
       found = choose(held, chances, alpha)

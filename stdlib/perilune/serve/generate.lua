@@ -7,6 +7,7 @@ local kind = require "perilune.base.kind"
 local submit = require "perilune.serve.submit"
 local generation = require "perilune.serve.generation"
 local progress = require "perilune.base.progress"
+local beside = require "perilune.serve.beside"
 
 local generate = {}
 
@@ -36,6 +37,7 @@ end
 
 local function finish(request, lost)
   local result = request:result()
+  beside.sweep()
   if result and lost > 0 then result.lost = lost end
   return result
 end

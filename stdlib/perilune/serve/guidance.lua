@@ -2,6 +2,7 @@
 -- Every token's scores are held against those of the same answer without the prompt, or after a negative one.
 local raise = require "perilune.base.raise"
 local forward = require "perilune.run.forward"
+local beside = require "perilune.serve.beside"
 local inputs = require "perilune.run.inputs"
 
 local guidance = {}
@@ -40,7 +41,7 @@ function guidance.guide(m, scale, prompt, o, op)
   local first = beginning(m, prompt, o.negative_prompt, op)
   local texts = setmetatable({}, { __mode = "k" })   -- by state: one for each output
   return function(row, state)
-    local held = texts[state] or { cache = m:cache(), ids = {} }
+    local held = texts[state] or beside.hold(state.request, { cache = m:cache(), ids = {} })
     texts[state] = held
     local text = {}
     for i, id in ipairs(first) do text[i] = id end

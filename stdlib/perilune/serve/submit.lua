@@ -16,6 +16,7 @@ local generation = require "perilune.serve.generation"
 local grammar = require "perilune.serve.grammar"
 local words = require "perilune.serve.words"
 local drafts = require "perilune.serve.drafts"
+local beside = require "perilune.serve.beside"
 local guidance = require "perilune.serve.guidance"
 local contrastive = require "perilune.serve.contrastive"
 local turn_end = require "perilune.chat.turn_end"
@@ -182,6 +183,7 @@ end
 ---@return userdata request
 ---@return integer lost tokens dropped from the prompt
 function submit.submit(m, engine, prompt, op, pool)
+  beside.sweep()
   local s = rawget(m, "state_")
   local ids, cache, adapter = prompt.ids, prompt.options.cache, adapters.number(s, prompt.options.adapter, op)
   if cache then

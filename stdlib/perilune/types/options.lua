@@ -43,7 +43,7 @@
 ---@field stop string|string[] end where such a text would begin; a text that a special token spells is that token
 ---@field stop_strings string|string[] the published name of stop
 ---@field eos_token_id integer|integer[] ids that end the text
----@field pad_token_id integer read from published files, without effect: rows are never padded
+---@field pad_token_id integer what a group of beams that is done counts as choosing, as published; else without effect: rows are never padded
 ---@field bos_token_id integer read from published files, without effect: the tokenizer adds it
 ---@field logprobs integer|boolean log-probability of every new token, and of its n best
 ---@field prompt_logprobs boolean|integer log-probabilities of the prompt's tokens
