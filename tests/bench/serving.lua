@@ -1,5 +1,6 @@
 -- What batching brings: prompts with the lengths of a real text's paragraphs, all there at once, served as static
--- padded batches, by buckets, packed, and continuously. Ratios mean something on a busy machine, rates on a quiet one.
+-- padded batches, by buckets, packed, and continuously; and where the first half of every prompt is the same, computed
+-- anew each time and shared. Ratios mean something on a busy machine, rates on a quiet one.
 --
 --     perilune tests/bench/serving.lua [MODEL [TEXT]] [--prompts N] [--rows N] [--repeats N]
 local pl = require "perilune"
@@ -42,13 +43,14 @@ local function percentile(list, share)
   return list[math.max(1, math.ceil(share * #list))] or 0
 end
 
-local function serve(work, policy)
+-- `own`: a number of the run; prompts that begin alike have their first half in common.
+local function serve(work, policy, own, alike, shares)
   local engine, last = pl.engine(m, { policy = policy, max_rows = o.rows }), {}
   local first, gaps, peak, new = {}, {}, 0, 0
   for i, item in ipairs(work) do
     local ids = {}
-    for k = 1, item.prompt do ids[k] = (i * 31 + k * 17) % m.vocab_size end
-    engine:submit({ ids = ids }, { max_new_tokens = item.output, do_sample = false, eos_token_id = {}, reuse = false })
+    for k = 1, item.prompt do ids[k] = ((alike and k <= item.prompt / 2 and 0 or i * 31) + own * 1009 + k * 17) % m.vocab_size end
+    engine:submit({ ids = ids }, { max_new_tokens = item.output, do_sample = false, eos_token_id = {}, reuse = shares or false })
   end
   local began = pl.clock()
   while not engine:idle() do
@@ -78,12 +80,14 @@ local cases = {
   { "buckets", function() return pl.policy.buckets { 16, 32, 64, 128 } end },
   { "bin_pack", pl.policy.bin_pack },
   { "continuous", pl.policy.fifo },
+  { "halves alike, not shared", pl.policy.fifo, alike = true },
+  { "halves alike, shared", pl.policy.prefix_first, alike = true, shares = true },
 }
 -- Interleaved, so that what else the machine does falls on all alike; the best run of each counts.
 local best = {}
-for _ = 1, o.repeats do
+for turn = 1, o.repeats do
   for i, case in ipairs(cases) do
-    local r = serve(work, case[2]())
+    local r = serve(work, case[2](), turn, case.alike, case.shares)
     if not best[i] or r.rate > best[i].rate then best[i] = r end
   end
 end
