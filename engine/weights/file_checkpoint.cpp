@@ -48,6 +48,10 @@ FileCheckpoint::FileCheckpoint(std::shared_ptr<Context> context, std::string fol
   for (const std::vector<std::string>& names : options.ties) tie(names);
 }
 
+/// Blocks count as what a file is made of from this part of its elements on: a small model's
+/// embeddings, which are numbers, may have more than its layers.
+constexpr std::uint64_t kLeastShare = 4;
+
 void FileCheckpoint::count_types() {
   std::array<std::uint64_t, 3> bytes{};                           // f32, f16, bf16
   std::map<const kernels::BlockFormat*, std::uint64_t> elements;  // null: numbers
@@ -69,11 +73,13 @@ void FileCheckpoint::count_types() {
   }
   main_dtype_ = static_cast<DType>(std::max_element(bytes.begin(), bytes.end()) - bytes.begin());
   main_blocks_ = nullptr;
-  std::uint64_t most = 0;
+  std::uint64_t most = 0, all = 0;
   for (const auto& [format, count] : elements) {
-    if (count > most) main_blocks_ = format;
-    most = std::max(most, count);
+    all += count;
+    if (format != nullptr && count > most) main_blocks_ = format;
+    if (format != nullptr) most = std::max(most, count);
   }
+  if (most < all / kLeastShare) main_blocks_ = nullptr;
 }
 
 /// safetensors' save_model stores one of the names that share a tensor, and notes the others in

@@ -96,6 +96,12 @@ t.test("a saved model is the same to the bit, with its recipe", function()
   t.ok(logits(pl.load(twice, cpu)):equal(logits(small)), "a folder that was read is written as it is")
 end)
 
+t.test("a quarter of a model in blocks is enough for auto to multiply them as they are", function()
+  local recipe = { ["*.0.*"] = "int8" }   -- the rest stays numbers, here a large table of embeddings
+  t.equal(pl.load("scripts/models/reviews", { quantize = recipe, device = "cpu" }).compute, "int8")
+  t.equal(pl.load("scripts/models/tales", { quantize = recipe, device = "cpu" }).compute, "f32")   -- one layer of six
+end)
+
 t.test("encoders quantize too", function()
   local m = pl.load(reviews, cpu)
   local small = m:quantize { type = "int8-weight", classifier = "q8_0" }
