@@ -96,11 +96,11 @@ def hint(s):
 
 def block(s):
     s.clear()
-    s.type("function loudest(t)\r")
-    s.shows(">>")
-    s.type("local best = t:abs():max()\r")
-    s.type("return best\r")
-    s.type("end\r")
+    # One line after the other: keys that come at once bring their own blanks.
+    for i, line in enumerate(["function loudest(t)", "local best = t:abs():max()", "return best"]):
+        s.type(line + "\r")
+        s.wait(lambda: s.text().count(">>") == i + 1, "the next line")
+    s.type("\x7fend\r")  # one step of the indentation back
     s.wait(lambda: "\n[2]>" in s.text(), "the next prompt")
     s.type(UP)
     s.wait(lambda: s.text().count("function loudest(t)") == 2, "the block")
