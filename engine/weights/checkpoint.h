@@ -65,8 +65,7 @@ class Checkpoint {
   virtual std::optional<std::string> metadata(std::string_view key) const = 0;
   /// The dtype most bytes are read as, for compute="auto".
   virtual DType main_dtype() const = 0;
-  /// The format of most blocks of few bits, where a quarter of all elements or more are such; or
-  /// null.
+  /// The format of most blocks of few bits; null where less than a quarter of elements are such.
   virtual const kernels::BlockFormat* main_blocks() const = 0;
   virtual std::uint64_t stored_bytes() const = 0;
   virtual std::uint64_t packed_bytes(const Device* on = nullptr) const = 0;
