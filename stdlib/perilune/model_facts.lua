@@ -60,8 +60,10 @@ function Model:memory()
   local out = { weights = 0, cache = 0, kept = pool and pool:kept() or 0, cache_per_token = pool and pool.bytes_per_token or 0,
     cache_context = pass_runner.context_bytes(s, pool), workspace = 0, by_device = {} }
   for _, name in ipairs(pass_runner.devices(s)) do
-    local packed, cache = s.checkpoint:packed_bytes(name), pool and pool:used(name) or 0
-    local workspace = pass_runner.needs(s, 512, 16, name).workspace
+    local needed = pass_runner.needs(s, 512, 16, name)
+    -- A rank's parts of weights are not the checkpoint's.
+    local packed, cache = s.rank_model and needed.weights or s.checkpoint:packed_bytes(name), pool and pool:used(name) or 0
+    local workspace = needed.workspace
     out.weights, out.cache, out.workspace = out.weights + packed, out.cache + cache, out.workspace + workspace
     out.by_device[name] = packed + cache + workspace
   end

@@ -53,6 +53,18 @@ for number in 2 4; do
   cmp "$folder/one" "$folder/some" || { diff "$folder/one" "$folder/some"; fail "$number ranks answer otherwise"; }
 done
 
+# A rank holds its part: of this model a good half of the weights, and half of the keys and values.
+cat >"$folder/memory.lua" <<'END'
+local memory = require("perilune").load("scripts/models/tales", { device = "cpu" }):memory()
+print(memory.weights)
+print(memory.cache_per_token)
+END
+PERILUNE_RANKS=1 "$perilune" "$folder/memory.lua" >"$folder/one"
+ranks 2 "$perilune" "$folder/memory.lua" >"$folder/some"
+echo "weights and keys of one rank: $(paste -s -d ' ' "$folder/one"); of the first of two: $(paste -s -d ' ' "$folder/some")"
+[ $(($(sed -n 1p "$folder/some") * 10)) -lt $(($(sed -n 1p "$folder/one") * 6)) ] || fail "a rank of two holds more than 6/10 of the weights"
+[ $(($(sed -n 2p "$folder/some") * 2)) = "$(sed -n 2p "$folder/one")" ] || fail "a rank of two does not hold half of the keys"
+
 # A script's own exit status, and none of mpirun's words but about that.
 status=0
 ranks 2 "$perilune" tests/shell/ranks_answers.lua exit >"$folder/output" 2>&1 || status=$?
