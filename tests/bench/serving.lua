@@ -50,7 +50,7 @@ local function serve(work, policy, own, alike, shares)
   for i, item in ipairs(work) do
     local ids = {}
     for k = 1, item.prompt do ids[k] = ((alike and k <= item.prompt / 2 and 0 or i * 31) + own * 1009 + k * 17) % m.vocab_size end
-    engine:submit({ ids = ids }, { max_new_tokens = item.output, do_sample = false, eos_token_id = {}, reuse = shares or false })
+    engine:submit({ ids = ids }, { max_new_tokens = item.output, do_sample = false, eos_token_id = {}, reuse = shares or false, tag = alike and "alike" or nil })
   end
   local began = pl.clock()
   while not engine:idle() do

@@ -36,7 +36,7 @@ local function ours(m, shared, round)
       local own = not shared or k > o.prompt - 8
       ids[k] = ((own and i * 31 or 0) + round * 1009 + k * 17) % (m.vocab_size - 8) + 4   -- nothing is left of other rounds
     end
-    engine:submit({ ids = ids }, { max_new_tokens = o.new + 1, do_sample = false, eos_token_id = {}, reuse = shared })
+    engine:submit({ ids = ids }, { max_new_tokens = o.new + 1, do_sample = false, eos_token_id = {}, reuse = shared, tag = "all" })
   end
   local began, waiting, read = pl.clock(), o.clients, nil
   local seen = {}
