@@ -102,6 +102,7 @@ class ThreadCommunicator final : public Communicator {
 std::vector<std::shared_ptr<Communicator>> thread_communicators(int size) {
   const auto meeting = std::make_shared<Meeting>(size);
   std::vector<std::shared_ptr<Communicator>> ends;
+  ends.reserve(static_cast<std::size_t>(size));
   for (int rank = 0; rank < size; ++rank) {
     ends.push_back(std::make_shared<ThreadCommunicator>(meeting, rank));
   }
