@@ -33,17 +33,27 @@ set(CPACK_DEBIAN_LUA_DESCRIPTION "${PROJECT_DESCRIPTION} (LuaJIT module)
  Lets a LuaJIT that is there already, such as Neovim's, require Perilune; with
  declarations for editors that read LuaCATS annotations.")
 
-# What Debian asks of every package.
-set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)
+# What Debian asks of every package. CPack's own way to shlibs calls ldconfig from scripts; a trigger is asked for.
+file(WRITE "${CMAKE_BINARY_DIR}/package/shlibs"
+     "libperilune ${PROJECT_VERSION_MAJOR} perilune (>= ${PROJECT_VERSION})\n")
+set(CPACK_DEBIAN_RUNTIME_PACKAGE_CONTROL_EXTRA "${CMAKE_BINARY_DIR}/package/shlibs"
+                                               "${CMAKE_SOURCE_DIR}/cmake/package/triggers")
 find_program(PERILUNE_GZIP gzip)
 mark_as_advanced(PERILUNE_GZIP)
 if(PERILUNE_GZIP)
-  execute_process(COMMAND "${PERILUNE_GZIP}" -9nc "${CMAKE_SOURCE_DIR}/cmake/package/changelog"
-                  OUTPUT_FILE "${CMAKE_BINARY_DIR}/package/changelog.gz")
+  foreach(page changelog perilune.1)
+    execute_process(COMMAND "${PERILUNE_GZIP}" -9nc "${CMAKE_SOURCE_DIR}/cmake/package/${page}"
+                    OUTPUT_FILE "${CMAKE_BINARY_DIR}/package/${page}.gz")
+  endforeach()
+  install(FILES "${CMAKE_BINARY_DIR}/package/perilune.1.gz" DESTINATION "${CMAKE_INSTALL_MANDIR}/man1"
+          COMPONENT runtime)
   foreach(component ${CPACK_COMPONENTS_ALL})
     string(TOUPPER ${component} upper)
+    set(package ${CPACK_DEBIAN_${upper}_PACKAGE_NAME})
     install(FILES cmake/package/copyright "${CMAKE_BINARY_DIR}/package/changelog.gz"
-            DESTINATION "${CMAKE_INSTALL_DATADIR}/doc/${CPACK_DEBIAN_${upper}_PACKAGE_NAME}"
+            DESTINATION "${CMAKE_INSTALL_DATADIR}/doc/${package}" COMPONENT ${component})
+    install(FILES cmake/package/${package}.lintian-overrides
+            DESTINATION "${CMAKE_INSTALL_DATADIR}/lintian/overrides" RENAME ${package}
             COMPONENT ${component})
   endforeach()
 endif()
