@@ -278,7 +278,7 @@ void RankFollower::read_pages(MessageReader& message, PassBinding& binding) {
 }
 
 std::shared_ptr<PassBinding> RankFollower::read_binding(MessageReader& message) {
-  const auto binding = std::make_shared<PassBinding>(context_, get_batch(message, context_));
+  auto binding = std::make_shared<PassBinding>(context_, get_batch(message, context_));
   for (auto left = message.get<std::uint64_t>(); left-- > 0;) {
     const std::string name = message.get_text();
     const auto lengths = message.get_list<std::int64_t>();

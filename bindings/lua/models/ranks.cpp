@@ -100,7 +100,7 @@ Ranks* find_ranks(lua_State* L) {
 
 void set_ranks(lua_State* L, std::shared_ptr<RankGroup> group) {
   lua_pushlightuserdata(L, const_cast<char*>(&kRanksKey));
-  auto** box = static_cast<Ranks**>(lua_newuserdata(L, sizeof(Ranks*)));
+  auto** box = static_cast<Ranks**>(lua_newuserdata(L, sizeof(void*)));
   *box = nullptr;
   lua_createtable(L, 0, 1);
   lua_pushcfunction(L, collect_ranks);

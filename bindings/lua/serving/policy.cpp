@@ -126,7 +126,7 @@ std::string reason_field(lua_State* L, const std::string& place) {
   if (!lua_isnil(L, -1) && lua_type(L, -1) != LUA_TSTRING) {
     throw plan_error(place + ": reason must be a text, got " + describe_value(L, -1));
   }
-  const std::string reason = lua_isnil(L, -1) ? "" : lua_tostring(L, -1);
+  std::string reason = lua_isnil(L, -1) ? "" : lua_tostring(L, -1);
   lua_pop(L, 1);
   return reason;
 }
