@@ -9,20 +9,8 @@ local pl = require "perilune"
 local core = require "perilune.core"
 local speed = require "perilune.program.speed"
 
-local o, models = { rows = 16, threads = 1, new = 16, rounds = 3 }, {}
-do
-  local at = 1
-  while arg[at] do
-    local name = arg[at]:match "^%-%-(%w+)$"
-    if name then
-      assert(name == "types" or o[name], "batch_decode: unknown option --" .. name)
-      o[name] = name == "types" and arg[at + 1] or assert(tonumber(arg[at + 1]), "batch_decode: --" .. name .. " needs a number")
-      at = at + 2
-    else
-      models[#models + 1], at = arg[at], at + 1
-    end
-  end
-end
+local o = { rows = 16, threads = 1, new = 16, rounds = 3 }
+local models = dofile((arg[0]:match "^.*/" or "") .. "arguments.lua")("batch_decode", o, { types = true })
 assert(models[1], "batch_decode: name a model")
 core.set_threads(o.threads)
 

@@ -8,20 +8,8 @@
 local pl = require "perilune"
 local core = require "perilune.core"
 
-local o, paths = { tokens = 2048, mixed_tokens = 512 }, {}
-do
-  local at = 1
-  while arg[at] do
-    local name = arg[at]:match "^%-%-([%w_]+)$"
-    if name then
-      assert(name == "mixed" or o[name], "rounding: unknown option --" .. name)
-      o[name] = name == "mixed" and arg[at + 1] or assert(tonumber(arg[at + 1]), "rounding: --" .. name .. " needs a number")
-      at = at + 2
-    else
-      paths[#paths + 1], at = arg[at], at + 1
-    end
-  end
-end
+local o = { tokens = 2048, mixed_tokens = 512 }
+local paths = dofile((arg[0]:match "^.*/" or "") .. "arguments.lua")("rounding", o, { mixed = true })
 assert(#paths == 3, "rounding: name a model, a text to calibrate on and one to measure on")
 
 local m = pl.load(paths[1], { compute = "f32" })

@@ -10,20 +10,8 @@
 local pl = require "perilune"
 local core = require "perilune.core"
 
-local o, models = { clients = 16, prompt = 128, new = 64, threads = 2, rounds = 3 }, {}
-do
-  local at = 1
-  while arg[at] do
-    local name = arg[at]:match "^%-%-(%w+)$"
-    if name then
-      assert(name == "llama" or o[name], "clients: unknown option --" .. name)
-      o[name] = name == "llama" and arg[at + 1] or assert(tonumber(arg[at + 1]), arg[at] .. " needs a number")
-      at = at + 2
-    else
-      models[#models + 1], at = arg[at], at + 1
-    end
-  end
-end
+local o = { clients = 16, prompt = 128, new = 64, threads = 2, rounds = 3 }
+local models = dofile((arg[0]:match "^.*/" or "") .. "../arguments.lua")("clients", o, { llama = true })
 assert(o.llama and #models > 0, "clients: give --llama PATH and one GGUF file or more")
 
 -- Seconds until every client has its first token, and until all answers are there.

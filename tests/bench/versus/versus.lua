@@ -12,23 +12,8 @@ local pl = require "perilune"
 local core = require "perilune.core"
 local speed = require "perilune.program.speed"
 
-local o, models = { threads = "1,2", prompt = 512, new = 32, depth = 0, rounds = 5 }, {}
-local known = { llama = "string", ik = "string", threads = "string", json = "string", prompt = "number", new = "number",
-  depth = "number", rounds = "number" }
-do
-  local at = 1
-  while arg[at] do
-    local name = arg[at]:match "^%-%-(%w+)$"
-    if name then
-      assert(known[name], "versus: unknown option --" .. name)
-      local value = known[name] == "number" and tonumber(arg[at + 1]) or arg[at + 1]
-      assert(type(value) == known[name], ("versus: --%s needs a %s"):format(name, known[name]))
-      o[name], at = value, at + 2
-    else
-      models[#models + 1], at = arg[at], at + 1
-    end
-  end
-end
+local o = { threads = "1,2", prompt = 512, new = 32, depth = 0, rounds = 5 }
+local models = dofile((arg[0]:match "^.*/" or "") .. "../arguments.lua")("versus", o, { llama = true, ik = true, json = true })
 assert(#models > 0, "versus: name one GGUF file or more")
 local sides = { "ours" }
 for _, name in ipairs { "llama", "ik" } do
