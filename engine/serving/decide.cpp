@@ -81,13 +81,15 @@ std::int64_t Decision::place(const Request& request, std::int64_t asked, bool fo
   const bool waits = cache != nullptr && !started && !forced && pool(cache).blocked;
   const std::int64_t rows = request.rows();
   std::int64_t tokens = asked, shared = 0;
+  const auto most = [&] {
+    const std::int64_t own = std::min(request.pending_tokens() - shared, left_tokens_ / rows);
+    return asked == 0 ? own : std::min(asked, own);
+  };
   if (asked == 0 || forced) {
     if (rows == 0 || rows > left_rows_ || left_tokens_ < rows) return 0;
     if (cache != nullptr && !started && !(asked == 0 && waits)) shared = shareable_tokens(request);
-    const std::int64_t pending = request.pending_tokens() - shared;
-    const std::int64_t most = std::min(pending, left_tokens_ / rows);
-    tokens = asked == 0 ? most : std::min(asked, most);
-    if (tokens == 0 || (request.whole() && tokens < pending)) return 0;
+    tokens = most();
+    if (tokens == 0 || (request.whole() && tokens < request.pending_tokens() - shared)) return 0;
   }
   if (cache == nullptr) return tokens;
   if (asked == 0 && !started && !forced) {
@@ -101,6 +103,11 @@ std::int64_t Decision::place(const Request& request, std::int64_t asked, bool fo
   }
   const Victims victims = forced ? Victims::all : started ? Victims::younger : Victims::none;
   if (take(request, shared, tokens, victims)) return tokens;
+  if (shared > 0) {  // a begun page that is shared takes a page more, for its copy: without it
+    shared = 0;
+    tokens = most();
+    if (take(request, shared, tokens, victims)) return tokens;
+  }
   lacking_ = true;
   if ((started || forced) && never_fits(request)) {
     plan_.exhausted.push_back(request.id);

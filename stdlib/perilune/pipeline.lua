@@ -82,9 +82,14 @@ end
 --- One input, one answer; a list, a list in the same order, in which an input that failed is
 --- `{ error= }`.
 ---@param input any what the task takes, or a list of them
+---@param more nil options are pl.pipeline's: they hold for every input
 ---@return any
-function Pipeline:__call(input)
+function Pipeline:__call(input, more)
   kind.expect(self, "Pipeline", "pipeline")
+  if more ~= nil then
+    raise("argument", self.name_, "one argument is taken, an input or a list of them; got " .. options.show(more) .. " too",
+      ("options are given when a pipeline is made: pl.pipeline(%q, model, { … })"):format(self.name_))
+  end
   if input == nil then raise("argument", self.name_, "expected an input or a list of them, got nil") end
   local many = kind.is_list(input) and not (self.task_.takes_list and self.task_.takes_list(input))
   local list = many and input or { input }

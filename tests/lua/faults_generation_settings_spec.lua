@@ -135,7 +135,10 @@ t.test("a caller's wrong value gets the same words", function()
   local m = pl.load(tales, { compute = "f32" })
   for _, case in ipairs { { "bad_words_ids", { "word" } }, { "sequence_bias", { { 2 } } }, { "suppress_tokens", { -1 } }, { "top_p", 2 }, { "min_p", -1 },
     { "temperature", 0 }, { "eos_token_id", -1 }, { "exponential_decay_length_penalty", { 1 } }, { "stop", { "" } }, { "early_stopping", "soon" },
-    { "length_penalty", math.huge }, { "begin_suppress_tokens", { "x" } }, { "forced_eos_token_id", { {} } } } do
+    { "length_penalty", math.huge }, { "begin_suppress_tokens", { "x" } }, { "forced_eos_token_id", { {} } }, { "sequence_bias", { 5, 6 } },
+    { "sequence_bias", { true } }, { "sequence_bias", { { "a", "b" } } }, { "sequence_bias", { a = 1 } }, { "sequence_bias", { { "a", 1 }, 3 } },
+    { "force_words_ids", { 5 } }, { "force_words_ids", { { "a" } } }, { "force_words", { 5 } }, { "force_words", { { "a" } } }, { "force_words", { a = "b" } },
+    { "bad_words", { 5 } }, { "bad_words", { "" } }, { "dry_sequence_breakers", { 5 } }, { "stop", { 5 } } } do
     local raised = t.raises_text(function() m:generate("Once", { max_new_tokens = 1, [case[1]] = case[2] }) end, "option " .. case[1] .. ": expected")
     t.equal(raised.code, "option")
   end

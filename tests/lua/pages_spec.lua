@@ -131,6 +131,24 @@ t.test("an answer of several that gave its pages back shares its prompt again", 
   end
 end)
 
+t.test("a prompt that is asked again in memory for one: its kept pages stand in nobody's way", function()
+  local m = load "gpt2-plain"
+  for _, new in ipairs { pl.policy.fifo, pl.policy.fill, function() return pl.policy.buckets { 16, 64 } end } do
+    for pages, tokens in ipairs { 20, 70 } do
+      local e = pl.engine(m, { memory = pages * page_of(m), policy = new() })
+      local prompt, lines, steps = ids(m, tokens), {}, 0
+      for i = 1, 3 do lines[i] = e:submit(prompt, { max_new_tokens = 10, do_sample = false, eos_token_id = {} }) end
+      while not e:idle() do
+        e:step()
+        steps = steps + 1
+        t.ok(steps < 100, "it goes on for ever")
+      end
+      for i = 2, 3 do t.equal(flat(lines[i]:result()), flat(lines[1]:result())) end
+      e:close()
+    end
+  end
+end)
+
 t.test("pages_needed, pool, room.pages: what is needed is what is taken", function()
   local decoder, encoder = load "gpt2-plain", load "t5-gated-untied"
   local seen, last = {}, nil

@@ -48,9 +48,17 @@ local kinds = {
 }
 local names = { "greedy", "sampled", "beams", "n", "forward" }
 
-local function prompt_of(length)
-  local ids = {}
-  for j = 1, length do ids[j] = 5 + random(300) end
+-- The prompt that a model was asked before, in this engine: the next may be the same or begin alike.
+local asked = {}
+local function prompt_of(m)
+  local before, again, ids = asked[m] or {}, random(4), {}
+  local length = random(3) == 1 and 20 + random(60) or random(20)
+  if again == 1 and #before > 0 then length = #before end
+  for j = 1, length do
+    local same = again == 1 or again == 2 and j < length / 2
+    ids[j] = same and before[j] or 5 + random(300)
+  end
+  asked[m] = ids
   return ids
 end
 
@@ -68,7 +76,7 @@ end
 local function draw_any(m)
   local can_write = m.head == "causal" or m.head == "seq2seq"
   local name = can_write and names[random(#names)] or "forward"
-  local request = { name = name, model = m, ids = prompt_of(random(3) == 1 and 20 + random(60) or random(20)) }
+  local request = { name = name, model = m, ids = prompt_of(m) }
   if m.head == "seq2seq" then request.ids[#request.ids] = 2 end   -- as its texts end
   if name == "forward" then return request end
   local options = {}
@@ -198,9 +206,10 @@ local total = { engines = 0, requests = 0, refused = 0, steps = 0 }
 -- One engine from its seed; raises with what went wrong.
 local function run(seed, what)
   seed_with(seed)
+  asked = {}
   local list, tokens = {}, 0
   for i, name in ipairs(what[2]) do list[i] = model(name) end
-  local policy, pages = policies[random(#policies)], 2 + random(10)
+  local policy, pages = policies[random(#policies)], random(12)
   local memory = 4096   -- an encoder keeps nothing
   for _, name in ipairs(what[2]) do memory = math.max(memory, pl.estimate(t.golden(name), { compute = "f32" }).cache_per_token * page_tokens * pages) end
   local engine = pl.engine(list, { policy = policy[2](), memory = memory * #list, max_tokens = random(2) == 1 and 64 or nil })

@@ -52,6 +52,7 @@ function words.as_ids(m, s, given, op)
   local wanted = false
   for _, key in ipairs(keys) do wanted = wanted or given[key] ~= nil end
   if not wanted then return given end
+  rules.check(given, op)
   local out = {}
   for key, value in pairs(given) do out[key] = value end
   local tokenizer = m.tokenizer
