@@ -193,6 +193,13 @@ interrupted "Ctrl-C in lengths" -e '
   for _ = 1, 3e5 do out:write(("a long line of words "):rep(30), "\n") end
   out:close()
   os.exit(require("perilune.commands").run("lengths", { file, "--tokenizer", "scripts/models/tales" }))'
+for verb in check compare; do
+  interrupted "Ctrl-C in $verb" -e '
+    jit.off()
+    local verb = "'$verb'"
+    local path = verb == "check" and "scripts/models/tales" or "tests/golden/gpt2-plain"
+    while true do assert(require("perilune.commands").run(verb, { path }) == 0) end'
+done
 interrupted "Ctrl-C in forward" -e '
   jit.off()
   local m = require("perilune").load("scripts/models/tales", { threads = 1 })

@@ -61,6 +61,7 @@ local function look(path, options)
   if options.tokenizer then other, err = pl.try(pl.tokenizer, options.tokenizer) end
   if not err then m, err = load_model(path, other) end
   if not m then
+    command_line.pass_interrupt(err)
     report.errors[1] = tostring(err)
     report.ok = false
     return report

@@ -334,6 +334,7 @@ function compare.run(options, paths)
   for _, path in ipairs(paths) do
     local report = new_report(settings)
     local _, err = pl.try(compare_path, path, settings, report)
+    command_line.pass_interrupt(err or "interrupted")   -- in whichever part
     if err then report.line("folder", path, "OFF", tostring(err)) end
     print("  " .. report.summary())
     failed, skipped = failed + report.failed, skipped + report.skipped

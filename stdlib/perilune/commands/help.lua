@@ -28,6 +28,10 @@ local function overview(verbs)
 end
 
 function help.run(_, arguments, verbs)
+  if arguments[1] == "topics" then
+    for _, name in ipairs(topics.names) do print(name) end
+    return command_line.ok
+  end
   if not arguments[1] then
     io.write(overview(verbs))
     return command_line.ok

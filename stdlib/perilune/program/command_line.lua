@@ -100,11 +100,17 @@ command_line.columns = columns.text
 ---@return fun(done: number|nil, total: number|nil)
 function command_line.progress(label) return progress.counter(label, 0) end
 
+--- Raises what was raised again where Ctrl-C is why: it ends a verb and is no failure of what the verb looks at.
+---@param err any what was raised
+function command_line.pass_interrupt(err)
+  if tostring(err):find("interrupted", 1, true) and core.interrupted() then error(err, 0) end
+end
+
 --- Says what failed; an interrupt is raised again, for the program to tell.
 ---@param err any what was raised
 ---@return integer status
 function command_line.report(err)
-  if tostring(err):find("interrupted", 1, true) and core.interrupted() then error(err, 0) end
+  command_line.pass_interrupt(err)
   io.stdout:flush()
   io.stderr:write("perilune ", tostring(err), "\n")
   return type(err) == "table" and rawget(err, "code") == "option" and command_line.wrong_usage or command_line.failed
