@@ -1,9 +1,7 @@
 // Keys and values kept in pages, and attention over them.
 #pragma once
 
-#include "engine/ops/op.h"
-#include "engine/ops/relative_bias.h"
-#include "engine/ops/run_tables.h"
+#include "engine/ops/attention_setting.h"
 
 namespace perilune {
 
@@ -33,21 +31,6 @@ class KvWriteOp final : public Op {
   std::string path_;
   KvKind kind_;
   bool rope_, interleaved_;
-};
-
-/// What attention and its weights share.
-struct AttentionSetting {
-  bool cached = false;
-  KvKind kind = KvKind::self;
-  std::string path;  // of the slot, when cached
-  std::int64_t kv_heads = 0, head_dim = 0, window = 0;
-  kernels::Mask mask = kernels::Mask::none;
-  double scale = 1.0, softcap = 0;
-  std::shared_ptr<const RelativeBias> bias;
-
-  std::optional<KvUse> kv_use() const {
-    return cached ? std::optional<KvUse>(KvUse{path, kind}) : std::nullopt;
-  }
 };
 
 /// Inputs: q [token, head, head_dim], then k, v of the same form (uncached), or the write that must

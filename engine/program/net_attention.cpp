@@ -1,6 +1,7 @@
 // The part of a scope that keeps keys and values and attends to them.
 #include <cmath>
 
+#include "engine/ops/weighted_values.h"
 #include "engine/program/module_reader.h"
 #include "engine/program/net.h"
 
@@ -71,13 +72,18 @@ Value Net::attention(const Value& q, const KvHandle& kv, const AttentionOptions&
     inputs.push_back(kv.order);
   }
   const std::string place = where(options.name);
-  Value result = mark(options.name + ".heads",
-                      apply(std::make_shared<AttentionOp>(setting), inputs, options.name).front());
+  Value attended = apply(std::make_shared<AttentionOp>(setting), inputs, options.name).front();
   const AxisIdentity keys = state_->pass->new_axis("key");
-  state_->pass->mark_lazily(join_scopes(canonical_, options.name + ".weights"),
-                            std::make_shared<AttentionWeightsOp>(std::move(setting), keys),
-                            std::move(inputs), place);
-  return result;
+  const Value changed =
+      state_->pass->mark_lazily(join_scopes(canonical_, options.name + ".weights"),
+                                std::make_shared<AttentionWeightsOp>(setting, keys), inputs, place);
+  if (changed.tensor.defined()) {
+    inputs.push_back(changed);
+    attended = apply(std::make_shared<WeightedValuesOp>(std::move(setting)), std::move(inputs),
+                     options.name)
+                   .front();
+  }
+  return mark(options.name + ".heads", attended);
 }
 
 std::shared_ptr<const RelativeBias> Net::relative_bias(const std::string& path,

@@ -100,8 +100,8 @@ Value TracePass::mark(const std::string& path, Value value) {
   return as_value(id);
 }
 
-void TracePass::mark_lazily(const std::string& path, const OpPointer& op, std::vector<Value> inputs,
-                            const std::string& where) {
+Value TracePass::mark_lazily(const std::string& path, const OpPointer& op,
+                             std::vector<Value> inputs, const std::string& where) {
   expect_open("mark");
   if (!marked_.insert(path).second) {
     throw Error(ErrorCode::argument, "mark", "\"" + path + "\" is marked twice in this pass")
@@ -116,6 +116,7 @@ void TracePass::mark_lazily(const std::string& path, const OpPointer& op, std::v
   mark.after_node = program_->nodes.size();
   mark.after_mark = program_->marks.size();
   program_->lazy_marks.push_back(std::move(mark));
+  return {};
 }
 
 void TracePass::expect_input(const std::string& name, DType dtype, const std::string& ragged_axis,
@@ -266,39 +267,40 @@ std::vector<Value> EagerPass::apply(const OpPointer& op, std::vector<Value> inpu
   }
 }
 
+/// What the hook puts in the place of a value; undefined where it does not.
+Tensor EagerPass::hooked(const std::string& path, const Value& value) const {
+  if (!options_.hook) return {};
+  const Tensor changed = options_.hook(path, value.tensor);
+  if (!changed.defined()) return {};
+  // Whose rows it has does not matter: it stands in the place of what was given.
+  if (changed.spec().text() != value.spec.text()) {
+    throw Error(ErrorCode::shape, "hook", "\"" + path + "\" came back in another form")
+        .operand("given", value.spec.text())
+        .operand("returned", changed.spec().text())
+        .where(script_place);
+  }
+  return changed.with_shape(value.spec.shape).to(value.tensor.storage()->device());
+}
+
 Value EagerPass::mark(const std::string& path, Value value) {
   expect_own(value, "mark");
-  if (options_.hook) {
-    const Tensor changed = options_.hook(path, value.tensor);
-    if (changed.defined()) {
-      // Whose rows it has does not matter: it stands in the place of what was given.
-      if (changed.spec().text() != value.spec.text()) {
-        throw Error(ErrorCode::shape, "hook", "\"" + path + "\" came back in another form")
-            .operand("given", value.spec.text())
-            .operand("returned", changed.spec().text())
-            .where(script_place);
-      }
-      value.tensor = changed.with_shape(value.spec.shape).to(value.tensor.storage()->device());
-    }
-  }
+  if (Tensor changed = hooked(path, value); changed.defined()) value.tensor = std::move(changed);
   if (options_.keep.count(path) != 0) kept_.emplace_back(path, value.tensor);
   value.pass = shared_from_this();
   return value;
 }
 
-void EagerPass::mark_lazily(const std::string& path, const OpPointer& op, std::vector<Value> inputs,
-                            const std::string& where) {
+Value EagerPass::mark_lazily(const std::string& path, const OpPointer& op,
+                             std::vector<Value> inputs, const std::string& where) {
   const bool seen = options_.hook && options_.looked_at.count(path) != 0;
-  if (!seen && options_.keep.count(path) == 0) return;
-  const Value value = apply(op, std::move(inputs), where).front();
-  if (seen && options_.hook(path, value.tensor).defined()) {
-    throw Error(ErrorCode::unsupported, "hook",
-                "\"" + path + "\" is computed beside the pass: it can be seen, not replaced")
-        .where(script_place)
-        .hint("replace what is made of it: the outputs of each head are \"" +
-              path.substr(0, path.rfind('.')) + ".heads\"");
-  }
+  if (!seen && options_.keep.count(path) == 0) return {};
+  Value value = apply(op, std::move(inputs), where).front();
+  Tensor changed = seen ? hooked(path, value) : Tensor();
+  // What is given back as it was has changed nothing, to the bit.
+  if (changed.defined() && changed.to_floats() == value.tensor.to_floats()) changed = {};
+  if (changed.defined()) value.tensor = changed;
   if (options_.keep.count(path) != 0) kept_.emplace_back(path, value.tensor);
+  return changed.defined() ? value : Value();
 }
 
 Value EagerPass::input(const std::string& name) {

@@ -45,9 +45,10 @@ class Pass : public std::enable_shared_from_this<Pass> {
   /// Names a value for tracing; an eager pass hands it to hooks, which may replace it.
   virtual Value mark(const std::string& path, Value value) = 0;
   /// Names a value that is computed only when asked for: `op` has one output, and its made_axes()
-  /// come from new_axis() of this pass.
-  virtual void mark_lazily(const std::string& path, const OpPointer& op, std::vector<Value> inputs,
-                           const std::string& where) = 0;
+  /// come from new_axis() of this pass. What a hook has put in its place, else a value without a
+  /// tensor: who made the mark lets it act.
+  virtual Value mark_lazily(const std::string& path, const OpPointer& op, std::vector<Value> inputs,
+                            const std::string& where) = 0;
   virtual Value input(
       const std::string& name) = 0;  // "ids", "positions", "type_ids", "encoded", ...
   /// A new ragged axis made by an op: its identity. "batch" and "wanted" are the batch's rows (one
@@ -74,8 +75,8 @@ class TracePass final : public Pass {
   std::vector<Value> apply(const OpPointer&, std::vector<Value>, const std::string& where,
                            const std::string& module) override;
   Value mark(const std::string& path, Value value) override;
-  void mark_lazily(const std::string& path, const OpPointer& op, std::vector<Value> inputs,
-                   const std::string& where) override;
+  Value mark_lazily(const std::string& path, const OpPointer& op, std::vector<Value> inputs,
+                    const std::string& where) override;
   Value input(const std::string& name) override;
   AxisIdentity new_axis(const std::string& name) override;
   void declare_kv(const KvSlotSpec& spec) override;
@@ -128,8 +129,8 @@ class EagerPass final : public Pass {
   std::vector<Value> apply(const OpPointer&, std::vector<Value>, const std::string& where,
                            const std::string& module) override;
   Value mark(const std::string& path, Value value) override;
-  void mark_lazily(const std::string& path, const OpPointer& op, std::vector<Value> inputs,
-                   const std::string& where) override;
+  Value mark_lazily(const std::string& path, const OpPointer& op, std::vector<Value> inputs,
+                    const std::string& where) override;
   Value input(const std::string& name) override;
   AxisIdentity new_axis(const std::string& name) override;
   void declare_kv(const KvSlotSpec& spec) override;
@@ -140,6 +141,7 @@ class EagerPass final : public Pass {
  private:
   std::vector<Tensor> run(const Op& op, const std::vector<Value>& inputs,
                           const std::string& module);
+  Tensor hooked(const std::string& path, const Value& value) const;
   std::shared_ptr<Device> device_of(const Op& op, const std::vector<Value>& inputs,
                                     const std::string& module) const;
 

@@ -63,16 +63,72 @@ t.test("the outputs of each head have a path, and act", function()
   t.equal(none:max(), 0)
 end)
 
-t.test("attention weights are seen by hooks; what comes back for them is refused, and the model goes on", function()
+local function one_hot(w, key) return (w * 0):set(1, { key = key }) end
+
+t.test("attention weights are seen by hooks, and what comes back for them acts", function()
   local path = "layers.1.attention.weights"
   local wanted = m:trace("Once upon", path)[path]
   local seen
-  local hook = m:hook(path, function(w) seen = w:copy() end)
-  t.ok(m:forward("Once upon", { rows = "all" }).logits:equal(plain))
+  local hook = m:hook(path, function(w) seen = w:copy() return w * 1 end)
+  t.ok(m:forward("Once upon", { rows = "all" }).logits:equal(plain), "what comes back as it was changes no bit")
   hook:remove()
-  t.ok(seen:close(wanted:detach(), 0))
-  hook = m:hook("layers.*.attention.weights", function(w) return w * 0 end)
-  t.raises_table(function() m:forward "Once upon" end, "layers.0.attention.weights", "layers.0.attention.heads", "llama.lua")
+  t.ok(seen:close(wanted, 0))
+  hook = m:hook(path, function(w) return w * 0 end)
+  local none = m:trace("Once upon", { "layers.1.attention", path })
   hook:remove()
-  t.ok(m:forward("Once upon", { rows = "all" }).logits:equal(plain))
+  t.equal(none["layers.1.attention"]:max(), 0)
+  t.equal(none[path]:max(), 0, "the trace has what acted")
+  hook = m:hook("layers.*.attention.weights", function(w) return (w * 2):at { head = { 1, 2 } } end)
+  t.raises_table(function() m:forward "Once upon" end, "layers.0.attention.weights", "another form")
+  hook:remove()
+end)
+
+t.test("each head gives the values that changed weights point at", function()
+  local hook = m:hook("layers.1.attention.weights", function(w) return one_hot(w, 2) end)
+  local tr = m:trace("Once upon a", { "layers.1.attention.heads", "layers.1.attention.value" })
+  hook:remove()
+  local heads, value = tr["layers.1.attention.heads"]:detach(), tr["layers.1.attention.value"]:detach()
+  for head = 1, 8 do
+    local of = value:at { token = 2, kv_head = math.floor((head - 1) / 4) + 1 }
+    t.equal(heads:at { token = 1, head = head }:max(), 0, "the first token does not see the second")
+    for token = 2, 4 do t.ok(heads:at { token = token, head = head }:equal(of)) end
+  end
+end)
+
+t.test("changed weights act alike in a batch, with a cache, and in generation", function()
+  local function sharper(w) return (w * w) / (w * w):sum("key") end
+  local hook = m:hook("layers.*.attention.weights", sharper)
+  local texts = { "Once upon a time", "The fox" }
+  local together = m:forward(texts).logits
+  for i, text in ipairs(texts) do
+    t.ok(together:at { batch = i }:equal(m:forward(text).logits:at { batch = 1 }), "row " .. i)
+  end
+  local ids, cache = m.tokenizer:ids "Once upon a time", m:cache()
+  m:forward({ ids[1], ids[2] }, { cache = cache })
+  t.ok(m:forward({ unpack(ids, 3) }, { cache = cache }).logits:at { batch = 1 }:equal(together:at { batch = 1 }), "in two parts")
+  local made = m:generate(ids, { max_new_tokens = 3, do_sample = false }).ids
+  for i = 1, 3 do
+    t.equal(made[i], m:forward(ids).logits:at { batch = 1 }:argmax(), "token " .. i)
+    ids[#ids + 1] = made[i]
+  end
+  hook:remove()
+end)
+
+t.test("changed weights act in every kind of attention, whatever the cache holds", function()
+  for name, scope in pairs { ["bert-base"] = "layers.1.attention", ["bart-plain"] = "decoder.layers.1.cross_attention",
+    ["t5-relu-tied"] = "encoder.layers.1.attention", ["mistral-window"] = "layers.1.attention", ["gemma2-softcap"] = "layers.1.attention",
+    ["clip-plain"] = "text.layers.1.attention" } do
+    for _, cache in ipairs { "f32", "f16", "int8" } do
+      local one = pl.load(t.golden(name), { compute = "f32", cache = cache })
+      local function heads()
+        local input = { 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16 }
+        return one:trace({ input, { 9, 8, 7 } }, scope .. ".heads")[scope .. ".heads"]:detach()
+      end
+      local before = heads()
+      local hook = one:hook(scope .. ".weights", function(w) return w * 0.5 end)
+      local half = heads()
+      hook:remove()
+      t.ok(half:close(before * 0.5, 1e-5 * (1 + before:abs():max())), name .. " " .. cache)
+    end
+  end
 end)
