@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "engine/base/error.h"
+#include "engine/base/row_identity.h"
 
 namespace perilune {
 
@@ -192,18 +193,11 @@ struct Operands {
 };
 
 [[noreturn]] void throw_batches_differ(const Operands& operands, const Axis& a, const Axis& b) {
-  std::string problem = "axis " + quoted(a.name) + " belongs to different batches";
-  std::string sizes;
-  if (!a.symbolic() && !b.symbolic()) {
-    sizes = a.size == b.size
-                ? "both have " + std::to_string(a.size) + ", but they are not the same rows"
-                : std::to_string(a.size) + " vs " + std::to_string(b.size);
-    problem += " (" + sizes + ")";
-  }
-  throw operands.error(std::move(problem))
-      .hint(
-          "select rows with batch:select, pad both with batch:pad, or t:detach() where whose rows "
-          "they are does not matter");
+  Error error(ErrorCode::shape, std::string(operands.op),
+              different_batches(a.name, a.size, b.size));
+  throw error.operand("a", operands.a_text + whose_rows(a.identity))
+      .operand("b", operands.b_text + whose_rows(b.identity))
+      .hint(kTwoBatchesHint);
 }
 
 [[noreturn]] void throw_sizes_differ(const Operands& operands, const Axis& a, const Axis& b) {

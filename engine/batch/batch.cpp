@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "engine/base/error.h"
+#include "engine/base/row_identity.h"
 #include "engine/device/context.h"
 
 namespace perilune {
@@ -72,6 +73,17 @@ RaggedRows Batch::new_rows(const std::vector<std::int64_t>& lengths,
 void Batch::set_rows(const std::vector<std::int64_t>& lengths, const std::string& axis) {
   batch_identity_ = context_->new_identity();
   renew(rows_, lengths, axis);
+}
+
+void Batch::identify_by_ids() {
+  if (!has_ids() || !inputs_.empty()) return;
+  const RowIdentity identity =
+      identify_rows({ids_.as<std::int32_t>(), static_cast<std::size_t>(tokens())}, rows_.starts);
+  rows_.identity = identity.token;
+  batch_identity_ = identity.batch;
+  for (Tensor* tensor : {&ids_, &positions_, &type_ids_}) {
+    *tensor = tensor->with_shape(ragged_shape(rows_));
+  }
 }
 
 void Batch::refit(Tensor& tensor) const {
@@ -143,6 +155,7 @@ std::shared_ptr<const Batch> Batch::make(const std::shared_ptr<Context>& context
     batch->facts_[r].source = static_cast<std::int64_t>(r);
   }
   batch->fill_defaults();
+  batch->identify_by_ids();
   return batch;
 }
 

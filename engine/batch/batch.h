@@ -140,7 +140,7 @@ class Batch {
   /// Rows of axes that a pass made of this batch's rows (frames after a convolution, patches), so
   /// that split and others know tensors over them.
   std::shared_ptr<const Batch> with_made_rows(const std::vector<RaggedRows>& made) const;
-  /// Rows in another order or fewer (0-based); a new identity.
+  /// Rows in another order or fewer (0-based).
   std::shared_ptr<const Batch> select(const std::vector<std::int64_t>& rows) const;
   std::shared_ptr<const Batch> concat(const Batch& other) const;
 
@@ -174,6 +174,9 @@ class Batch {
   void set_rows(const std::vector<std::int64_t>& lengths, const std::string& axis);
   void renew(RaggedRows& rows, std::span<const std::int64_t> lengths, std::string_view axis) const;
   RaggedRows new_rows(const std::vector<std::int64_t>& lengths, const std::string& axis) const;
+  /// Equal rows of ids are the same rows: their axes get the identities that others have which hold
+  /// the same. Not where inputs stand beside the ids: two pictures of one caption differ.
+  void identify_by_ids();
   static void check_row_lengths(std::span<const std::int64_t> lengths);
   void check_position(std::size_t row, const SequenceFacts& facts) const;
   void check_wanted(std::size_t row, std::span<const std::int64_t> wanted) const;

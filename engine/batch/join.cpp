@@ -101,6 +101,7 @@ std::shared_ptr<const Batch> Batch::select(const std::vector<std::int64_t>& rows
     if (!wanted_.empty()) copy->wanted_.push_back(wanted_[r]);
     if (layout_) copy->layout_->first.push_back(layout_->first[r]);
   }
+  copy->identify_by_ids();
   return copy;
 }
 
@@ -164,6 +165,7 @@ std::shared_ptr<const Batch> Batch::concat(const Batch& other) const {
   append(copy->labels_, other.labels_);
   append(copy->wanted_, other.wanted_);
   copy->layout_.reset();
+  copy->identify_by_ids();
   return copy;
 }
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "engine/base/error.h"
+#include "engine/base/row_identity.h"
 #include "engine/batch/batch.h"
 
 namespace perilune {
@@ -174,8 +175,11 @@ std::pair<int, const RaggedRows*> Batch::ragged_axis(std::string_view op,
   if (shape.axis(found).identity != 0) {
     throw Error(ErrorCode::shape, std::string(op),
                 "axis " + rows_.axis + " belongs to another batch")
-        .operand("t", ragged.describe())
-        .hint("use the batch that the tensor was computed from");
+        .operand("t", ragged.describe() + whose_rows(shape.axis(found).identity))
+        .operand("batch", std::to_string(tokens()) + " tokens" + whose_rows(rows_.identity))
+        .hint(
+            "use the batch that the tensor was computed from, or t:detach() where whose rows they "
+            "are does not matter");
   }
   if (shape.size(found) != tokens()) {
     throw Error(ErrorCode::shape, std::string(op),

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <limits>
 
+#include "engine/base/row_identity.h"
 #include "engine/ops/elementwise.h"
 #include "engine/program/value_math.h"
 
@@ -81,11 +82,13 @@ Tensor cat(const std::vector<Tensor>& list, const std::string& axis, const std::
                   axis + ": every other axis must agree: tensor " + std::to_string(i + 1) +
                       " has " + size_of(list[i], own.name) + ", " + earlier(i) +
                       size_of(list[0], own.name) + (batches ? " of another batch" : ""))
-          .operand("tensor 1", list[0].describe())
-          .operand("tensor " + std::to_string(i + 1), list[i].describe())
+          .operand("tensor 1", list[0].describe() + whose_rows(own.identity))
+          .operand("tensor " + std::to_string(i + 1),
+                   list[i].describe() + whose_rows(other.identity))
           .where(where)
-          .hint("pad both with batch:pad, cut with pl.clamp_to_shortest(list, \"" + own.name +
-                "\"), or keep them ragged in one pl.batch");
+          .hint(batches ? std::string(kTwoBatchesHint)
+                        : "pad both with batch:pad, cut with pl.clamp_to_shortest(list, \"" +
+                              own.name + "\"), or keep them ragged in one pl.batch");
     }
     total += list[i].shape().size(list[i].shape().find(axis));
   }

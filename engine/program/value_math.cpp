@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/base/row_identity.h"
 #include "engine/ops/elementwise.h"
 #include "engine/ops/reduce.h"
 #include "engine/ops/rows.h"
@@ -163,6 +164,25 @@ std::pair<Value, Value> top(const Value& a, const std::string& axis, std::int64_
   return {convert(results[0], a.spec.dtype, where), results[1]};
 }
 
+namespace {
+
+struct MetAxis {
+  const Value& of;
+  const Axis& axis;
+};
+
+void expect_same_rows(const char* op, MetAxis a, MetAxis b, const std::string& where) {
+  const bool batches = a.axis.identity != 0 && b.axis.identity != 0;
+  if (!batches || a.axis.identity == b.axis.identity) return;
+  throw Error(ErrorCode::shape, op, different_batches(a.axis.name, a.axis.size, b.axis.size))
+      .operand("a", a.of.spec.text() + whose_rows(a.axis.identity))
+      .operand("b", b.of.spec.text() + whose_rows(b.axis.identity))
+      .where(where)
+      .hint(kTwoBatchesHint);
+}
+
+}  // namespace
+
 Value matmul(const Value& a, const Value& b, const std::string& over, const std::string& where) {
   const Shape &left = a.spec.shape, &right = b.spec.shape;
   const auto fail = [&](const std::string& problem) {
@@ -175,6 +195,7 @@ Value matmul(const Value& a, const Value& b, const std::string& over, const std:
   const std::string name = over.empty() ? left.back().name : over;
   const Axis& inner = left.axis(axis_of("matmul", a, name, where));
   const Axis& other = right.axis(axis_of("matmul", b, name, where));
+  expect_same_rows("matmul", {a, inner}, {b, other}, where);
   if (!axes_agree(inner, other)) {
     throw fail("inner sizes differ over \"" + name + "\" " + versus(inner.size, other.size))
         .hint("a:matmul(b, { over=... }) sums over an axis that both have");
@@ -185,6 +206,7 @@ Value matmul(const Value& a, const Value& b, const std::string& over, const std:
     if (axis.name == name) continue;
     const int found = right.find(axis.name);
     (found >= 0 ? shared : left_own).push_back(axis.name);
+    if (found >= 0) expect_same_rows("matmul", {a, axis}, {b, right.axis(found)}, where);
     if (found >= 0 && !axes_agree(axis, right.axis(found))) {
       throw fail("axis \"" + axis.name + "\" is in both and differs " +
                  versus(axis.size, right.axis(found).size))

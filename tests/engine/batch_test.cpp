@@ -193,9 +193,14 @@ TEST_CASE("ragged tensors split and pad by their batch, and no other") {
   const Tensor padded = batch->pad(ragged, batch->layout(left));
   CHECK(padded.shape().text() == "[batch=2, seq=2, hidden=2]");
   CHECK(padded.to_floats() == std::vector<float>{1, 2, 3, 4, 0, 0, 5, 6});
-  const auto other = Batch::make(context, {{5, 6}, {7}});
-  CHECK(message_of([&] { other->split(ragged); }).find("belongs to another batch") !=
-        std::string::npos);
+  const auto same = Batch::make(context, {{5, 6}, {7}});
+  CHECK(same->rows().identity == batch->rows().identity);  // equal ids are equal rows
+  CHECK(same->batch_identity() != same->rows().identity);
+  CHECK(same->split(ragged).size() == 2);
+  const auto other = Batch::make(context, {{5}, {6, 7}});
+  const std::string message = message_of([&] { other->split(ragged); });
+  CHECK(message.find("belongs to another batch") != std::string::npos);
+  CHECK(message.find("of 2 rows: 5 6; 7, batch 3 tokens of 2 rows: 5; 6 7") != std::string::npos);
   const Tensor plain = Tensor::from(context, values, Shape{Axis{"token", 6, 0}});
   CHECK(message_of([&] { batch->split(plain); }).find("axis token has 6, the batch has 3") !=
         std::string::npos);

@@ -220,6 +220,24 @@ t.test("pad: an axis made longer, on either side; the axis alone leaves its batc
   t.equal({ pl.pad({}, "seq") }, { {}, {} })
 end)
 
+t.test("equal ids are the same rows, whichever batch they came in", function()
+  local a, b, c = pl.batch { { 1, 2, 3 }, { 4 } }, pl.batch { { 1, 2, 3 }, { 4 } }, pl.batch { { 1, 2 }, { 3, 4 } }
+  t.equal((a.ids - b.ids):tolist(), { 0, 0, 0, 0 })
+  t.equal((a.ids - c:concat(a):select { 3, 4 }.ids):tolist(), { 0, 0, 0, 0 })
+  t.equal((a.ids - pl.batch_from_padded({ { 1, 2, 3 }, { 0, 0, 4 } }, { { 1, 1, 1 }, { 0, 0, 1 } }).ids):tolist(), { 0, 0, 0, 0 })
+  local wide = a.ids:to "f32" + pl.zeros({ 4, 2 }, { axes = { "token", "hidden" } })
+  t.equal(b:mean(wide):tolist(), { { 2, 2 }, { 4, 4 } })
+  t.equal(#b:split(wide), 2)
+  local other = c.ids:to "f32" + pl.zeros({ 4, 2 }, { axes = { "token", "hidden" } })
+  -- Every op in which two batches meet says which two, and what to do.
+  for name, f in pairs { subtract = function() return wide - other end, where = function() return pl.where(wide:lt(2), wide, other) end,
+    lt = function() return wide:lt(other) end, matmul = function() return wide:matmul(other, { over = "token" }) end,
+    cat = function() return pl.cat({ wide, other }, "hidden") end, split = function() return a:split(other) end,
+    mean = function() return a:mean(other) end, pad = function() return a:pad(other) end } do
+    t.raises_table(f, name, "of 2 rows: 1 2 3; 4", "of 2 rows: 1 2; 3 4", "detach")
+  end
+end)
+
 t.test("detach: the same values, of no batch", function()
   local a, b = pl.batch { { 1, 2, 3 } }, pl.batch { { 4, 5, 6 } }
   t.raises_table(function() return a.ids + b.ids end, "batch")
