@@ -4,6 +4,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/file.h"
+#include "engine/base/interrupt.h"
 #include "engine/base/json.h"
 #include "engine/base/json_value.h"
 
@@ -93,6 +94,7 @@ class JsonReader {
   }
 
   void count() {
+    stop_if_interrupted("json");
     if (++values_ > limits_.max_values) {
       fail(file_ + ": more than " + std::to_string(limits_.max_values) + " values");
     }

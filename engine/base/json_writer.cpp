@@ -1,6 +1,7 @@
 #include <charconv>
 #include <cmath>
 
+#include "engine/base/interrupt.h"
 #include "engine/base/json.h"
 #include "engine/base/utf8.h"
 
@@ -12,6 +13,7 @@ class Writer {
   explicit Writer(int indent) : indent_(indent) {}
 
   void write(const Json& value) {
+    stop_if_interrupted("json");
     switch (value.kind()) {
       case Json::Kind::null: out_ += "null"; break;
       case Json::Kind::boolean: out_ += value.as_boolean() ? "true" : "false"; break;

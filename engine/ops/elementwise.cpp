@@ -6,6 +6,7 @@
 #include "engine/ops/bound_call.h"
 
 #include "engine/tensor/axis_sizes.h"
+#include "engine/tensor/copy_parts.h"
 
 namespace perilune {
 
@@ -122,7 +123,7 @@ void copy_into(const kernels::KernelTable& kernels, const kernels::Launch& launc
   arguments.out = strided(out);
   arguments.x = broadcast_strides(x, out.shape());
   arguments.rank = fill_sizes(out.shape(), arguments.sizes);
-  kernels.copy(launch, arguments);
+  copy_in_parts(kernels, launch, arguments);
 }
 
 // ---------------------------------------------------------------- binary

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <limits>
 
+#include "engine/base/interrupt.h"
 #include "engine/tensor/axis_sizes.h"
+#include "engine/tensor/copy_parts.h"
 
 namespace perilune {
 namespace {
@@ -48,7 +50,7 @@ void copy_elements(const Tensor& out, const Tensor& x) {
   arguments.out = strided(out);
   arguments.x = strided(x);
   Device& device = x.device();
-  device.kernels().copy(device.launch(), arguments);
+  copy_in_parts(device.kernels(), device.launch(), arguments);
 }
 
 Tensor converted(const Tensor& x, DType dtype) {
@@ -167,7 +169,12 @@ Tensor Tensor::make(const std::shared_ptr<Context>& context, DType dtype, Shape 
 
 Tensor Tensor::zeros(const std::shared_ptr<Context>& context, DType dtype, Shape shape) {
   Tensor tensor = make(context, dtype, std::move(shape));
-  tensor.device().fill(tensor.data(), 0, tensor.bytes());
+  constexpr std::size_t kPart = std::size_t{32} << 20;  // bytes between two looks
+  auto* data = static_cast<std::byte*>(tensor.data());
+  for (std::size_t at = 0; at < tensor.bytes(); at += kPart) {
+    if (at > 0) throw_if_interrupted("zeros");
+    tensor.device().fill(data + at, 0, std::min(kPart, tensor.bytes() - at));
+  }
   return tensor;
 }
 

@@ -89,6 +89,7 @@ def is_interrupted(s, code, seconds=0.1):
     taken = s.processor_time() - before
     s.prompt()
     assert "error in error" not in s.text()
+    assert any(line.rstrip() in ("interrupted", "^Cinterrupted") for line in s.screen.display), s.text()
     assert taken <= (2 * seconds + 0.02) * SLOWER, "%s: %.0f ms of two processors until it was interrupted" % (code, 1000 * taken)
     print("    %3.0f ms of two processors: %s" % (1000 * taken, code))
 
@@ -104,7 +105,13 @@ def survives_interrupts(s):
 
 def interrupts_what_runs(s):
     s.run('big = pl.ones({ 3000, 3000 }, { axes = { "a", "b" } }); other = pl.ones({ 3000, 3000 }, { axes = { "c", "b" } })')
-    for code in ('for i = 1, 1e9 do big:matmul(other, { over = "b" }) end', "for i = 1, 1e9 do (big + big):sum() end", 'for i = 1, 1e9 do big:sort "b" end'):
+    for code in ('for i = 1, 1e9 do big:matmul(other, { over = "b" }) end', "for i = 1, 1e9 do (big + big):sum() end", 'for i = 1, 1e9 do big:sort "b" end',
+                 'for i = 1, 1e9 do big:order("b", "a"):copy() end', "for i = 1, 1e9 do big:tolist() end",
+                 "for i = 1, 1e9 do pl.random({ 4000, 4000 }) end", 'for i = 1, 1e9 do pl.json.decode("[" .. ("1,"):rep(2e6) .. "1]") end'):
+        is_interrupted(s, code)
+    s.run(MODEL[:-1])
+    s.run('text = ("Once upon a time "):rep(100000); list = big:at { a = { 1, 300 } }:tolist();')
+    for code in ("for i = 1, 1e9 do m.tokenizer:ids(text) end", "for i = 1, 1e9 do pl.json.encode(list) end", "for i = 1, 1e9 do pl.tensor(list) end"):
         is_interrupted(s, code)
     s.run("6 * 7", "\n42")
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/base/interrupt.h"
+
 namespace perilune::lua {
 
 namespace {
@@ -48,6 +50,7 @@ class Writer {
   Writer(lua_State* L, const JsonWriting& how) : L_(L), how_(how) {}
 
   Json value(int index, int depth) {
+    stop_if_interrupted(how_.op.c_str());
     if (depth > kMaxDepth) fail("the value is nested too deeply, or in itself");
     reserve_stack(L_, 8);
     if (how_.null != 0 && lua_rawequal(L_, index, how_.null) != 0) return {};
@@ -189,6 +192,7 @@ Json to_json(lua_State* L, int index, const JsonWriting& how) {
 }
 
 void push_json(lua_State* L, const Json& value, const JsonReading& how) {
+  stop_if_interrupted("json");
   reserve_stack(L, 8);  // depth is bounded by the parser
   switch (value.kind()) {
     case Json::Kind::null: push_null(L, how.member_null); break;

@@ -24,6 +24,10 @@ int collect_state(lua_State* L) {
   return 0;
 }
 
+bool asked_to_stop(const void* context) {
+  return static_cast<const Context*>(context)->interrupted();
+}
+
 }  // namespace
 
 lua_State* Anchor::callable(const char* op) const {
@@ -121,12 +125,15 @@ State& make_state(lua_State* L, const StateOptions& options) {
   return **box;
 }
 
-Entry::Entry(lua_State* L) {
-  if (State* found = find_state(L)) {
-    anchor_ = found->anchor.get();
-    previous_ = anchor_->current;
-    anchor_->current = L;
-  }
+Entry::Entry(lua_State* L) : Entry(L, find_state(L)) {}
+
+Entry::Entry(lua_State* L, State* found)
+    : interrupts_(found == nullptr ? nullptr : &asked_to_stop,
+                  found == nullptr ? nullptr : found->context.get()) {
+  if (found == nullptr) return;
+  anchor_ = found->anchor.get();
+  previous_ = anchor_->current;
+  anchor_->current = L;
 }
 
 Entry::~Entry() {

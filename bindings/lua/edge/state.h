@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "bindings/lua/edge/state_options.h"
+#include "engine/base/interrupt.h"
 #include "engine/tensor/tensor.h"
 #include "lua.hpp"
 
@@ -65,7 +66,8 @@ State& state(lua_State* L);
 /// Makes the record and its context unless it is there.
 State& make_state(lua_State* L, const StateOptions& options);
 
-/// Marks `L` as the state that callbacks run on, until the end of the scope.
+/// Marks `L` as the state that callbacks run on, until the end of the scope; Ctrl-C then stops
+/// loops of this thread that look for it.
 class Entry {
  public:
   explicit Entry(lua_State* L);
@@ -74,8 +76,10 @@ class Entry {
   Entry& operator=(const Entry&) = delete;
 
  private:
+  Entry(lua_State* L, State* found);
   Anchor* anchor_ = nullptr;
   lua_State* previous_ = nullptr;
+  InterruptScope interrupts_;
 };
 
 /// A reference to the value at `index`.

@@ -3,6 +3,7 @@
 
 #include "bindings/lua/tensors/tensor_padding.h"
 #include "bindings/lua/tensors/tensor_value.h"
+#include "engine/base/interrupt.h"
 #include "engine/files/axis_names.h"
 #include "engine/files/safetensors.h"
 #include "engine/sampling/sampler.h"
@@ -117,6 +118,7 @@ int arange(lua_State* L) {
   };
   Tensor made = Tensor::make(state(L).context, whole ? DType::i64 : DType::f32, shape);
   for (std::int64_t i = 0; i < count; ++i) {
+    stop_if_interrupted("arange");
     if (whole) {
       made.as<std::int64_t>()[i] = static_cast<std::int64_t>(value_at(i));
     } else {
@@ -142,6 +144,7 @@ int random(lua_State* L) {
   Tensor made = Tensor::make(state(L).context, DType::f32, shape);
   const std::int64_t count = made.elements();
   for (std::int64_t i = 0; i < count; ++i) {
+    stop_if_interrupted("random");
     const double uniform =
         hash_uniform(static_cast<std::uint64_t>(seed), 0, static_cast<std::uint64_t>(i), 0);
     made.as<float>()[i] = static_cast<float>(low + (high - low) * uniform);

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "engine/base/interrupt.h"
 #include "engine/ops/kernel_names.h"
 
 namespace perilune::lua {
@@ -180,6 +181,7 @@ struct ListReader {
   }
 
   void leaf(std::size_t depth, std::size_t row) {
+    stop_if_interrupted(op);
     if (depth != sizes.size()) {
       throw Error(ErrorCode::shape, op,
                   "expected a list at depth " + std::to_string(depth + 1) + ", entry " +
@@ -297,6 +299,7 @@ const double* push_nested(lua_State* L, const Shape& shape, int axis, const doub
                           bool boolean) {
   reserve_stack(L, 4);
   if (axis == shape.rank()) {
+    stop_if_interrupted("tolist");
     push_element(L, *values, boolean);
     return values + 1;
   }

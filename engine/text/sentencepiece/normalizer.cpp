@@ -1,5 +1,6 @@
 #include "engine/text/sentencepiece/normalizer.h"
 
+#include "engine/base/interrupt.h"
 #include "engine/base/utf8.h"
 
 namespace perilune {
@@ -33,6 +34,7 @@ NormalizedText SentencePieceNormalizer::normalize(std::string_view text, bool du
     out.origin.insert(out.origin.end(), bytes.size(), static_cast<std::uint32_t>(consumed));
   };
   while (remove_extra_ && consumed < text.size()) {
+    stop_if_interrupted("encode");
     const Step step = next(rest());
     if (step.out != " ") break;
     consumed += step.consumed;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/base/error.h"
+#include "engine/base/interrupt.h"
 #include "engine/base/utf8.h"
 #include "engine/text/unicode/byte_level.h"
 #include "engine/text/unicode/unicode.h"
@@ -251,7 +252,10 @@ void Bpe::tokenize(std::string_view text, std::span<const TextSpan> pieces,
   const MemoPool::Lease memo(memos_);
   Encoder encoder(*this, *memo, text, out);
   std::int32_t word = 0;
-  for (const TextSpan piece : pieces) encoder.encode(piece, word++);
+  for (const TextSpan piece : pieces) {
+    stop_if_interrupted("encode");
+    encoder.encode(piece, word++);
+  }
 }
 
 }  // namespace perilune

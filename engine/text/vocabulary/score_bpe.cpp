@@ -4,6 +4,7 @@
 #include <bit>
 #include <unordered_map>
 
+#include "engine/base/interrupt.h"
 #include "engine/text/unicode/unicode.h"
 
 namespace perilune {
@@ -57,6 +58,7 @@ class ScoreBpe::Encoder {
   void run() {
     char32_t before = 0;
     for (std::uint32_t at = 0; at < text_.size();) {
+      stop_if_interrupted("encode");
       const std::size_t whole =
           model_.user_defined_.empty() ? 0 : model_.user_defined_.longest_prefix(text_.substr(at));
       const Character c = character_at(text_, at);
@@ -126,6 +128,7 @@ class ScoreBpe::Encoder {
     pairs_.clear();
     for (std::uint32_t i = 1; i < count; ++i) offer(i - 1, i);
     while (!pairs_.empty()) {
+      stop_if_interrupted("encode");
       std::pop_heap(pairs_.begin(), pairs_.end());
       const Pair top = pairs_.back();
       pairs_.pop_back();

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "engine/base/error.h"
+#include "engine/base/interrupt.h"
 #include "engine/base/utf8.h"
 
 namespace perilune {
@@ -52,6 +53,7 @@ void Unigram::find_best(std::string_view text, Scratch& scratch) const {
   auto& best = scratch.best;
   best.assign(text.size() + 1, {});
   for (std::size_t at = 0; at < text.size();) {
+    stop_if_interrupted("encode");
     const auto here = static_cast<Sum>(best[at].score);
     const auto offer = [&](std::size_t last, std::int32_t id, double score) {
       Scratch::Best& end = best[last];

@@ -1,5 +1,6 @@
 #include "engine/text/vocabulary/wordlevel.h"
 
+#include "engine/base/interrupt.h"
 #include "engine/text/vocabulary/entries.h"
 
 namespace perilune {
@@ -16,6 +17,7 @@ class WordLevel final : public WordModel {
     out.reserve(out.size() + pieces.size());
     std::int32_t word = 0;
     for (const TextSpan piece : pieces) {
+      stop_if_interrupted("encode");
       const std::int32_t number =
           vocabulary_.number(text.substr(piece.first, piece.last - piece.first));
       const std::int32_t id = number < 0 ? unknown_id() : vocabulary_.id_of(number);
