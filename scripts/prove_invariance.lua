@@ -1,6 +1,6 @@
 -- Proves on your model and your machine that a batch never changes an answer: random compositions of prompts
 -- (order, sizes, policies, chunks, who joins, leaves and is cancelled, pages shared and taken back, little memory, padded steps,
--- threads, guesses of the tokens ahead, grammars, beams, every token from the whole text), and
+-- threads, guesses of the tokens ahead, grammars, beams, contrastive search, guidance, every token from the whole text), and
 -- every answer held to the one that its prompt gets alone. Bits, not tolerances: ids and log-probabilities, or the
 -- outputs of a head that writes nothing.
 --
@@ -80,9 +80,13 @@ local function adapter_of(i)
 end
 
 local beamed = 5   -- the prompt that is searched for by beams
+local compared_with, guided = 9, 14   -- those that contrastive search and guidance answer, by passes of their own
 
 local function options_of(i)
-  return { adapter = adapter_of(i),
+  if i == compared_with and m.head == "causal" then
+    return { adapter = adapter_of(i), max_new_tokens = 4, eos_token_id = {}, penalty_alpha = 0.6, top_k = 4, logprobs = 2 }
+  end
+  return { guidance_scale = i == guided and m.head == "causal" and 1.5 or nil, adapter = adapter_of(i),
     max_new_tokens = 1 + i % 9, eos_token_id = {}, seed = i, do_sample = i % 2 == 0, temperature = i % 2 == 0 and 0.9 or nil,
     logprobs = i ~= beamed and 2 or nil, num_beams = i == beamed and 3 or nil, n = i % 7 == 0 and 2 or nil,
     regex = m.tokenizer and i % 6 == 1 and "[ -~\\n]*" or nil }
@@ -91,7 +95,7 @@ end
 -- What changes no answer: whose pages are shared, who guesses, whether keys are kept.
 local function add_whims(o, i, model, reuse)
   o.priority, o.client, o.reuse = draw(3), "c" .. draw(3), reuse
-  if i == beamed then return o end
+  if o.num_beams or o.penalty_alpha then return o end
   local whim = draw(8)
   if whim == 1 then o.use_cache = false end
   if whim == 2 or whim == 3 then o.prompt_lookup_num_tokens, o.max_matching_ngram_size = draw(15), draw(3) end
