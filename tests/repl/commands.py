@@ -67,7 +67,10 @@ def looking_inside(s):
     s.run(MODEL)
     s.run(':lens', "nothing was run yet")
     s.run('r = m:forward "Once upon a"')
+    command(s, ":shapes", "lm_head", "(a wider terminal shows line")
+    s.resize(160, 50)
     command(s, ":shapes", "lm_head", "llama.lua:58")
+    s.resize(110, 50)
     command(s, ":lens", "layers.5", "time 1.00")
     command(s, ":attention 2 1", "layer 2, head 1: rows look at columns")
     command(s, ':patch "Once upon a", "She was a"', "in the second text", "layers.5")
@@ -79,6 +82,38 @@ def looking_inside(s):
     s.run("quiet = nil")
     command(s, ":graph " + file, "written: ")
     assert "<svg" in open(file).read(5)
+
+
+def the_last_forward_is_meant(s):
+    s.run('b = pl.load "tests/golden/bart-plain"')
+    s.run(MODEL)
+    s.run("b:forward({ 5, 6, 7 }, { decoder = { 2, 9 } });")
+    command(s, ":shapes", "decoder.layers.1", "vocab=400")
+    command(s, ":lens", "decoder.layers.1")
+    assert len(s.screen.display[1].split()) == 2, s.text()   # the decoder's two tokens
+    command(s, ":attention 0 1", "layer 0, head 1")
+    command(s, ":attention 0 1 b, { 5, 6, 7 }, { side = 'cross', decoder = { 2, 9 } }", "layer 0, head 1")
+    s.run('m:forward "Once";')
+    command(s, ":shapes", "layers.5", "vocab=2048")
+
+
+# Tables are as wide as the terminal: each row is a line.
+def tables_fit_the_terminal(s):
+    s.resize(72, 50)
+    s.run(MODEL)
+    command(s, ':shapes "Once"', "(a wider terminal shows line, std")
+    assert len([line for line in s.screen.display if line.startswith("layers.5.")]) > 10, s.text()
+    command(s, ':lens "Once upon a time, there was a girl"', "layers.5")
+    assert s.text().count("\nembeddings ") == 3, s.text()
+
+
+def says_what_it_is_given(s):
+    s.run("return 1, nil, 3", "\n1\nnil\n3\n")
+    s.run('error { code = 7, why = "because" }', 'why = "because"')
+    s.run("??", "of what?")
+    s.run("q", "q is not defined")   # a letter leaves nothing
+    s.type("exit\r")
+    assert s.status() == 0
 
 
 def an_engine(s):
@@ -157,7 +192,8 @@ def names_of(program):
     return set(subprocess.run([program, "-e", code], capture_output=True, text=True, check=True).stdout.split())
 
 
-CASES = [finding_out, the_overview_is_paged, working, looking_inside, an_engine, stopping, stopping_at_tokens,
+CASES = [finding_out, the_overview_is_paged, working, looking_inside, the_last_forward_is_meant, tables_fit_the_terminal,
+         says_what_it_is_given, an_engine, stopping, stopping_at_tokens,
          ends_a_stop_as_it_ends_a_session, verbs_are_commands]
 
 chosen = [case for case in CASES if len(sys.argv) < 3 or case.__name__ in sys.argv[2:]]

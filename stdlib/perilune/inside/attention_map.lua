@@ -3,6 +3,7 @@ local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 local pass_runner = require "perilune.loaded.pass_runner"
 local inputs = require "perilune.run.inputs"
+local forward = require "perilune.run.forward"
 local pieces = require "perilune.inside.pieces"
 local heat_map = require "perilune.show.heat_map"
 local family = require "perilune.loaded.family"
@@ -32,8 +33,8 @@ function Map:plot(path)
 end
 
 -- The weights of a layer in the passes of an entry, whose paths may begin with "encoder." or "image.".
-local function weights_path(s, entry, layer)
-  local plain = ("layers.%d.attention.weights"):format(layer)
+local function weights_path(s, entry, layer, kind)
+  local plain = ("layers.%d.%s.weights"):format(layer, kind)
   local paths, entry_of = pass_runner.paths(s)
   for _, path in ipairs(paths) do
     if entry_of[path] == entry and path:sub(-#plain) == plain and (#path == #plain or path:sub(-#plain - 1, -#plain - 1) == ".") then return path end
@@ -49,24 +50,29 @@ end
 ---@return table
 function attention_map.of(m, input, opts)
   local s = pass_runner.open(m, "attention")
-  local o = options.check(opts, { layer = "count", head = "positive", side = { "encoder", "decoder" } }, "attention")
+  local o = options.check(opts, { layer = "count", head = "positive", side = { "encoder", "decoder", "cross" }, decoder = "table|Batch" }, "attention")
   local batch = inputs.read(m, input, "attention", s.c.max_tokens or s.c.max_source)
   if batch.size ~= 1 then raise("argument", "attention", ("one text at a time, got %d"):format(batch.size)) end
   local layer = o.layer or 0
   local entry = pass_runner.entry_for(s, batch)
+  local side = o.side or "encoder"
   if family.two_part(s.family) then
-    if o.side == "decoder" then raise("unsupported", "attention", "the decoder's own text is not this input", 'm:trace(input, "decoder.…")') end
-    entry = "encode"
+    entry = side == "encoder" and "encode" or "decode"
+  elseif o.side then
+    raise("option", "attention", "option side: this model has one side only")
   end
-  local path = weights_path(s, entry, layer)
-  local weights = m:trace(batch, path)[path]
+  local path = weights_path(s, entry, layer, side == "cross" and "cross_attention" or "attention")
+  local produced
+  if side ~= "encoder" then produced = forward.decoder_batch(m, o, batch, "attention") end
+  local queries = produced or batch
+  local weights = m:trace(batch, path, { decoder = produced })[path]
   local heads = weights:size "head"
   if o.head and o.head > heads then raise("option", "attention", ("option head: %d, there are %d (from 1)"):format(o.head, heads)) end
   local one = o.head and weights:at { head = o.head } or weights:mean "head"
   if one.rank == 3 then one = one:at { [one.shape[1].name] = 1 } end   -- a picture's have a batch
-  local names = pieces.of_row(m, batch, one.shape[2].size)
   return setmetatable({ weights = one:detach():rename { [one.shape[1].name] = "query" }, layer = layer, head = o.head or "mean of " .. heads,
-    queries = names, keys = names }, Map)
+    queries = pieces.of_row(m, queries, one.shape[1].size),
+    keys = pieces.of_row(m, side == "cross" and batch or queries, one.shape[2].size) }, Map)
 end
 
 return attention_map

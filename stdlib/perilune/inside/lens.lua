@@ -2,6 +2,7 @@
 local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 local columns = require "perilune.base.columns"
+local terminal = require "perilune.show.terminal"
 local family = require "perilune.loaded.family"
 local pass_runner = require "perilune.loaded.pass_runner"
 local inputs = require "perilune.run.inputs"
@@ -31,7 +32,7 @@ local function as_text(l)
     for i, tokens in ipairs(layer.tokens) do row[i + 1] = ("%s %.2f"):format(tokens[1].piece, tokens[1].probability) end
     rows[#rows + 1] = row
   end
-  return columns.text(rows)
+  return columns.blocks(rows, terminal.width())
 end
 
 -- The best tokens of each position.

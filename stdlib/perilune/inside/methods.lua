@@ -5,7 +5,8 @@ local Model = {}
 
 --- Calls `f` with the tensor of a canonical path whenever forward, trace or generate computes it; what it
 --- returns (same shape and dtype), if anything, takes the tensor's place. `*` is one component: the hook is called for
---- every path that fits, which is its second argument. The model runs eagerly while it has hooks.
+--- every path that fits, which is its second argument. The model runs eagerly while it has hooks. Changed attention weights
+--- act: each head sums the values under them, over the keys that its token sees.
 ---
 ---     local m = pl.load "scripts/models/tales"
 ---     local before = m:forward("The").logits
@@ -75,7 +76,8 @@ function Model:lens(input, opts) return require("perilune.inside.lens").of(self,
 ---     local map = m:attention("Once upon a", { layer = 2, head = 1 })
 ---     print(map.weights.shape)                                              --> [query=4, key=4]
 ---@param input any one text or row of ids
----@param opts table|nil { layer=0, head= (from 1; default: the mean) }
+---@param opts table|nil { layer=0, head= (from 1; default: the mean), side="encoder"|"decoder"|"cross" (of an encoder-decoder; cross:
+--- who of the decoder's text looks at whom of the source), decoder= (its text, as forward takes it) }
 ---@return table { weights= Tensor [query, key], queries=, keys=, layer=, head= }; map:plot(file)
 function Model:attention(input, opts) return require("perilune.inside.attention_map").of(self, input, opts) end
 

@@ -14,6 +14,8 @@ local adapters = require "perilune.loaded.adapters"
 
 local forward = {}
 
+local forwards = 0   -- so far, of all models
+
 -- The published hidden states by path: embeddings, every layer, the last replaced by the norm. Without a prefix: of the
 -- one that the pass marks its embeddings with ("image.").
 local function hidden_paths(program, prefix)
@@ -213,7 +215,8 @@ function forward.forward(m, input, opts)
   local wanted = plan_paths(s, set or {}, entry)
   local results, encoded, given = forward.compute(m, settled, o, "forward", wanted)
   given.view = given.view or view
-  s.last_forward = { input = input, opts = o }   -- what a person asks about afterwards
+  forwards = forwards + 1
+  s.last_forward = { input = input, opts = o, number = forwards }   -- what a person asks about afterwards
   local out = { batch = given.batch }
   for _, name in ipairs { "logits", "last_hidden_state", "pooled", "start_logits", "end_logits" } do
     if results[name] and (not set or set[name]) then out[name] = place(results[name], given.view) end

@@ -35,7 +35,7 @@ local function ends_early(problem) return problem ~= nil and problem:find("near 
 function chunk.compile(text, name, before)
   before = before or ""
   local muted = text:match "^(.*%S)%s*;%s*$"
-  local expression = muted or text
+  local expression = (muted or text):gsub("^%s*return%f[^%w_]", "")   -- what it gives is shown as well
   local compiled, problem = loadstring(before .. "return " .. expression, "=" .. name)
   if compiled and expression:find "%S" then
     -- As an argument its last call is no tail call, and errors know its line.

@@ -44,7 +44,7 @@ function debugger.debug(session, rest)
   if not arguments then return session:report { value = problem, trace = "" } end
   session:run(function()
     local list = arguments()
-    local m = kind.of(list[1]) == "Model" and table.remove(list, 1) or models.only(session, "debug")
+    local m = kind.of(list[1]) == "Model" and table.remove(list, 1) or models.only(session, "debug", list[1] == nil)
     return m:debug(looking.input_of(m, list[1], "debug"), list[2])
   end)
 end

@@ -34,7 +34,11 @@ end
 ---@param value any
 ---@return string
 function errors.message(value)
-  return type(value) == "table" and rawget(value, "message") or tostring(value)
+  local message = type(value) == "table" and rawget(value, "message")
+  if message then return tostring(message) end
+  local meta = getmetatable(value)
+  local plain = type(value) == "table" and not (type(meta) == "table" and rawget(meta, "__tostring"))
+  return plain and require("perilune.show.show").show(value) or tostring(value)
 end
 
 --- Whether it was Ctrl-C.
@@ -42,7 +46,8 @@ end
 ---@return boolean
 function errors.is_interrupt(value)
   local code = type(value) == "table" and rawget(value, "code")
-  return code == "interrupted" or errors.message(value):find "interrupted$" ~= nil
+  local message = errors.message(value)
+  return code == "interrupted" or message:find "interrupted$" ~= nil or code == "cancelled" and message:find ": interrupted" ~= nil
 end
 
 --- The message and the script's own frames.

@@ -13,7 +13,7 @@ local function arguments_of(session, rest, command)
   local chunk, problem = session:compile("{ " .. rest .. " }")
   if not chunk then raise("argument", command, problem) end
   local list = chunk()
-  local m = kind.of(list[1]) == "Model" and table.remove(list, 1) or models.only(session, command)
+  local m = kind.of(list[1]) == "Model" and table.remove(list, 1) or models.only(session, command, command ~= "graph" and list[1] == nil)
   return m, list
 end
 
@@ -31,10 +31,16 @@ end
 
 local function show(session, make) session:run(make) end
 
+-- How the last forward was called, where it is what is looked at.
+local function last_options(m, given)
+  local last = given == nil and rawget(m, "state_").last_forward
+  return last and last.opts or {}
+end
+
 function looking.shapes(session, rest)
   local m, list = arguments_of(session, rest, "shapes")
   local input = looking.input_of(m, list[1], "shapes")
-  local last = list[1] == nil and rawget(m, "state_").last_forward.opts or {}
+  local last = last_options(m, list[1])
   show(session, function()
     return m:activations(input, { rows = last.rows, decoder = last.decoder, decoder_start_token_id = last.decoder_start_token_id,
       allow_foreign = last.allow_foreign })
@@ -53,7 +59,9 @@ end
 
 function looking.lens(session, rest)
   local m, list = arguments_of(session, rest, "lens")
-  show(session, function() return m:lens(looking.input_of(m, list[1], "lens"), list[2]) end)
+  local input = looking.input_of(m, list[1], "lens")
+  local o = list[2] or { decoder = last_options(m, list[1]).decoder }
+  show(session, function() return m:lens(input, o) end)
 end
 
 function looking.attention(session, rest)
@@ -63,7 +71,10 @@ function looking.attention(session, rest)
   end
   if not layer then raise("argument", "attention", "expected a layer (from 0) and a head (from 1)", ':attention 2 1, or :attention 2 1 "a text"') end
   local m, list = arguments_of(session, more, "attention")
-  show(session, function() return m:attention(looking.input_of(m, list[1], "attention"), { layer = tonumber(layer), head = tonumber(head) }) end)
+  local o = {}
+  for key, value in pairs(list[2] or { decoder = last_options(m, list[1]).decoder }) do o[key] = value end
+  o.layer, o.head = tonumber(layer), tonumber(head)
+  show(session, function() return m:attention(looking.input_of(m, list[1], "attention"), o) end)
 end
 
 function looking.patch(session, rest)

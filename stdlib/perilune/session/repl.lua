@@ -197,7 +197,7 @@ end
 
 -- `quit` typed as a word, where no variable is called so.
 local function bare_command(session, text)
-  local name = text:match "^%s*([%a]+)%s*%(?%s*%)?%s*$"
+  local name = text:match "^%s*(%a%a+)%s*%(?%s*%)?%s*$"   -- not a letter: q is a variable of families
   local row = name and commands.find(name)
   return row and row.bare and rawget(_G, name) == nil and not session.assigned[name] and ":" .. name
 end

@@ -1,5 +1,6 @@
 -- Lines that start with a colon or a question mark: found in the table of commands, and run.
 local core = require "perilune.core"
+local raise = require "perilune.base.raise"
 local command_table = require "perilune.session.command_table"
 local errors = require "perilune.session.errors"
 
@@ -103,6 +104,7 @@ local function run_question(text, session)
   local row = session_commands.find(name:match "^:(.*)$" or "")
   if row then return print(session_commands.usage(row) .. "\n" .. row.help) end
   name = name:gsub("%(.*$", "")
+  if where == "?" and name == "" then raise("argument", "source", "of what?", "??pl.load shows where it is and its source") end
   require("perilune.session.pager").show(session, where == "?" and help.source(name, session) or help.text(name, session))
 end
 
