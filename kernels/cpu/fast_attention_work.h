@@ -34,6 +34,7 @@ struct AttentionWork {
   std::int64_t tasks;        // that run beside each other at most
   std::int64_t splits;       // of a sequence at most, where they are units; else 0
   std::int64_t queries = 0;  // token * heads + head of all are below
+  std::int64_t longest = 0;  // splits of a sequence
 
   AttentionWork(const AttentionArguments& a, std::int64_t threads)
       : group(a.heads / a.layout.kv_heads),
@@ -42,7 +43,6 @@ struct AttentionWork {
         tokens(kTileRows / heads),
         tasks(wanted_tasks(a, threads)),
         splits(0) {
-    std::int64_t longest = 0;
     for (std::int64_t r = 0; r < a.row_count; ++r) {
       const std::int64_t end = (a.rows[r].first_token + a.rows[r].tokens) * a.heads;
       if (end > queries) queries = end;
@@ -72,8 +72,12 @@ struct AttentionWork {
     for (std::int64_t r = 0; r < a.row_count; ++r) all += units(a, a.rows[r]);
     return all;
   }
-  std::int64_t partials(const AttentionArguments& a) const {
-    return queries * splits * partial_floats(a);
+  /// Floats that splits wait in, at most, also of calls with some of the tokens: those have fewer
+  /// units, so that their splits may be units where those of all are not.
+  std::int64_t most_partials(const AttentionArguments& a) const {
+    if (tasks <= 1 || longest <= 1) return 0;
+    const std::int64_t all = queries * longest * partial_floats(a);
+    return all < kMostPartials ? all : kMostPartials;
   }
 
  private:
@@ -245,7 +249,8 @@ PERILUNE_INLINE std::int64_t task_floats(const AttentionArguments& a) {
 
 [[maybe_unused]] std::size_t attention_scratch(const AttentionArguments& a, int threads) {
   const AttentionWork work(a, threads);
-  return static_cast<std::size_t>(work.tasks * task_floats(a) + work.partials(a)) * sizeof(float);
+  return static_cast<std::size_t>(work.tasks * task_floats(a) + work.most_partials(a)) *
+         sizeof(float);
 }
 
 template <class Element>

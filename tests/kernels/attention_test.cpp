@@ -213,3 +213,28 @@ TEST_CASE("a fused rotation writes the keys of rope and a plain write") {
       CHECK(same_bits(fused, run_chunks(*table, s, rotated, 50)));
     }
 }
+
+// A step that has a deadline makes calls of some of a call's tokens, with the scratch of all.
+TEST_CASE("the scratch of a call is enough for calls with some of its tokens") {
+  Setup s;
+  s.dtype = DType::f16;
+  s.heads = 9;
+  s.kv_heads = 3;
+  s.head_dim = 64;
+  for (const KernelTable* table : tables_under_test()) {
+    if (table->pack_coded == nullptr) continue;  // a device's calls are not cut
+    for (const int threads : {1, 2, 3, 16})
+      for (const std::int64_t tokens : {40, 300, 512, 3000}) {
+        CAPTURE(table->tier, threads, tokens);
+        s.threads = threads;
+        const auto scratch = [&](std::int64_t first, std::int64_t count) {
+          const std::vector<KvRow> rows = {{nullptr, first, count, first, tokens}};
+          return table->attention_scratch(arguments_of(s, rows, nullptr, nullptr, {}, 0), threads);
+        };
+        const std::size_t all = scratch(0, tokens);
+        for (std::int64_t first = 0; first < tokens; first += 37)
+          for (const std::int64_t count : {1, 2, 7, 64})
+            if (first + count <= tokens) CHECK(scratch(first, count) <= all);
+      }
+  }
+}
