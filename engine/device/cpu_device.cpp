@@ -14,13 +14,14 @@
 namespace perilune {
 namespace {
 
+constexpr std::size_t kPage = std::size_t{4} << 10;
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
-constexpr std::size_t kHugeFrom = std::size_t{4} << 20;    // below, the slack is not worth it
+constexpr std::size_t kHugeFrom = std::size_t{4} << 20;    // below, aligning is not worth it
 constexpr std::size_t kLookFrom = std::size_t{256} << 20;  // asks the system how much it has left
 
 /// What an allocation of `bytes` is charged; 0 when it cannot be counted.
 std::size_t charged_bytes(std::size_t bytes) {
-  const std::size_t unit = bytes >= kHugeFrom ? kHugePage : kAlignment;
+  const std::size_t unit = bytes >= kHugeFrom ? kPage : kAlignment;
   if (bytes > std::numeric_limits<std::size_t>::max() / 2) return 0;
   return (std::max<std::size_t>(bytes, 1) + unit - 1) / unit * unit;
 }
@@ -115,7 +116,9 @@ void* CpuDevice::allocate(std::size_t bytes) {
     throw_out_of_memory(bytes, used_.load(std::memory_order_relaxed), budget_);
   }
 #ifdef MADV_HUGEPAGE
-  if (charged >= kHugeFrom) madvise(pointer, charged, MADV_HUGEPAGE);  // a wish; refusal is fine
+  // A wish, of which refusal is fine; what is left of a huge page at the end would be memory
+  // wasted.
+  if (charged >= kHugeFrom) madvise(pointer, charged / kHugePage * kHugePage, MADV_HUGEPAGE);
 #endif
   return pointer;
 }

@@ -52,8 +52,9 @@ bool has_ordered_rows(const StoredView& view) {
   return view.group_rows == 0 && view.head_rows == 0;
 }
 
-constexpr std::size_t kReadPart = std::size_t{1} << 20;   // bytes read at a time
-constexpr std::size_t kBlockPart = std::size_t{1} << 17;  // of blocks, which may be made as read
+constexpr std::size_t kReadPart = std::size_t{1} << 20;    // bytes read at a time
+constexpr std::int64_t kPackPart = std::int64_t{1} << 17;  // and packed, while a cache holds them
+constexpr std::int64_t kPackRows = 32;                     // whole panels of every table of the CPU
 
 /// The bytes of the view, from its first element on, in memory of the CPU.
 struct Staged {
@@ -192,29 +193,38 @@ bool Weight::packs_blocks(const Device& device) const {
   return blocks_ != nullptr && device.kernels().pack_coded != nullptr && device.host_visible();
 }
 
+void Weight::each_part(std::int64_t row_bytes, const PackPart& pack) const {
+  const std::int64_t panels = kPackPart / std::max<std::int64_t>(1, row_bytes * kPackRows);
+  const std::int64_t rows = std::max<std::int64_t>(1, panels) * kPackRows;
+  const std::int64_t parts = (outputs() + rows - 1) / rows;
+  read_in_parallel(*context_, static_cast<std::size_t>(parts), 1,
+                   [&](std::size_t begin, std::size_t count) {
+                     const std::unique_ptr<std::uint8_t[]> read(
+                         new std::uint8_t[static_cast<std::size_t>(rows * row_bytes)]);
+                     for (std::size_t i = begin; i < begin + count; ++i) {
+                       const std::int64_t first = static_cast<std::int64_t>(i) * rows;
+                       const std::int64_t now = std::min(rows, outputs() - first);
+                       read_stored_rows(view_, first, now, read.get());
+                       pack(read.get(), first, now);
+                     }
+                   });
+}
+
 Weight::Packed Weight::pack_blocks(Device& device) const {
   const StoredTensor& stored = stored_tensor(view_);
-  const std::int64_t row_bytes = RowStorage{DType::f32, blocks_}.row_bytes(inputs());
-  const Storage rows(context_, context_->cpu_device(),
-                     static_cast<std::size_t>(outputs() * row_bytes));
-  auto* to = static_cast<std::uint8_t*>(const_cast<void*>(rows.data()));
-  // Rows that follow each other in the file too are read in one go.
-  const std::size_t part =
-      std::max<std::size_t>(1, kBlockPart / static_cast<std::size_t>(row_bytes));
-  read_in_parallel(*context_, static_cast<std::size_t>(outputs()), part,
-                   [&](std::size_t first, std::size_t count) {
-                     read_stored_rows(view_, static_cast<std::int64_t>(first),
-                                      static_cast<std::int64_t>(count),
-                                      to + static_cast<std::int64_t>(first) * row_bytes);
-                   });
   const kernels::KernelTable& table = device.kernels();
+  const kernels::Coding& coding = blocks_->coding;
   Packed packed;
-  packed.storage = std::make_shared<Storage>(
-      context_, context_->shared(device), table.coded_bytes(blocks_->coding, outputs(), inputs()));
-  table.pack_coded(device.launch(),
-                   {to, blocks_, row_bytes, outputs(), inputs(), packed.storage->data()});
-  packed.matrix.data = packed.storage->data();
-  packed.matrix.coding = &blocks_->coding;
+  packed.storage = std::make_shared<Storage>(context_, context_->shared(device),
+                                             table.coded_bytes(coding, outputs(), inputs()));
+  auto* to = static_cast<std::uint8_t*>(packed.storage->data());
+  const std::int64_t row_bytes = RowStorage{DType::f32, blocks_}.row_bytes(inputs());
+  each_part(row_bytes, [&](const std::uint8_t* rows, std::int64_t first, std::int64_t count) {
+    table.pack_coded(kernels::Launch{}, {rows, blocks_, row_bytes, count, inputs(),
+                                         to + table.coded_bytes(coding, first, inputs())});
+  });
+  packed.matrix.data = to;
+  packed.matrix.coding = &coding;
   packed.matrix.input_order = stored.input_order != nullptr ? stored.input_order->data() : nullptr;
   packed.matrix.outputs = outputs();
   packed.matrix.inputs = inputs();
@@ -222,7 +232,31 @@ Weight::Packed Weight::pack_blocks(Device& device) const {
   return packed;
 }
 
+/// Numbers of rows that are read in one go each, as pack() has them.
+Weight::Packed Weight::pack_rows(Device& device, kernels::MathMode math) const {
+  const kernels::KernelTable& table = device.kernels();
+  Packed packed;
+  packed.storage = std::make_shared<Storage>(
+      context_, context_->shared(device), table.packed_bytes(format_, outputs(), inputs(), math));
+  auto* to = static_cast<std::uint8_t*>(packed.storage->data());
+  const std::int64_t row_bytes = RowStorage{view_.dtype, nullptr}.row_bytes(inputs());
+  each_part(row_bytes, [&](const std::uint8_t* rows, std::int64_t first, std::int64_t count) {
+    table.pack(kernels::Launch{}, {rows, format_, inputs(), 1, count, inputs(), math,
+                                   to + table.packed_bytes(format_, first, inputs(), math)});
+  });
+  packed.matrix.data = to;
+  packed.matrix.outputs = outputs();
+  packed.matrix.inputs = inputs();
+  packed.matrix.format = table.packed_format(format_, math);
+  packed.matrix.math = math;
+  return packed;
+}
+
 Weight::Packed Weight::pack(Device& device, kernels::MathMode math) const {
+  const bool mapped = view_.file->mapped(stored_tensor(view_)) != nullptr;
+  if (device.kind() == DeviceKind::cpu && view_.strides[1] == 1 && !mapped) {
+    return pack_rows(device, math);
+  }
   const kernels::KernelTable& table = device.kernels();
   const std::shared_ptr<Device> target = context_->shared(device);
   const Staged staged = stage(context_, view_);

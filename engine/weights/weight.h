@@ -2,6 +2,7 @@
 // form for a device. Read by gather, linear and to_tensor() only.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -58,6 +59,12 @@ class Weight {
   bool packs_blocks(const Device& device) const;
   Packed pack(Device& device, kernels::MathMode math) const;
   Packed pack_blocks(Device& device) const;
+  Packed pack_rows(Device& device, kernels::MathMode math) const;
+  /// Reads the stored rows and packs each part while it is in a cache, on all threads, so that
+  /// beside the packed form there is never more than a part for each thread.
+  using PackPart =
+      std::function<void(const std::uint8_t* rows, std::int64_t first, std::int64_t count)>;
+  void each_part(std::int64_t row_bytes, const PackPart& pack) const;
 
   std::shared_ptr<Context> context_;
   std::string path_;

@@ -9,89 +9,131 @@
 namespace perilune::kernels::coded_panels {
 namespace {
 
-/// Writes one output's numbers into its panel.
+/// What a plane has of the codes of a block, `from` four in a word, as the words of its quads.
+template <int kBits, int kPlane>
+void put_plane(const std::uint32_t* from, std::uint32_t* words) {
+  constexpr CodePlane kAt = code_plane(kBits, kPlane);
+  constexpr std::uint32_t kMask = 0x01010101u * ((1u << kAt.bits) - 1);
+  for (std::int64_t i = 0; i < kCodedBlock / 4; ++i) {
+    const PlaneBits at = plane_bits(kAt, i / 4, i % 4);
+    words[at.quad] |= (from[i] >> kAt.above & kMask) << at.shift;
+  }
+}
+
+/// The codes of a block to the quads of one output, which begin `width` words apart.
+template <int kBits>
+void put_codes(const std::uint8_t* codes, std::int64_t width, std::uint8_t* to) {
+  std::uint32_t from[kCodedBlock / 4], words[kCodedBlock / 4] = {};
+  std::memcpy(from, codes, sizeof from);
+  if constexpr (kBits == 8) {
+    std::memcpy(words, from, sizeof words);
+  } else {
+    put_plane<kBits, 0>(from, words);
+    if constexpr (code_plane(kBits, 1).bits != 0) put_plane<kBits, 1>(from, words);
+  }
+  for (std::int64_t q = 0; q < kBits; ++q) std::memcpy(to + q * width * 4, &words[q], 4);
+}
+
+using PutCodes = void (*)(const std::uint8_t* codes, std::int64_t width, std::uint8_t* to);
+
+PutCodes put_codes_of(int bits) {
+  switch (bits) {
+    case 2: return put_codes<2>;
+    case 3: return put_codes<3>;
+    case 4: return put_codes<4>;
+    case 5: return put_codes<5>;
+    case 6: return put_codes<6>;
+    default: return put_codes<8>;
+  }
+}
+
+/// Writes blocks of outputs into their panel.
 class Writer {
  public:
-  Writer(const Coding& coding, const CodedLayout& layout, std::uint8_t* panel, std::int64_t column)
-      : coding_(coding), at_(layout), panel_(panel), column_(column) {}
+  Writer(const Coding& coding, std::int64_t width)
+      : coding_(coding), at_(coded_layout(coding, width)), put_codes_(put_codes_of(coding.bits)) {}
 
-  /// The block's first input is `first` of its row; `elements` of it belong to the row.
-  void put(const CodedBlock& from, std::int64_t first, std::int64_t elements) const {
-    if (coding_.scale == ScaleType::nested) put_outer(from, first / kCodedBlock);
-    for (std::int64_t done = 0; done < elements; done += kCodedBlock) {
-      const std::int64_t index = (first + done) / kCodedBlock;
-      std::uint8_t* block = panel_ + coded_block_at(at_, index);
-      put_codes(from.codes + done, block);
-      std::uint8_t* numbers =
-          at_.shared ? panel_ + coded_unit_at(at_, index) : block + at_.code_bytes;
+  const CodedLayout& layout() const { return at_; }
+
+  /// Blocks from now on begin at input `first` of their rows, and `elements` belong to these.
+  void place(std::uint8_t* panel, std::int64_t first, std::int64_t elements) {
+    const std::int64_t begin = first / kCodedBlock;
+    count_ = coded_blocks(elements);
+    outer_ = panel + coded_unit_at(at_, begin);
+    for (std::int64_t i = 0; i < count_; ++i) {
+      blocks_[i] = panel + coded_block_at(at_, begin + i);
+      numbers_[i] =
+          at_.shared ? panel + coded_unit_at(at_, begin + i) : blocks_[i] + at_.code_bytes;
+    }
+  }
+
+  /// The block of output `column`.
+  void put(const CodedBlock& from, std::int64_t column) const {
+    if (coding_.scale == ScaleType::nested) {
+      put_f16(outer_, column, from.scale);
+      if (coding_.minimum) put_f16(outer_ + at_.width * 2, column, from.minimum);
+    }
+    for (std::int64_t i = 0; i < count_; ++i) {
+      put_codes_(from.codes + i * kCodedBlock, at_.width, blocks_[i] + column * 4);
       for (std::int64_t group = 0; group < at_.groups; ++group)
-        put_scales(from, done / coding_.group + group, group, numbers);
-      if (!coding_.zero_points) continue;
-      numbers[at_.groups * at_.scale_bytes + column_] = static_cast<std::uint8_t>(from.zero_point);
+        put_scales(from, i * at_.groups + group, column, numbers_[i] + group * at_.scale_bytes);
+      if (coding_.zero_points)
+        numbers_[i][at_.groups * at_.scale_bytes + column] =
+            static_cast<std::uint8_t>(from.zero_point);
     }
   }
 
  private:
-  void put_outer(const CodedBlock& from, std::int64_t block) const {
-    std::uint8_t* unit = panel_ + coded_unit_at(at_, block);
-    put_f16(unit, from.scale);
-    if (coding_.minimum) put_f16(unit + at_.width * 2, from.minimum);
-  }
-
-  /// Where byte i of a quad of this output lies.
-  std::int64_t byte_at(std::int64_t quad, std::int64_t i) const {
-    return (quad * at_.width + column_) * 4 + i % 4;
-  }
-
-  void put_codes(const std::uint8_t* codes, std::uint8_t* block) const {
-    if (coding_.bits == 8) {
-      for (std::int64_t i = 0; i < kCodedBlock; ++i) block[byte_at(i / 4, i)] = codes[i];
-      return;
-    }
-    for (std::int64_t quad = 0; quad < coding_.bits; ++quad)
-      for (std::int64_t i = 0; i < 4; ++i) block[byte_at(quad, i)] = 0;
-    for (int p = 0; p < 2; ++p) {
-      const CodePlane plane = code_plane(coding_.bits, p);
-      if (plane.bits == 0) continue;
-      for (std::int64_t i = 0; i < kCodedBlock; ++i) {
-        const PlaneBits at = plane_bits(plane, i / 16, i % 16 / 4);
-        const int part = codes[i] >> plane.above & ((1 << plane.bits) - 1);
-        block[byte_at(at.quad, i)] |= static_cast<std::uint8_t>(part << at.shift);
-      }
-    }
-  }
-
-  /// `scales`: what follows the codes. `index`: the group in `from`; `group`: in its block.
-  void put_scales(const CodedBlock& from, std::int64_t index, std::int64_t group,
-                  std::uint8_t* scales) const {
-    std::uint8_t* scale = scales + group * at_.scale_bytes;
+  /// Those of one group, which is the `index`th of `from`; minimums follow all groups' scales.
+  void put_scales(const CodedBlock& from, std::int64_t index, std::int64_t column,
+                  std::uint8_t* scale) const {
     std::uint8_t* minimum = scale + at_.groups * at_.scale_bytes;
     switch (coding_.scale) {
       case ScaleType::f16:
-        put_f16(scale, from.scale);
-        if (coding_.minimum) put_f16(minimum, from.minimum);
+        put_f16(scale, column, from.scale);
+        if (coding_.minimum) put_f16(minimum, column, from.minimum);
         break;
       case ScaleType::f32:
-        std::memcpy(scale + column_ * 4, &from.scale, 4);
-        if (coding_.minimum) std::memcpy(minimum + column_ * 4, &from.minimum, 4);
+        std::memcpy(scale + column * 4, &from.scale, 4);
+        if (coding_.minimum) std::memcpy(minimum + column * 4, &from.minimum, 4);
         break;
       case ScaleType::nested:
-        scale[column_] = static_cast<std::uint8_t>(from.scales[index]);
-        if (coding_.minimum) minimum[column_] = static_cast<std::uint8_t>(from.minimums[index]);
+        scale[column] = static_cast<std::uint8_t>(from.scales[index]);
+        if (coding_.minimum) minimum[column] = static_cast<std::uint8_t>(from.minimums[index]);
         break;
     }
   }
 
-  void put_f16(std::uint8_t* to, float value) const {
+  static void put_f16(std::uint8_t* to, std::int64_t column, float value) {
     const std::uint16_t bits = f32_to_f16(value);
-    std::memcpy(to + column_ * 2, &bits, 2);
+    std::memcpy(to + column * 2, &bits, 2);
   }
 
   const Coding& coding_;
-  const CodedLayout& at_;
-  std::uint8_t* panel_;
-  std::int64_t column_;
+  CodedLayout at_;
+  PutCodes put_codes_;
+  std::int64_t count_ = 0;  // of kCodedBlock inputs
+  std::uint8_t* outer_ = nullptr;
+  std::uint8_t* blocks_[kNestedBlock / kCodedBlock] = {};
+  std::uint8_t* numbers_[kNestedBlock / kCodedBlock] = {};
 };
+
+/// One panel: a block of each output after the other, so that what is written lies together.
+void pack_panel(const PackCodedArguments& a, Writer& writer, std::int64_t first,
+                std::uint8_t* panel) {
+  const std::int64_t columns = std::min(writer.layout().width, a.outputs - first);
+  if (columns < writer.layout().width)
+    std::memset(panel, 0, static_cast<std::size_t>(coded_panel_bytes(writer.layout(), a.inputs)));
+  CodedBlock block{};
+  const std::uint8_t* from = a.source + first * a.row_bytes;
+  for (std::int64_t k = 0; k < a.inputs; k += a.format->elements, from += a.format->bytes) {
+    writer.place(panel, k, std::min(a.format->elements, a.inputs - k));
+    for (std::int64_t column = 0; column < columns; ++column) {
+      a.format->read(from + column * a.row_bytes, &block);
+      writer.put(block, column);
+    }
+  }
+}
 
 float get_f16(const std::uint8_t* from, std::int64_t column) {
   std::uint16_t bits = 0;
@@ -136,27 +178,16 @@ std::size_t packed_bytes(std::int64_t width, const Coding& coding, std::int64_t 
 }
 
 void pack(const Launch& launch, std::int64_t width, const PackCodedArguments& a) {
-  const CodedLayout layout = coded_layout(a.format->coding, width);
-  const std::int64_t panel_bytes = coded_panel_bytes(layout, a.inputs);
+  const std::int64_t panel_bytes =
+      coded_panel_bytes(coded_layout(a.format->coding, width), a.inputs);
   const std::int64_t panels = (a.outputs + width - 1) / width;
-  parallel_ranges(
-      launch, panels, 1 + 65536 / (panel_bytes + 1), [&](std::int64_t begin, std::int64_t end) {
-        CodedBlock block{};
-        for (std::int64_t p = begin; p < end; ++p) {
-          std::uint8_t* panel = static_cast<std::uint8_t*>(a.destination) + p * panel_bytes;
-          if ((p + 1) * width > a.outputs)
-            std::memset(panel, 0, static_cast<std::size_t>(panel_bytes));
-          for (std::int64_t j = 0; j < width && p * width + j < a.outputs; ++j) {
-            const Writer writer(a.format->coding, layout, panel, j);
-            const std::uint8_t* from = a.source + (p * width + j) * a.row_bytes;
-            for (std::int64_t k = 0; k < a.inputs; k += a.format->elements) {
-              a.format->read(from, &block);
-              writer.put(block, k, std::min(a.format->elements, a.inputs - k));
-              from += a.format->bytes;
-            }
-          }
-        }
-      });
+  parallel_ranges(launch, panels, 1 + 65536 / (panel_bytes + 1),
+                  [&](std::int64_t begin, std::int64_t end) {
+                    Writer writer(a.format->coding, width);
+                    for (std::int64_t p = begin; p < end; ++p)
+                      pack_panel(a, writer, p * width,
+                                 static_cast<std::uint8_t*>(a.destination) + p * panel_bytes);
+                  });
 }
 
 Element element(std::int64_t width, const PackedMatrix& matrix, std::int64_t output,

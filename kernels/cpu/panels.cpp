@@ -1,5 +1,11 @@
 #include "kernels/cpu/panels.h"
 
+#include <emmintrin.h>
+
+#include <algorithm>
+#include <cstring>
+#include <type_traits>
+
 #include "kernels/cpu/coded_panels.h"
 #include "kernels/cpu/parallel.h"
 
@@ -35,23 +41,89 @@ struct PanelShape {
   std::int64_t elements;
 };
 
+constexpr std::int64_t kStrip = 8;         // outputs that are turned together
+constexpr std::int64_t kStripInputs = 64;  // of each
+
+__m128i load_words(const char* from) {
+  return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+}
+/// The lower halves of a and b, and the upper ones.
+void store_halves(char* to, std::int64_t stride, __m128i a, __m128i b) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_unpacklo_epi64(a, b));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to + stride), _mm_unpackhi_epi64(a, b));
+}
+
+/// A square of 8 words of 2 bytes, whose columns become rows; strides in bytes.
+void turn_halves(const char* from, std::int64_t from_stride, char* to, std::int64_t to_stride) {
+  __m128i pairs[8], fours[8];
+  for (int i = 0; i < 4; ++i) {
+    const __m128i a = load_words(from + 2 * i * from_stride);
+    const __m128i b = load_words(from + (2 * i + 1) * from_stride);
+    pairs[2 * i] = _mm_unpacklo_epi16(a, b);
+    pairs[2 * i + 1] = _mm_unpackhi_epi16(a, b);
+  }
+  for (int i = 0; i < 4; ++i) {  // rows 0 to 3, their columns 0 to 3 and 4 to 7; then 4 to 7
+    const __m128i a = pairs[4 * (i / 2) + i % 2], b = pairs[4 * (i / 2) + i % 2 + 2];
+    fours[2 * i] = _mm_unpacklo_epi32(a, b);
+    fours[2 * i + 1] = _mm_unpackhi_epi32(a, b);
+  }
+  for (int i = 0; i < 4; ++i)
+    store_halves(to + 2 * i * to_stride, to_stride, fours[i], fours[i + 4]);
+}
+/// The same of 4 words of 4 bytes.
+void turn_words(const char* from, std::int64_t from_stride, char* to, std::int64_t to_stride) {
+  const __m128i a = load_words(from), b = load_words(from + from_stride);
+  const __m128i c = load_words(from + 2 * from_stride), d = load_words(from + 3 * from_stride);
+  store_halves(to, to_stride, _mm_unpacklo_epi32(a, b), _mm_unpacklo_epi32(c, d));
+  store_halves(to + 2 * to_stride, to_stride, _mm_unpackhi_epi32(a, b), _mm_unpackhi_epi32(c, d));
+}
+
+/// Word i of row j of the strip becomes word j of row i, for `count` of them.
+template <std::int64_t kWordBytes>
+void turn_strip(const char* strip, std::int64_t row_bytes, std::int64_t count, char* to,
+                std::int64_t to_stride) {
+  constexpr std::int64_t kSide = kWordBytes == 2 ? 8 : 4;
+  constexpr auto kTurn = kWordBytes == 2 ? turn_halves : turn_words;
+  std::int64_t i = 0;
+  for (; i + kSide <= count; i += kSide)
+    for (std::int64_t j = 0; j < kStrip; j += kSide)
+      kTurn(strip + j * row_bytes + i * kWordBytes, row_bytes, to + i * to_stride + j * kWordBytes,
+            to_stride);
+  for (; i < count; ++i)
+    for (std::int64_t j = 0; j < kStrip; ++j)
+      std::memcpy(to + i * to_stride + j * kWordBytes, strip + j * row_bytes + i * kWordBytes,
+                  kWordBytes);
+}
+
+/// Inputs [first, first + count) of output `row` as packed, zeros where there are none.
+template <class From, class To>
+void read_strip(const PackArguments& a, WeightFormat target, std::int64_t row, std::int64_t first,
+                std::int64_t count, To* to) {
+  const std::int64_t used = row < a.outputs ? std::min(a.inputs - first, count) : 0;
+  const From* from = static_cast<const From*>(a.source);
+  if (used != 0) from += row * a.output_stride + first * a.input_stride;
+  if (std::is_same_v<From, To> && a.input_stride == 1 && a.source_format == target) {
+    std::memcpy(to, from, static_cast<std::size_t>(used) * sizeof(To));
+  } else {
+    for (std::int64_t i = 0; i < used; ++i)
+      to[i] = Convert<From, To>::run(from[i * a.input_stride], a.source_format, target);
+  }
+  for (std::int64_t i = used; i < count; ++i) to[i] = To{};
+}
+
 template <class From, class To>
 void pack_panel(const PackArguments& a, WeightFormat target, const PanelShape& shape,
                 std::int64_t panel, To* out) {
-  constexpr std::int64_t kInputBlock = 64;  // keeps the written lines in cache while j runs
-  const From* source = static_cast<const From*>(a.source);
-  const std::int64_t first = panel * shape.width;
-  for (std::int64_t k0 = 0; k0 < shape.inputs; k0 += kInputBlock) {
-    const std::int64_t k1 = k0 + kInputBlock < shape.inputs ? k0 + kInputBlock : shape.inputs;
-    for (std::int64_t j = 0; j < shape.width; ++j) {
-      const bool used = first + j < a.outputs;
-      const From* row = source + (first + j) * a.output_stride;
-      for (std::int64_t k = k0; k < k1; ++k) {
-        const std::int64_t at = (k / shape.group * shape.width + j) * shape.group + k % shape.group;
-        out[at] = used && k < a.inputs
-                      ? Convert<From, To>::run(row[k * a.input_stride], a.source_format, target)
-                      : To{};
-      }
+  To strip[kStrip][kStripInputs];
+  const auto word = static_cast<std::int64_t>(sizeof(To)) * shape.group;
+  const auto turn = word == 2 ? turn_strip<2> : turn_strip<4>;
+  for (std::int64_t k = 0; k < shape.inputs; k += kStripInputs) {
+    const std::int64_t count = std::min(kStripInputs, shape.inputs - k);
+    for (std::int64_t column = 0; column < shape.width; column += kStrip) {
+      for (std::int64_t j = 0; j < kStrip; ++j)
+        read_strip<From>(a, target, panel * shape.width + column + j, k, count, strip[j]);
+      turn(reinterpret_cast<const char*>(strip), sizeof strip[0], count / shape.group,
+           reinterpret_cast<char*>(out + k * shape.width) + column * word, shape.width * word);
     }
   }
 }
@@ -63,8 +135,8 @@ void pack_all(const Launch& launch, const PackArguments& a, WeightFormat target,
   const std::int64_t per_task = 1 + 65536 / (shape.elements + 1);
   parallel_ranges(launch, count, per_task, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t panel = begin; panel < end; ++panel)
-      pack_panel<From, To>(a, target, shape, panel,
-                           static_cast<To*>(a.destination) + panel * shape.elements);
+      pack_panel<From>(a, target, shape, panel,
+                       static_cast<To*>(a.destination) + panel * shape.elements);
   });
 }
 
