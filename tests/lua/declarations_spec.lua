@@ -33,7 +33,9 @@ end
 for _, object in ipairs(objects) do
   t.test(object[2] .. ": declared and there", function()
     local names = declared(core.read_file("stdlib/perilune/types/" .. object[1] .. ".lua"), object[2])
-    for name in pairs(declared(core.read_file "stdlib/perilune/show/inspect.lua", object[2])) do names[name] = true end
+    for _, more in ipairs { "show/inspect", "types/tensor_math" } do   -- methods that stand elsewhere
+      for name in pairs(declared(core.read_file("stdlib/perilune/" .. more .. ".lua"), object[2])) do names[name] = true end
+    end
     local there = {}
     for _, name in ipairs(core.members(object[3])) do
       there[name] = true
