@@ -8,9 +8,9 @@ local program = os.getenv "PERILUNE" or arg[-1]
 local golden = t.golden "llama-gqa"
 local tales = "scripts/models/tales"
 
--- Runs the program with a line of arguments; what it printed and its exit status.
-local function run(arguments)
-  local pipe = assert(io.popen(("%s %s 2>&1; echo \"status=$?\""):format(program, arguments)))
+-- Runs the program with a line of arguments (and what is piped into it); what it printed and its exit status.
+local function run(arguments, before)
+  local pipe = assert(io.popen(("%s%s %s 2>&1; echo \"status=$?\""):format(before or "", program, arguments)))
   local text = pipe:read "*a"
   pipe:close()
   local out, status = text:match "^(.*)status=(%d+)\n$"
@@ -227,16 +227,45 @@ verb_test("listen", "prints what is said, in four forms", function()
   local pl = require "perilune"
   local path = os.tmpname() .. ".wav"
   pl.sound.write(path, pl.random({ 16000 }, { seed = 3, low = -0.5, high = 0.5, axes = { "sample" } }))
-  expect(("listen %s %s --language en"):format(path, folder), 0, "\n")
-  expect(("listen %s --model %s --language en --output srt"):format(path, folder), 0, "00:00:00,")
-  expect(("listen %s %s --language en --output vtt"):format(path, folder), 0, "WEBVTT")
-  local out = expect(("listen - %s --output json --words <%s"):format(folder, path), 0)
+  local asked = "--language en --model " .. folder
+  expect(("listen %s %s"):format(path, asked), 0, "\n")
+  expect(("listen %s %s --output srt"):format(path, asked), 0, "00:00:00,")
+  expect(("listen %s %s --output vtt"):format(path, asked), 0, "WEBVTT")
+  local out = expect(("listen - --model %s --output json --words <%s"):format(folder, path), 0)
   t.equal(pl.json.decode(out:match "{.*}").seconds, 1)
+  t.equal(run(("listen %s %s 2>/dev/null"):format(path, asked)), run(("listen - %s 2>/dev/null"):format(asked), ("cat %s |"):format(path)))
   expect("listen", 2, "usage")
-  expect(("listen %s %s --output mp3"):format(path, folder), 2, "expected text, srt, vtt, json")
-  expect(("listen %s %s --language klingon"):format(path, folder), 2, "klingon")
-  expect(("listen no/such.wav %s"):format(folder), 1, "no/such.wav")
+  expect(("listen %s %s --output mp3"):format(path, asked), 2, "expected text, srt, vtt, json")
+  expect(("listen %s --model %s --language klingon"):format(path, folder), 2, "klingon")
+  expect(("listen no/such.wav %s"):format(asked), 1, "no/such.wav")
+  expect(("listen %s %s"):format(path, folder), 2, "is a model, no recording: say --model")
   os.remove(path)
+end)
+
+verb_test("listen", "of several recordings each line says whose it is, and one that fails does not end the others", function()
+  local folder = folder_of.copy(t.golden "whisper-plain", { ["tokenizer.json"] = require("whisper_of").tokenizer() })
+  local pl = require "perilune"
+  local paths, alone = {}, {}
+  local asked = "--language en --model " .. folder
+  for i = 1, 2 do
+    paths[i] = ("%s/%d.wav"):format(folder, i)
+    pl.sound.write(paths[i], pl.random({ 40000 }, { seed = i, low = -0.5, high = 0.5, axes = { "sample" } }))
+    alone[i] = expect(("listen %s %s"):format(paths[i], asked), 0):gsub("perilune: warning[^\n]*\n", "")
+  end
+  local out = expect(("listen %s no/such.wav %s %s"):format(paths[1], paths[2], asked), 1, "sound: no/such.wav")
+  local told = { "", "" }
+  for line in out:gmatch "[^\n]+" do
+    for i, path in ipairs(paths) do
+      if line:sub(1, #path + 2) == path .. ": " then told[i] = told[i] .. line:sub(#path + 3) .. "\n" end
+    end
+  end
+  t.equal(told, alone)
+  expect(("listen %s %s %s --output json"):format(paths[1], paths[2], asked), 0, '"recording":')
+  expect(("listen %s %s %s --output srt --into %s"):format(paths[1], paths[2], asked, folder), 0)
+  for i = 1, 2 do t.ok(core.read_file(("%s/%d.srt"):format(folder, i)):find "00:00:00,") end
+  expect(("listen %s %s %s --output srt"):format(paths[1], paths[2], asked), 2, "say --into FOLDER")
+  expect(("listen %s %s %s --into x"):format(paths[1], paths[1], asked), 2, "would both be written to")
+  expect(("listen %s %s %s --follow"):format(paths[1], paths[2], asked), 2, "one recording")
 end)
 
 t.test("every verb has its test above", function()

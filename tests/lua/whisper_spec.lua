@@ -242,6 +242,26 @@ t.test("files, rates and lists", function()
   os.remove(path)
 end)
 
+t.test("a recording that is being written is heard as it grows, told before more of it is waited for", function()
+  local samples, path = sound(3.5, 8), os.tmpname() .. ".wav"
+  pl.sound.write(path, samples)
+  local bytes = core.read_file(path)
+  local o = { language = "en", temperature = 0, no_speech_threshold = 1 }
+  local whole = told(pl.pipeline("automatic-speech-recognition", m, o)(path))
+  core.write_file(path, bytes:sub(1, 44 + 2 * 16000 * 2))   -- two seconds of it
+  local heard, written = 0, nil
+  o.follow, o.patience = true, 0.3
+  o.on_segment = function()
+    heard = heard + 1
+    if written then return end
+    written = heard
+    core.write_file(path, bytes)
+  end
+  t.equal(told(pl.pipeline("automatic-speech-recognition", m, o)(path)), whole)
+  t.ok(written == 1 and heard > 1)
+  os.remove(path)
+end)
+
 t.test("what cannot be asked is an error", function()
   local function make(o) return function() pl.pipeline("automatic-speech-recognition", m, o) end end
   t.raises(make { language = "klingon" }, 'option language: "klingon" is none that the model knows')

@@ -43,8 +43,11 @@ end
 ---@param job table
 ---@param input any
 function jobs.go_on(p, engine, job, input)
-  job.work:go_on(engine)
-  p.task_.news(p, job, input)
+  local again
+  repeat
+    again = job.work:go_on(engine)
+    p.task_.news(p, job, input)
+  until not again or jobs.is_done(job)   -- a listener that fails ends it
 end
 
 --- How far such a job is; nothing for others.

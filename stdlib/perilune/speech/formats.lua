@@ -31,6 +31,11 @@ formats.names = { "text", "srt", "vtt", "json" }
 ---@return string|nil
 function formats.head(kind) return kinds[kind] and kinds[kind].head end
 
+--- Whether what is written of one recording stands by itself, so that another's lines between would spoil it.
+---@param kind string
+---@return boolean
+function formats.numbered(kind) return kind == "srt" or kind == "vtt" end
+
 --- One segment.
 ---@param kind string "text" | "srt" | "vtt"
 ---@param segment table
@@ -43,15 +48,16 @@ function formats.segment(kind, segment, i, timed) return kinds[kind].segment(seg
 ---@param transcript table
 ---@param kind string one of formats.names
 ---@param timed boolean|nil
+---@param recording string|nil of json: whose it is, where several are written
 ---@return string
-function formats.whole(transcript, kind, timed)
+function formats.whole(transcript, kind, timed, recording)
   if kind == "json" then
     local list = {}
     for i, s in ipairs(transcript.segments) do
       list[i] = { from = s.from, to = s.to, text = s.text, words = s.words and core.array(s.words) or nil, temperature = s.temperature,
         logprob = s.logprob, no_speech = s.no_speech, compression = s.compression }
     end
-    return core.write_json({ text = transcript.text, language = transcript.language, seconds = transcript.seconds,
+    return core.write_json({ recording = recording, text = transcript.text, language = transcript.language, seconds = transcript.seconds,
       segments = core.array(list) }, 1) .. "\n"
   end
   local parts = { kinds[kind].head }

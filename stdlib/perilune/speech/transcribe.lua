@@ -107,6 +107,7 @@ function Recording:listen_on()
       at = at + math.max(frame, math.floor(heard * source_of.rate / frame + 0.5) * frame)
     end
     self.heard = at
+    coroutine.yield(true)   -- told before more sound is waited for
   end
 end
 
@@ -128,6 +129,7 @@ function Recording:listen_beside()
     local one = self:next_answer()
     self:take_in(one)
     self.heard = one.at + one.samples
+    coroutine.yield(true)
   end
 end
 
@@ -153,13 +155,15 @@ function Recording:listen()
   if o.batch_size > 1 then self:listen_beside() else self:listen_on() end
 end
 
---- Begins, or goes on as far as it can before the engine's next step.
+--- Begins, or goes on as far as it can before the engine's next step, or until there is something to tell.
 ---@param engine userdata core's
+---@return boolean again whether it can go on before the engine's next step
 function Recording:go_on(engine)
   if not self.work then self.engine, self.work = engine, coroutine.create(self.listen) end
-  local fine, err = coroutine.resume(self.work, self)
-  if not fine then self:fail(err) end
+  local fine, again = coroutine.resume(self.work, self)
+  if not fine then self:fail(again) end
   self.ended = self.ended or coroutine.status(self.work) == "dead"
+  return not self.ended and again == true
 end
 
 --- Ends it with an error.
