@@ -16,6 +16,32 @@ bool better(const TokenLogprob& a, const TokenLogprob& b) {
   return a.logprob != b.logprob ? a.logprob > b.logprob : a.id < b.id;
 }
 
+/// The `count` best logits, best first, as if they were log-probabilities.
+void find_top(std::span<const float> logits, std::size_t count,
+              std::vector<TokenLogprob>& candidates) {
+  constexpr std::size_t kFew = 32;  // are put where they belong one by one
+  candidates.clear();
+  if (count > kFew) {
+    candidates.reserve(logits.size());
+    for (const float x : logits) {
+      candidates.push_back({static_cast<std::int32_t>(candidates.size()), x});
+    }
+    const auto end = candidates.begin() + static_cast<std::ptrdiff_t>(count);
+    std::nth_element(candidates.begin(), end - 1, candidates.end(), better);
+    std::sort(candidates.begin(), end, better);
+    candidates.resize(count);
+    return;
+  }
+  float least = kNever;
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    if (candidates.size() == count && !(logits[i] > least)) continue;
+    if (candidates.size() == count) candidates.pop_back();
+    const TokenLogprob one{static_cast<std::int32_t>(i), logits[i]};
+    candidates.insert(std::upper_bound(candidates.begin(), candidates.end(), one, better), one);
+    least = candidates.back().logprob;
+  }
+}
+
 std::uint64_t mix(std::uint64_t x) {
   x += 0x9e3779b97f4a7c15ull;
   x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
@@ -87,17 +113,10 @@ void Sampler::log_probabilities(std::span<const float> logits, const SamplingSta
   const auto count = std::min<std::size_t>(static_cast<std::size_t>(options_.logprobs), reachable);
   result.top.clear();
   if (count == 0) return;
-  candidates_.clear();
-  candidates_.reserve(logits.size());
-  for (std::size_t i = 0; i < reachable; ++i) {
-    candidates_.push_back({static_cast<std::int32_t>(i), logits[i]});
-  }
-  const auto end = candidates_.begin() + static_cast<std::ptrdiff_t>(count);
-  std::nth_element(candidates_.begin(), end - 1, candidates_.end(), better);
-  std::sort(candidates_.begin(), end, better);
-  for (auto at = candidates_.begin(); at != end; ++at) {
-    const double logprob = static_cast<double>(at->logprob) - log_sum_;
-    result.top.push_back({at->id, static_cast<float>(logprob)});
+  find_top(logits.first(reachable), count, candidates_);
+  for (const TokenLogprob& one : candidates_) {
+    const double logprob = static_cast<double>(one.logprob) - log_sum_;
+    result.top.push_back({one.id, static_cast<float>(logprob)});
   }
 }
 

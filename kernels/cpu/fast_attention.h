@@ -128,48 +128,62 @@ void all_values(QueryRow* const* rows, const Element* values, std::int64_t head_
   for (int r = 0; r < kRows && d < head_dim; ++r) last_values(*rows[r], values, head_dim, d);
 }
 
+/// e^x of one number. What two maxima are apart is mostly nothing.
 PERILUNE_INLINE float exp_one(float x) {
-  return first(exp(splat(x)));
+  return x == 0 ? 1.0f : first(exp(splat(x)));
+}
+
+/// A row's scores of a block, scaled and capped, with their bias.
+PERILUNE_INLINE void scaled_scores(const AttentionArguments& a, QueryRow& row, std::int64_t block,
+                                   Vec (&scores)[kBlockVecs]) {
+  const Vec scale = splat(a.scale);
+#pragma GCC unroll 16
+  for (int v = 0; v < kBlockVecs; ++v) scores[v] = mul(load(row.weights + v * kLanes), scale);
+  if (a.softcap > 0) {
+    const Vec cap = splat(a.softcap);
+    for (Vec& score : scores) score = mul(cap, tanh(div(score, cap)));
+  }
+  if (a.relative_bias == nullptr) return;
+  for (int v = 0; v < kBlockVecs; ++v) store(row.weights + v * kLanes, scores[v]);
+  for (std::int64_t j = row.begin; j < row.end; ++j)
+    row.weights[j] += relative_bias_at(a, row.head, block * kKvBlock + j, row.position);
+  for (int v = 0; v < kBlockVecs; ++v) scores[v] = load(row.weights + v * kLanes);
+}
+
+/// -infinity where a row does not look.
+PERILUNE_INLINE void mask_scores(const QueryRow& row, Vec (&scores)[kBlockVecs]) {
+  if (row.begin == 0 && row.end == kKvBlock) return;
+  const Vec before = splat(static_cast<float>(row.begin) - 0.5f);
+  const Vec behind = splat(static_cast<float>(row.end) - 0.5f);
+  for (int v = 0; v < kBlockVecs; ++v) {
+    const Vec at = add(lane_index(), splat(static_cast<float>(v * kLanes)));
+    scores[v] =
+        select(both(less(before, at), less(at, behind)), scores[v], splat(-__builtin_inff()));
+  }
 }
 
 /// Scores to weights: scale, softcap, bias, mask, exp; and the factors of the merge. False when the
 /// block adds nothing.
 [[maybe_unused]] bool weigh(const AttentionArguments& a, QueryRow& row, std::int64_t block) {
-  const Vec scale = splat(a.scale), lowest = splat(-__builtin_inff());
-  if (a.softcap > 0 || a.relative_bias != nullptr) {
-    const Vec cap = splat(a.softcap);
-    for (std::int64_t j = 0; j < kKvBlock; j += kLanes) {
-      Vec score = mul(load(row.weights + j), scale);
-      if (a.softcap > 0) score = mul(cap, tanh(div(score, cap)));
-      store(row.weights + j, score);
-    }
-    for (std::int64_t j = row.begin; a.relative_bias != nullptr && j < row.end; ++j)
-      row.weights[j] += relative_bias_at(a, row.head, block * kKvBlock + j, row.position);
-  } else {
-    for (std::int64_t j = 0; j < kKvBlock; j += kLanes)
-      store(row.weights + j, mul(load(row.weights + j), scale));
-  }
-  const Vec before = splat(static_cast<float>(row.begin) - 0.5f);
-  const Vec behind = splat(static_cast<float>(row.end) - 0.5f);
-  Vec best = lowest;
-  for (std::int64_t j = 0; j < kKvBlock; j += kLanes) {
-    const Vec at = add(lane_index(), splat(static_cast<float>(j)));
-    const Vec score =
-        select(both(less(before, at), less(at, behind)), load(row.weights + j), lowest);
-    store(row.weights + j, score);
-    best = larger(score, best);
-  }
+  Vec scores[kBlockVecs];
+  scaled_scores(a, row, block, scores);
+  mask_scores(row, scores);
+  Vec best = splat(-__builtin_inff());
+#pragma GCC unroll 16
+  for (int v = 0; v < kBlockVecs; ++v) best = larger(scores[v], best);
   const float block_maximum = largest(best);
   if (block_maximum == -__builtin_inff()) {
     bool has_nan = false;  // larger() passes over a NaN; the row must not
+    for (int v = 0; v < kBlockVecs; ++v) store(row.weights + v * kLanes, scores[v]);
     for (std::int64_t j = row.begin; j < row.end; ++j)
       has_nan = has_nan || row.weights[j] != row.weights[j];
     if (!has_nan) return false;
   }
   Vec totals = zero();
-  for (std::int64_t j = 0; j < kKvBlock; j += kLanes) {
-    const Vec weight = exp(sub(load(row.weights + j), splat(block_maximum)));
-    store(row.weights + j, weight);
+#pragma GCC unroll 16
+  for (int v = 0; v < kBlockVecs; ++v) {
+    const Vec weight = exp(sub(scores[v], splat(block_maximum)));
+    store(row.weights + v * kLanes, weight);
     totals = add(totals, weight);
   }
   const float maximum = block_maximum > row.maximum ? block_maximum : row.maximum;
@@ -245,6 +259,23 @@ PERILUNE_INLINE Visible seen_by(const QueryRow* rows, std::int64_t count, std::i
   return all;
 }
 
+/// Asks for a block's keys and values, which few rows would otherwise wait for line by line: pages
+/// lie anywhere.
+template <class Element>
+PERILUNE_INLINE void ask_for_block(const AttentionArguments& a, const KvRow& kv,
+                                   std::int64_t kv_head, std::int64_t position) {
+  constexpr std::int64_t kLine = 64;
+  const auto* page =
+      reinterpret_cast<const Element*>(kv_page(a.layout, kv, a.page_offset, position));
+  const auto* keys =
+      reinterpret_cast<const char*>(page + key_block_offset(a.layout, position, kv_head));
+  const auto* values =
+      reinterpret_cast<const char*>(page + value_block_offset(a.layout, position, kv_head));
+  const auto bytes = static_cast<std::int64_t>(sizeof(Element)) * a.layout.head_dim * kKvBlock;
+  for (std::int64_t at = 0; at < bytes; at += kLine) __builtin_prefetch(keys + at);
+  for (std::int64_t at = 0; at < bytes; at += kLine) __builtin_prefetch(values + at);
+}
+
 /// The blocks of one tile over keys [begin, end), which lie in one split; rows start from nothing.
 /// `buffer` holds a widened block: keys, then values.
 template <class Element>
@@ -266,6 +297,8 @@ void attend_tile(const AttentionArguments& a, const KvRow& kv, std::int64_t kv_h
     }
     if (used == 0) continue;
     const std::int64_t position = block * kKvBlock;
+    if (used < kWidenFromRows && position + kKvBlock < end)
+      ask_for_block<Element>(a, kv, kv_head, position + kKvBlock);
     const char* page = kv_page(a.layout, kv, a.page_offset, position);
     const Element* keys =
         reinterpret_cast<const Element*>(page) + key_block_offset(a.layout, position, kv_head);

@@ -2,7 +2,8 @@
 
 usage: python3 tests/bench/speech.py FILE [--threads 1] [--rounds 5] [--compute f32|int8] [--perilune build/release/perilune]
 Needs faster-whisper from PyPI and `perilune get whisper-tiny.en`. Both are loaded once and hear the recording once
-before the rounds; greedy, without tries at other temperatures. Prints seconds of each round, medians and their ratio.
+before the rounds; greedy, without tries at other temperatures. Prints seconds of each round, medians and their ratio, by
+the clock and of processor time, which other work on the machine changes less.
 """
 import argparse
 import os
@@ -24,12 +25,30 @@ hear(path)
 print "ready"
 io.flush()
 for _ in io.lines() do
-  local started = pl.clock()
-  local answer = hear(path)
-  print(pl.clock() - started, (answer.text:gsub("%s+", " ")))
+  print((hear(path).text:gsub("%s+", " ")))
   io.flush()
 end
 """
+
+
+def processor_seconds(process):
+    """What a process and its threads have used (clock_getcpuclockid)."""
+    return time.clock_gettime((~process << 3) | 2)
+
+
+def timed(process, hear):
+    """What hear() gives, its seconds by the clock, and those of a process' processor time."""
+    clock, used = time.perf_counter(), processor_seconds(process)
+    answer = hear()
+    return answer, time.perf_counter() - clock, processor_seconds(process) - used
+
+
+def report(what, seconds):
+    for name, list_ in seconds.items():
+        print(f"{what:14} {name:16} {statistics.median(list_):8.3f} s  ({' '.join(f'{s:.3f}' for s in list_)})")
+    ours, theirs = (statistics.median(seconds[name]) for name in ("perilune", "faster-whisper"))
+    print(f"{what:14} faster-whisper / perilune: {theirs / ours:.2f}, "
+          f"of the least {min(seconds['faster-whisper']) / min(seconds['perilune']):.2f}")
 
 
 def main():
@@ -46,27 +65,30 @@ def main():
                             stdout=subprocess.PIPE, text=True)
     theirs = WhisperModel(model, device="cpu", compute_type="float32" if o.compute == "f32" else "int8", cpu_threads=o.threads)
 
-    def hear():
+    def hear_theirs():
         segments, _ = theirs.transcribe(o.file, beam_size=1, temperature=0, language="en")
         return "".join(s.text for s in segments)
 
-    hear()
-    assert ours.stdout.readline().strip() == "ready"
-    seconds = {"perilune": [], "faster-whisper": []}
-    texts = {}
-    for _ in range(o.rounds):
+    def hear_ours():
         ours.stdin.write("\n")
         ours.stdin.flush()
-        took, text = ours.stdout.readline().rstrip("\n").split("\t", 1)
-        seconds["perilune"].append(float(took))
-        texts["perilune"] = text
-        started = time.perf_counter()
-        texts["faster-whisper"] = hear()
-        seconds["faster-whisper"].append(time.perf_counter() - started)
+        return ours.stdout.readline().rstrip("\n")
+
+    hear_theirs()
+    assert ours.stdout.readline().strip() == "ready"
+    runs = {"perilune": (ours.pid, hear_ours), "faster-whisper": (os.getpid(), hear_theirs)}
+    clock, used, texts = ({name: [] for name in runs} for _ in range(3))
+    for _ in range(o.rounds):
+        for name, run in runs.items():
+            text, seconds, processor = timed(*run)
+            clock[name].append(seconds)
+            used[name].append(processor)
+            texts[name].append(text)
     ours.stdin.close()
-    for name, list_ in seconds.items():
-        print(f"{name:16} {statistics.median(list_):8.3f} s  ({' '.join(f'{s:.3f}' for s in list_)})  {texts[name][:60]!r}")
-    print(f"faster-whisper / perilune: {statistics.median(seconds['faster-whisper']) / statistics.median(seconds['perilune']):.2f}")
+    for name, list_ in texts.items():
+        print(f"{name:16} {list_[-1][:90]!r}")
+    report("by the clock", clock)
+    report("processor time", used)
 
 
 if __name__ == "__main__":
