@@ -151,8 +151,10 @@ int report_call(lua_State* L, int arguments, int results, bool* was_interrupted)
   const std::string text = message != nullptr ? message : "(no message)";
   lua_pop(L, 1);
   std::fflush(stdout);
-  // The handler itself may be what Ctrl-C stopped: then there is no message of ours.
-  const bool stopped = text.find("interrupted") != std::string::npos || status == LUA_ERRERR;
+  // A handler, this one or one further in, may be what Ctrl-C stopped: then the message is Lua's.
+  const bool stopped = text.find("interrupted") != std::string::npos ||
+                       text.find("error in error handling") != std::string::npos ||
+                       status == LUA_ERRERR;
   if (interrupted && stopped) {
     std::fputs("interrupted\n", stderr);
     return kInterrupted;

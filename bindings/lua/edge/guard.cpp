@@ -283,6 +283,10 @@ void call(lua_State* L, int arguments, int results, const char* op) {
   const int status = lua_pcall(L, arguments, results, function);
   lua_remove(L, function);
   if (status == 0) return;
+  if (status == LUA_ERRERR && state(L).context->interrupted()) {  // Ctrl-C stopped the handler
+    lua_pop(L, 1);
+    throw Error(ErrorCode::cancelled, op, "interrupted");
+  }
   if (status == LUA_ERRMEM) throw Error(ErrorCode::memory, op, kNoLuaMemory);
   throw_raised(L, op);  // on failure one value lies where the results would be
 }

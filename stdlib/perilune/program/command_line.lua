@@ -103,7 +103,9 @@ function command_line.progress(label) return progress.counter(label, 0) end
 --- Raises what was raised again where Ctrl-C is why: it ends a verb and is no failure of what the verb looks at.
 ---@param err any what was raised
 function command_line.pass_interrupt(err)
-  if tostring(err):find("interrupted", 1, true) and core.interrupted() then error(err, 0) end
+  if not core.interrupted() then return end
+  local text = tostring(err)   -- Lua's own where Ctrl-C stopped an error's handler
+  if text:find("interrupted", 1, true) or text:find("error in error handling", 1, true) then error("interrupted", 0) end
 end
 
 --- Says what failed; an interrupt is raised again, for the program to tell.
