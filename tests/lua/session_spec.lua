@@ -321,3 +321,20 @@ t.test("errors of a person: operands one below the other, the line, what to do",
   t.ok(errors.for_person(one.last_error, one):find "^\27%[31msoftmax: ")
   forget "narrow"
 end)
+
+t.test("a long table is not compiled line by line, whether it is pasted or comes through a pipe", function()
+  local lines = { "long = {" }
+  for i = 1, 4000 do lines[#lines + 1] = ("  { %d, 'abc }', [=[ { ]=] }, -- {{"):format(i) end
+  lines[#lines + 1] = "}"
+  local one, say = session()
+  local started = os.clock()
+  t.equal(say(table.concat(lines, "\n") .. "\n#long"), "4000")
+  one:line "long = nil"
+  for _, line in ipairs(lines) do one:line(line) end
+  t.equal(say "#long", "4000")
+  t.ok(os.clock() - started < 5, "seconds: " .. os.clock() - started)
+  -- What is wrong in a short one is said at once, in a long one where it ends.
+  t.ok(say("x = {\n1,,"):find "unexpected symbol near ','")
+  lines[100] = "1,,"
+  t.ok(say(table.concat(lines, "\n")):find "unexpected symbol near ','")
+end)

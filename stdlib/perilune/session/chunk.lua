@@ -56,17 +56,66 @@ function chunk.command(text)
   return command and not command:find "^::" and command or nil
 end
 
+-- What opens and closes: by words and brackets, roughly as Lua reads them.
+local opens = { ["function"] = 1, ["do"] = 1, ["if"] = 1, ["repeat"] = 1, ["end"] = -1, ["until"] = -1, ["("] = 1, ["{"] = 1, ["["] = 1,
+  [")"] = -1, ["}"] = -1, ["]"] = -1 }
+
+-- How many brackets and blocks are open behind a line, and the end of the long text that it is in, or nil.
+local function depth_behind(line, depth, closing)
+  local at = 1
+  while at <= #line do
+    if closing then
+      local _, last = line:find(closing, at, true)
+      if not last then return depth, closing end
+      closing, at = nil, last + 1
+    else
+      local first, last, word = line:find("([%a_][%w_]*)", at)
+      local mark = line:find("[%(%){}%[%]\"'%-]", at)
+      if not first and not mark then return depth, nil end
+      if first and (not mark or first < mark) then
+        depth, at = depth + (opens[word] or 0), last + 1
+      else
+        local character = line:sub(mark, mark)
+        local level = line:match("^%-?%-?%[(=*)%[", mark)
+        at = mark + 1
+        if level and (character == "[" or line:sub(mark, mark + 1) == "--") then
+          closing, at = "]" .. level .. "]", select(2, line:find("%[=*%[", mark)) + 1
+        elseif line:sub(mark, mark + 1) == "--" then
+          return depth, nil
+        elseif character == '"' or character == "'" then
+          while at <= #line and line:sub(at, at) ~= character do at = at + (line:sub(at, at) == "\\" and 2 or 1) end
+          at = at + 1
+        else
+          depth = depth + (opens[character] or 0)
+        end
+      end
+    end
+  end
+  return depth, closing
+end
+
+-- Of a longer statement only those lines are compiled behind which nothing seems to be open, and the last: a long table would
+-- be compiled as often as it has lines.
+local compiled_lines = 40
+
 -- A block's statements, each with as few lines as it can have; what is left is not finished.
 local function cut(text, name, lines_before)
   local pieces, pending, before, number = {}, nil, 0, 0
+  local depth, closing, last = 0, nil, select(2, text:gsub("\n", "")) + 1
   for line in (text .. "\n"):gmatch "(.-)\n" do
-    if not pending then before = number end
+    if not pending then before, depth, closing = number, 0, nil end
     number = number + 1
     if not pending and chunk.command(line) then
       pieces[#pieces + 1] = { text = line, before = before }
     elseif pending or line:find "%S" then
       pending = pending and pending .. "\n" .. line or (line:gsub("^%s*=", ""))
-      local compiled, more, problem = chunk.compile(pending, name, ("\n"):rep(lines_before + before))
+      depth, closing = depth_behind(line, depth, closing)
+      local compiled, more, problem
+      if number - before > compiled_lines and number < last and (depth > 0 or closing) then
+        more = true
+      else
+        compiled, more, problem = chunk.compile(pending, name, ("\n"):rep(lines_before + before))
+      end
       if compiled then
         pieces[#pieces + 1] = { text = pending, before = before }
         pending = nil
@@ -93,6 +142,33 @@ function chunk.pieces(text, name, lines_before)
   end
   return pieces, rest
 end
+
+-- Lines of a statement that is not finished, which come one by one.
+local Held = {}
+Held.__index = Held
+
+--- Holds lines, so that a long statement is not read anew with each.
+---@param text string the lines so far
+---@return table
+function chunk.hold(text)
+  local held = setmetatable({ lines = {}, depth = 0 }, Held)
+  held:add(text)
+  return held
+end
+
+--- One more line, or several. Whether it is too early to look whether the statement is finished.
+---@param text string
+---@return boolean
+function Held:add(text)
+  for line in (text .. "\n"):gmatch "(.-)\n" do
+    self.lines[#self.lines + 1] = line
+    self.depth, self.closing = depth_behind(line, self.depth, self.closing)
+  end
+  return #self.lines > compiled_lines and (self.depth > 0 or self.closing ~= nil)
+end
+
+---@return string
+function Held:text() return table.concat(self.lines, "\n") end
 
 --- Whether a text can run as it is; a mistake can, too.
 ---@param text string

@@ -47,6 +47,7 @@ end
 function errors.is_interrupt(value)
   local code = type(value) == "table" and rawget(value, "code")
   local message = errors.message(value)
+  if core.interrupted() and message:find("error in error handling", 1, true) then return true end
   return code == "interrupted" or message:find "interrupted$" ~= nil or code == "cancelled" and message:find ": interrupted" ~= nil
 end
 

@@ -72,7 +72,7 @@ function Session:prompt()
 end
 
 --- Forgets lines that are not finished.
-function Session:drop() self.pending = nil end
+function Session:drop() self.pending, self.held = nil, nil end
 
 --- The exit status; says what is left unfinished.
 ---@return integer
@@ -229,7 +229,14 @@ end
 function Session:line(text)
   self.lines = self.lines + 1
   if not self.pending then self.first_line = self.lines end
-  local whole = self.pending and self.pending .. "\n" .. text or chunk.without_prompts(text)
+  local whole
+  if self.pending then
+    self.held = self.held or chunk.hold(self.pending)
+    if self.held:add(text) then return true end
+    whole = self.held:text()
+  else
+    whole = chunk.without_prompts(text)
+  end
   self.pending = nil
   if not whole:find "%S" then return true end
   local pieces, rest = chunk.pieces(whole, self:name(), not self.host.interactive and self.first_line - 1 or nil)
@@ -237,6 +244,7 @@ function Session:line(text)
     self.pending = whole
     return true
   end
+  self.held = nil
   local input = { number = self.number, text = whole, fine = true, at_stop = #self.scopes > 0 or nil }
   self.running = whole
   for _, piece in ipairs(pieces) do
