@@ -1,5 +1,6 @@
 -- Hooks tell the truth: patterns, what they are called with, what may come back, what can only be seen.
 local pl = require "perilune"
+local core = require "perilune.core"
 local t = require "spec"
 
 local m = pl.load("scripts/models/tales", { compute = "f32" })
@@ -130,5 +131,18 @@ t.test("changed weights act in every kind of attention, whatever the cache holds
       hook:remove()
       t.ok(half:close(before * 0.5, 1e-5 * (1 + before:abs():max())), name .. " " .. cache)
     end
+  end
+end)
+
+t.test("changed weights act on another device", function()
+  local there, reason = pl.try(core.device, os.getenv "PERILUNE_TEST_DEVICE" or "emulator")
+  if not there then t.skip("device: " .. tostring(reason)) end
+  for name, scope in pairs { ["llama-gqa"] = "layers.1.attention", ["bart-plain"] = "decoder.layers.1.cross_attention" } do
+    local function heads(device)
+      local one = pl.load(t.golden(name), { compute = "f32", device = device })
+      one:hook(scope .. ".weights", function(w) return w * w end)
+      return one:trace({ { 5, 6, 7, 8 }, { 3, 4 } }, scope .. ".heads")[scope .. ".heads"]:to "cpu"
+    end
+    t.ok(heads(os.getenv "PERILUNE_TEST_DEVICE" or "emulator"):close(heads "cpu", 1e-4), name)
   end
 end)

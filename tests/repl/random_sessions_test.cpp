@@ -213,6 +213,10 @@ TEST_CASE("random sessions end well") {
     }
     REQUIRE(child.ends());
     ++done;
+    if (done % 500 == 0 && done < sessions) {  // of a long run
+      std::printf("%d of %d random sessions ended well\n", done, sessions);
+      std::fflush(stdout);
+    }
   }
   std::printf("%d random sessions ended well\n", done);
 }
