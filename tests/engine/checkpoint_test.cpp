@@ -1,8 +1,11 @@
 #include "engine/weights/checkpoint.h"
 
+#include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <numeric>
 
+#include "engine/files/row_storage.h"
 #include "engine/files/safetensors.h"
 #include "engine/weights/views.h"
 #include "tests/catch.h"
@@ -339,10 +342,49 @@ TEST_CASE("weights are charged to the budget, and only one copy stays") {
   CHECK(owner->cpu().memory().used == 0);
   const auto first = weight->packed(owner->cpu(), kernels::MathMode::f32);
   CHECK(owner->cpu().memory().used == weight->packed_bytes());
+  CHECK(owner->cpu().memory().peak == weight->packed_bytes());  // nothing stood beside it
   CHECK(weight->packed(owner->cpu(), kernels::MathMode::f32).data == first.data);
   const Tensor rest = Tensor::make(owner, DType::u8, Shape{{"x", 20000, 0}});
   CHECK(caught([&] { weight->to_tensor(); }).code == ErrorCode::memory);
   CHECK(caught([&] {
           weight->packed(Context::make({.threads = 1})->cpu(), kernels::MathMode::bf16);
         }).code == ErrorCode::device);
+}
+
+/// Bytes of this process's most resident memory since the last call; 0 where that cannot be told.
+std::size_t peak_resident() {
+  std::ifstream status("/proc/self/status");
+  std::size_t kilobytes = 0;
+  for (std::string word; status >> word;) {
+    if (word == "VmHWM:") status >> kilobytes;
+  }
+  std::ofstream reset("/proc/self/clear_refs");
+  return reset << "5" << std::flush ? kilobytes * 1024 : 0;
+}
+
+TEST_CASE("packing takes the memory of what it makes, and a part for each thread") {
+  const char* sanitizer = std::getenv("PERILUNE_SANITIZE");
+  if (sanitizer != nullptr && *sanitizer != '\0') {
+    PERILUNE_SKIP("a sanitizer keeps memory of its own");
+  }
+  const TemporaryFolder folder;
+  {
+    const auto writer = context();
+    const Shape shape{{"x", 1 << 13, 0}, {"y", 1 << 11, 0}};  // 64 MiB
+    write_safetensors(folder.file("model.safetensors"),
+                      {{"a.weight", Tensor::from(writer, Floats(1 << 24, 0.5f), shape)}});
+  }
+  const auto owner = Context::make({.threads = 2});
+  for (const bool blocks : {false, true}) {
+    const auto checkpoint = Checkpoint::open(owner, folder.path(), {});
+    if (blocks) checkpoint->store_as("a", row_storage("q8_0", "test"));
+    const auto weight = checkpoint->weight("a");
+    peak_resident();
+    const std::size_t before = peak_resident();
+    if (before == 0) PERILUNE_SKIP("the system does not tell of peaks of memory");
+    weight->packed(owner->cpu(), kernels::MathMode::int8);
+    const std::size_t grown = peak_resident() - before;
+    CAPTURE(blocks, grown, weight->packed_bytes());
+    CHECK(grown < weight->packed_bytes() * 11 / 10 + (4 << 20));
+  }
 }
