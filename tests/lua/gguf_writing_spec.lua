@@ -58,11 +58,22 @@ t.test("types, patterns and what 32 does not divide", function()
   t.ok(m:generate("Once upon a time", { max_new_tokens = 4, do_sample = false }).text:find "%a")
 end)
 
+t.test("general.file_type is what most of the layers' weights are stored as", function()
+  for _, case in ipairs { { 0, "f32" }, { 1, "f16" }, { 32, "bf16" }, { 14, "q4_k" }, { 7, "q8_0", "embed_tokens=q4_0" },
+    { 8, "q4_1", "layers.*.mlp.*=q5_0" } } do
+    local out = file()
+    t.equal((quantize("scripts/models/tales", out, "--to", unpack(case, 2))), 0)
+    t.equal(core.gguf_head(out).values["general.file_type"], case[1], case[2])
+  end
+end)
+
 t.test("a GGUF file quantizes to another with its keys", function()
   local first, second = file(), file()
   t.equal((quantize("scripts/models/tales", first, "--to", "q8_0")), 0)
   t.equal((quantize(first, second, "--to", "q4_0")), 0)
   local a, b = core.gguf_head(first), core.gguf_head(second)
+  t.equal({ a.values["general.file_type"], b.values["general.file_type"] }, { 7, 2 })
+  b.values["general.file_type"] = 7
   t.equal(b.values, a.values)
   t.equal(b.counts, a.counts)
   local m, n = pl.load(first, cpu), pl.load(second, cpu)

@@ -74,11 +74,33 @@ local function rope_keys(s, architecture, add)
   add("rope.scaling.original_context_length", scaling.original_max_position_embeddings)
 end
 
+-- What general.file_type calls a file most of whose layers are stored so (llama.h, llama_ftype); of K types the plain kind.
+local file_types = { f32 = 0, f16 = 1, q4_0 = 2, q4_1 = 3, q8_0 = 7, q5_0 = 8, q5_1 = 9, q2_k = 10, q3_k = 11, q4_k = 14, q5_k = 16,
+  q6_k = 18, iq4_nl = 25, iq4_xs = 30, bf16 = 32, mxfp4 = 38 }
+
+-- The number of the type that most of the layers' weights are stored in; nil where it has none.
+local function file_type(s)
+  local counts, most = {}, nil
+  for name in pairs(s.checkpoint:to_save()) do
+    local path = name:match "^(.*%.%d+%..*)%.weight$"
+    local sizes = path and s.checkpoint:sizes(name)
+    if sizes and #sizes == 2 then
+      local storage = s.checkpoint:storage(path):lower()
+      counts[storage] = (counts[storage] or 0) + sizes[1] * sizes[2]
+    end
+  end
+  for storage, count in pairs(counts) do
+    if not most or count > counts[most] or count == counts[most] and storage < most then most = storage end
+  end
+  return most and file_types[most]
+end
+
 --- The keys of a model: those of its architecture, or, of a model that came from a GGUF file, those that changed.
 ---@param s table a model's state
 ---@return table[] list of { key, kind, value }
 function gguf_keys.of(s)
-  local keys = { { "general.quantization_version", "u32", 2 } }
+  local keys, kind = { { "general.quantization_version", "u32", 2 } }, file_type(s)
+  if kind then keys[2] = { "general.file_type", "u32", kind } end
   if s.gguf then return keys end
   local metadata, architecture = s.family.gguf.metadata, nil
   for _, name in pairs(metadata) do architecture = architecture or name:match "^[^.]+" end
