@@ -156,6 +156,7 @@ verb_test("bench --overhead", "measures a step beside its kernels", function()
   end
   t.ok(times.kernels_us.median > 0 and times.clock_readings > 40)
   t.ok(times.reading_us.median > 0 and times.reading_us.median < times.outside_us.median)
+  t.ok(times.own_us.median > 0 and times.own_us.median < times.outside_us.median)
   t.ok(times.outside_us.median > 0 and times.outside_us.median <= sum, "the parts are all of it")
   t.ok(times.total_us.median >= times.kernels_us.median)
   expect(("bench %s %s"):format(golden, options), 0, "outside kernels", "decide", "choose")

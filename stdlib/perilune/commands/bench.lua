@@ -77,6 +77,7 @@ local function print_overhead(path, report)
     for _, part in ipairs(step_overhead.parts) do row(part, run.parts_us[part], part_help[part]) end
     row("outside kernels", run.outside_us, "all of these")
     row("of it the clock", run.reading_us, ("%d readings for this table"):format(run.clock_readings))
+    row("the step's own", run.own_us, "what is left: a step costs this when nobody measures")
     print(command_line.columns(rows))
   end
 end

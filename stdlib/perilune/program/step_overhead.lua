@@ -30,7 +30,7 @@ end
 
 --- Microseconds of decode steps of one row, greedy, under policy fifo: total, kernels, outside (total
 --- less kernels), and outside's parts, each { median=, p99= }; clock_readings: how often a clock was read for
---- this, and reading: what that took, which the parts hold.
+--- this, reading: what that took, which the parts hold, and own: outside less reading.
 ---@param m Model
 ---@param opts table { threads=, prompt= (ids), new=, repeats= }
 ---@return table
@@ -42,10 +42,11 @@ function overhead.measure(m, opts)
   core.set_threads(opts.threads)
   local engine = submit.engine()
   engine:times(true)
-  local lists = { total = {}, kernels = {}, outside = {}, readings = {}, reading = {} }
+  local lists = { total = {}, kernels = {}, outside = {}, own = {}, readings = {}, reading = {} }
   for _, part in ipairs(overhead.parts) do lists[part] = {} end
   local function take(times)
     times.outside, times.run = times.total - times.kernels, times.run - times.kernels
+    times.own = times.outside - times.reading
     for name, list in pairs(lists) do list[#list + 1] = times[name] end
   end
   add_answer(m, engine, opts.prompt, opts.new, function() end)   -- warms up
@@ -53,7 +54,7 @@ function overhead.measure(m, opts)
   engine:close()
   local report = { threads = opts.threads, steps = #lists.total, parts_us = {} }
   for _, part in ipairs(overhead.parts) do report.parts_us[part] = summary(lists[part]) end
-  for _, name in ipairs { "total", "kernels", "outside", "reading" } do report[name .. "_us"] = summary(lists[name]) end
+  for _, name in ipairs { "total", "kernels", "outside", "own", "reading" } do report[name .. "_us"] = summary(lists[name]) end
   report.clock_readings = summary(lists.readings).median
   return report
 end
