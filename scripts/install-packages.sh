@@ -1,8 +1,8 @@
 #!/bin/sh
 # Installs the Debian packages that building Perilune needs and that are not there yet.
 # Usage: sh scripts/install-packages.sh [--dev] [--list]
-#   --dev    also the tools that CI checks the sources with; where nvcc is and cuobjdump is not, that
-#            one too, by pip, in build/tools
+#   --dev    also the tools that CI checks the sources with, and the hosts that examples/hosts is run in; where
+#            nvcc is and cuobjdump is not, that one too, by pip, in build/tools
 #   --list   print the packages' names and stop
 set -eu
 
@@ -10,7 +10,8 @@ set -eu
 build="g++:g++ cmake:cmake ninja-build:ninja pkg-config:pkg-config ccache:ccache
   libluajit-5.1-dev libsentencepiece-dev libutf8proc-dev libpcre2-dev libpng-dev libjpeg-dev nlohmann-json3-dev catch2
   libsndfile1-dev libsoxr-dev libkissfft-dev zlib1g-dev"
-dev="clang-format:clang-format clang-tidy:clang-tidy lua-check:luacheck liblua5.4-dev python3-pyte openmpi-bin:mpirun"
+dev="clang-format:clang-format clang-tidy:clang-tidy lua-check:luacheck liblua5.4-dev python3-pyte openmpi-bin:mpirun
+  luajit:luajit neovim:nvim libsdl2-dev love:love xvfb:xvfb-run nginx-light:nginx curl:curl abigail-tools:abidiff lintian:lintian"
 
 wanted=$build
 list=no
@@ -53,6 +54,24 @@ bring_cuobjdump() {
     echo "install-packages: pip could not bring cuobjdump" >&2
 }
 
+# nginx' module for Lua wants a LuaJIT in the place of Debian's own, on which all else here depends: it is unpacked
+# beside it, not installed. Left out without an error, as above.
+bring_nginx_lua() {
+  [ "$wanted" != "$build" ] && command -v nginx >/dev/null 2>&1 || return 0
+  tools=$(dirname "$0")/../build/tools
+  [ ! -e "$tools/nginx/usr/lib/nginx/modules/ngx_http_lua_module.so" ] || return 0
+  mkdir -p "$tools/nginx"
+  (cd "$tools/nginx" &&
+    apt-get download -qq libnginx-mod-http-lua libnginx-mod-http-ndk lua-resty-core lua-resty-lrucache libluajit2-5.1-2 &&
+    for package in *.deb; do dpkg -x "$package" . && rm "$package"; done) >/dev/null 2>&1 ||
+    echo "install-packages: apt-get could not bring nginx' module for Lua" >&2
+}
+
+bring_tools() {
+  bring_cuobjdump
+  bring_nginx_lua
+}
+
 missing=
 for entry in $wanted; do
   package=${entry%%:*}
@@ -63,7 +82,7 @@ for entry in $wanted; do
 done
 
 if [ -z "$missing" ]; then
-  bring_cuobjdump
+  bring_tools
   echo "install-packages: all packages are there"
   exit 0
 fi
@@ -85,4 +104,4 @@ if ! { $as_root apt-get update -q &&
   echo "install-packages: apt-get could not install$missing; is there a network?" >&2
   exit 1
 fi
-bring_cuobjdump
+bring_tools
