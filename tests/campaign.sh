@@ -82,7 +82,7 @@ PERILUNE_CANCELS=10000 PERILUNE_CALLS=20000 build/release/tests/c_threads || fai
 
 part "$calls random calls of two threads under each sanitizer"
 for preset in asan tsan; do
-  PERILUNE_CALLS=$((calls / 4)) ASAN_OPTIONS=detect_leaks=0 build/$preset/tests/c_threads || fail "tests/c/threads.c, $preset"
+  PERILUNE_CALLS=$((calls / 2)) ASAN_OPTIONS=detect_leaks=0 build/$preset/tests/c_threads || fail "tests/c/threads.c, $preset"
 done
 
 if command -v valgrind >/dev/null 2>&1; then
