@@ -70,7 +70,7 @@ t.test("strange options", function()
     temperature = { 0, -1, nan, inf, "hot" }, top_k = { -1, 1.5 }, top_p = { 0, 1.1, -1, nan }, min_p = { -0.1, 1.1, nan },
     repetition_penalty = { 0, -1, nan, inf }, seed = { 0.5, nan, inf, "7" }, stop = { "", 7, { "" }, { 7 }, { a = "x" } },
     eos_token_id = { "x", { "x" }, -1, { 1.5 } }, logprobs = { -1, "all" }, n = { 0, -1, 1.5 }, context = { "wrap", 7 }, processors = { 7, { 7 } },
-    stop_when = { true, "x" }, on_token = { 7 }, policy = { 7, "fifo", {} }, client = { 7 }, num_beams = { 0, 4 }, truncate = { true },
+    stop_when = { true, "x" }, on_token = { 7 }, policy = { 7, "fifo", {} }, client = { 7 }, num_beams = { 0, 1.5 }, truncate = { true },
     budget_ms = { 5 }, [1] = { "x" },
   } do
     for _, value in ipairs(values) do
@@ -86,6 +86,7 @@ end)
 
 t.test("only keys of the caller contradict each other", function()
   t.equal(m:generate(prompt, with { top_k = 0 }).ids, best.ids)
+  t.ok(m:generate(prompt, { num_beams = 4, max_new_tokens = 2 }).score)   -- the file says do_sample
   t.raises_table(function() m:generate(prompt, { do_sample = false, min_p = 0.1 }) end, "do_sample", "min_p")
   t.raises_table(function() m:generate({ prompt = prompt, temperature = 2 }, greedy) end, "do_sample", "temperature")
   t.equal(#m:generate(prompt, { do_sample = false, max_length = 7 }).ids, 7 - best.prompt_tokens)

@@ -84,6 +84,12 @@ t.test("searches of a file give way to what the caller says", function()
   local plain = { penalty_alpha = 0, do_sample = false, top_k = 0 }
   t.differ(looks:generate("Once upon a time", { max_new_tokens = 24 }).ids, looks:generate("Once upon a time", t.with(plain, { max_new_tokens = 24 })).ids)
   t.ok(looks:generate("Once", { num_beams = 2 }).text)
+  -- A file that draws does not contradict a caller who searches.
+  local drawing = pl.load(with { eos_token_id = 2, do_sample = true, temperature = 0.8, top_p = 0.9, max_new_tokens = 6 })
+  local greedy = pl.load(with { eos_token_id = 2, max_new_tokens = 6 })
+  t.equal(drawing:generate("Once", { num_beams = 3 }).text, greedy:generate("Once", { num_beams = 3 }).text)
+  t.raises_table(function() drawing:generate("Once", { num_beams = 3, temperature = 0.8 }) end, "temperature", "num_beams=3")
+  t.raises_table(function() drawing:generate("Once", { num_beams = 3, do_sample = true }) end, "do_sample", "num_beams=3")
   t.ok(looks:generate("Once", { do_sample = true, seed = 3, n = 2 }).sequences)
 end)
 

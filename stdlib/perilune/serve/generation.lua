@@ -175,6 +175,7 @@ local function draws(given, defaults)
   for _, key in ipairs(sampling_keys) do
     if given[key] ~= nil then return true end
   end
+  if (given.num_beams or 1) > 1 then return false end   -- the caller's search, not a file's draws
   return defaults.do_sample == true
 end
 

@@ -98,7 +98,9 @@ function searches.add_beams(out, given, value_of, do_sample, op)
     return
   end
   if do_sample and given.num_beams then
-    contradict(op, "do_sample", "num_beams=" .. beams, "a beam search looks for the best, it does not draw")
+    local draws = "do_sample"
+    for _, key in ipairs(rules.sampling_keys) do if given[key] ~= nil and not given.do_sample then draws = key end end
+    contradict(op, draws, "num_beams=" .. beams, "a beam search looks for the best, it does not draw")
   end
   if do_sample then return end   -- the file's beams, the caller's sampling: the caller wins
   local early = value_of "early_stopping"
