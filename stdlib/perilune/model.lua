@@ -62,7 +62,7 @@ end
 ---@param input any text, ids, a list of either, a Batch, { ids=, mask= }, { image= | pixels= }, or { text=, image= }
 ---@param opts table|nil { rows=, outputs={ "logits", "hidden_states", … }, decoder=, decoder_start_token_id=, cache=,
 --- adapter= (a name, or a list with one or false for each row), allow_foreign= }
----@return table { logits=, hidden_states=, pooled=, start_logits=, …, batch= }
+---@return table { logits= Tensor, hidden_states=, pooled= Tensor, start_logits= Tensor, …, batch= Batch }
 function Model:forward(input, opts) return forward.forward(self, input, opts) end
 
 --- Runs a pass and gives back tensors on the way, by canonical path; `*` is one component. Attention

@@ -147,3 +147,19 @@ t.test("the names of a stop", function()
   t.equal(select(2, completion.complete("hidden_state:softm", session)), { "softmax" })
   t.equal(select(2, completion.complete('hidden_state:softmax "hi', session)), { "hidden" })
 end)
+
+t.test("words that belong to what is called: paths of a trace, weights, types, options of a task, arguments of commands", function()
+  _G.tr = _G.m:trace({ 1, 2 }, { "layers.0", "layers.1" })
+  offers {
+    ['tr["lay'] = { "layers.0", "layers.1" },
+    ['m:weight("layers.0.self_attn.k'] = { "layers.0.self_attn.k_proj.weight" },
+    ['m:quantize "int8'] = { "int8", "int8-weight" },
+    ['x:to "f'] = { "f16", "f32" },
+    ["m:forward({ 1 }).logits:softm"] = { "softmax" },
+    ['pl.pipeline("fill-mask", m, { tar'] = { "targets" },
+    ['m:debug("x", { gen'] = { "generate" },
+  }
+  t.equal(select(2, completion.complete(":break layers.1.ml", { initial = {} })), { "layers.1.mlp" })
+  t.ok(has((complete ":queue policy f"), "fifo"))
+  t.ok(has((complete ":queue st"), "step"))
+end)

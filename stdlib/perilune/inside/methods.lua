@@ -42,7 +42,8 @@ function Model:hooks() return hooks.list(self) end
 ---     print(said[#said])                                                    --> [token=2, hidden=256]
 ---     print(r.logits:equal(m:forward("The").logits))                        --> false
 ---@param input any as forward or generate takes it
----@param opts table|nil commands as a list; generate=true|{ options of m:generate }; else as forward takes it
+---@param opts table|nil { generate=true (or options of m:generate), rows=, decoder=, cache= (else as forward takes them) }, and in it
+--- commands as a list
 ---@return table|nil result what forward or generate gives; nil when it was left
 ---@return string[]|nil transcript what the commands said
 function Model:debug(input, opts) return require("perilune.inside.debugging").debug(self, input, opts) end

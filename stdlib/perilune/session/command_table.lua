@@ -2,7 +2,8 @@
 --
 -- A row: { name = what follows the colon, aliases = other names or nil, arguments = "FILE" or nil, help = one line,
 --   where = the module whose table has a function of that name: function(session, rest) → false to leave the session,
---   complete = what Tab offers after it: "file", "lua" (default), "command", "name" or function(typed) → words,
+--   complete = what Tab offers after it: "file", "lua" (default), "command", "name" or function(typed word, all that is typed,
+--   session) → words,
 --   bare = true where `name` alone means it, too, while no variable is called so }
 --
 -- A new command is a row here and a function in its module. Names are never given a second meaning; a verb of the program
@@ -12,6 +13,22 @@ local working = "perilune.session.working"
 local workspace, measuring = "perilune.session.workspace", "perilune.session.measuring"
 local debugger = "perilune.session.debugger"
 local looking = "perilune.session.looking"
+
+-- Paths of the only model that has a name.
+local function paths(typed, _, session)
+  local fine, model = pcall(require("perilune.session.models").only, session, "break")
+  return fine and require "perilune.session.path_words"(model, typed) or {}
+end
+
+-- What may stand in a `:queue` line: what is done with it, and behind `policy` the shipped ones.
+local function queue_words(_, typed)
+  if typed:find "policy%s+%S*$" then return require "perilune.base.names_of"(require "perilune.policy") end
+  local words = { "step", "run", "policy", "timeline" }
+  for name, value in pairs(_G) do
+    if type(name) == "string" and require("perilune.base.kind").of(value) == "Engine" then words[#words + 1] = name end
+  end
+  return words
+end
 
 return {
   { title = "Finding out", rows = {
@@ -41,7 +58,7 @@ return {
   } },
   { title = "Looking into an engine", rows = {
     { name = "queue", arguments = "[ENGINE] [step N|run|policy P]", help = "who runs, who waits for what; steps; timeline FILE draws",
-      where = looking },
+      where = looking, complete = queue_words },
   } },
   { title = "Stopping inside a model (at the prompt debug>)", rows = {
     { name = "debug", arguments = "[MODEL,] [INPUT]", help = "a pass that stops after each op, at breakpoints: m:debug", where = debugger },
@@ -49,7 +66,8 @@ return {
     { name = "next", aliases = { "n" }, arguments = "[N]", help = "to the next op of this function; called functions run whole", where = debugger },
     { name = "token", arguments = "[N]", help = "to the choice of the next token", where = debugger },
     { name = "continue", aliases = { "c" }, help = "to the next breakpoint, or to the end", where = debugger },
-    { name = "break", aliases = { "b" }, arguments = "[WHAT]", help = "stop at a path, an op, or `where EXPR` is true; alone: the list", where = debugger },
+    { name = "break", aliases = { "b" }, arguments = "[WHAT]", help = "stop at a path, an op, or `where EXPR` is true; alone: the list", where = debugger,
+      complete = paths },
     { name = "unbreak", arguments = "[N]", help = "take a breakpoint away; alone: all", where = debugger },
     { name = "locals", help = "the function's locals and what they hold", where = debugger },
     { name = "up", help = "look from the function that called this one", where = debugger },

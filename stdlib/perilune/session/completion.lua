@@ -2,6 +2,7 @@
 local core = require "perilune.core"
 local documentation = require "perilune.help.documentation"
 local place = require "perilune.session.place"
+local path_words = require "perilune.session.path_words"
 local string_words = require "perilune.session.string_words"
 local topics = require "perilune.help.topics"
 
@@ -71,23 +72,6 @@ local function file_words(typed)
   return words
 end
 
--- Canonical paths, a component at a time: "layers." then "layers.0.", "layers.*." …
-local function path_words(model, typed)
-  local words = {}
-  local fine, paths = pcall(model.paths, model)
-  if not fine then return words end
-  local function add(path)
-    if not starts_with(path, typed) then return end
-    local stop = path:find(".", #typed + 1, true)
-    words[#words + 1] = stop and path:sub(1, stop) or path
-  end
-  for _, path in ipairs(paths) do
-    add(path)
-    add((path:gsub("%.%d+", ".*")))
-  end
-  return words
-end
-
 local function in_string(text, quote, stack)
   local typed, start = text:sub(quote.at + 1), quote.at + 1
   local words = string_words.at(text:sub(1, quote.at - 1), stack)
@@ -119,7 +103,8 @@ local function in_braces(text, stack)
   end
   local entry = place.entry_of(callee)
   if not entry then return nil end
-  local words = matching(documentation.option_keys(entry), typed)
+  local keys = callee == "pl.pipeline" and string_words.task_options(text) or documentation.option_keys(entry)
+  local words = matching(keys, typed)
   if #words == 0 then return nil end
   return start, words, " = "
 end
@@ -170,7 +155,7 @@ local function in_chain(text, scope)
 end
 
 -- What follows a command's name.
-local function command_argument(text)
+local function command_argument(text, session)
   local name, rest = text:match "^:(%a+)%s+()"
   if not name then return nil end
   local start = text:match "()%S*$"
@@ -179,7 +164,7 @@ local function command_argument(text)
   if row and name ~= "bench" then
     if row.complete == "file" then return rest, matching(file_words(text:sub(rest)), text:sub(rest)) end
     if row.complete == "name" then return in_chain(text, "help") end
-    if type(row.complete) == "function" then return start, matching(row.complete(typed), typed) end
+    if type(row.complete) == "function" then return start, matching(row.complete(typed, text:sub(rest), session), typed) end
     return nil
   end
   local words = string_words.of_verb(name, typed)
@@ -198,7 +183,7 @@ function completion.complete(text, session)
   place.scope = session and session.scopes and session.scopes[#session.scopes] or nil
   if text:find "^:[%w_]*$" then return command_words(text) end
   if text:find "^%?" then return in_chain(text, "help") end
-  local start, words = command_argument(text)
+  local start, words = command_argument(text, session)
   if start and #words > 0 then return start, words end
   local stack, quote = place.open_places(text)
   if quote then return in_string(text, quote, stack) end

@@ -87,7 +87,10 @@ function place.type_of(text)
   local all = documentation.all()
   local object, member = text:match "^(.*)%.([%a_][%w_]*)$"
   if object then
-    local owner = place.type_of(object)
+    local owner, call = place.type_of(object)
+    if not owner and call then   -- a key of the table that a call gives: "{ logits= Tensor, …"
+      return (call.returns[1] or ""):match("%f[%w_]" .. member .. "=%s*(%u%w*)")
+    end
     local entry = owner and all.by_name[owner .. "." .. member]
     return entry and class_in(entry.type)
   end
