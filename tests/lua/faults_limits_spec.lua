@@ -31,6 +31,7 @@ local sizes = {
   end, nil, "" },
   { "bars", function() return pl.arange(9):hist { bins = 1e9 } end, "option", "1000000000" },
   { "the width of bars", function() return pl.arange(9):hist { width = 1e9 } end, "option", "1000000000" },
+  { "tokens of a prompt to simulate", function() return pl.simulate(pl.policy.fifo(), { 1e9 }, { ms_per_step = 1 }) end, "argument", "1000000000" },
   { "outputs", function() return m:generate({ 3 }, { max_new_tokens = 1, n = 1e6, do_sample = true }) end, "option", "1000000" },
   { "beams", function() return m:generate({ 3 }, { max_new_tokens = 1, num_beams = 1e6 }) end, "option", "1000000" },
   { "sequences", function() return m:generate({ 3 }, { max_new_tokens = 1, num_return_sequences = 1e6, do_sample = true }) end, "option", "1000000" },

@@ -76,6 +76,8 @@ local function check_rate(cost, name)
   end
 end
 
+local most_tokens = 2 ^ 24   -- of a prompt of which only the length is given: each is stood for by an id
+
 -- How many tokens a prompt has, and which, where that is known.
 local function prompt_length(made, value, place)
   if type(value) == "string" then
@@ -86,8 +88,8 @@ local function prompt_length(made, value, place)
     if made.model then inputs.check_ids(made.model, { value }, "simulate") end
     return #value, value
   end
-  if type(value) ~= "number" or value % 1 ~= 0 or value < 1 or value >= 2 ^ 31 then
-    raise("argument", "simulate", ("%s: expected a number of tokens from 1, got %s"):format(place, options.show(value)))
+  if type(value) ~= "number" or value % 1 ~= 0 or value < 1 or value > most_tokens then
+    raise("argument", "simulate", ("%s: expected a number of tokens from 1 to %d, got %s"):format(place, most_tokens, options.show(value)))
   end
   return value
 end
