@@ -7,6 +7,7 @@
 #include "engine/base/interrupt.h"
 #include "engine/base/json.h"
 #include "engine/base/json_value.h"
+#include "engine/base/placeholder.h"
 
 namespace perilune {
 
@@ -192,7 +193,9 @@ Json parse_json(std::string_view text, std::string_view file, const JsonLimits& 
 }
 
 Json read_json(const std::string& path, const JsonLimits& limits) {
-  return parse_json(read_file(path, limits.max_bytes), base_name(path), limits);
+  const std::string text = read_file(path, limits.max_bytes);
+  refuse_placeholder(text, path);
+  return parse_json(text, base_name(path), limits);
 }
 
 }  // namespace perilune

@@ -2,13 +2,13 @@
 
 #include <algorithm>
 
+#include "engine/base/placeholder.h"
 #include "engine/files/tensor_file.h"
 
 namespace perilune {
 namespace {
 
-constexpr const char* kDownload =
-    "it is not the file itself: download it again, and look at its size";
+constexpr const char* kDownload = kDownloadAgain;
 constexpr const char* kUnpack = "unpack it first";
 constexpr const char* kConvert =
     "convert it where it came from, with save_pretrained(folder, safe_serialization=True)";
@@ -22,8 +22,6 @@ struct Beginning {
 using namespace std::string_view_literals;
 
 constexpr Beginning kBeginnings[] = {
-    {"version https://git-lfs.github.com/spec/"sv, "a Git LFS pointer, not the file itself",
-     "fetch the file: run git lfs pull where it was cloned, or download it"},
     {"oid sha256:"sv, "a part of a Git LFS pointer", kDownload},
     {"\x1f\x8b"sv, "a gzip archive", kUnpack},
     {"BZh"sv, "a bzip2 archive", kUnpack},
@@ -53,14 +51,7 @@ bool is_text(std::string_view head) {
   });
 }
 
-bool begins_with_any_case(std::string_view text, std::string_view beginning) {
-  return text.size() >= beginning.size() &&
-         std::equal(beginning.begin(), beginning.end(), text.begin(), [](char a, char b) {
-           return a == (b >= 'A' && b <= 'Z' ? static_cast<char>(b + 32) : b);
-         });
-}
-
-/// A page, an error of a server, or other text. Weights begin with a length, whose last bytes are
+/// An error of a server, or other text. Weights begin with a length, whose last bytes are
 /// 0.
 std::optional<ForeignFile> text_file(std::string_view head) {
   constexpr std::string_view kMark = "\xef\xbb\xbf";
@@ -68,13 +59,6 @@ std::optional<ForeignFile> text_file(std::string_view head) {
   if (!is_text(head.substr(0, 64))) return std::nullopt;
   const std::size_t first = std::min(head.find_first_not_of(" \r\n\t"), head.size());
   const std::string_view text = head.substr(first);
-  for (const std::string_view tag : {"<!doctype html"sv, "<html"sv, "<head"sv}) {
-    if (begins_with_any_case(text, tag)) {
-      return ForeignFile{"an HTML page", std::string(kDownload) +
-                                             " (a page comes where a link needs a login, or leads "
-                                             "to a viewer)"};
-    }
-  }
   if (text.starts_with("<")) return ForeignFile{"an XML or HTML text", kDownload};
   if (text.starts_with("{") || text.starts_with("[")) return ForeignFile{"a JSON text", kDownload};
   return ForeignFile{"a text", kDownload};
@@ -106,6 +90,7 @@ bool is_pickle(std::string_view head) {
 
 std::optional<ForeignFile> foreign_file(std::string_view head, std::string_view name) {
   if (head.empty()) return ForeignFile{"an empty file", kDownload};
+  if (auto other = placeholder(head)) return ForeignFile{other->kind, other->hint};
   if (head.starts_with("PK\x03\x04")) return zip_file(head, name);
   if (is_pickle(head)) return ForeignFile{"a pickled file, which is never read", kPickleHint};
   for (const Beginning& known : kBeginnings) {

@@ -47,6 +47,15 @@ std::vector<std::string> folder_names(const std::string& folder) {
   if (!folder_exists(folder)) {
     throw Error(ErrorCode::file, "load", folder + ": there is no such folder");
   }
+  for (const char* name : {kSingle, kIndex}) {
+    std::error_code error;
+    const std::filesystem::path to =
+        std::filesystem::read_symlink(std::filesystem::path(folder) / name, error);
+    if (error) continue;  // no link
+    throw Error(ErrorCode::file, "load",
+                join_path(folder, name) + " is a link to " + to.string() + ", which is not there")
+        .hint("fetch the model again: what the link names was moved or removed");
+  }
   std::vector<std::string> pickled, other;
   for (const std::string& name : folder_names(folder)) {
     const auto ends = [&](std::string_view tail) { return name.ends_with(tail); };

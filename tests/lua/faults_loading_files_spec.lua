@@ -219,6 +219,28 @@ for _, case in ipairs(foreign) do
   end)
 end
 
+t.test("a link whose file is gone is named", function()
+  local folder = folder_of.copy(t.golden "llama-gqa", t.with(no_tokenizer, { ["model.safetensors"] = false }))
+  os.execute(("ln -s ../blobs/4d7a %s/model.safetensors"):format(folder))
+  local err = t.raises_text(function() pl.load(folder, options) end, "model.safetensors is a link to ../blobs/4d7a", "not there")
+  t.equal(err.code, "file")
+end)
+
+-- A clone without its large files has pointers in place of tokenizers, too; a login page may be anything.
+for _, case in ipairs { { "llama-gqa", "config.json" }, { "llama-gqa", "tokenizer_config.json" }, { "llama-gqa", "generation_config.json" },
+  { "llama-gqa", "tokenizer.model" }, { "gpt2-plain", "tokenizer.json" }, { "gpt2-plain", "vocab.json", "tokenizer.json" },
+  { "gpt2-plain", "merges.txt", "tokenizer.json" }, { "bert-base", "vocab.txt", "tokenizer.json" } } do
+  t.test("named for what it is in place of " .. case[2], function()
+    for kind, text in pairs { ["Git LFS pointer"] = foreign[1][1], ["HTML page"] = foreign[2][1] } do
+      local files = { [case[2]] = text }
+      if case[3] then files[case[3]] = false end
+      local folder = folder_of.copy(t.golden(case[1]), files)
+      local err = t.raises_text(function() pl.load(folder, { compute = "f32" }) end, case[2] .. ": ", kind)
+      t.ok(err.hint:find "download", err.hint)
+    end
+  end)
+end
+
 t.test("settings of 40 MB are refused with the number", function()
   local folder = folder_of.copy(t.golden "llama-gqa", no_tokenizer)
   core.write_file(folder .. "/config.json", core.read_file(folder .. "/config.json") .. (" "):rep(40 * 2 ^ 20))

@@ -11,6 +11,7 @@
 #include "engine/base/file.h"
 #include "engine/base/file_source.h"
 #include "engine/base/json.h"
+#include "engine/base/placeholder.h"
 #include "engine/base/settings_limits.h"
 #include "engine/base/sha256.h"
 
@@ -21,6 +22,7 @@ namespace {
 int json(lua_State* L) {
   const std::string text = to_text(L, 1, "json", "text");
   const std::string name = lua_isnoneornil(L, 2) ? "json" : to_text(L, 2, "json", "name");
+  refuse_placeholder(text, name);
   push_json(L, parse_json(text, name));
   return 1;
 }

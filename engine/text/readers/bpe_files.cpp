@@ -3,6 +3,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/file.h"
+#include "engine/base/placeholder.h"
 #include "engine/base/utf8.h"
 #include "engine/text/readers/open.h"
 #include "engine/text/tokenizer/roles.h"
@@ -102,6 +103,7 @@ Vocabulary read_vocabulary(const std::string& path) {
 std::vector<std::pair<std::string, std::string>> read_merges(const std::string& path,
                                                              const Vocabulary& vocabulary) {
   const std::string text = read_file(path, kMaxBytes);
+  refuse_placeholder(text, path);
   if (!is_utf8(text)) {
     throw Error(ErrorCode::format, "load", base_name(path) + " is not UTF-8 text");
   }

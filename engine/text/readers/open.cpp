@@ -6,6 +6,7 @@
 #include "engine/base/error.h"
 #include "engine/base/file.h"
 #include "engine/base/json.h"
+#include "engine/base/placeholder.h"
 #include "engine/files/whisper/whisper_file.h"
 #include "engine/text/tokenizer/fairseq.h"
 #include "engine/text/tokenizer/sentencepiece.h"
@@ -74,6 +75,7 @@ std::shared_ptr<Tokenizer> load_ranks(const Source& source) {
 std::shared_ptr<Tokenizer> load_model_file(const Source& source) {
   const std::string name = base_name(source.path);
   const std::string bytes = read_file(source.path, kMaxModelBytes);
+  refuse_placeholder(bytes, source.path);
   if (looks_like_ranks(bytes)) return load_ranks(source);
   if (source.config == nullptr) {
     return std::make_shared<SentencePieceTokenizer>(parse_sentencepiece(bytes, name), source.path);

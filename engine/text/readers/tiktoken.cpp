@@ -4,6 +4,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/file.h"
+#include "engine/base/placeholder.h"
 #include "engine/text/readers/open.h"
 #include "engine/text/tokenizer/roles.h"
 
@@ -101,6 +102,7 @@ class RankFile {
  public:
   explicit RankFile(const std::string& path)
       : name_(base_name(path)), text_(read_file(path, kMaxBytes)) {
+    refuse_placeholder(text_, path);
     std::fill(digits_.begin(), digits_.end(), std::int8_t{-1});
     const std::string_view alphabet =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

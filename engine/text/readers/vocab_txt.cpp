@@ -4,6 +4,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/file.h"
+#include "engine/base/placeholder.h"
 #include "engine/base/utf8.h"
 #include "engine/text/readers/open.h"
 #include "engine/text/tokenizer/roles.h"
@@ -20,6 +21,7 @@ constexpr RoleDefaults kMpnetRoles = {"<s>", "</s>", "[UNK]",  "<pad>",
 // The line number is the id. Of a line that is there twice the last counts, as published.
 Vocabulary read_lines(const std::string& path, std::vector<std::string>& warnings) {
   const std::string text = read_file(path, kMaxBytes);
+  refuse_placeholder(text, path);
   if (!is_utf8(text)) {
     throw Error(ErrorCode::format, "load", base_name(path) + " is not UTF-8 text");
   }
