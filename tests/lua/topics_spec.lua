@@ -139,3 +139,13 @@ t.test("help finds topics and tasks, and names them where nothing is found", fun
   t.ok(help.text("windws"):find("windows", 1, true))
   t.ok(help.text(""):find("policies", 1, true))
 end)
+
+t.test("words that people bring along lead to what is there", function()
+  for word, list in pairs(require "perilune.help.meanings") do
+    t.equal(#help.find(word), 0, word .. " has a meaning of its own")
+    local count = select(2, list:gsub("%S+", ""))
+    t.equal(select(2, help.text(word):gsub("\n%S+.-%s%s%S", "")), count, help.text(word))
+  end
+  t.ok(help.text("vram"):find("Model:memory()", 1, true))
+  t.ok(help.text("similarity"):find("cosines between one sentence and others", 1, true))
+end)

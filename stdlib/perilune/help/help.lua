@@ -4,6 +4,8 @@ local documentation = require "perilune.help.documentation"
 local topics = require "perilune.help.topics"
 local kind = require "perilune.base.kind"
 local examples = require "perilune.help.examples"
+local meanings = require "perilune.help.meanings"
+local tasks = require "perilune.help.tasks"
 
 local help = {}
 
@@ -112,7 +114,22 @@ local function nothing(name)
   return "nothing is called " .. name .. (near and "; did you mean " .. near .. "?" or "")
 end
 
-local function list_text(entries)
+local list_text
+
+-- What a word of somewhere else is called here, a line each; nil for a word that nobody brings along.
+local function meant(name, session)
+  local lines = {}
+  for one in (meanings[name:lower()] or ""):gmatch "%S+" do
+    local entries = help.find((one:gsub("^m:", "Model:")), session)
+    local what = one:sub(1, 1) == ":" and "a command of sessions" or nil
+    for _, task in ipairs(tasks.list) do if task.name == one then what = "pl.pipeline: " .. task.what end end
+    if not what and #entries == 0 then what = first_sentence(topics.text(one):gsub("^.-\n\n", "")) end
+    lines[#lines + 1] = what and ("%-44s  %s"):format(one, what) or list_text { entries[1] }
+  end
+  return lines[1] and "nothing is called " .. name .. "; what is near it here:\n" .. table.concat(lines, "\n") or nil
+end
+
+function list_text(entries)
   local lines = {}
   for i, entry in ipairs(entries) do
     if i > 30 then
@@ -138,6 +155,8 @@ function help.text(name, session)
   for _, owner in ipairs(documentation.owners) do if name == owner then return overview(name) end end
   local found = help.find(name, session)
   if #found == 0 then
+    local near = meant(name, session)
+    if near then return near end
     local said = mentions(name)
     if #said == 0 then return nothing(name) end
     return "nothing is called " .. name .. "; it is spoken of in\n" .. list_text(said)
