@@ -108,6 +108,33 @@ search_test("AWQ's layers lose less of their outputs than rounding, at the same 
   t.equal({ q:memory().weights, q.quantization.method }, { plain:memory().weights, "awq" })
 end)
 
+-- MiB that the search takes at most, beside what was there before it.
+local function most_memory(method)
+  local program = os.getenv "PERILUNE" or arg[-1]
+  if not program then t.skip "the program's own path is not known" end
+  local script = os.tmpname()
+  core.write_file(script, ([[
+    local pl = require "perilune"
+    local m, rows = pl.load("scripts/models/tales", { compute = "f32", device = "cpu" }), {}
+    for i = 1, 8 do rows[i] = m.tokenizer:ids(("A shy cat, the %%dth, who liked to sing. "):format(i):rep(8)) end
+    m:forward(rows, { rows = "all" })
+    local function cpu() for _, d in ipairs(pl.devices()) do if d.name == "cpu" then return d end end end
+    local before = cpu().used
+    m:quantize { type = "int4", group = 128, method = "%s", calibration = rows }
+    print((cpu().peak - before) / 2 ^ 20)
+  ]]):format(method))
+  local pipe = assert(io.popen(("'%s' '%s'"):format(program, script)))
+  local said = pipe:read "*a"
+  pipe:close()
+  os.remove(script)
+  return assert(tonumber(said), said)
+end
+
+search_test("models that AWQ tries do not stand beside each other", function()
+  local awq, gptq = most_memory "awq", most_memory "gptq"
+  t.ok(awq < 1.3 * gptq, ("awq takes %.1f MiB, gptq %.1f"):format(awq, gptq))
+end)
+
 search_test("a search that was killed goes on where it was, to the same bits", function()
   local folder = os.tmpname()
   os.remove(folder)

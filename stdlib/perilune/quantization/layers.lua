@@ -14,6 +14,15 @@ function layers.matrix(m, module)
   return w:rename { [w.shape[1].name] = "output", [w.shape[2].name] = "input" }
 end
 
+--- Gives back what a model that was only tried has for itself. Lua does not know how much that is, so that it would let
+--- several stand beside each other.
+---@param m Model
+function layers.forget(m)
+  m:close()
+  collectgarbage()
+  collectgarbage()   -- what the first finds may hold more
+end
+
 --- The inputs of a product as [token, input].
 ---@param use table as observed_net tells it
 ---@return Tensor

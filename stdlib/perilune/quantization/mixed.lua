@@ -96,6 +96,7 @@ local function measure(m, copy, weights, rows, tick)
     local other, probe = copy(), probe_of(layer.types)
     quantize.apply(rawget(other, "state_"), { { path = layer.path, storage = probe.storage } })
     layer.sensitivity, layer.probe = loss.generator(other, whole, few, function() end).kl_mean, probe.storage
+    layers.forget(other)
     for _, one in ipairs(layer.types) do
       one.cost = probe.error > 0 and layer.sensitivity * one.error / probe.error or 0
     end
@@ -163,7 +164,9 @@ local function measured(m, copy, chosen, rows)
   local list = {}
   for path, one in pairs(chosen) do list[#list + 1] = { path = path, storage = one.storage } end
   quantize.apply(rawget(other, "state_"), list)
-  return loss.generator(other, m, rows, function() end).kl_mean
+  local kl = loss.generator(other, m, rows, function() end).kl_mean
+  layers.forget(other)
+  return kl
 end
 
 --- Types within a budget of bytes of layers, or the fewest bytes within a divergence.

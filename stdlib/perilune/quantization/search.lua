@@ -146,7 +146,9 @@ local function foldable(m, copy, groups, ids)
   local s = rawget(other, "state_")
   s.programs, s.plans = {}, {}
   local before, after = m:forward({ ids }, { rows = "all" }).logits, other:forward({ ids }, { rows = "all" }).logits
-  return after:close(before, 1e-2)
+  local same = after:close(before, 1e-2)
+  layers.forget(other)
+  return same
 end
 
 local judging_tokens = 512
@@ -192,7 +194,9 @@ local function worth_keeping(m, copy, assignments, groups, rows)
   local function divergence(found)
     local other = copy()
     quantize.apply(rawget(other, "state_"), with_found(assignments, found))
-    return loss.generator(other, whole, few, function() end).kl_mean
+    local kl = loss.generator(other, whole, few, function() end).kl_mean
+    layers.forget(other)
+    return kl
   end
   local least = names[1] and divergence(found_without(nil))
   for _, sort in ipairs { unpack(names) } do
