@@ -317,6 +317,30 @@ t.test("a window's features are those of the whole recording, with zeros after i
   os.remove(path)
 end)
 
+t.test("words find their places in segments as published", function()
+  local words = require "perilune.speech.words"
+  for i, case in ipairs(core.read_json "tests/lua/word_places_expected.json") do
+    local all, list = {}, {}
+    for k, w in ipairs(case.words) do all[k] = { text = w[1], from = w[2], to = w[3], count = w[4] } end
+    for k, s in ipairs(case.segments) do
+      list[k] = { from = s[1], to = s[2], ids = {} }
+      for id = 1, s[3] do list[k].ids[id] = id end
+    end
+    t.near(words.place(all, list, 0), case.spoken, 1e-6, "case " .. i)
+    for k, wanted in ipairs(case.placed) do
+      t.equal(#list[k].words, #wanted[3], "case " .. i)
+      t.near(list[k].from, wanted[1], 1e-6, "case " .. i)
+      t.near(list[k].to, wanted[2], 1e-6, "case " .. i)
+      for j, word in ipairs(wanted[3]) do
+        local own = list[k].words[j]
+        t.equal(own.text, word[1])
+        t.near(own.from, word[2], 1e-6, ("case %d, %s"):format(i, word[1]))
+        t.near(own.to, word[3], 1e-6, ("case %d, %s"):format(i, word[1]))
+      end
+    end
+  end
+end)
+
 t.test("attention along a diagonal gives times along it", function()
   local rows = {}
   for token = 1, 6 do

@@ -54,13 +54,13 @@ function Recording:take_in(one)
   local begin = one.at / source_of.rate
   local list, heard, ended = segments.of(t, r.ids, begin, one.seconds)
   if o.words and #list > 0 then
-    words.add(t, one, list, o)
+    self.spoken = words.add(t, one, list, o, self.spoken)
     local last = last_word_end(list)
     if not ended and last > begin then heard = last - begin end
   end
   for _, segment in ipairs(list) do
     segment.text = t.model.tokenizer:decode(segment.ids)
-    if segment.text:find "%S" then
+    if segment.text:find "%S" and segment.to > segment.from then   -- its words may have left it no time
       segment.temperature, segment.logprob, segment.no_speech, segment.compression = r.temperature, r.logprob, r.no_speech, r.compression
       self.previous = last_of(t.positions, self.previous, segment.timed_ids)
       segment.timed_ids = nil
@@ -141,7 +141,7 @@ end
 function transcribe.recording(t, input, o)
   local own = {}
   for key, value in pairs(o) do own[key] = value end
-  return setmetatable({ t = t, o = own, input = input, segments = {}, previous = {}, waiting = {}, heard = 0, told = 0, ended = false }, Recording)
+  return setmetatable({ t = t, o = own, input = input, segments = {}, previous = {}, waiting = {}, heard = 0, told = 0, spoken = 0, ended = false }, Recording)
 end
 
 -- From its beginning to its end.

@@ -51,13 +51,13 @@ function words.split(tokenizer, ids, language)
   return list
 end
 
--- Marks go to the words that they belong to; ids stay in order.
+-- Marks go to the words that they belong to, whose times they do not change; ids stay in order.
 local function merge_marks(list)
   local out = {}
   for i = #list, 1, -1 do
     local word, after = list[i], out[1]
     if after and word.text:find "^%s" and holds(opening, (word.text:gsub("^%s+", ""))) then
-      after.text, after.count, after.from = word.text .. after.text, word.count + after.count, word.from
+      after.text, after.count = word.text .. after.text, word.count + after.count
     else
       table.insert(out, 1, word)
     end
@@ -67,7 +67,6 @@ local function merge_marks(list)
     local before = joined[#joined]
     if before and not before.text:find "%s$" and holds(closing, word.text) then
       before.text, before.count = before.text .. word.text, before.count + word.count
-      before.to = math.max(before.to, word.to)
     else
       joined[#joined + 1] = word
     end
@@ -119,13 +118,20 @@ local function frames_of(t, one, ids, o)
   return core.align(core.stack(list, "head"):order("head", "token", "key"), before, #ids + 1, width)
 end
 
--- Words that last too long at the end of a sentence are cut: the model looks into the pause after them.
-local function cut_long(list)
+-- How long words of a window last, in seconds: the median, at most 0.7.
+local function usual_length(list)
   local lengths = {}
   for _, word in ipairs(list) do if word.to > word.from then lengths[#lengths + 1] = word.to - word.from end end
-  if #lengths == 0 then return end
+  if #lengths == 0 then return 0 end
   table.sort(lengths)
-  local most = 2 * math.min(0.7, lengths[math.floor(#lengths / 2) + 1])
+  local low, high = math.ceil(#lengths / 2), math.floor(#lengths / 2) + 1
+  return math.min(0.7, (lengths[low] + lengths[high]) / 2)
+end
+
+-- Words that last too long at the end of a sentence are cut: the model looks into the pause after them.
+local function cut_long(list, usual)
+  local most = 2 * usual
+  if usual == 0 then return end
   for i = 2, #list do
     local word = list[i]
     if word.to - word.from > most then
@@ -138,25 +144,43 @@ local function cut_long(list)
   end
 end
 
---- Gives the segments of one window their words: { from=, to=, text= }, in seconds of the recording.
----@param t table the transcriber
----@param one table the window: { at=, samples=, features= }
----@param list table[] its segments
----@param o table { language=, task= }
-function words.add(t, one, list, o)
-  local ids = {}
-  for _, segment in ipairs(list) do for _, id in ipairs(segment.ids) do ids[#ids + 1] = id end end
-  if #ids + 5 > t.positions then return end
-  local frames, offset = frames_of(t, one, ids, o), one.at / 16000
-  local all, at = words.split(t.model.tokenizer, ids, o.language), 0
-  for _, word in ipairs(all) do
-    word.from, word.to = offset + frames[at + 1] * step, offset + frames[at + word.count + 1] * step
-    at = at + word.count
+-- The first words after a pause are cut likewise.
+local function cut_first(list, usual, spoken)
+  local first, second, most = list[1], list[2], 2 * usual
+  if first.to - spoken <= 4 * usual then return end
+  if first.to - first.from <= most and not (second and second.to - first.from > 2 * most) then return end
+  if second and second.to - second.from > most then
+    second.from = math.max(second.to / 2, second.to - most)
+    first.to = second.from
   end
-  cut_long(all)
+  first.from = math.max(0, first.to - most)
+end
+
+-- A segment begins and ends with its words, but where its first or last word reaches far beyond it.
+local function join_ends(segment, usual)
+  local first, last = segment.words[1], segment.words[#segment.words]
+  if segment.from < first.to and segment.from - 0.5 > first.from then
+    first.from = math.max(0, math.min(first.to - usual, segment.from))
+  else
+    segment.from = first.from
+  end
+  if segment.to > last.from and segment.to + 0.5 < last.to then
+    last.to = math.max(last.from + usual, segment.to)
+  else
+    segment.to = last.to
+  end
+end
+
+--- Gives segments their words, with which they begin and end.
+---@param all table[] a window's words: { from=, to= (seconds of the recording), text=, count= (ids) }
+---@param list table[] its segments: { from=, to=, ids= }
+---@param spoken number seconds: where the words before end
+---@return number spoken where these end
+function words.place(all, list, spoken)
+  local usual = usual_length(all)
+  cut_long(all, usual)
   all = merge_marks(all)
-  local next_word, taken = 1, 0
-  local until_now = 0
+  local next_word, taken, until_now = 1, 0, 0
   for _, segment in ipairs(list) do
     until_now = until_now + #segment.ids
     segment.words = {}
@@ -165,7 +189,33 @@ function words.add(t, one, list, o)
       segment.words[#segment.words + 1] = { from = word.from, to = word.to, text = word.text }
       taken, next_word = taken + word.count, next_word + 1
     end
+    if #segment.words > 0 then
+      cut_first(segment.words, usual, spoken)
+      join_ends(segment, usual)
+      spoken = segment.to
+    end
   end
+  return spoken
+end
+
+--- Finds when the words of one window are said, and gives its segments theirs.
+---@param t table the transcriber
+---@param one table the window: { at=, samples=, features= }
+---@param list table[] its segments
+---@param o table { language=, task= }
+---@param spoken number seconds: where the words before end
+---@return number spoken where these end
+function words.add(t, one, list, o, spoken)
+  local ids = {}
+  for _, segment in ipairs(list) do for _, id in ipairs(segment.ids) do ids[#ids + 1] = id end end
+  if #ids + 5 > t.positions then return spoken end
+  local frames, offset = frames_of(t, one, ids, o), one.at / 16000
+  local all, at = words.split(t.model.tokenizer, ids, o.language), 0
+  for _, word in ipairs(all) do
+    word.from, word.to = offset + frames[at + 1] * step, offset + frames[at + word.count + 1] * step
+    at = at + word.count
+  end
+  return words.place(all, list, spoken)
 end
 
 return words
