@@ -1,5 +1,7 @@
 #include "kernels/scale_search.h"
 
+#include <xmmintrin.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -152,14 +154,49 @@ int nearest_level(float value, const signed char* levels) {
   return code;
 }
 
+/// levels[nearest_level(x, levels)] for x = values[i] * factor, several values at a time: every
+/// middle between two levels that twice x is beyond adds what they are apart, whole numbers all.
+class NearestLevels {
+ public:
+  explicit NearestLevels(const signed char* levels) : lowest_(static_cast<float>(levels[0])) {
+    for (int i = 0; i < 15; ++i) {
+      twice_middle_[i] = static_cast<float>(levels[i] + levels[i + 1]);
+      apart_[i] = static_cast<float>(levels[i + 1] - levels[i]);
+    }
+  }
+  /// `count` is a multiple of 4.
+  void find(const float* values, int count, float factor, float* to) const {
+    constexpr int kVectors = 4;
+    for (int first = 0; first < count; first += kVectors * 4) {
+      const int vectors = std::min(kVectors, (count - first) / 4);
+      __m128 twice[kVectors], found[kVectors];
+      for (int v = 0; v < kVectors; ++v) {
+        const int at = first + 4 * std::min(v, vectors - 1);
+        const __m128 value = _mm_mul_ps(_mm_loadu_ps(values + at), _mm_set1_ps(factor));
+        twice[v] = _mm_add_ps(value, value);
+        found[v] = _mm_set1_ps(lowest_);
+      }
+      for (int i = 0; i < 15; ++i) {
+        const __m128 middle = _mm_set1_ps(twice_middle_[i]), apart = _mm_set1_ps(apart_[i]);
+        for (int v = 0; v < kVectors; ++v)
+          found[v] = _mm_add_ps(found[v], _mm_and_ps(_mm_cmpgt_ps(twice[v], middle), apart));
+      }
+      for (int v = 0; v < vectors; ++v) _mm_storeu_ps(to + first + 4 * v, found[v]);
+    }
+  }
+
+ private:
+  float lowest_, twice_middle_[15], apart_[15];
+};
+
 float fit_table_scale(const float* values, int count, const signed char* levels) {
   const float far = farthest(values, count);
   if (std::fabs(far) < kTiny) return 0;
+  const NearestLevels nearest(levels);
   float codes[kSearchedValues];
   BestScale best;
   const auto offer = [&](float factor) {
-    for (int i = 0; i < count; ++i)
-      codes[i] = static_cast<float>(levels[nearest_level(values[i] * factor, levels)]);
+    nearest.find(values, count, factor, codes);
     best.offer(sums_of(values, codes, count));
   };
   for (const int end : {0, 15}) {
