@@ -100,8 +100,10 @@ local function from_table(m, input, op)
   if input.ids ~= nil or input.mask ~= nil then return layout.pack(input, op) end
   if #input == 0 then
     local key = next(input)
-    raise("argument", op, key == nil and "the input has no rows" or "unknown key " .. options.show(key),
-      key ~= nil and options.unknown(key, { "text", "pair", "ids", "mask", "image", "pixels" }, "keys", op) or "give a text, ids, a list of either, or a batch")
+    if key == nil then raise("argument", op, "the input has no rows", "give a text, ids, a list of either, or a batch") end
+    raise("argument", op, "unknown key " .. options.show(key),
+      key == "features" and "a batch holds them: pl.batch(nil, { inputs = { features = { one [frame, mel] a row } } })"
+        or options.unknown(key, { "text", "pair", "ids", "mask", "image", "pixels" }, "keys", op))
   end
   local first = input[1]
   if type(first) == "number" then
