@@ -6,9 +6,11 @@
 
 namespace perilune::kernels {
 
+struct ChoiceArguments;  // choice.h
+
 /// What one device (and, on a CPU, one instruction-set tier) can do. No entry is null but the two
-/// kv_rows ones, where the device reads host memory, and the two for coded weights, where it has
-/// no products with them: those are widened before they are packed.
+/// kv_rows ones and `choose`, where the device reads host memory, and the two for coded weights,
+/// where it has no products with them: those are widened before they are packed.
 struct KernelTable {
   const char* tier;            // "scalar", "v2", "avx2", "avx512", "sm_90", "emulator"
   bool fast_bf16;              // has a bf16 dot product: compute="auto" may choose mode bf16
@@ -53,6 +55,8 @@ struct KernelTable {
   void (*gather_rows)(const Launch&, const GatherRowsArguments&);
   void (*gated)(const Launch&, const GatedArguments&);
   void (*matmul)(const Launch&, const MatmulArguments&);
+  /// Rows of logits to ids; the host's own is engine/sampling, and gives the same.
+  void (*choose)(const Launch&, const ChoiceArguments&);
 };
 
 /// The CPU's tables, slowest and plainest first: "scalar" (the reference), "v2", "avx2", "avx512".

@@ -261,10 +261,11 @@ TEST_CASE("no kernel table has an empty entry") {
                 sizeof(entries));
     for (std::size_t entry = 0; entry < count; ++entry) {
       INFO("tier " << tier << ", entry " << entry << " of " << count);
-      // A CPU reads rows where they are.
+      // A CPU reads rows where they are, and its logits are the sampler's.
       const std::size_t at = first + entry * sizeof(std::uintptr_t);
-      const bool staging =
-          at == offsetof(KernelTable, kv_rows_bytes) || at == offsetof(KernelTable, kv_rows_stage);
+      const bool staging = at == offsetof(KernelTable, kv_rows_bytes) ||
+                           at == offsetof(KernelTable, kv_rows_stage) ||
+                           at == offsetof(KernelTable, choose);
       CHECK((entries[entry] != 0) != staging);
     }
   }

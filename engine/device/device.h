@@ -18,6 +18,12 @@ struct DeviceMemory {
   std::size_t total = 0, free = 0, used = 0, peak = 0, budget = 0;
 };
 
+/// Copies between host and device so far.
+struct DeviceTraffic {
+  std::uint64_t copies_in = 0, bytes_in = 0;    // to the device
+  std::uint64_t copies_out = 0, bytes_out = 0;  // to the host, each waited for
+};
+
 /// A point in a device's work, to look at or wait for without stopping what comes after it. One
 /// host thread at a time; it may not outlive its device.
 class DeviceEvent {
@@ -60,6 +66,7 @@ class Device {
   virtual std::string health() const { return ""; }
   /// Kernels started so far; 0 where they are plain calls.
   virtual std::uint64_t launches() const { return 0; }
+  virtual DeviceTraffic traffic() const { return {}; }
   /// What the device is, in its maker's words; "" where that says nothing.
   virtual std::string model() const { return ""; }
 };

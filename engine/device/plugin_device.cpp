@@ -175,11 +175,15 @@ void PluginDevice::release(void* pointer, std::size_t) noexcept {
 
 void PluginDevice::copy_in(void* device, const void* host, std::size_t bytes) {
   PluginError error{};
+  copies_in_ += 1;
+  bytes_in_ += bytes;
   check(plugin_->table().copy_in(device_, device, host, bytes, &error), "copy", error);
 }
 
 void PluginDevice::copy_out(void* host, const void* device, std::size_t bytes) {
   PluginError error{};
+  copies_out_ += 1;
+  bytes_out_ += bytes;
   check(plugin_->table().copy_out(device_, host, device, bytes, &error), "copy", error);
 }
 
@@ -255,6 +259,10 @@ std::string PluginDevice::health() const {
 
 std::uint64_t PluginDevice::launches() const {
   return plugin_->table().launches(device_);
+}
+
+DeviceTraffic PluginDevice::traffic() const {
+  return {copies_in_, bytes_in_, copies_out_, bytes_out_};
 }
 
 }  // namespace perilune

@@ -2,6 +2,7 @@
 // on the CPU. Behind the C table of kernels/plugin.h, loaded when such a device is asked for.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
 
@@ -57,6 +58,7 @@ class PluginDevice final : public Device {
   DeviceMemory memory() const override;
   std::string health() const override;
   std::uint64_t launches() const override;
+  DeviceTraffic traffic() const override;
   std::string model() const override { return model_; }
 
  private:
@@ -69,6 +71,7 @@ class PluginDevice final : public Device {
   const kernels::KernelTable* kernels_ = nullptr;
   DeviceKind kind_;
   std::string name_, model_;
+  std::atomic<std::uint64_t> copies_in_{0}, bytes_in_{0}, copies_out_{0}, bytes_out_{0};
 };
 
 }  // namespace perilune

@@ -7,10 +7,6 @@ namespace perilune {
 
 namespace {
 
-bool valid(std::int32_t id, std::span<const float> logits) {
-  return id >= 0 && static_cast<std::size_t>(id) < logits.size();
-}
-
 bool is_breaker(const DryOptions& options, std::int32_t id) {
   return std::binary_search(options.breakers.begin(), options.breakers.end(), id);
 }
@@ -38,7 +34,7 @@ void find_runs(std::span<const std::int32_t> ids, std::vector<std::int64_t>& run
 
 }  // namespace
 
-void DryPenalty::apply(std::span<float> logits, std::span<const std::int32_t> ids,
+void DryPenalty::apply(LogitEdits& edits, std::span<const std::int32_t> ids,
                        const DryOptions& options) {
   if (options.multiplier == 0) return;
   if (options.last_n >= 0 && static_cast<std::size_t>(options.last_n) < ids.size()) {
@@ -51,39 +47,36 @@ void DryPenalty::apply(std::span<float> logits, std::span<const std::int32_t> id
   }
   if (limit < options.allowed_length) return;
   find_runs(ids, runs_);
-  longest_.resize(logits.size(), 0);
+  longest_.resize(edits.width(), 0);
   const auto after = [&](std::size_t k) { return ids[ids.size() - k]; };
   const auto run_at = [&](std::size_t k) { return std::min(runs_[k], limit); };
   for (std::size_t k = 1; k < ids.size(); ++k) {
-    if (!valid(after(k), logits) || run_at(k) < options.allowed_length) continue;
+    if (!edits.valid(after(k)) || run_at(k) < options.allowed_length) continue;
     std::int64_t& longest = longest_[static_cast<std::size_t>(after(k))];
     longest = std::max(longest, run_at(k) + 1);
   }
   constexpr double kGreatestLog = 88.7228391;  // of a float
   const double most = options.base > 1.000001 ? kGreatestLog / std::log(options.base) : 0;
   for (std::size_t k = 1; k < ids.size(); ++k) {
-    if (!valid(after(k), logits)) continue;
+    if (!edits.valid(after(k))) continue;
     std::int64_t& longest = longest_[static_cast<std::size_t>(after(k))];
     if (longest == 0) continue;
     double power = static_cast<double>(longest - 1 - options.allowed_length);
     if (most > 0) power = std::min(power, std::floor(most));
     longest = 0;  // taken off once, and ready for the next row
     if (is_breaker(options, after(k))) continue;
-    logits[static_cast<std::size_t>(after(k))] -=
-        static_cast<float>(options.multiplier * std::pow(options.base, power));
+    edits.add(after(k), -static_cast<float>(options.multiplier * std::pow(options.base, power)));
   }
 }
 
-void apply_counts(std::span<float> logits, std::span<const std::int32_t> ids, double frequency,
+void apply_counts(LogitEdits& edits, std::span<const std::int32_t> ids, double frequency,
                   double presence) {
   if (frequency == 0 && presence == 0) return;
   for (std::size_t i = 0; i < ids.size(); ++i) {
-    if (!valid(ids[i], logits)) continue;
-    float& score = logits[static_cast<std::size_t>(ids[i])];
-    score -= static_cast<float>(frequency);
+    edits.add(ids[i], -static_cast<float>(frequency));
     const auto before = ids.first(i);
     if (presence != 0 && std::find(before.begin(), before.end(), ids[i]) == before.end()) {
-      score -= static_cast<float>(presence);
+      edits.add(ids[i], -static_cast<float>(presence));
     }
   }
 }

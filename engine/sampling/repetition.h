@@ -5,6 +5,8 @@
 #include <span>
 #include <vector>
 
+#include "engine/sampling/logit_edits.h"
+
 namespace perilune {
 
 /// Don't repeat yourself (p-e-w, 2024): an id that would make a run of `allowed_length` or more ids
@@ -21,8 +23,8 @@ struct DryOptions {
 /// Its memory is used again from row to row.
 class DryPenalty {
  public:
-  /// Takes the penalties off `logits`; `ids` are the prompt's and the new ones.
-  void apply(std::span<float> logits, std::span<const std::int32_t> ids, const DryOptions& options);
+  /// Takes the penalties off the logits; `ids` are the prompt's and the new ones.
+  void apply(LogitEdits& edits, std::span<const std::int32_t> ids, const DryOptions& options);
 
  private:
   std::vector<std::int64_t> runs_;     // by distance from the end
@@ -31,7 +33,7 @@ class DryPenalty {
 
 /// Takes `frequency` off the score of an id for every time that it is in `ids`, and `presence`
 /// once.
-void apply_counts(std::span<float> logits, std::span<const std::int32_t> ids, double frequency,
+void apply_counts(LogitEdits& edits, std::span<const std::int32_t> ids, double frequency,
                   double presence);
 
 /// What is left to write of words that an answer must hold.

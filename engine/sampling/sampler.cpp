@@ -42,11 +42,18 @@ void find_top(std::span<const float> logits, std::size_t count,
   }
 }
 
-std::uint64_t mix(std::uint64_t x) {
-  x += 0x9e3779b97f4a7c15ull;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
-  return x ^ (x >> 31);
+/// The best logit, and the sum of all weights.
+struct Total {
+  float best;
+  std::uint64_t weights;
+};
+
+Total total_of(std::span<const float> logits) {
+  const float best = logits[best_of(logits)];
+  const int bits = kernels::weight_bits(static_cast<std::int64_t>(logits.size()));
+  std::uint64_t sum = 0;
+  for (const float x : logits) sum += kernels::token_weight(x, best, bits);
+  return {best, sum};
 }
 
 }  // namespace
@@ -90,11 +97,12 @@ void check_sampling(const SamplingOptions& options) {
 
 double hash_uniform(std::uint64_t seed, std::uint64_t output_index, std::uint64_t position,
                     std::uint64_t draw) {
-  std::uint64_t hash = mix(seed);
-  hash = mix(hash + output_index);
-  hash = mix(hash + position);
-  hash = mix(hash + draw);
-  return static_cast<double>(hash >> 11) * 0x1p-53;
+  return static_cast<double>(kernels::draw_bits(seed, output_index, position, draw)) * 0x1p-53;
+}
+
+double log_sum_of(float best, std::uint64_t weights, std::int64_t width) {
+  const double sum = std::ldexp(static_cast<double>(weights), -kernels::weight_bits(width));
+  return static_cast<double>(best) + std::log(sum);
 }
 
 Sampler::Sampler(SamplingOptions options) : options_(std::move(options)) {
@@ -104,7 +112,8 @@ Sampler::Sampler(SamplingOptions options) : options_(std::move(options)) {
 void Sampler::log_probabilities(std::span<const float> logits, const SamplingState& state,
                                 Sampled& result) {
   raw_.assign(logits.begin(), logits.end());
-  log_sum_ = log_sum_exp(logits);
+  const Total total = total_of(logits);
+  log_sum_ = log_sum_of(total.best, total.weights, static_cast<std::int64_t>(logits.size()));
 
   const auto reachable =
       state.reachable > 0
@@ -159,20 +168,18 @@ void Sampler::keep_top_k(std::span<float> logits) {
 
 void Sampler::keep_top_p(std::span<float> logits) {
   if (options_.top_p >= 1.0) return;
-  const float best = logits[best_of(logits)];
+  const Total total = total_of(logits);
+  const int bits = kernels::weight_bits(static_cast<std::int64_t>(logits.size()));
   candidates_.clear();
   candidates_.reserve(logits.size());
-  double total = 0;
   for (std::size_t i = 0; i < logits.size(); ++i) {
-    if (logits[i] == kNever) continue;
-    candidates_.push_back({static_cast<std::int32_t>(i), logits[i]});
-    total += weight(logits[i], best);
+    if (logits[i] != kNever) candidates_.push_back({static_cast<std::int32_t>(i), logits[i]});
   }
   if (candidates_.empty()) return;
   // A token stays while what is better than it falls short of top_p. Few usually do, so only the
   // best are sorted, and more of them when those do not reach.
-  const double enough = options_.top_p * total;
-  double above = 0;
+  const std::uint64_t enough = kernels::enough_weight(options_.top_p, total.weights);
+  std::uint64_t above = 0;
   std::size_t kept = 0, sorted = 0, part = 128;
   while (kept == 0 || (kept < candidates_.size() && above < enough)) {
     if (kept == sorted) {
@@ -183,7 +190,7 @@ void Sampler::keep_top_p(std::span<float> logits) {
       if (to != candidates_.end()) std::nth_element(from, to, candidates_.end(), better);
       std::sort(from, to, better);
     }
-    above += weight(candidates_[kept].logprob, best);
+    above += kernels::token_weight(candidates_[kept].logprob, total.best, bits);
     ++kept;
   }
   for (std::size_t i = kept; i < candidates_.size(); ++i) {
@@ -194,8 +201,10 @@ void Sampler::keep_top_p(std::span<float> logits) {
 void Sampler::keep_min_p(std::span<float> logits) const {
   if (options_.min_p <= 0) return;
   const float best = logits[best_of(logits)];
+  const int bits = kernels::weight_bits(static_cast<std::int64_t>(logits.size()));
+  const std::uint64_t least = kernels::least_weight(options_.min_p, bits);
   for (float& x : logits) {
-    if (x != kNever && weight(x, best) < options_.min_p) x = kNever;
+    if (kernels::token_weight(x, best, bits) < least) x = kNever;
   }
 }
 
@@ -236,17 +245,15 @@ double Sampler::uniform(const SamplingState& state, std::uint64_t number) const 
 }
 
 void Sampler::draw(std::span<float> logits, const SamplingState& state, Sampled& result) const {
-  const float best = logits[best_of(logits)];
-  double total = 0;
-  for (float x : logits) total += weight(x, best);
-  const double target = total * uniform(state, 0);
-  double sum = 0;
-  for (std::size_t i = 0; i < logits.size(); ++i) {
-    const double own = weight(logits[i], best);
-    if (own == 0) continue;
-    sum += own;
-    result.id = static_cast<std::int32_t>(i);  // the last one, should rounding leave a rest
-    if (sum > target) break;
+  const Total total = total_of(logits);
+  const int bits = kernels::weight_bits(static_cast<std::int64_t>(logits.size()));
+  const std::uint64_t drawn = kernels::draw_bits(options_.seed, state.output_index,
+                                                 static_cast<std::uint64_t>(state.position), 0);
+  const std::uint64_t target = kernels::draw_target(total.weights, drawn);
+  std::uint64_t sum = 0;
+  for (std::size_t i = 0; sum <= target; ++i) {  // the sum of all is greater
+    sum += kernels::token_weight(logits[i], total.best, bits);
+    result.id = static_cast<std::int32_t>(i);
   }
 }
 

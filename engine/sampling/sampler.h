@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/sampling/cutoffs.h"
+#include "engine/sampling/logit_edits.h"
 #include "engine/sampling/repetition.h"
 #include "engine/sampling/timestamps.h"
 
@@ -92,10 +93,17 @@ struct SamplingState {
   std::int64_t reachable = 0;  // ids >= this are masked out (padding rows of the vocabulary)
 };
 
-/// Uniform in [0, 1): a hash of (seed, output index, position, draw). No generator state. Each
-/// number is added to the hash so far and mixed by splitmix64's finaliser (Steele et al. 2014).
+/// Uniform in [0, 1): a hash of (seed, output index, position, draw), kernels::draw_bits. No
+/// generator state.
 double hash_uniform(std::uint64_t seed, std::uint64_t output_index, std::uint64_t position,
                     std::uint64_t draw);
+
+/// The logarithm of the sum of exponentials of a row of `width` logits: of its best, and of the sum
+/// of kernels::token_weight over it.
+double log_sum_of(float best, std::uint64_t weights, std::int64_t width);
+
+/// Above so many log-probabilities a token the host looks for them.
+inline constexpr std::int64_t kMostDeviceLogprobs = 32;
 
 class Sampler {
  public:
@@ -103,6 +111,11 @@ class Sampler {
   const SamplingOptions& options() const { return options_; }
   /// Whether prepare and choose come to the argmax of the untouched row, whatever the state.
   bool only_best() const;
+  /// The published name of an option that only prepare and choose know; null: kernels::ChoiceRow
+  /// says all that they do, with rules().
+  const char* needs_host() const;
+  /// What the options change in a row of `width` logits, but for `timestamps`. Until the next call.
+  const LogitEdits& rules(std::size_t width, const SamplingState& state);
 
   /// observe, then restrict. Lua processors run between prepare and choose.
   void prepare(std::span<float> logits, const SamplingState& state, Sampled& result);
@@ -111,7 +124,8 @@ class Sampler {
   /// Masks, repetition penalty, min_new_tokens (in place, order of the published implementation).
   void restrict(std::span<float> logits, const SamplingState& state);
   /// Temperature and cuts, then argmax (ties to the lowest id) or a draw: the inverse of the
-  /// cumulative distribution over what is left, in id order. Without do_sample only argmax.
+  /// cumulative distribution over what is left, in id order. Without do_sample only argmax. The
+  /// reference of the kernel table's `choose`.
   void choose(std::span<float> logits, const SamplingState& state, Sampled& result);
   /// The first half of choose, in place: temperature (or the dynamic one), top-n-sigma, top-k (ties
   /// at the k-th value stay), top-p (the fewest best that reach it; of equal ones the lowest id
@@ -124,12 +138,11 @@ class Sampler {
   void apply_temperature(std::span<float> logits);
   void draw(std::span<float> logits, const SamplingState& state, Sampled& result) const;
   void draw_mirostat(std::span<float> logits, const SamplingState& state, Sampled& result);
-  void force_missing(std::span<float> logits, const SamplingState& state) const;
+  void force_missing(LogitEdits& edits, const SamplingState& state) const;
   void keep_top_k(std::span<float> logits);
   void keep_top_p(std::span<float> logits);
   void keep_min_p(std::span<float> logits) const;
   void apply_rules(std::span<float> logits, const SamplingState& state);
-  void penalize(std::span<float> logits, std::span<const std::int32_t> ids, double penalty);
   void log_probabilities(std::span<const float> logits, const SamplingState& state,
                          Sampled& result);
 
@@ -139,6 +152,7 @@ class Sampler {
   std::vector<float> scratch_;
   Cutoffs cutoffs_;
   DryPenalty dry_;
+  LogitEdits edits_;
   std::map<std::uint64_t, double> surprise_;  // mirostat's bound in bits, by output
   double log_sum_ = 0;                        // of the untouched row: log of the sum of exp
 };

@@ -232,9 +232,8 @@ void Scheduler::State::choose(const RequestPointer& request, std::size_t index,
     const std::int32_t any = 0;
     return accept(request, index, {&any, 1});
   }
-  Sequence& sequence = request->sequences[index];
   request->progress.current_sequence = index;
-  if (take_best(request, index, logits, at)) return;
+  if (take_chosen(request, index, at) || take_best(request, index, logits, at)) return;
   std::span<float> scores = logits_at(logits, at, changes_rows(*request));
   const SamplingState state = sampling_state(*request, index);
   Sampled sampled;
@@ -246,7 +245,15 @@ void Scheduler::State::choose(const RequestPointer& request, std::size_t index,
     scores = process(*request, index, scores);
   }
   request->progress.sampler->choose(scores, state, sampled);
-  if (!check_sampled(request, sampled, from_model, state.position)) return;
+  take_sampled(request, index, sampled, from_model);
+}
+
+/// Into its sequence, or the request fails with what is wrong.
+void Scheduler::State::take_sampled(const RequestPointer& request, std::size_t index,
+                                    Sampled& sampled, bool from_model) {
+  Sequence& sequence = request->sequences[index];
+  const auto position = static_cast<std::int64_t>(sequence.ids.size());
+  if (!check_sampled(request, sampled, from_model, position)) return;
   if (request->spec.options.sampling.logprobs >= 0) {
     sequence.logprobs.push_back(sampled.logprob);
     sequence.top_logprobs.push_back(std::move(sampled.top));

@@ -200,7 +200,7 @@ void Scheduler::State::run_dry(ScheduledGroup& group) {
 /// What is needed of a pass that is done, where the host can read it. A fault of what a device did
 /// by itself shows here, while nothing is committed.
 void Scheduler::State::read_results(ScheduledGroup& group) {
-  best_ids.clear();
+  device_choice.begin();
   if (group.kind == PassKind::forward) {
     for (const std::string& name : group.run.output_names()) {
       group.outputs.emplace_back(name, group.run.output(name).to(context->cpu_device()));

@@ -32,7 +32,8 @@ struct StepResult {
 struct SchedulerStats {
   std::int64_t steps = 0, tokens = 0, positions = 0, rows = 0, finished = 0, waiting = 0,
                running = 0;
-  std::int64_t starved = 0;  // requests that waited kStarvedSteps steps while others ran
+  std::int64_t starved = 0;         // requests that waited kStarvedSteps steps while others ran
+  std::int64_t device_choices = 0;  // tokens chosen on the device: no logits came to the host
   double busy_ms = 0;
   std::int64_t cache_bytes = 0;
 };

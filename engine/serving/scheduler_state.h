@@ -14,6 +14,7 @@
 
 #include "engine/base/error.h"
 #include "engine/serving/decide.h"
+#include "engine/serving/device_choice.h"
 #include "engine/serving/inbox.h"
 #include "engine/serving/outbox.h"
 #include "engine/serving/queue.h"
@@ -55,9 +56,10 @@ struct Scheduler::State {
   std::vector<BatchMaker::Row> batch_rows;
   std::vector<std::int32_t> filler_ids;
   std::map<const Cache*, std::shared_ptr<Cache>> filler_caches;
-  Tensor logits_row;  // reused copy
-  std::vector<std::int64_t>
-      best_ids;  // of the pass' rows of logits, chosen on the device; see below
+  Tensor logits_row;                      // reused copy
+  DeviceChoice device_choice;             // of the pass' rows of logits
+  std::vector<std::int32_t> guessed_ids;  // reused, as the next one is
+  std::vector<std::uint32_t> allowed_ids;
   SchedulerStats stats;
   bool stepping = false;
   int empty_plans = 0;               // in a row
@@ -122,6 +124,8 @@ struct Scheduler::State {
   std::span<float> logits_at(const Tensor& logits, std::int64_t at, bool own_copy);
   void choose(const RequestPointer& request, std::size_t index, const Tensor& logits,
               std::int64_t at);
+  void take_sampled(const RequestPointer& request, std::size_t index, Sampled& sampled,
+                    bool from_model);
   SamplingState sampling_state(const Request& request, std::size_t index) const;
   bool check_sampled(const RequestPointer& request, const Sampled& sampled, bool from_model,
                      std::int64_t position);
@@ -150,9 +154,15 @@ struct Scheduler::State {
 
   // greedy.cpp: choices that need no copy of a row of logits
   bool chooses_best(const Request& request) const;
-  bool choose_on_device(const ScheduledGroup& group, const Tensor& logits);
   bool take_best(const RequestPointer& request, std::size_t index, const Tensor& logits,
                  std::int64_t at);
+
+  // choices.cpp: tokens chosen on the device of their logits
+  bool choose_on_device(const ScheduledGroup& group, const Tensor& logits);
+  bool chooses_on_device(const ScheduledRow& row) const;
+  bool try_device(const ScheduledRow& row, std::int64_t last, std::size_t width);
+  void ask_device(const ScheduledRow& row, std::int64_t last, std::size_t width);
+  bool take_chosen(const RequestPointer& request, std::size_t index, std::int64_t at);
 
   // beams.cpp
   class BeamJudge;

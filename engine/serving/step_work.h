@@ -47,7 +47,7 @@ struct ScheduledGroup {
   BatchMaker batches;
   PassRun run;
   bool begun = false;    // `run` has been given these rows; room is reserved
-  Tensor logits;         // generate: of the wanted rows, on the host unless best_ids are there
+  Tensor logits;         // generate: of the wanted rows; on the host unless the device chose
   NamedTensors outputs;  // forward: on the host
 };
 using GroupPointer = std::unique_ptr<ScheduledGroup>;

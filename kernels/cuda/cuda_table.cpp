@@ -45,6 +45,7 @@ KernelTable make(const char* tier, bool fast_bf16) {
       .gather_rows = gather_rows,
       .gated = gated,
       .matmul = matmul,
+      .choose = choose,
   };
 }
 

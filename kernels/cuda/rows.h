@@ -29,4 +29,7 @@ void gather_rows(const Launch& on, const GatherRowsArguments& arguments);
 void reduce(const Launch& on, const ReduceArguments& arguments);
 void top(const Launch& on, const TopArguments& arguments);
 
+// choose.cu
+void choose(const Launch& on, const ChoiceArguments& arguments);
+
 }  // namespace perilune::kernels::cuda

@@ -84,6 +84,10 @@ int devices(lua_State* L) {
     set_field(L, "coded", traits.coded);
     set_field(L, "model", device->model());
     set_field(L, "launches", static_cast<std::int64_t>(device->launches()));
+    const DeviceTraffic traffic = device->traffic();
+    set_field(L, "copies_in", static_cast<std::int64_t>(traffic.copies_in));
+    set_field(L, "copies_out", static_cast<std::int64_t>(traffic.copies_out));
+    set_field(L, "bytes_out", static_cast<std::int64_t>(traffic.bytes_out));
     set_field(L, "threads", static_cast<std::int64_t>(context->threads()));
     const std::string health = device->health();
     if (!health.empty()) set_field(L, "error", health);

@@ -291,13 +291,14 @@ int set_policy(lua_State* L) {
 
 int stats(lua_State* L) {
   const SchedulerStats counts = open_engine(L, "stats").scheduler->stats();
-  lua_createtable(L, 0, 8);
+  lua_createtable(L, 0, 11);
   set_field(L, "steps", counts.steps);
   set_field(L, "tokens", counts.tokens);
   set_field(L, "positions", counts.positions);
   set_field(L, "rows", counts.rows);
   set_field(L, "finished", counts.finished);
   set_field(L, "starved", counts.starved);
+  set_field(L, "device_choices", counts.device_choices);
   set_field(L, "waiting", counts.waiting);
   set_field(L, "running", counts.running);
   set_field(L, "busy_ms", counts.busy_ms);

@@ -198,8 +198,9 @@ end
 ---     local engine = pl.engine(m)
 ---     engine:submit("Once", { max_new_tokens = 2 })
 ---     print(engine:drain():stats().finished)                                --> 1
----@return table { steps=, tokens=, positions=, rows=, finished=, waiting=, running=, starved=, busy_ms=, cache_bytes= } starved: requests
---- that did not run for 200 steps while others did; each has a warning among its events
+---@return table { steps=, tokens=, positions=, rows=, finished=, waiting=, running=, starved=, device_choices=, busy_ms=, cache_bytes= } starved:
+--- requests that did not run for 200 steps while others did; each has a warning among its events; device_choices: tokens
+--- chosen on a GPU, of whose logits nothing came to the host
 function Engine:stats() return open(self, "stats"):stats() end
 
 --- The replicas of one model that the engine serves, as a policy's `replica` sees them.
