@@ -1,7 +1,8 @@
 -- What a decode step of Llama shapes should take on a GPU, from what is known without one: the bytes
--- that it must read, the compiled kernels' registers and shared memory, and how many bytes a
--- processor can have on their way to it. A model, not a measurement: it says where the design stands
--- against the floor, and which product is too small to fill the machine.
+-- that it must read, the compiled kernels' registers and shared memory, how many bytes a processor
+-- can have on their way to it, and the kernels that the emulator was given for a step of small models
+-- of that form. A model, not a measurement: it says where the design stands against the floor, and
+-- which product is too small to fill the machine.
 --   build/release/perilune tests/bench/cuda_floor.lua [libperilune_cuda.so]
 -- CUOBJDUMP names the toolkit's cuobjdump where it is not in the path.
 local library = arg and arg[1] or "build/release/libperilune_cuda.so"
@@ -71,6 +72,46 @@ local function product(outputs, inputs, rows)
   return bytes / rate, bytes, rate
 end
 
+-- Kernels and copies to the host of one decode step, as the emulator counts them.
+local function recorded(folder, rows)
+  local pl = require "perilune"
+  local m = pl.load(folder, { device = "emulator", compute = "bf16" })
+  local function device()
+    for _, each in ipairs(pl.devices()) do
+      if each.name == m.device then return each end
+    end
+  end
+  local engine = pl.engine(m)
+  for row = 1, rows do   -- keys of one row decide into how many parts all are cut
+    local ids = {}
+    for i = 1, row == 1 and 300 or 2 do ids[i] = i * 7 % 90 + 3 end
+    engine:submit(ids, { max_new_tokens = 8, do_sample = true, seed = row, min_new_tokens = 8 })
+  end
+  for _ = 1, 3 do engine:step() end   -- all prompts are in
+  local before = device()
+  engine:step()
+  local after = device()
+  return after.launches - before.launches, after.copies_out - before.copies_out
+end
+
+-- Two models that differ in layers alone say what a layer takes.
+local scratch = os.tmpname()
+os.remove(scratch)
+local program = arg and arg[-1] or "build/release/perilune"
+for _, layers in ipairs { 2, 4 } do
+  local made = ("%s tests/gpu/random_model.lua %s-%d tiny %d"):format(program, scratch, layers, layers)
+  assert(io.popen(made):close(), made)
+end
+local counted = {}
+for _, rows in ipairs { 1, 8, 32 } do
+  local two, copies = recorded(scratch .. "-2", rows)
+  local a_layer = (recorded(scratch .. "-4", rows) - two) / 2
+  counted[rows] = { layer = a_layer, once = two - 2 * a_layer, copies = copies }
+end
+for _, layers in ipairs { 2, 4 } do
+  for _, file in ipairs { "config.json", "model.safetensors", "" } do os.remove(("%s-%d/%s"):format(scratch, layers, file)) end
+end
+
 local function step(model, rows)
   local attention_width = model.heads * model.head_dim
   local kv_width = model.kv_heads * model.head_dim
@@ -89,10 +130,15 @@ local function step(model, rows)
   end
   local cache = rows * context * 2 * kv_width * 2 * model.layers
   seconds, bytes = seconds + cache / gpu.bandwidth, bytes + cache
-  local kernels = model.layers * 10 + 4   -- norms, products, rope with the cache write, attention (two), gated
+  local kernels = model.layers * counted[rows].layer + counted[rows].once
   return bytes / gpu.bandwidth, seconds + kernels * gpu.graph_launch, seconds + kernels * gpu.launch, lines
 end
 
+for _, rows in ipairs { 1, 8, 32 } do
+  print(("%d rows, more than 256 keys: %d kernels a layer and %d more a step, %d copies to the host, as the emulator was given them")
+    :format(rows, counted[rows].layer, counted[rows].once, counted[rows].copies))
+end
+print ""
 print "| model | rows | floor, ms | modelled in a graph, ms (times floor) | modelled one by one, ms | memory rate that the loads in flight allow |"
 print "|---|---|---|---|---|---|"
 for _, model in ipairs(models) do
