@@ -177,7 +177,11 @@ foreach(area ${areas})
     target_compile_options(old_plugin PRIVATE -Wno-missing-field-initializers)
     target_compile_definitions(tests_cuda PRIVATE
       "PERILUNE_OLD_PLUGIN=\"$<TARGET_FILE_DIR:old_plugin>\"")
-    add_dependencies(tests_cuda fake_gpu old_plugin)
+    # A driver that is too old, or shows no GPU.
+    add_library(fake_driver MODULE tests/cuda/fake/fake_driver.c)
+    set_target_properties(fake_driver PROPERTIES
+      OUTPUT_NAME cuda SUFFIX .so.1 LIBRARY_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests/fake_driver")
+    add_dependencies(tests_cuda fake_gpu fake_driver old_plugin)
   elseif(area STREQUAL "text")
     perilune_cpp_tests(text perilune_engine PkgConfig::SENTENCEPIECE)
   elseif(area STREQUAL "repl")
