@@ -3,7 +3,7 @@
 
 perilune_glob(perilune_cuda_kernels kernels/cuda/*.cu)
 perilune_glob(perilune_plugin_sources kernels/cuda/*.cpp)
-list(FILTER perilune_plugin_sources EXCLUDE REGEX "/cuda_backend\\.cpp$")  # the CUDA runtime's
+list(FILTER perilune_plugin_sources EXCLUDE REGEX "/cuda_(backend|graph)\\.cpp$")  # the CUDA runtime's
 perilune_glob(emulator_sources kernels/cuda/emulator/*.cpp)
 
 set_source_files_properties(${perilune_cuda_kernels} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-x;c++")

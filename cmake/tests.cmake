@@ -89,7 +89,7 @@ function(perilune_test_properties test label)
     list(APPEND labels emulator)
   endif()
   set(environment ${test_environment} ${ARGN})
-  if(test MATCHES "emulator|devices|^cuda|^lua\\.(device|device_map|refusals|gpu_faults|row_lengths)$")
+  if(test MATCHES "emulator|devices|^cuda|^lua\\.(device|device_choices|device_map|graphs|refusals|gpu_faults|row_lengths)$")
     # A second stack for each of thousands of emulated threads takes a hundred times as long.
     list(APPEND environment "${asan_options}:detect_stack_use_after_return=0")
   endif()

@@ -11,7 +11,7 @@
 
 namespace perilune::kernels {
 
-inline constexpr std::uint32_t kPluginVersion = 2;
+inline constexpr std::uint32_t kPluginVersion = 3;
 
 enum PluginStatus : int {
   kPluginDone = 0,
@@ -41,6 +41,14 @@ struct PluginMemory {
 
 struct PluginDevice;  // an opened device: its stream and its allocator
 struct PluginEvent;   // a point in a device's work
+struct PluginGraph;   // the work of a pass, given to the device in one call
+
+struct PluginGraphCounts {
+  std::uint64_t kernels, copies;  // of the last recording
+  std::uint64_t starts;           // in one call
+  std::uint64_t builds;           // times that the device's copy was made
+  std::uint64_t updates;          // pieces of it that were brought up to date
+};
 
 struct PluginTable {
   std::uint32_t version;             // kPluginVersion
@@ -89,6 +97,20 @@ struct PluginTable {
   int (*event_query)(PluginDevice* device, PluginEvent* event, PluginError* error);
   int (*event_wait)(PluginDevice* device, PluginEvent* event, PluginError* error);
   void (*event_destroy)(PluginDevice* device, PluginEvent* event);
+
+  /// begin: kernels, copies to and inside the device and fills are recorded from here on and start
+  /// together at graph_end; `*graph` is made where it is null. The same work in the same order costs
+  /// one call; what differs from the last recording is brought up to date by itself. What a graph
+  /// cannot hold (copy_out, event_record, synchronize) starts what was recorded and ends recording:
+  /// graph_end then does nothing more, and graph_fits is 0 where that happened several times one
+  /// after the other. Of the calling thread's work alone: kPluginPending where another thread
+  /// records. abandon: nothing is started.
+  int (*graph_begin)(PluginDevice* device, PluginGraph** graph, PluginError* error);
+  int (*graph_end)(PluginDevice* device, PluginGraph* graph, PluginError* error);
+  void (*graph_abandon)(PluginDevice* device, PluginGraph* graph);
+  int (*graph_fits)(PluginDevice* device, PluginGraph* graph);
+  void (*graph_counts)(PluginDevice* device, PluginGraph* graph, PluginGraphCounts* counts);
+  void (*graph_destroy)(PluginDevice* device, PluginGraph* graph);
 
   /// Waits for all work; a failed kernel is reported here at the latest.
   int (*synchronize)(PluginDevice* device, PluginError* error);

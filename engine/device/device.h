@@ -22,6 +22,9 @@ struct DeviceMemory {
 struct DeviceTraffic {
   std::uint64_t copies_in = 0, bytes_in = 0;    // to the device
   std::uint64_t copies_out = 0, bytes_out = 0;  // to the host, each waited for
+  std::uint64_t graph_starts = 0;               // passes that were started in one call
+  std::uint64_t graph_builds = 0;               // times that the device's copy of one was made
+  std::uint64_t graph_updates = 0;  // pieces of such a copy that were brought up to date
 };
 
 /// A point in a device's work, to look at or wait for without stopping what comes after it. One
@@ -36,6 +39,19 @@ class DeviceEvent {
   virtual bool done() = 0;
   /// Waits for it; throws as done() does.
   virtual void wait() = 0;
+};
+
+/// A pass that a device is given in one call: what is started between begin() and end(), copies to
+/// it and in it included, is recorded there and starts at end(). Of the calling thread's work
+/// alone; it may not outlive its device.
+class DeviceGraph {
+ public:
+  virtual ~DeviceGraph() = default;
+  /// False: it is not to be had, and work starts as it comes. Throws as Device's copies do.
+  virtual bool begin() = 0;
+  virtual void end() = 0;
+  /// Nothing of what was recorded is started.
+  virtual void abandon() noexcept = 0;
 };
 
 class Device {
@@ -59,6 +75,8 @@ class Device {
   virtual void fill(void* to, unsigned char byte, std::size_t bytes) = 0;
   /// Null for a device whose work is done when a call returns.
   virtual std::unique_ptr<DeviceEvent> make_event() { return nullptr; }
+  /// Null for a device that takes its work piece by piece.
+  virtual std::unique_ptr<DeviceGraph> make_graph() { return nullptr; }
   /// Waits for all work. Throws Error(device) for what failed in it.
   virtual void synchronize() {}
   virtual DeviceMemory memory() const = 0;

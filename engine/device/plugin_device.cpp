@@ -230,6 +230,54 @@ class PluginDevice::Event final : public DeviceEvent {
   kernels::PluginEvent* event_ = nullptr;
 };
 
+class PluginDevice::Graph final : public DeviceGraph {
+ public:
+  explicit Graph(PluginDevice& device) : device_(device) {}
+  ~Graph() override { table().graph_destroy(device_.device_, graph_); }
+  Graph(const Graph&) = delete;
+  Graph& operator=(const Graph&) = delete;
+
+  bool begin() override {
+    if (graph_ != nullptr && table().graph_fits(device_.device_, graph_) == 0) return false;
+    PluginError error{};
+    const int status = table().graph_begin(device_.device_, &graph_, &error);
+    // No pinned memory, or another thread records: it goes without.
+    if (status == kernels::kPluginMemory || status == kernels::kPluginPending) return false;
+    device_.check(status, "run", error);
+    return true;
+  }
+  void end() override {
+    PluginError error{};
+    const int status = table().graph_end(device_.device_, graph_, &error);
+    count();
+    device_.check(status, "run", error);
+  }
+  void abandon() noexcept override {
+    if (graph_ != nullptr) table().graph_abandon(device_.device_, graph_);
+  }
+
+ private:
+  const PluginTable& table() const { return device_.plugin_->table(); }
+  void count() {
+    kernels::PluginGraphCounts now{};
+    table().graph_counts(device_.device_, graph_, &now);
+    device_.graph_starts_ += now.starts - counted_.starts;
+    device_.graph_builds_ += now.builds - counted_.builds;
+    device_.graph_updates_ += now.updates - counted_.updates;
+    counted_ = now;
+  }
+
+  PluginDevice& device_;
+  kernels::PluginGraph* graph_ = nullptr;
+  kernels::PluginGraphCounts counted_{};
+};
+
+std::unique_ptr<DeviceGraph> PluginDevice::make_graph() {
+  const char* asked = std::getenv("PERILUNE_CUDA_GRAPHS");
+  if (asked != nullptr && std::string_view(asked) == "off") return nullptr;
+  return std::make_unique<Graph>(*this);
+}
+
 std::unique_ptr<DeviceEvent> PluginDevice::make_event() {
   return std::make_unique<Event>(*this);
 }
@@ -262,7 +310,8 @@ std::uint64_t PluginDevice::launches() const {
 }
 
 DeviceTraffic PluginDevice::traffic() const {
-  return {copies_in_, bytes_in_, copies_out_, bytes_out_};
+  return {copies_in_,    bytes_in_,     copies_out_,   bytes_out_,
+          graph_starts_, graph_builds_, graph_updates_};
 }
 
 }  // namespace perilune

@@ -54,6 +54,8 @@ class PluginDevice final : public Device {
   void copy_inside(void* to, const void* from, std::size_t bytes) override;
   void fill(void* to, unsigned char byte, std::size_t bytes) override;
   std::unique_ptr<DeviceEvent> make_event() override;
+  /// Null with PERILUNE_CUDA_GRAPHS=off.
+  std::unique_ptr<DeviceGraph> make_graph() override;
   void synchronize() override;
   DeviceMemory memory() const override;
   std::string health() const override;
@@ -63,6 +65,7 @@ class PluginDevice final : public Device {
 
  private:
   class Event;
+  class Graph;
   PluginDevice(std::shared_ptr<const Plugin> plugin, int index);
   void check(int status, const char* what, const kernels::PluginError& error);
 
@@ -72,6 +75,7 @@ class PluginDevice final : public Device {
   DeviceKind kind_;
   std::string name_, model_;
   std::atomic<std::uint64_t> copies_in_{0}, bytes_in_{0}, copies_out_{0}, bytes_out_{0};
+  std::atomic<std::uint64_t> graph_starts_{0}, graph_builds_{0}, graph_updates_{0};
 };
 
 }  // namespace perilune

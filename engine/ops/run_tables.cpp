@@ -42,6 +42,10 @@ void RunTables::begin() {
   for (const auto& rows : rows_) rows->current = rows->staged_now = false;
 }
 
+void RunTables::forget_biases() {
+  for (const auto& table : biases_) table->count = 0;
+}
+
 const std::vector<kernels::KvRow>& RunTables::kv_rows(const PassBinding& binding,
                                                       const KvSlot& slot, KvKind kind, bool writing,
                                                       AxisIdentity identity) {

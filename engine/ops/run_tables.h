@@ -15,6 +15,8 @@ class RunTables {
  public:
   /// A new run begins: rows are made again when asked for, biases stay.
   void begin();
+  /// Biases are made again: what the device was to get of them it may not have.
+  void forget_biases();
 
   /// Kernel rows of a page group.
   const std::vector<kernels::KvRow>& kv_rows(const PassBinding& binding, const KvSlot& slot,

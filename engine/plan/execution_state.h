@@ -7,6 +7,7 @@
 #include "engine/ops/bound_call.h"
 #include "engine/ops/run_tables.h"
 #include "engine/plan/cut_call.h"
+#include "engine/plan/pass_graphs.h"
 #include "engine/plan/plan.h"
 
 namespace perilune {
@@ -49,8 +50,12 @@ struct Execution::State {
   std::size_t next = 0;
   std::unique_ptr<DeviceEvent> end;  // of what was started last, where a device works on its own
   bool started = false;              // all ops were; the device has not been seen to be done
+  PassGraphs graphs;                 // of passes that run again and again
+
+  class Recording;
 
   bool reached(double deadline);
+  DeviceGraph* graph_for_run();
 
   void look_at_steps();
   bool same_sizes();

@@ -5,7 +5,9 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/plugin.h"
+#include <vector>
+
+#include "kernels/cuda/graph.h"
 
 namespace perilune::kernels::cuda::backend {
 
@@ -44,6 +46,18 @@ int query(void* event, PluginError& error);
 int wait(void* event, PluginError& error);
 void free_event(void* event);
 int synchronize(void* stream, PluginError& error);
+
+/// A graph of these nodes, one after the other; `*built` stays as it was where it fails.
+int build_graph(Stream& stream, const std::vector<GraphNode>& nodes, BuiltGraph** built,
+                PluginError& error);
+/// Gives node `at` the values of `node`, which has the same form.
+int update_graph(BuiltGraph* built, std::size_t at, const GraphNode& node, PluginError& error);
+/// `nodes`: what it should hold by now; the emulator looks whether it does.
+int start_graph(Stream& stream, BuiltGraph& built, const std::vector<GraphNode>& nodes,
+                PluginError& error);
+void free_graph(BuiltGraph* built);
+/// One node by itself.
+int start_node(Stream& stream, const GraphNode& node, PluginError& error);
 
 /// A sentence into `error`; gives `status`.
 int fail(PluginError& error, int status, const char* format, ...)

@@ -27,6 +27,8 @@ class CachingAllocator {
   /// Null and unknown pointers are ignored.
   void release(void* pointer);
   void trim();
+  /// What is released goes back to the driver at once.
+  bool exact() const { return exact_; }
   /// used, peak, cached and budget.
   void statistics(PluginMemory& memory) const;
 

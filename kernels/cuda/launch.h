@@ -11,6 +11,7 @@
 #include "kernels/cuda/backend.h"
 #include "kernels/cuda/cuda_error.h"
 #endif
+#include "kernels/cuda/graph.h"
 #include "kernels/cuda/stream.h"
 #include "kernels/kernel_table.h"
 
@@ -21,6 +22,30 @@ struct LaunchConfig {
   std::size_t shared_bytes = 0;  // dynamic shared memory a block
 };
 
+#ifdef PERILUNE_EMULATOR
+template <class Kernel>
+bool allow_shared(Stream&, const char*, Kernel, std::size_t) {
+  return true;
+}
+#else
+/// A kernel that is recorded is allowed its shared memory at once; false: a plain start tells why
+/// it is not.
+template <class Kernel>
+bool allow_shared(Stream& stream, const char*, Kernel kernel, std::size_t bytes) {
+  const void* const function = reinterpret_cast<const void*>(kernel);
+  if (bytes <= 48 * 1024 || !stream.must_allow(function, bytes)) return true;
+  void* const found = backend::current();
+  if (found != stream.context) backend::make_current(stream.context);
+  const cudaError_t status = cudaFuncSetAttribute(
+      function, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+  if (found != stream.context) backend::make_current(found);
+  if (status == cudaSuccess) return true;
+  cudaGetLastError();
+  stream.allowed.clear();  // asked again, all of them
+  return false;
+}
+#endif
+
 /// Starts `kernel<<<grid, block>>>(arguments...)`; nothing happens on an empty grid or after a
 /// failure. `name` is for messages.
 template <class... Parameters, class... Arguments>
@@ -29,6 +54,17 @@ void launch(const Launch& on, const char* name, const LaunchConfig& config,
   auto& stream = *static_cast<Stream*>(on.stream);
   if (stream.status != 0 || config.grid.x == 0 || config.grid.y == 0 || config.grid.z == 0) return;
   ++stream.launches;
+  Graph* const graph = stream.recording();
+  if (graph != nullptr && allow_shared(stream, name, kernel, config.shared_bytes)) {
+    const dim3 &grid = config.grid, &block = config.block;
+    try {
+      graph->add_kernel(name, {grid.x, grid.y, grid.z}, {block.x, block.y, block.z},
+                        config.shared_bytes, kernel, arguments...);
+    } catch (...) {
+      record_refusal(stream, "no host memory to record a kernel in");
+    }
+    return;
+  }
   [[maybe_unused]] const char* const before = stream.last.exchange(name);
 #ifdef PERILUNE_EMULATOR
   emulator::run(stream, name, config, [&] { kernel(Parameters(arguments)...); });

@@ -11,6 +11,7 @@
 #include "kernels/cuda/backend.h"
 #include "kernels/cuda/caching_allocator.h"
 #include "kernels/cuda/cuda_table.h"
+#include "kernels/cuda/graph.h"
 #include "kernels/cuda/pinned_ring.h"
 #include "kernels/cuda/stream.h"
 
@@ -29,6 +30,10 @@ struct PluginDevice {
 struct PluginEvent {
   void* handle = nullptr;
   bool recorded = false;
+};
+
+struct PluginGraph {
+  cuda::Graph graph;
 };
 
 namespace cuda::backend {
@@ -91,7 +96,11 @@ int on_device(PluginDevice* device, PluginError* error, const Work& work) {
   const int status = healthy(*device, *error);
   if (status != kPluginDone) return status;
   const OnDevice here(*device);
-  return noted(*device, work(device->stream.handle), *error);
+  try {
+    return noted(*device, work(device->stream.handle), *error);
+  } catch (...) {
+    return backend::fail(*error, kPluginMemory, "no host memory");
+  }
 }
 
 /// Tells, once, of a start that was refused; for calls that wait for the device.
@@ -104,10 +113,26 @@ int told(PluginDevice* device, int status, PluginError* error) {
   return kPluginFailed;
 }
 
+/// Work that a graph cannot hold comes next.
+int leave_graph(PluginDevice* device, PluginError& error) {
+  cuda::Graph* const recorded = device->stream.stop_recording();
+  return recorded == nullptr ? int{kPluginDone} : recorded->spill(device->stream, error);
+}
+
+/// As on_device, outside of a graph.
+template <class Work>
+int in_stream(PluginDevice* device, PluginError* error, const Work& work) {
+  return on_device(device, error, [&](void* stream) {
+    const int status = leave_graph(device, *error);
+    return status != kPluginDone ? status : work(stream);
+  });
+}
+
 /// Kernels in flight may still use what is given back to the driver.
 void trim_cache(void* device) {
   auto& self = *static_cast<PluginDevice*>(device);
   PluginError error{};
+  noted(self, leave_graph(&self, error), error);
   noted(self, backend::synchronize(self.stream.handle, error), error);
   self.allocator.trim();
 }
@@ -165,19 +190,17 @@ void* stream(PluginDevice* device) {
   return &device->stream;
 }
 
+/// What goes back to the driver to make room may be of use to work that is only recorded.
 int allocate(PluginDevice* device, std::uint64_t bytes, void** pointer, PluginError* error) {
-  return on_device(device, error, [&](void*) {
-    try {
-      return device->allocator.allocate(bytes, pointer, *error);
-    } catch (...) {
-      return backend::fail(*error, kPluginMemory, "no host memory");
-    }
-  });
+  return in_stream(device, error,
+                   [&](void*) { return device->allocator.allocate(bytes, pointer, *error); });
 }
 
 void release(PluginDevice* device, void* pointer) {
   try {
     const OnDevice here(*device);  // an exact allocator gives it to the driver at once
+    PluginError error{};
+    if (device->allocator.exact()) noted(*device, leave_graph(device, error), error);
     device->allocator.release(pointer);
   } catch (...) {  // no host memory to note it: given back when the device is closed
   }
@@ -197,13 +220,19 @@ void memory(PluginDevice* device, PluginMemory* memory) {
 int copy_in(PluginDevice* device, void* to, const void* host, std::uint64_t bytes,
             PluginError* error) {
   return on_device(device, error, [&](void* stream) {
-    return bytes == 0 ? int{kPluginDone} : device->pinned.copy_in(stream, to, host, bytes, *error);
+    if (bytes == 0) return int{kPluginDone};
+    if (cuda::Graph* const graph = device->stream.recording()) {
+      if (graph->add_copy_in(to, host, bytes)) return int{kPluginDone};
+      const int status = leave_graph(device, *error);
+      if (status != kPluginDone) return status;
+    }
+    return device->pinned.copy_in(stream, to, host, bytes, *error);
   });
 }
 
 int copy_out(PluginDevice* device, void* host, const void* from, std::uint64_t bytes,
              PluginError* error) {
-  const int status = on_device(device, error, [&](void* stream) {
+  const int status = in_stream(device, error, [&](void* stream) {
     return bytes == 0 ? int{kPluginDone} : backend::copy_out(stream, host, from, bytes, *error);
   });
   return bytes == 0 ? status : told(device, status, error);
@@ -212,14 +241,22 @@ int copy_out(PluginDevice* device, void* host, const void* from, std::uint64_t b
 int copy_device(PluginDevice* device, void* to, const void* from, std::uint64_t bytes,
                 PluginError* error) {
   return on_device(device, error, [&](void* stream) {
-    return bytes == 0 ? int{kPluginDone} : backend::copy_device(stream, to, from, bytes, *error);
+    if (bytes == 0) return int{kPluginDone};
+    cuda::Graph* const graph = device->stream.recording();
+    if (graph == nullptr) return backend::copy_device(stream, to, from, bytes, *error);
+    graph->add_copy_inside(to, from, bytes);
+    return int{kPluginDone};
   });
 }
 
 int fill(PluginDevice* device, void* to, unsigned char byte, std::uint64_t bytes,
          PluginError* error) {
   return on_device(device, error, [&](void* stream) {
-    return bytes == 0 ? int{kPluginDone} : backend::fill(stream, to, byte, bytes, *error);
+    if (bytes == 0) return int{kPluginDone};
+    cuda::Graph* const graph = device->stream.recording();
+    if (graph == nullptr) return backend::fill(stream, to, byte, bytes, *error);
+    graph->add_fill(to, byte, bytes);
+    return int{kPluginDone};
   });
 }
 
@@ -233,7 +270,7 @@ int event_create(PluginDevice* device, PluginEvent** event, PluginError* error) 
 }
 
 int event_record(PluginDevice* device, PluginEvent* event, PluginError* error) {
-  const int status = on_device(
+  const int status = in_stream(
       device, error, [&](void* stream) { return backend::record(stream, event->handle, *error); });
   if (status == kPluginDone) event->recorded = true;
   return status;
@@ -260,6 +297,45 @@ void event_destroy(PluginDevice* device, PluginEvent* event) {
   delete event;
 }
 
+int graph_begin(PluginDevice* device, PluginGraph** graph, PluginError* error) {
+  return on_device(device, error, [&](void*) {
+    std::unique_ptr<PluginGraph> made;
+    if (*graph == nullptr) made.reset(new (std::nothrow) PluginGraph);
+    PluginGraph* const used = *graph == nullptr ? made.get() : *graph;
+    if (used == nullptr) return backend::fail(*error, kPluginMemory, "no host memory");
+    const int status = used->graph.begin(*error);
+    if (status != kPluginDone) return status;
+    if (!device->stream.start_recording(used->graph)) return int{kPluginPending};
+    if (made != nullptr) *graph = made.release();
+    return int{kPluginDone};
+  });
+}
+
+int graph_end(PluginDevice* device, PluginGraph* graph, PluginError* error) {
+  if (device->stream.recording() != &graph->graph) return healthy(*device, *error);  // did not fit
+  device->stream.stop_recording();
+  return on_device(device, error, [&](void*) { return graph->graph.end(device->stream, *error); });
+}
+
+void graph_abandon(PluginDevice* device, PluginGraph* graph) {
+  if (device->stream.recording() == &graph->graph) device->stream.stop_recording();
+}
+
+int graph_fits(PluginDevice*, PluginGraph* graph) {
+  return graph->graph.fits() ? 1 : 0;
+}
+
+void graph_counts(PluginDevice*, PluginGraph* graph, PluginGraphCounts* counts) {
+  *counts = graph->graph.counts();
+}
+
+void graph_destroy(PluginDevice* device, PluginGraph* graph) {
+  if (graph == nullptr) return;
+  graph_abandon(device, graph);
+  const OnDevice here(*device);
+  delete graph;
+}
+
 int health(PluginDevice* device, PluginError* error) {
   const int status =
       on_device(device, error, [&](void* stream) { return backend::synchronize(stream, *error); });
@@ -268,7 +344,7 @@ int health(PluginDevice* device, PluginError* error) {
 
 int synchronize(PluginDevice* device, PluginError* error) {
   const int status =
-      on_device(device, error, [&](void* stream) { return backend::synchronize(stream, *error); });
+      in_stream(device, error, [&](void* stream) { return backend::synchronize(stream, *error); });
   return told(device, status, error);
 }
 
@@ -305,6 +381,12 @@ perilune_plugin(std::uint32_t version) {
       .event_query = event_query,
       .event_wait = event_wait,
       .event_destroy = event_destroy,
+      .graph_begin = graph_begin,
+      .graph_end = graph_end,
+      .graph_abandon = graph_abandon,
+      .graph_fits = graph_fits,
+      .graph_counts = graph_counts,
+      .graph_destroy = graph_destroy,
       .synchronize = synchronize,
       .health = health,
       .launches = launches,

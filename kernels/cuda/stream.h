@@ -7,10 +7,13 @@
 #include <cstdint>
 #include <cstdio>
 #include <mutex>
+#include <thread>
 #include <utility>
 #include <vector>
 
 namespace perilune::kernels::cuda {
+
+class Graph;
 
 /// What `Launch::stream` points to. One host thread at a time starts kernels; how the device is may
 /// be asked, and found out, by another.
@@ -26,8 +29,30 @@ struct Stream {
   void* context = nullptr;  // what a thread works on while it starts kernels
   char refusal[512] = {};   // a start that was refused, until it is told; the device is well
   std::mutex mutex;         // of message and refusal
+  Graph* graph = nullptr;   // of the thread that records: its work goes there instead of starting
+  std::atomic<std::thread::id> recorder{};
   /// Kernels that were allowed more shared memory than is given without asking, and how much.
   std::vector<std::pair<const void*, std::size_t>> allowed;
+
+  /// What the calling thread records; null: its work starts as it comes.
+  Graph* recording() const {
+    return recorder.load() == std::this_thread::get_id() ? graph : nullptr;
+  }
+  /// False: another thread records.
+  bool start_recording(Graph& into) {
+    std::thread::id nobody;
+    if (!recorder.compare_exchange_strong(nobody, std::this_thread::get_id())) return false;
+    graph = &into;
+    return true;
+  }
+  /// What the calling thread recorded until now; null: nothing.
+  Graph* stop_recording() {
+    Graph* const recorded = recording();
+    if (recorded == nullptr) return nullptr;
+    graph = nullptr;
+    recorder = std::thread::id();
+    return recorded;
+  }
 
   /// Whether a kernel still has to be allowed so much, which is then noted.
   bool must_allow(const void* kernel, std::size_t bytes) {

@@ -88,6 +88,9 @@ int devices(lua_State* L) {
     set_field(L, "copies_in", static_cast<std::int64_t>(traffic.copies_in));
     set_field(L, "copies_out", static_cast<std::int64_t>(traffic.copies_out));
     set_field(L, "bytes_out", static_cast<std::int64_t>(traffic.bytes_out));
+    set_field(L, "graph_starts", static_cast<std::int64_t>(traffic.graph_starts));
+    set_field(L, "graph_builds", static_cast<std::int64_t>(traffic.graph_builds));
+    set_field(L, "graph_updates", static_cast<std::int64_t>(traffic.graph_updates));
     set_field(L, "threads", static_cast<std::int64_t>(context->threads()));
     const std::string health = device->health();
     if (!health.empty()) set_field(L, "error", health);
