@@ -230,6 +230,10 @@ struct KvWriteArguments {
   std::int64_t pairs;
   bool interleaved;
   const void* device_rows = nullptr;  // `rows` as kv_rows_stage wrote them, in device memory
+  // Queries of the same tokens, turned by the same angles; where the table turns_queries.
+  const float* q = nullptr;  // [token, head, head_dim], contiguous, or null
+  float* q_out = nullptr;    // the same form, not q
+  std::int64_t heads = 0;
 };
 
 enum class Mask : std::uint8_t { none, causal };

@@ -16,6 +16,7 @@ struct KernelTable {
   bool fast_bf16;              // has a bf16 dot product: compute="auto" may choose mode bf16
   bool exact_f32_fma;          // linear in mode f32 gives the bits of the scalar reference
   std::int64_t most_head_dim;  // that kv_write and attention take; 0: any
+  bool turns_queries = false;  // kv_write takes q
 
   std::size_t (*packed_bytes)(WeightFormat source, std::int64_t outputs, std::int64_t inputs,
                               MathMode);

@@ -65,15 +65,17 @@ void check_attention(const AttentionSetting& setting, std::span<const TensorSpec
 }  // namespace
 
 std::vector<TensorSpec> KvWriteOp::infer(std::span<const TensorSpec> inputs) const {
-  expect_inputs("cached", inputs, rope_ ? 4 : 2);
+  expect_inputs("cached", inputs, queries_ ? 5 : rope_ ? 4 : 2);
   expect_same_kv("cached", inputs[0], inputs[1]);
   TensorSpec order;
   order.without_storage = true;
-  return {order};
+  if (!queries_) return {order};
+  return {order, inputs[4]};
 }
 
 std::size_t KvWriteOp::scratch_bytes(const OpRun& run) const {
-  return contiguous_scratch(run.inputs[0]) + contiguous_scratch(run.inputs[1]);
+  return contiguous_scratch(run.inputs[0]) + contiguous_scratch(run.inputs[1]) +
+         (queries_ ? contiguous_scratch(run.inputs[4]) : 0);
 }
 
 /// All but the rows.
@@ -89,6 +91,11 @@ kernels::KvWriteArguments KvWriteOp::arguments(const OpRun& run, const KvSlot& s
     arguments.sine = run.inputs[3].as<float>();
     arguments.pairs = run.inputs[2].shape().size(1);
     arguments.interleaved = interleaved_;
+  }
+  if (queries_) {
+    arguments.q = static_cast<const float*>(contiguous_input(run, run.inputs[4], scratch));
+    arguments.q_out = run.outputs[1].as<float>();
+    arguments.heads = run.inputs[4].shape().size(1);
   }
   return arguments;
 }
@@ -110,11 +117,6 @@ void KvWriteOp::bind_call(const OpRun& run, BoundCall& call) const {
   ScratchCursor none(nullptr);
   call.call = BoundCall::KvWrite{{{*run.slot, kind_, true, run.inputs[0].shape().axis(0).identity}},
                                  arguments(run, *run.slot, none)};
-}
-
-std::string KvWriteOp::describe() const {
-  return std::string("kv_write ") + path_ + (kind_ == KvKind::cross ? " cross" : "") +
-         (rope_ ? " with rope" : "");
 }
 
 std::vector<TensorSpec> AttentionOp::infer(std::span<const TensorSpec> inputs) const {
@@ -146,15 +148,6 @@ void AttentionOp::bind_call(const OpRun& run, BoundCall& call) const {
   call.call = BoundCall::Attention{
       {{*run.slot, setting_.kind, false, run.inputs[0].shape().axis(0).identity}},
       prepared.arguments};
-}
-
-std::string AttentionOp::describe() const {
-  std::string text = "attention";
-  if (setting_.cached) text += " " + setting_.path;
-  if (setting_.kind == KvKind::cross) text += " cross";
-  if (setting_.mask == kernels::Mask::causal) text += " causal";
-  if (setting_.window > 0) text += " window=" + std::to_string(setting_.window);
-  return text;
 }
 
 std::vector<TensorSpec> AttentionWeightsOp::infer(std::span<const TensorSpec> inputs) const {

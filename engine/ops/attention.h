@@ -6,14 +6,22 @@
 namespace perilune {
 
 /// Stores k and v [token, kv_head, head_dim] of a layer in the cache's pages, rounded to its type.
-/// With `rope`, inputs also hold cosine and sine, and k is turned on the way.
+/// With `rope`, inputs also hold cosine and sine, and k is turned on the way; with `queries` also q
+/// [token, head, head_dim], which becomes a second output, turned.
 class KvWriteOp final : public Op {
  public:
-  KvWriteOp(std::string path, KvKind kind, bool rope = false, bool interleaved = false)
-      : path_(std::move(path)), kind_(kind), rope_(rope), interleaved_(interleaved) {}
+  KvWriteOp(std::string path, KvKind kind, bool rope = false, bool interleaved = false,
+            bool queries = false)
+      : path_(std::move(path)),
+        kind_(kind),
+        rope_(rope),
+        interleaved_(interleaved),
+        queries_(queries) {}
   const std::string& path() const { return path_; }
   KvKind kind() const { return kind_; }
   bool has_rope() const { return rope_; }
+  bool interleaved() const { return interleaved_; }
+  bool turns_queries() const { return queries_; }
   std::string_view name() const override { return "kv_write"; }
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override;
   std::string lacks(const kernels::KernelTable& table,
@@ -30,7 +38,7 @@ class KvWriteOp final : public Op {
                                       ScratchCursor& scratch) const;
   std::string path_;
   KvKind kind_;
-  bool rope_, interleaved_;
+  bool rope_, interleaved_, queries_;
 };
 
 /// Inputs: q [token, head, head_dim], then k, v of the same form (uncached), or the write that must

@@ -1,4 +1,4 @@
-// Which devices can keep keys and values and attend to them.
+// Which devices can keep keys and values and attend to them, and what plans say of it.
 #include "engine/ops/attention.h"
 
 namespace perilune {
@@ -37,6 +37,20 @@ std::string AttentionWeightsOp::lacks(const kernels::KernelTable& table,
                                       std::span<const TensorSpec> inputs) const {
   return lacks_attention(table, table.attention_weights, "attention_weights", inputs,
                          !setting_.cached);
+}
+
+std::string KvWriteOp::describe() const {
+  return std::string("kv_write ") + path_ + (kind_ == KvKind::cross ? " cross" : "") +
+         (rope_ ? " with rope" : "") + (queries_ ? " of queries too" : "");
+}
+
+std::string AttentionOp::describe() const {
+  std::string text = "attention";
+  if (setting_.cached) text += " " + setting_.path;
+  if (setting_.kind == KvKind::cross) text += " cross";
+  if (setting_.mask == kernels::Mask::causal) text += " causal";
+  if (setting_.window > 0) text += " window=" + std::to_string(setting_.window);
+  return text;
 }
 
 }  // namespace perilune

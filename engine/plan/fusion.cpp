@@ -69,6 +69,54 @@ void fuse_rope_into_write(PlanGraph& graph) {
   graph.sweep();
 }
 
+namespace {
+
+/// Whether a step of (after, before) reads `value`.
+bool read_between(const PlanGraph& graph, int value, std::size_t after, std::size_t before) {
+  for (std::size_t s = after + 1; s < before; ++s) {
+    const std::vector<int>& inputs = graph.steps[s].inputs;
+    if (std::find(inputs.begin(), inputs.end(), value) != inputs.end()) return true;
+  }
+  return false;
+}
+
+/// Whether the queries can be turned where the keys are: by the same angles, of the same tokens,
+/// and nobody wants them earlier.
+bool turns_together(const PlanGraph& graph, std::size_t rope, std::size_t write) {
+  const PlanStep &turn = graph.steps[rope], &store = graph.steps[write];
+  const auto* a = as<RopeOp>(turn);
+  const auto* b = as<KvWriteOp>(store);
+  if (a == nullptr || b == nullptr || !b->has_rope() || b->turns_queries()) return false;
+  const bool same = a->interleaved() == b->interleaved() && turn.device == store.device &&
+                    turn.inputs[1] == store.inputs[2] && turn.inputs[2] == store.inputs[3];
+  const Shape &q = graph.values[index(turn.inputs[0])].spec.shape,
+              &k = graph.values[index(store.inputs[0])].spec.shape;
+  return same && store.device->kernels().turns_queries && rope < write && q.rank() == 3 &&
+         q.axis(0) == k.axis(0) && q.size(2) == k.size(2) &&
+         !read_between(graph, turn.outputs[0], rope, write);
+}
+
+}  // namespace
+
+void fuse_rope_of_queries(PlanGraph& graph) {
+  const std::vector<int> producers = graph.producers();
+  for (const PlanStep& step : graph.steps) {
+    const AttentionOp* attention = step.op == nullptr ? nullptr : as<AttentionOp>(step);
+    if (attention == nullptr || !attention->setting().cached || step.inputs.size() < 2) continue;
+    const int rope = producers[index(step.inputs[0])], write = producers[index(step.inputs[1])];
+    if (rope < 0 || write < 0 || graph.steps[index(rope)].op == nullptr) continue;
+    if (!turns_together(graph, index(rope), index(write))) continue;
+    PlanStep &turn = graph.steps[index(rope)], &store = graph.steps[index(write)];
+    const KvWriteOp* old = as<KvWriteOp>(store);
+    store.inputs.push_back(turn.inputs[0]);
+    store.outputs.push_back(turn.outputs[0]);
+    store.op =
+        std::make_shared<KvWriteOp>(old->path(), old->kind(), true, old->interleaved(), true);
+    turn.op = nullptr;
+  }
+  graph.sweep();
+}
+
 void fuse_gated(PlanGraph& graph) {
   const std::vector<int> uses = graph.uses(), producers = graph.producers();
   for (PlanStep& step : graph.steps) {
@@ -173,6 +221,7 @@ void fuse_residual_norm(PlanGraph& graph) {
 
 void fuse(PlanGraph& graph) {
   fuse_rope_into_write(graph);
+  fuse_rope_of_queries(graph);
   fuse_gated(graph);
   fuse_activation(graph);
   merge_linears(graph);

@@ -10,6 +10,8 @@ namespace perilune {
 void drop_dead_steps(PlanGraph& graph);
 /// rope + kv_write -> kv_write that turns k on the way.
 void fuse_rope_into_write(PlanGraph& graph);
+/// rope of queries + kv_write with rope -> one kv_write, where the device's takes both.
+void fuse_rope_of_queries(PlanGraph& graph);
 /// activation(a) * b -> gated.
 void fuse_gated(PlanGraph& graph);
 /// linear, then an activation of one of its results -> the linear's own.

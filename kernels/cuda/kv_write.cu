@@ -1,5 +1,6 @@
 // Stores keys and values in their pages, rounded to the cache's type (nearest, ties to even); keys
-// are rotated on the way by the formula of rope.
+// are rotated on the way by the formula of rope, and so are the queries of the same tokens where
+// they are given.
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/kv_rows.h"
@@ -45,6 +46,12 @@ __global__ void __launch_bounds__(kThreads) kv_write_kernel(KvWriteArguments a) 
     const float key = rotated(k + head, d, cosine, sine, pairs, a.interleaved);
     keys[i * kBlock + slot] = Rounded<T>::of(key);
     values[head * kBlock + slot * width + d] = Rounded<T>::of(v[i]);
+  }
+  if (a.q == nullptr) return;
+  const int queries = static_cast<int>(a.heads) * width;
+  for (int i = static_cast<int>(threadIdx.x); i < queries; i += kThreads) {
+    const float* head = a.q + at * queries + i / width * width;
+    a.q_out[at * queries + i] = rotated(head, i % width, cosine, sine, pairs, a.interleaved);
   }
 }
 

@@ -105,10 +105,11 @@ struct Sequences {
   std::vector<std::unique_ptr<SequenceCache>> rows;
 
   Sequences(const SmallLlama& model, const Program& program, std::size_t count,
-            DType dtype = DType::f32, std::int64_t page_tokens = 64)
-      : cache(std::make_shared<Cache>(model.context, model.context->cpu_device(),
-                                      CacheLayout(program.kv_slots, dtype, page_tokens),
-                                      std::int64_t{64} << 20)) {
+            DType dtype = DType::f32, std::int64_t page_tokens = 64,
+            const std::shared_ptr<Device>& device = nullptr)
+      : cache(std::make_shared<Cache>(
+            model.context, device != nullptr ? device : model.context->cpu_device(),
+            CacheLayout(program.kv_slots, dtype, page_tokens), std::int64_t{64} << 20)) {
     for (std::size_t i = 0; i < count; ++i) rows.push_back(std::make_unique<SequenceCache>(cache));
   }
 

@@ -18,7 +18,8 @@ using Rows = std::vector<std::vector<std::int32_t>>;
 std::vector<std::vector<float>> logits_of(const SmallLlama& model,
                                           const std::shared_ptr<const Plan>& plan, const Rows& rows,
                                           std::size_t chunk = 1000) {
-  Sequences sequences(model, plan->program(), rows.size(), plan->options().cache_dtype, 32);
+  Sequences sequences(model, plan->program(), rows.size(), plan->options().cache_dtype, 32,
+                      plan->options().device);
   Execution execution(plan);
   std::vector<std::vector<float>> all(rows.size());
   for (std::size_t at = 0, more = 1; more != 0; at += chunk) {
@@ -134,12 +135,14 @@ TEST_CASE("a plan has threads of its own, whatever the context's are") {
   CHECK(threads_of(context->pool_of(3)) == 3);
 }
 
-TEST_CASE("fused plans give the bits of unfused ones, in every mode") {
+TEST_CASE("fused plans give the bits of unfused ones, in every mode, on both kinds of device") {
+  const std::string device = GENERATE("cpu", "emulator");
   const SmallLlama model(model_folder());
   const Rows rows = golden_rows(model_folder());
   for (const auto& [math, cache] : {std::pair{kernels::MathMode::f32, DType::f32},
                                     std::pair{kernels::MathMode::bf16, DType::bf16}}) {
     PlanOptions options;
+    options.device = model.context->device(device);
     options.math = math;
     options.cache_dtype = cache;
     const auto fused = model.plan(options);
@@ -150,6 +153,7 @@ TEST_CASE("fused plans give the bits of unfused ones, in every mode") {
           1);
     CHECK(count_named(*fused, "gated silu") == 3);
     CHECK(count_named(*fused, "with rope") == 3);
+    CHECK(count_named(*fused, "with rope of queries too") == (device == "cpu" ? 0 : 3));
     CHECK(count_named(*fused, "of a sum") == 6);
     const auto a = logits_of(model, fused, rows), b = logits_of(model, plain, rows);
     for (std::size_t r = 0; r < rows.size(); ++r) CHECK(same_bits(a[r], b[r]));

@@ -81,7 +81,8 @@ class Pages {
 };
 
 inline void write(const KernelTable& table, const Setup& s, const float* k, const float* v,
-                  const std::vector<KvRow>& rows, std::int64_t page_offset) {
+                  const std::vector<KvRow>& rows, std::int64_t page_offset,
+                  const float* q = nullptr, float* q_out = nullptr) {
   Angles angles;
   for (const KvRow& row : rows) {
     const Angles more = angles_of(s, row.first_position, row.tokens);
@@ -99,6 +100,9 @@ inline void write(const KernelTable& table, const Setup& s, const float* k, cons
   a.sine = s.pairs > 0 ? angles.sine.data() : nullptr;
   a.pairs = s.pairs;
   a.interleaved = s.interleaved;
+  a.q = q;
+  a.q_out = q_out;
+  a.heads = s.heads;
   const StagedRows staged(table, a.layout, a.rows, a.row_count);
   a.device_rows = staged.data();
   table.kv_write(launch_of(s.threads), a);

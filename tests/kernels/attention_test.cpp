@@ -238,3 +238,22 @@ TEST_CASE("the scratch of a call is enough for calls with some of its tokens") {
       }
   }
 }
+
+TEST_CASE("queries that are turned while keys are written are those of rope") {
+  constexpr std::int64_t kTokens = 50;
+  for (const KernelTable* table : tables_under_test())
+    for (const bool interleaved : {false, true}) {
+      if (!table->turns_queries) continue;
+      const Setup s = {.heads = 6, .head_dim = 20, .pairs = 7, .interleaved = interleaved};
+      const Sequence sequence = make_sequence(s, kTokens, 9);
+      const Angles angles = angles_of(s, 0, kTokens);
+      std::vector<float> expected(sequence.q.size()), turned(sequence.q.size());
+      table->rope(launch_of(1),
+                  {expected.data(), sequence.q.data(), angles.cosine.data(), angles.sine.data(),
+                   kTokens, s.heads, s.head_dim, s.pairs, interleaved});
+      Pages pages(s, kTokens);
+      write(*table, s, sequence.k.data(), sequence.v.data(), {pages.row(0, kTokens, 0)},
+            pages.offset(), sequence.q.data(), turned.data());
+      CHECK(same_bits(turned, expected));
+    }
+}
