@@ -28,7 +28,7 @@ set(PERILUNE_HEAVY
     kernels.attention_bits.emulator 75
     lua.invariance 60
     lua.device 45
-    cuda.choice 12
+    cuda.choice 8
     lua.padding 11
     lua.padding_answers 11
     lua.quantization_search 38
