@@ -99,12 +99,12 @@ struct PluginTable {
   void (*event_destroy)(PluginDevice* device, PluginEvent* event);
 
   /// begin: kernels, copies to and inside the device and fills are recorded from here on and start
-  /// together at graph_end; `*graph` is made where it is null. The same work in the same order costs
-  /// one call; what differs from the last recording is brought up to date by itself. What a graph
-  /// cannot hold (copy_out, event_record, synchronize) starts what was recorded and ends recording:
-  /// graph_end then does nothing more, and graph_fits is 0 where that happened several times one
-  /// after the other. Of the calling thread's work alone: kPluginPending where another thread
-  /// records. abandon: nothing is started.
+  /// together at graph_end; `*graph` is made where it is null. The same work in the same order
+  /// costs one call; what differs from the last recording is brought up to date by itself. What a
+  /// graph cannot hold (copy_out, event_record, synchronize) starts what was recorded and ends
+  /// recording: graph_end then does nothing more, and graph_fits is 0 where that happened several
+  /// times one after the other. Of the calling thread's work alone: kPluginPending where another
+  /// thread records. abandon: nothing is started.
   int (*graph_begin)(PluginDevice* device, PluginGraph** graph, PluginError* error);
   int (*graph_end)(PluginDevice* device, PluginGraph* graph, PluginError* error);
   void (*graph_abandon)(PluginDevice* device, PluginGraph* graph);
