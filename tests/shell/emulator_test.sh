@@ -23,6 +23,8 @@ if [ $# -gt 0 ]; then
   exit 0
 fi
 compare shuffled:1 tests/golden/llama-gqa
+grep ', [1-9][0-9]* passes each in one call' "$output" >/dev/null ||
+  { cat "$output"; echo "emulator_test: no decode step was given to the emulator in one call"; exit 1; }
 compare reverse tests/golden/bert-sequence
 [ -n "${PERILUNE_SANITIZE:-}" ] || compare forward tests/golden/t5-gated-untied
 

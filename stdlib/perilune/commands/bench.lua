@@ -147,13 +147,16 @@ function bench.run(options, arguments)
     report.runs[i] = measure(m, threads, prompt, new, options.repeats or 3)
   end
   progress(nil)
-  report.launches = pass_runner.device(m.device).launches - device.launches
+  local after = pass_runner.device(m.device)
+  report.launches, report.graphs = after.launches - device.launches, after.graph_starts - device.graph_starts
   if options.json then
     print(core.write_json(report))
     return command_line.ok
   end
   print_rates(path, m, device.tier, report)
-  if report.launches > 0 then print(("%d kernels launched on %s"):format(report.launches, m.device)) end
+  if report.launches > 0 then
+    print(("%d kernels launched on %s, %d passes each in one call"):format(report.launches, m.device, report.graphs))
+  end
   return command_line.ok
 end
 

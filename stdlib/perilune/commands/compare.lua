@@ -275,8 +275,11 @@ local function compare_model(path, report)
     compare_generate(m, expected, report)
     compare_texts(m, expected, report)
   end
-  local launches = pass_runner.device(m.device).launches - device.launches
-  if launches > 0 then print(("  %d kernels launched on %s"):format(launches, m.device)) end
+  local after = pass_runner.device(m.device)
+  local launches, graphs = after.launches - device.launches, after.graph_starts - device.graph_starts
+  if launches > 0 then
+    print(("  %d kernels launched on %s, %d passes each in one call"):format(launches, m.device, graphs))
+  end
   m:close()
 end
 
