@@ -3,6 +3,8 @@
 // several panels of c at once, so that a packed row tile serves them all.
 #pragma once
 
+#include <xmmintrin.h>
+
 #include "kernels/cpu/fast_tile.h"
 #include "kernels/cpu/parallel.h"
 
@@ -22,16 +24,47 @@ struct MatmulBlock {
   std::int64_t m, m_end, columns;
 };
 
+/// to[k * to_stride + r] = from[r * r_stride + k * k_stride] for `rows` and `depth`.
+[[maybe_unused]] void turn_part(const float* from, std::int64_t r_stride, std::int64_t k_stride,
+                                std::int64_t rows, std::int64_t depth, float* to,
+                                std::int64_t to_stride) {
+  std::int64_t r = 0;
+  for (; k_stride == 1 && r + 4 <= rows; r += 4) {  // squares whose rows become columns
+    const float* at = from + r * r_stride;
+    std::int64_t k = 0;
+    for (; k + 4 <= depth; k += 4) {
+      __m128 a = _mm_loadu_ps(at + k), b = _mm_loadu_ps(at + r_stride + k);
+      __m128 c = _mm_loadu_ps(at + 2 * r_stride + k), d = _mm_loadu_ps(at + 3 * r_stride + k);
+      _MM_TRANSPOSE4_PS(a, b, c, d);
+      float* out = to + k * to_stride + r;
+      _mm_storeu_ps(out, a);
+      _mm_storeu_ps(out + to_stride, b);
+      _mm_storeu_ps(out + 2 * to_stride, c);
+      _mm_storeu_ps(out + 3 * to_stride, d);
+    }
+    for (; k < depth; ++k)
+      for (std::int64_t i = 0; i < 4; ++i) to[k * to_stride + r + i] = at[i * r_stride + k];
+  }
+  for (; r < rows; ++r)
+    for (std::int64_t k = 0; k < depth; ++k)
+      to[k * to_stride + r] = from[r * r_stride + k * k_stride];
+}
+
 /// Inputs [k0, k0 + depth) of the block's columns, [panel, input, kPanelWidth]; zeros beyond them.
 [[maybe_unused]] void pack_columns(const MatmulBlock& block, std::int64_t k0, std::int64_t depth,
                                    float* packed) {
   const MatmulArguments& a = block.a;
-  for (std::int64_t n = 0; n < kMatmulColumns; ++n) {
-    if (n / kPanelWidth * kPanelWidth >= block.columns) return;
-    float* to = packed + n / kPanelWidth * depth * kPanelWidth + n % kPanelWidth;
-    const bool there = n < block.columns;
-    const float* from = block.right + (there ? n * a.b_n : 0) + k0 * a.b_k;
-    for (std::int64_t k = 0; k < depth; ++k) to[k * kPanelWidth] = there ? from[k * a.b_k] : 0.0f;
+  const float* from = block.right + k0 * a.b_k;
+  const std::int64_t full = a.b_n == 1 ? block.columns / kPanelWidth * kPanelWidth : 0;
+  for (std::int64_t k = 0; k < depth; ++k)  // columns that lie as they are packed
+    for (std::int64_t n = 0; n < full; n += kPanelWidth)
+      for (int v = 0; v < kPanelWidth; v += kLanes)
+        store(packed + n * depth + k * kPanelWidth + v, load(from + k * a.b_k + n + v));
+  for (std::int64_t n = full; n < block.columns; n += kPanelWidth) {
+    const std::int64_t columns = block.columns - n < kPanelWidth ? block.columns - n : kPanelWidth;
+    float* to = packed + n * depth;
+    for (std::int64_t i = 0; columns < kPanelWidth && i < depth * kPanelWidth; ++i) to[i] = 0;
+    turn_part(from + n * a.b_n, a.b_n, a.b_k, columns, depth, to, kPanelWidth);
   }
 }
 
@@ -39,10 +72,7 @@ struct MatmulBlock {
 [[maybe_unused]] void pack_left(const MatmulBlock& block, std::int64_t m, std::int64_t rows,
                                 std::int64_t k0, std::int64_t depth, float* packed) {
   const MatmulArguments& a = block.a;
-  for (std::int64_t r = 0; r < rows; ++r) {
-    const float* from = block.left + (m + r) * a.a_m + k0 * a.a_k;
-    for (std::int64_t k = 0; k < depth; ++k) packed[k * rows + r] = from[k * a.a_k];
-  }
+  turn_part(block.left + m * a.a_m + k0 * a.a_k, a.a_m, a.a_k, rows, depth, packed, rows);
 }
 
 [[maybe_unused]] void multiply_block(const MatmulBlock& block) {
