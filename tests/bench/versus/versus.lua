@@ -100,7 +100,9 @@ local function head()
 end
 
 head()
-local report = { prompt = o.prompt, new = o.new, depth = o.depth, rounds = o.rounds, runs = core.array {} }
+local processor = io.open "/proc/cpuinfo":read "*a":match "model name%s*:%s*([^\n]+)" or "unknown processor"
+local report = { prompt = o.prompt, new = o.new, depth = o.depth, rounds = o.rounds, processor = processor, date = os.date "%Y-%m-%d",
+  runs = core.array {} }
 for _, path in ipairs(models) do
   for count in o.threads:gmatch "%d+" do
     local run = measure(path, tonumber(count))
