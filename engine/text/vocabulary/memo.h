@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/base/interrupt.h"
 #include "engine/text/vocabulary/token_model.h"
 
 namespace perilune {
@@ -68,6 +69,7 @@ void with_memory(MemoPool& memos, std::string_view text, std::span<const TextSpa
   const MemoPool::Lease memo(memos);
   std::int32_t word = 0;
   for (const TextSpan piece : pieces) {
+    stop_if_interrupted("encode");
     const std::string_view bytes = text.substr(piece.first, piece.last - piece.first);
     if (!(*memo).recall(bytes, piece.first, word, out)) {
       const std::size_t before = out.size();
