@@ -32,7 +32,7 @@ local cases = {
   { "chat " .. t.golden "bert-base", 1, "writes no text", "head is base", "!--raw" },
   { "check " .. golden .. " --lock no/such/lock", 1, "is not there", "!differs" }, { "doctor " .. golden .. " --tokenizer smolm2", 1, '"smollm2"' },
   { "help tasks", 0, "question-answering" }, { "help ner", 0, "aggregation_strategy" }, { "help masks", 0, "A mask says" }, { "help QueueEntry", 0, "waited_ms" },
-  { "help windws", 2, "windows" }, { "help pl.lod", 2, "pl.load" }, { "help Tensr", 2, "Tensor" }, { "help 'pad token'", 2, "spoken of" }, { "help", 0, "Topics: batches" }, { "lengths no/such/file --tokenizer " .. tales, 1, "no file" },
+  { "help windws", 2, "windows" }, { "help pl.lod", 2, "pl.load" }, { "help Tensr", 2, "Tensor" }, { "help 'pad token'", 2, "spoken of" }, { "help", 0, "Topics: batches" }, { "help topics", 0, "batches\ndevices\nerrors" }, { "lengths no/such/file --tokenizer " .. tales, 1, "no file" },
   { "lengths README.md --tokenizer tale", 1, "!stdlib/" },
 }
 
