@@ -13,7 +13,7 @@ task.spec = {
   language = "string", task = { "transcribe", "translate" }, return_timestamps = "boolean|string", temperature = "number|table", best_of = "positive",
   compression_ratio_threshold = "number", logprob_threshold = "number", no_speech_threshold = "number",
   condition_on_previous_text = "boolean", initial_prompt = "string", batch_size = "positive", skip_silence = "boolean", follow = "boolean",
-  patience = "number", seed = "count", on_segment = "function",
+  patience = "number", seed = "count", num_beams = "positive", on_segment = "function",
 }
 task.own_spec = task.spec
 
@@ -36,6 +36,10 @@ end
 ---@param p Pipeline
 function task.prepare(p)
   local op = p.task
+  if (p.options.num_beams or 1) > 1 then
+    raise("unsupported", op, ("option num_beams: a recording is heard greedily, not by %d beams, of which none says how likely silence is")
+      :format(p.options.num_beams), "leave it out; doubtful answers are tried again at temperatures")
+  end
   local t, o = transcribe.of(p.model, op), {}
   for key, value in pairs(usual) do o[key] = value end
   for key in pairs(task.spec) do if p.options[key] ~= nil then o[key] = p.options[key] end end
