@@ -179,6 +179,7 @@ t.test("passes that are wrong: the family's line is named", function()
     { function(_, x) local y = x:item() return y end, "traced" },
     { function(net) local y = net:nothing() return y end, "nothing" },
     { function(_, x) return x.nothing end, "nothing" },
+    { function(_, _, batch) return batch.nothing end, "in api_families_spec.lua:" },
     { function() return 7 end, "tensor" },
     { function() end, "tensor" },
     { function() error "mine" end, "mine" },
@@ -188,6 +189,25 @@ t.test("passes that are wrong: the family's line is named", function()
     { function(net, x) local y = net:linear(x, "embed", "hidden", { bais = true }) return y end, "bais" },
     { function(net, x) local y = net:attention(x, x, {}) return y end, "attention" },
   } do t.raises_text(function() with_pass(case[1]) end, case[2]) end
+end)
+
+t.test("passes that end in a tail call: the line of that is named", function()
+  for i, pass in ipairs {
+    function(net, batch) return net:linear(net:embedding(batch.ids, "embed"), "embd", "hidden") end,
+    function(net, batch)
+      local x = net:embedding(batch.ids, "embed")
+      return net:linear(x, "embed", "hidde")
+    end,
+    function(net, batch)
+      local x = net:embedding(batch.ids, "embed")
+      if not batch then return x end
+      return net:attention(x, x, {})
+    end,
+  } do
+    local fine, err = pcall(load_family, { encode = pass }, { ["embed.weight"] = embedding })
+    local line = debug.getinfo(pass, "S").lastlinedefined - (i == 1 and 0 or 1)
+    t.ok(not fine and tostring(err):find("families_spec.lua:" .. line, 1, true), tostring(err))
+  end
 end)
 
 t.test("pl.family: mistakes in the table", function()

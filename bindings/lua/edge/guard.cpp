@@ -72,15 +72,41 @@ void set_string(lua_State* L, const char* key, const std::string& value) {
   lua_setfield(L, -2, key);
 }
 
+/// stdlib/perilune/loaded/passes.lua, which calls a family's functions.
+bool calls_families(const lua_Debug& frame) {
+  return std::strstr(frame.source, "/loaded/passes.lua") != nullptr;
+}
+
+/// Of such a frame: where the function that it called ends in a tail call, which has left no frame
+/// of its own.
+std::string tail_place(lua_State* L, lua_Debug& frame) {
+  std::string place;
+  for (int i = 1; const char* name = lua_getlocal(L, &frame, i); ++i) {
+    if (std::strcmp(name, "tail_place") == 0 && lua_type(L, -1) == LUA_TSTRING) {
+      place = lua_tostring(L, -1);
+    }
+    lua_pop(L, 1);
+  }
+  return place;
+}
+
+bool is_stdlib(const char* source) {
+  return std::strncmp(source, kStdlibPrefix, 8) == 0;
+}
+
 std::string frame_place(lua_State* L, bool skip_stdlib, bool base_name) {
   lua_Debug frame;
   for (int level = 0; lua_getstack(L, level, &frame) != 0; ++level) {
     if (lua_getinfo(L, "Sl", &frame) == 0 || frame.currentline <= 0) continue;
-    if (skip_stdlib && std::strncmp(frame.source, kStdlibPrefix, 8) == 0) continue;
-    std::string file = frame.short_src;
-    if (frame.source[0] == '@') file = frame.source + 1;
-    if (base_name) file = file.substr(file.find_last_of('/') + 1);
-    return file + ":" + std::to_string(frame.currentline);
+    const bool between = calls_families(frame);
+    std::string place = between ? tail_place(L, frame) : "";
+    if (between && place.empty()) continue;
+    if (skip_stdlib && is_stdlib(between ? ("@" + place).c_str() : frame.source)) continue;
+    if (!between) {
+      place = frame.source[0] == '@' ? frame.source + 1 : frame.short_src;
+      place += ":" + std::to_string(frame.currentline);
+    }
+    return base_name ? place.substr(place.find_last_of('/') + 1) : place;
   }
   return "";
 }
