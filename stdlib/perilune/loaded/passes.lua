@@ -20,16 +20,16 @@ end
 
 -- Calls a family's function. Errors below it name its own line, also where it ended in a tail call: bindings/lua/edge/guard.cpp
 -- reads `tail_place` by its name.
-local function call(f, ...)
-  local tail_place = tail_calls.place(f)   -- luacheck: ignore 211
-  local result = f(...)
+local function call(functions, name, ...)
+  local tail_place = tail_calls.place(functions[name])   -- luacheck: ignore 211
+  local result = functions[name](...)
   return result
 end
 
 --- Runs the head and names what it gives.
 local function write_head(t, net, pass, batch, x, head, entry)
   if family.per_token[head] then x = pass:wanted(x, family.predicts_next[head] and "last" or "all") end
-  local result = call(t.heads[head], net, x, batch, entry)
+  local result = call(t.heads, head, net, x, batch, entry)
   if kind.of(result) == "Tensor" then
     pass:output("logits", net:mark("logits", result))
     return
@@ -50,11 +50,11 @@ function passes.write(t, pass, entry, head, observe)
   local net = pass:net()
   if observe then net = observe.wrap and observe.wrap(net) or observed_net(net, observe) end
   if entry == "cross" then
-    call(t.cross, net, pass:input "encoded")
+    call(t, "cross", net, pass:input "encoded")
     return
   end
   local batch = batch_of(pass)
-  local x = call(t[entry], net, batch)
+  local x = call(t, entry, net, batch)
   if kind.of(x) ~= "Tensor" then
     raise("argument", "load", ("family %s: %s must return a tensor"):format(t.name, entry))
   end
