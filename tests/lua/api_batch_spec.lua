@@ -140,7 +140,7 @@ t.test("padded pairs: tensors, lists, booleans, and what is none", function()
   t.raises_text(function() pl.batch_from_padded() end, "mask")
   local out = m:forward({ ids = ids, mask = mask:gt(0) }, { rows = "all" })
   t.equal(tostring(out.logits.shape), "[batch=2, seq=3, vocab=2048]")
-  t.raises_text(function() m:forward { ids = ids, mask = { { 1, 0, 1 }, { 1, 1, 1 } } } end, "row 1", "hole")
+  t.raises_text(function() m:forward { ids = ids, mask = { { 1, 0, 1 }, { 1, 1, 1 } } } end, "forward: ", "row 1", "hole")
   t.raises_text(function() m:forward { ids = ids, msk = mask } end, "mask")
 end)
 
