@@ -96,8 +96,21 @@ Statistics on_device(const Tensor& a) {
 
 }  // namespace
 
+/// What an expanded axis repeats counts as often as it is there, and is looked at once.
 Statistics statistics(const Tensor& a) {
-  return a.device().host_visible() || a.elements() == 0 ? on_host(a) : on_device(a);
+  Tensor once = a;
+  std::int64_t times = 1;
+  for (int i = 0; i < a.shape().rank(); ++i) {
+    if (a.strides()[static_cast<std::size_t>(i)] != 0 || a.shape().size(i) <= 1) continue;
+    times *= a.shape().size(i);
+    once = once.slice(i, 0, 1);
+  }
+  const bool host = a.device().host_visible() || a.elements() == 0;
+  Statistics result = host ? on_host(once) : on_device(once);
+  result.count *= times;
+  result.nan *= times;
+  result.infinite *= times;
+  return result;
 }
 
 }  // namespace perilune::tensor_ops

@@ -80,6 +80,13 @@ t.test("an entry of the queue and the room print in a policy", function()
   t.ok(seen[2]:find("page_tokens = ", 1, true), seen[2])
 end)
 
+t.test("an expanded tensor of 10^12 elements prints at once: what an axis repeats is looked at once and counts as often", function()
+  local all = pl.tensor({ { { 2 } }, { { 0 / 0 } } }, { axes = { "a", "b", "c" } }):expand { b = 1e6, c = 1e6 }
+  local stats = all:stats()
+  t.equal({ stats.count, stats.nan, stats.mean, stats.min, stats.max }, { 2e12, 1e12, 2, 2, 2 })
+  t.ok(tostring(all):find("nan 1000000000000", 1, true), tostring(all))
+end)
+
 t.test("printing in words leaves the tables as they are", function()
   local r = m:generate("Once", greedy)
   t.equal(pl.json.decode(pl.json.encode(r.ids)), r.ids)
