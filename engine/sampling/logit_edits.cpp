@@ -9,9 +9,11 @@ namespace perilune {
 using kernels::LogitChange;
 
 void LogitEdits::begin(std::size_t width) {
+  constexpr std::size_t kUsual = 1024;  // so that a text that grows seldom needs more memory
   width_ = width;
   forced_ = false;
   edits_.clear();
+  edits_.reserve(kUsual);
 }
 
 void LogitEdits::add(std::int32_t id, float amount, std::int32_t times) {
