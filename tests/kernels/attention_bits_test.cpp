@@ -23,13 +23,16 @@ TEST_CASE("attention in chunks has the bits of the whole, for any pages and thre
       INFO(describe(*table, s));
       const Sequence sequence = make_sequence(s, 107, 23);
       const std::vector<float> whole = run_chunks(*table, s, sequence, 107);
-      for (const std::int64_t chunk : {5, 32, 50})
+      // An emulated kernel takes a hundred times as long.
+      const bool emulated = is_emulated(*table);
+      for (const std::int64_t chunk :
+           emulated ? std::vector<std::int64_t>{5, 50} : std::vector<std::int64_t>{5, 32, 50})
         CHECK(same_bits(whole, run_chunks(*table, s, sequence, chunk)));
       // One by one: all of them, or from before the second block to the end.
-      CHECK(same_bits(whole, run_chunks(*table, s, sequence, 1, is_emulated(*table) ? 62 : 0)));
+      CHECK(same_bits(whole, run_chunks(*table, s, sequence, 1, emulated ? 62 : 0)));
       for (const std::int64_t page_tokens : {32, 64, 128})
         for (const int threads : {1, 4}) {
-          if (is_emulated(*table) && threads > 1) continue;
+          if (emulated && (threads > 1 || page_tokens != 128)) continue;
           s.page_tokens = page_tokens;
           s.threads = threads;
           CHECK(same_bits(whole, run_chunks(*table, s, sequence, 40)));
@@ -48,6 +51,8 @@ TEST_CASE("heads that share keys have the same bits together and, for want of wo
       const Sequence sequence = make_sequence(s, 400, 29);
       const std::vector<float> whole = run_chunks(*table, s, sequence, 1, 396);
       for (const int threads : {2, 4, 24}) {
+        if (std::strcmp(table->tier, "scalar") == 0 && threads != 4)
+          continue;  // nothing is cut there
         s.threads = threads;
         CHECK(same_bits(whole, run_chunks(*table, s, sequence, 1, 396)));
       }
