@@ -11,7 +11,7 @@ build="g++:g++ cmake:cmake ninja-build:ninja pkg-config:pkg-config ccache:ccache
   libluajit-5.1-dev libsentencepiece-dev libutf8proc-dev libpcre2-dev libpng-dev libjpeg-dev nlohmann-json3-dev catch2
   libsndfile1-dev libsoxr-dev libkissfft-dev zlib1g-dev"
 dev="clang-format:clang-format clang-tidy:clang-tidy lua-check:luacheck liblua5.4-dev python3-pyte openmpi-bin:mpirun
-  luajit:luajit neovim:nvim libsdl2-dev love:love xvfb:xvfb-run nginx-light:nginx curl:curl abigail-tools:abidiff lintian:lintian"
+  luajit:luajit neovim:nvim libsdl2-dev love:love xvfb:xvfb-run curl:curl abigail-tools:abidiff lintian:lintian"
 
 wanted=$build
 list=no
@@ -54,15 +54,15 @@ bring_cuobjdump() {
     echo "install-packages: pip could not bring cuobjdump" >&2
 }
 
-# nginx' module for Lua wants a LuaJIT in the place of Debian's own, on which all else here depends: it is unpacked
-# beside it, not installed. Left out without an error, as above.
+# nginx' module for Lua wants a LuaJIT in the place of Debian's own, on which all else here depends, and an installed
+# nginx starts a server: both are unpacked, not installed. Left out without an error, as above.
 bring_nginx_lua() {
-  [ "$wanted" != "$build" ] && command -v nginx >/dev/null 2>&1 || return 0
+  [ "$wanted" != "$build" ] || return 0
   tools=$(dirname "$0")/../build/tools
-  [ ! -e "$tools/nginx/usr/lib/nginx/modules/ngx_http_lua_module.so" ] || return 0
+  [ ! -e "$tools/nginx/usr/sbin/nginx" ] || return 0
   mkdir -p "$tools/nginx"
   (cd "$tools/nginx" &&
-    apt-get download -qq libnginx-mod-http-lua libnginx-mod-http-ndk lua-resty-core lua-resty-lrucache libluajit2-5.1-2 &&
+    apt-get download -qq nginx libnginx-mod-http-lua libnginx-mod-http-ndk lua-resty-core lua-resty-lrucache libluajit2-5.1-2 &&
     for package in *.deb; do dpkg -x "$package" . && rm "$package"; done) >/dev/null 2>&1 ||
     echo "install-packages: apt-get could not bring nginx' module for Lua" >&2
 }

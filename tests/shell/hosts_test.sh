@@ -100,13 +100,14 @@ fi
 nginx_lua=$root/build/tools/nginx/usr   # scripts/install-packages.sh --dev brings it
 [ -e "$nginx_lua/lib/nginx" ] || nginx_lua=/usr
 modules=$nginx_lua/lib/nginx/modules
-if [ -e "$modules/ngx_http_lua_module.so" ] && command -v nginx >/dev/null 2>&1 && command -v curl >/dev/null 2>&1; then
+nginx=$nginx_lua/sbin/nginx
+if [ -e "$modules/ngx_http_lua_module.so" ] && [ -x "$nginx" ] && command -v curl >/dev/null 2>&1; then
   mkdir -p nginx/logs
   sed -e "s|@CPATH@|$cpath|; s|@FOLDER@|$work/nginx|g; s|/usr/lib/nginx/modules|$modules|" \
     -e "s|lua_package_cpath|lua_package_path \"$nginx_lua/share/lua/5.1/?.lua;;\"; &|" \
     "$root/examples/hosts/openresty/nginx.conf" >nginx/nginx.conf
   LD_LIBRARY_PATH="$nginx_lua/lib/x86_64-linux-gnu:$LD_LIBRARY_PATH"
-  if nginx -p "$work/nginx" -c "$work/nginx/nginx.conf" >out 2>&1; then
+  if "$nginx" -p "$work/nginx" -c "$work/nginx/nginx.conf" >out 2>&1; then
     curl -s --unix-socket "$work/nginx/socket" -d "Once upon a time" http://tale/ >out 2>&1
     grep -qF -- "$tale" out || fail "openresty: does not say: $tale"
     kill "$(cat nginx/nginx.pid)"
