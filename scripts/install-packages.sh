@@ -11,7 +11,7 @@ build="g++:g++ cmake:cmake ninja-build:ninja pkg-config:pkg-config ccache:ccache
   libluajit-5.1-dev libsentencepiece-dev libutf8proc-dev libpcre2-dev libpng-dev libjpeg-dev nlohmann-json3-dev catch2
   libsndfile1-dev libsoxr-dev libkissfft-dev zlib1g-dev"
 dev="clang-format:clang-format clang-tidy:clang-tidy lua-check:luacheck liblua5.4-dev python3-pyte openmpi-bin:mpirun
-  luajit:luajit neovim:nvim libsdl2-dev love:love xvfb:xvfb-run curl:curl abigail-tools:abidiff lintian:lintian"
+  luajit:luajit neovim:nvim libsdl2-dev love:love xvfb:xvfb-run curl:curl abigail-tools:abidiff"
 
 wanted=$build
 list=no
