@@ -15,8 +15,9 @@
   X(luaL_checktype) X(luaL_error) X(luaL_loadbufferx) X(luaL_openlibs) X(luaL_ref)                \
   X(luaL_traceback) X(luaL_unref) X(lua_call) X(lua_checkstack) X(lua_close) X(lua_concat)        \
   X(lua_cpcall) X(lua_createtable) X(lua_error) X(lua_gc) X(lua_getfenv) X(lua_getfield)          \
-  X(lua_getinfo) X(lua_getmetatable) X(lua_getstack) X(lua_gettop) X(lua_getupvalue)              \
-  X(lua_insert) X(lua_isstring) X(lua_newstate) X(lua_newthread) X(lua_newuserdata) X(lua_next)   \
+  X(lua_getinfo) X(lua_getlocal) X(lua_getmetatable) X(lua_getstack) X(lua_gettop)                \
+  X(lua_getupvalue) X(lua_insert) X(lua_isstring) X(lua_newstate) X(lua_newthread)                \
+  X(lua_newuserdata) X(lua_next)                                                                  \
   X(lua_objlen) X(lua_pcall) X(lua_pushboolean) X(lua_pushcclosure) X(lua_pushfstring)            \
   X(lua_pushinteger) X(lua_pushlightuserdata) X(lua_pushlstring) X(lua_pushnil)                   \
   X(lua_pushnumber) X(lua_pushstring) X(lua_pushvalue) X(lua_rawequal) X(lua_rawget)              \
