@@ -62,6 +62,7 @@ for order in forward reverse shuffled; do
 done
 part "every family on the emulator"
 sh tests/shell/emulator_test.sh tests/golden/*/ || fail "the emulator found something"
+PERILUNE_COMPOSITIONS=1000 tests release -R '^lua\.device$' || fail "a batch changes answers there, PERILUNE_COMPOSITIONS=1000 ctest -R lua.device"
 
 part "device allocations refused"
 PERILUNE_REFUSALS=all tests release -R 'lua\.refusals' || fail "a refused allocation: PERILUNE_REFUSALS=all ctest -R lua.refusals"

@@ -19,7 +19,8 @@ std::vector<Setup> long_setups() {
 TEST_CASE("attention in chunks has the bits of the whole, for any pages and threads", "[bits]") {
   for (const KernelTable* table : tables_under_test())
     for (Setup s : setups()) {
-      if (s.mask == Mask::none) continue;  // later keys are not there yet
+      if (s.mask == Mask::none) continue;                          // later keys are not there yet
+      if (is_emulated(*table) && s.dtype == DType::f16) continue;  // bf16 is read by the same code
       INFO(describe(*table, s));
       const Sequence sequence = make_sequence(s, 107, 23);
       const std::vector<float> whole = run_chunks(*table, s, sequence, 107);
@@ -48,13 +49,13 @@ TEST_CASE("heads that share keys have the same bits together and, for want of wo
                     Setup{.dtype = DType::bf16, .heads = 9, .kv_heads = 3, .head_dim = 64},
                     Setup{.dtype = DType::f16, .heads = 70, .kv_heads = 1, .head_dim = 64}}) {
       INFO(describe(*table, s));
-      const Sequence sequence = make_sequence(s, 400, 29);
-      const std::vector<float> whole = run_chunks(*table, s, sequence, 1, 396);
+      const Sequence sequence = make_sequence(s, 300, 29);
+      const std::vector<float> whole = run_chunks(*table, s, sequence, 1, 297);
       for (const int threads : {2, 4, 24}) {
         if (std::strcmp(table->tier, "scalar") == 0 && threads != 4)
           continue;  // nothing is cut there
         s.threads = threads;
-        CHECK(same_bits(whole, run_chunks(*table, s, sequence, 1, 396)));
+        CHECK(same_bits(whole, run_chunks(*table, s, sequence, 1, 297)));
       }
     }
   }
