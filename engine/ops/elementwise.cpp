@@ -178,6 +178,11 @@ std::vector<TensorSpec> ScalarOp::infer(std::span<const TensorSpec> inputs) cons
   return {{result, inputs[0].shape, false}};
 }
 
+/// A device reads the number where it reads tensors, and maybe later than this call: not here.
+std::size_t ScalarOp::scratch_bytes(const OpRun& run) const {
+  return run.device.kind() == DeviceKind::cpu ? 0 : ScratchCursor::align(sizeof(std::int64_t));
+}
+
 void ScalarOp::run(OpRun& run) const {
   const Tensor& out = run.outputs[0];
   if (out.elements() == 0) return;
@@ -187,6 +192,10 @@ void ScalarOp::run(OpRun& run) const {
   if (!is_float(run.inputs[0].dtype()) && !makes_float(op_) && whole()) {
     integer = static_cast<std::int64_t>(number_);
     constant = {&integer, DType::i64, {}};
+  }
+  if (run.device.kind() != DeviceKind::cpu) {
+    run.device.copy_in(run.launch.scratch, constant.data, dtype_size(constant.dtype));
+    constant.data = run.launch.scratch;
   }
   kernels::BinaryArguments arguments{};
   arguments.op = op_;

@@ -35,6 +35,7 @@ class ScalarOp final : public Op {
                     std::span<const TensorSpec> /*inputs*/) const override {
     return lacking(table.binary, "binary");
   }
+  std::size_t scratch_bytes(const OpRun& run) const override;
   void run(OpRun& run) const override;
   std::string describe() const override;
 
