@@ -42,6 +42,8 @@ struct KernelTable {
   void (*kv_rows_stage)(const KvLayout&, const KvRow* rows, std::int64_t count, void* host,
                         const void* device);
   void (*kv_write)(const Launch&, const KvWriteArguments&);
+  /// Enough for these rows and, on a CPU, for any part of their tokens: a run with a deadline takes
+  /// some at a time, in the scratch of the whole.
   std::size_t (*attention_scratch)(const AttentionArguments&, int threads);
   void (*attention)(const Launch&, const AttentionArguments&);
   void (*attention_weights)(const Launch&, const AttentionWeightsArguments&);
