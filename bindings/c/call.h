@@ -8,6 +8,7 @@
 
 #include "bindings/c/instance.h"
 #include "bindings/c/state.h"
+#include "engine/base/floating_point.h"
 
 namespace perilune::c {
 
@@ -16,9 +17,11 @@ const char* kind_name(Kind kind);
 /// The instance of a handle of this kind, or the status that says what is wrong with it.
 pl_status find(pl_handle handle, Kind kind, std::shared_ptr<Instance>& instance);
 
-/// Runs `body`, which gives a status; nothing is thrown over the boundary.
+/// Runs `body`, which gives a status; nothing is thrown over the boundary, and the host's
+/// floating-point modes are neither used nor changed.
 template <class Body>
 pl_status guarded(Body&& body) noexcept {
+  const DefaultFloatingPoint arithmetic;
   try {
     return body();
   } catch (const std::bad_alloc&) {

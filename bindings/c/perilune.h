@@ -11,6 +11,8 @@
  * - Calls may come from any thread. Those on one instance run one after the other: a call waits for
  *   the one before it. pl_cancel waits for nobody. A callback may call pl_cancel; any other call on
  *   its own instance is PL_ERROR_STATE. Instances share nothing and run side by side.
+ * - Rounding, flushed denormals and traps of the caller's thread (fenv.h) change no answer and are
+ *   as before after each call; callbacks run with the modes that C begins with.
  * - A child made by fork() gets PL_ERROR_FORKED from every call (the parent's threads are not
  * there).
  * - Structs begin with their size, which the caller sets to sizeof: a library that is newer or

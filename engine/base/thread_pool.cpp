@@ -14,6 +14,7 @@
 #include <thread>
 #include <vector>
 
+#include "engine/base/floating_point.h"
 #include "engine/base/thread_count.h"
 
 namespace perilune {
@@ -80,6 +81,7 @@ struct ThreadPool::Shared {
   void claim_tasks();
   void round(std::int64_t first, std::int64_t count, TaskFunction function, void* task_state);
   void run(std::int64_t count, TaskFunction function, void* task_state);
+  void run_on_host(std::int64_t count, TaskFunction function, void* task_state) const;
 };
 
 void ThreadPool::Shared::start(int threads) {
@@ -88,7 +90,12 @@ void ThreadPool::Shared::start(int threads) {
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   try {
-    for (int i = 1; i < threads; ++i) workers.emplace_back([this] { work(); });
+    for (int i = 1; i < threads; ++i) {
+      workers.emplace_back([this] {
+        const DefaultFloatingPoint arithmetic;  // a thread begins with its maker's modes
+        work();
+      });
+    }
   } catch (const std::system_error&) {
     // The process may have no more threads: those that were made do.
   }
@@ -191,6 +198,20 @@ void ThreadPool::Shared::run(std::int64_t count, TaskFunction function, void* ta
   busy.store(false, std::memory_order_release);
 }
 
+void ThreadPool::Shared::run_on_host(std::int64_t count, TaskFunction function,
+                                     void* task_state) const {
+  struct Task {
+    TaskFunction function;
+    void* state;
+  } task{function, task_state};
+  const auto run_one = [](void* state, std::int64_t index) {
+    const DefaultFloatingPoint arithmetic;  // the host's threads have modes of their own
+    const auto* one = static_cast<const Task*>(state);
+    one->function(one->state, index);
+  };
+  host.run(host.host, count, run_one, &task);
+}
+
 ThreadPool::ThreadPool(int threads) : shared_(std::make_unique<Shared>()) {
   shared_->start(std::max(1, threads));
 }
@@ -214,7 +235,12 @@ bool ThreadPool::host_owned() const {
 }
 
 kernels::Parallel ThreadPool::parallel() {
-  if (shared_->host.run != nullptr) return shared_->host;
+  if (shared_->host.run != nullptr) {
+    const auto run = [](void* host, std::int64_t tasks, TaskFunction task, void* state) {
+      static_cast<const Shared*>(host)->run_on_host(tasks, task, state);
+    };
+    return {shared_.get(), run, shared_->thread_count};
+  }
   const auto run = [](void* host, std::int64_t tasks, TaskFunction task, void* state) {
     static_cast<Shared*>(host)->run(tasks, task, state);
   };

@@ -4,6 +4,7 @@
 #include <span>
 
 #include "engine/base/error.h"
+#include "engine/base/floating_point.h"
 #include "engine/device/context.h"
 #include "engine/plan/pass_stage.h"
 
@@ -281,6 +282,7 @@ bool PassRun::bind() {
 }
 
 bool PassRun::run(double deadline) {
+  const DefaultFloatingPoint arithmetic;  // bits do not depend on the calling thread
   State& state = *state_;
   while (bind()) {
     Stage& stage = state.stages[state.next];

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "engine/base/error.h"
+#include "engine/base/floating_point.h"
 
 namespace perilune {
 
@@ -22,7 +23,10 @@ std::chrono::duration<double> seconds_of(double seconds) {
 
 Worker::Worker(Scheduler& scheduler)
     : scheduler_(scheduler), meeting_(std::make_unique<Meeting>()), process_(::getpid()) {
-  meeting_->thread = std::thread([this] { run(); });
+  meeting_->thread = std::thread([this] {
+    const DefaultFloatingPoint arithmetic;  // a thread begins with its maker's modes
+    run();
+  });
 }
 
 bool Worker::orphaned() const {
