@@ -53,7 +53,7 @@ static const char* const hostile[] = {
     " local e = pl.engine(pl.load(MODEL), { policy = function() while true do end end }) e:submit('x') e:drain()",
     "pl.json.decode(('['):rep(1e5))", "local t = {} t.t = t pl.json.encode(t)", "pl.show(setmetatable({}, { __tostring = function() while true do end end }))",
     "pl.try(function() while true do end end) while true do end", "unpack({}, 1, 1e7)", "('x'):byte(1, 1e8) unpack({}, 1, 1e8)", "select(-1)", "print(('x'):rep(1e6)) error 'said'",
-    "_G._G = nil; print = nil; pcall = nil; while true do end", "tonumber('x', 99)", "pl.scope(function() while true do end end)",
+    "_G._G = nil; print = nil; pcall = nil; while true do end", "tonumber('x', 99)", "table.insert({}, 1e15, 1)", "table.insert({ 1 }, -2^31, 1)", "pl.scope(function() while true do end end)",
 };
 
 /* Each of them as it is; with PERILUNE_MODS also caught, in a coroutine, and compiled by the script itself. */

@@ -2,7 +2,7 @@
 -- time are the instance's limits, and only a process of its own with limits of the system is more.
 local pl = require "perilune"
 local core = require "perilune.core"
-local bounded = require "perilune.host.bounded_text"
+local bounded = require "perilune.host.bounded"
 
 local mod = {}
 
@@ -91,13 +91,14 @@ local basic = [[assert error ipairs next pairs pcall rawequal rawget rawset sele
 ---@return table
 function mod.environment(native, find)
   for _, name in ipairs { "perilune.pipelines.text_classification", "perilune.serve.engine", "perilune.serve.generate" } do pcall(require, name) end
-  local text = bounded.library()
+  local text = bounded.string()
   getmetatable("").__index = text
   local set = setmetatable
   local env = copy(_G, basic)
   env._G = env
   env.string = copy(text, "byte char find format gmatch gsub len lower match rep reverse sub upper")
-  env.table = copy(table, "concat insert maxn remove sort")
+  env.table = copy(table, "concat maxn remove sort")
+  env.table.insert = bounded.insert()
   env.math = copy(math, [[abs acos asin atan atan2 ceil cos cosh deg exp floor fmod frexp huge ldexp log log10 max min modf pi pow rad
     random sin sinh sqrt tan tanh]])
   env.coroutine = copy(coroutine, "create resume running status wrap yield")

@@ -85,11 +85,12 @@ function grammar.of(given, op)
     return remembered("gbnf", value, value)
   end
   if found == "choices" then
-    for i, text in ipairs(value) do
-      if type(text) ~= "string" then raise("option", op, ("option choices: expected texts, got %s"):format(options.show(text)), "entry " .. i) end
-    end
     local lengths = {}
-    for i, text in ipairs(value) do lengths[i] = #text end
+    for i = 1, #value do
+      local text = value[i]
+      if type(text) ~= "string" then raise("option", op, ("option choices: expected texts, got %s"):format(options.show(text)), "entry " .. i) end
+      lengths[i] = #text
+    end
     return remembered("choices", value, table.concat(lengths, ",") .. "\0" .. table.concat(value))
   end
   return remembered(found, value, type(value) == "table" and core.write_json(value) or value)

@@ -1,5 +1,5 @@
--- Lua's text functions with bounds on the work of one call, which cannot be interrupted: a pattern with q repetitions
--- looks at a text of n bytes at most about n^(q+1) times.
+-- Lua's functions with bounds on the work of one call, which cannot be interrupted: a pattern with q repetitions looks
+-- at a text of n bytes at most about n^(q+1) times, an insertion moves every entry behind its place.
 local core = require "perilune.core"
 
 local gsub = string.gsub   -- the plain one: strings' own methods are bounded in the end
@@ -30,7 +30,7 @@ end
 
 --- The library `string`, bounded.
 ---@return table
-function bounded.library()
+function bounded.string()
   local plain, out = string, {}
   for name, f in pairs(plain) do out[name] = f end
   local find, rep = plain.find, plain.rep
@@ -53,6 +53,19 @@ function bounded.library()
   end
   out.dump = nil
   return out
+end
+
+--- table.insert, for places of the list or right behind it.
+---@return function
+function bounded.insert()
+  local insert = table.insert
+  return function(t, ...)
+    local at = ...
+    if select("#", ...) == 2 and type(t) == "table" and type(at) == "number" and not (at >= 1 and at <= #t + 1) then
+      refuse("insert", ("place %.14g of a list of %d entries"):format(at, #t))
+    end
+    return insert(t, ...)
+  end
 end
 
 return bounded
