@@ -162,17 +162,22 @@ PERILUNE_INLINE void mask_scores(const QueryRow& row, Vec (&scores)[kBlockVecs])
   }
 }
 
-/// Scores to weights: scale, softcap, bias, mask, exp; and the factors of the merge. False when the
-/// block adds nothing.
-[[maybe_unused]] bool weigh(const AttentionArguments& a, QueryRow& row, std::int64_t block) {
+/// What a row has of one block.
+struct BlockSum {
+  float maximum, total;
+};
+
+/// Scores to weights: scale, softcap, bias, mask, exp. False when the block adds nothing.
+[[maybe_unused]] bool weigh(const AttentionArguments& a, QueryRow& row, std::int64_t block,
+                            BlockSum& found) {
   Vec scores[kBlockVecs];
   scaled_scores(a, row, block, scores);
   mask_scores(row, scores);
   Vec best = splat(-__builtin_inff());
 #pragma GCC unroll 16
   for (int v = 0; v < kBlockVecs; ++v) best = larger(scores[v], best);
-  const float block_maximum = largest(best);
-  if (block_maximum == -__builtin_inff()) {
+  found.maximum = largest(best);
+  if (found.maximum == -__builtin_inff()) {
     bool has_nan = false;  // larger() passes over a NaN; the row must not
     for (int v = 0; v < kBlockVecs; ++v) store(row.weights + v * kLanes, scores[v]);
     for (std::int64_t j = row.begin; j < row.end; ++j)
@@ -182,16 +187,33 @@ PERILUNE_INLINE void mask_scores(const QueryRow& row, Vec (&scores)[kBlockVecs])
   Vec totals = zero();
 #pragma GCC unroll 16
   for (int v = 0; v < kBlockVecs; ++v) {
-    const Vec weight = exp(sub(scores[v], splat(block_maximum)));
+    const Vec weight = exp_of_negative(sub(scores[v], splat(found.maximum)));
     store(row.weights + v * kLanes, weight);
     totals = add(totals, weight);
   }
-  const float maximum = block_maximum > row.maximum ? block_maximum : row.maximum;
-  row.old_part = exp_one(row.maximum - maximum);
-  row.block_part = exp_one(block_maximum - maximum);
-  row.total = row.total * row.old_part + sum(totals) * row.block_part;
-  row.maximum = maximum;
+  found.total = sum(totals);
   return true;
+}
+
+/// The factors that merge a block into each row's sums, of all rows in the same vectors.
+[[maybe_unused]] void merge_factors(QueryRow* const* rows, const BlockSum* found,
+                                    std::int64_t count) {
+  float parts[2 * kTileRows + kLanes] = {};
+  for (std::int64_t r = 0; r < count; ++r) {
+    QueryRow& row = *rows[r];
+    const float maximum = found[r].maximum > row.maximum ? found[r].maximum : row.maximum;
+    parts[2 * r] = row.maximum - maximum;
+    parts[2 * r + 1] = found[r].maximum - maximum;
+    row.maximum = maximum;
+  }
+  for (std::int64_t i = 0; i < 2 * count; i += kLanes)
+    store(parts + i, exp_of_negative(load(parts + i)));
+  for (std::int64_t r = 0; r < count; ++r) {
+    QueryRow& row = *rows[r];
+    row.old_part = parts[2 * r];
+    row.block_part = parts[2 * r + 1];
+    row.total = row.total * row.old_part + found[r].total * row.block_part;
+  }
 }
 
 /// Calls rows_function<kAttentionRows> or <1> over runs of rows that see the same positions.
@@ -219,10 +241,12 @@ void attend_block(const AttentionArguments& a, QueryRow* const* rows, std::int64
   in_groups(
       rows, count, [&](QueryRow* const* r) { block_scores<kAttentionRows>(r, keys, width); },
       [&](QueryRow* const* r) { block_scores<1>(r, keys, width); });
-  QueryRow* weighed[kTileRows];
+  QueryRow* weighed[kTileRows] = {};
+  BlockSum found[kTileRows] = {};
   std::int64_t left = 0;
   for (std::int64_t r = 0; r < count; ++r)
-    if (weigh(a, *rows[r], block)) weighed[left++] = rows[r];
+    if (weigh(a, *rows[r], block, found[left])) weighed[left++] = rows[r];
+  merge_factors(weighed, found, left);
   in_groups(
       weighed, left, [&](QueryRow* const* r) { all_values<kAttentionRows>(r, values, width); },
       [&](QueryRow* const* r) { all_values<1>(r, values, width); });

@@ -16,20 +16,37 @@ PERILUNE_INLINE Vec polynomial(Vec x, const float (&c)[kCount]) {
   return value;
 }
 
+// x = n ln 2 + r with |r| <= ln(2) / 2; ln 2 in two parts, the first short enough for n * it.
+inline constexpr float kPerLn2 = 1.44269504f, kLn2High = 0.693359375f, kLn2Low = -2.12194440e-4f;
+// e^r = 1 + r + r^2 P(r).
+inline constexpr float kExpTail[] = {0.5f, 0.166665763f, 0.0416665524f, 0.00836322922f,
+                                     0.00139262469f};
+inline constexpr float kLowestExponent = -87.0f;  // below it e^x is 0
+
 /// e^x; exactly 1 at 0, exactly 0 below -87, infinity above 88.7; a NaN stays one.
 PERILUNE_INLINE Vec exp(Vec x) {
-  constexpr float kLowest = -87.0f, kHighest = 88.72283f;
-  // x = n ln 2 + r with |r| <= ln(2) / 2; ln 2 in two parts, the first short enough for n * it.
-  constexpr float kPerLn2 = 1.44269504f, kLn2High = 0.693359375f, kLn2Low = -2.12194440e-4f;
-  constexpr float kTail[] = {0.5f, 0.166665763f, 0.0416665524f, 0.00836322922f, 0.00139262469f};
-  const Vec inside = larger(splat(kLowest), smaller(splat(kHighest), x));
+  constexpr float kHighest = 88.72283f;
+  const Vec inside = larger(splat(kLowestExponent), smaller(splat(kHighest), x));
   const Vec n = nearest(mul(inside, splat(kPerLn2)));
   const Vec r = multiply_add(n, splat(-kLn2Low), multiply_add(n, splat(-kLn2High), inside));
-  const Vec near_one = add(splat(1.0f), multiply_add(polynomial(r, kTail), mul(r, r), r));
+  const Vec near_one = add(splat(1.0f), multiply_add(polynomial(r, kExpTail), mul(r, r), r));
   // 2^n in two factors: n may be 128.
   const Vec value = mul(mul(near_one, power_of_two(sub(n, splat(1.0f)))), splat(2.0f));
   const Vec capped = select(less(splat(kHighest), x), splat(__builtin_inff()), value);
-  return select(less(x, splat(kLowest)), zero(), capped);
+  return select(less(x, splat(kLowestExponent)), zero(), capped);
+}
+
+/// e^x of x <= 0, with two thirds of the work: exactly 1 at 0, exactly 0 below -87; a NaN stays
+/// one.
+PERILUNE_INLINE Vec exp_of_negative(Vec x) {
+  // A sum with it is rounded to a whole number, n + 127 in its last bits.
+  constexpr float kShift = 12582912.0f + 127.0f;
+  const Vec shifted = multiply_add(x, splat(kPerLn2), splat(kShift));
+  const Vec n = sub(shifted, splat(kShift));
+  const Vec r = multiply_add(n, splat(-kLn2Low), multiply_add(n, splat(-kLn2High), x));
+  const Vec slope = multiply_add(polynomial(r, kExpTail), r, splat(1.0f));
+  const Vec value = mul(multiply_add(slope, r, splat(1.0f)), power_of_last_bits(shifted));
+  return select(less(x, splat(kLowestExponent)), zero(), value);
 }
 
 PERILUNE_INLINE Vec tanh(Vec x) {

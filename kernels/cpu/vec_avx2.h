@@ -81,6 +81,10 @@ PERILUNE_INLINE Vec power_of_two(Vec n) {
   return _mm256_castsi256_ps(
       _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23));
 }
+/// 2^n where n + 127, from 1 to 127, is the last nine bits of x.
+PERILUNE_INLINE Vec power_of_last_bits(Vec x) {
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(x), 23));
+}
 PERILUNE_INLINE Mask less(Vec a, Vec b) {
   return _mm256_cmp_ps(a, b, _CMP_LT_OQ);
 }

@@ -92,6 +92,10 @@ PERILUNE_INLINE Vec power_of_two(Vec n) {
   return _mm512_castsi512_ps(
       _mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)), 23));
 }
+/// 2^n where n + 127, from 1 to 127, is the last nine bits of x.
+PERILUNE_INLINE Vec power_of_last_bits(Vec x) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(x), 23));
+}
 PERILUNE_INLINE Mask less(Vec a, Vec b) {
   return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ);
 }

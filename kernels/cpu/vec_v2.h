@@ -88,6 +88,10 @@ PERILUNE_INLINE Vec power_of_two(Vec n) {
   return _mm_castsi128_ps(
       _mm_slli_epi32(_mm_add_epi32(_mm_cvtps_epi32(n), _mm_set1_epi32(127)), 23));
 }
+/// 2^n where n + 127, from 1 to 127, is the last nine bits of x.
+PERILUNE_INLINE Vec power_of_last_bits(Vec x) {
+  return _mm_castsi128_ps(_mm_slli_epi32(_mm_castps_si128(x), 23));
+}
 PERILUNE_INLINE Mask less(Vec a, Vec b) {
   return _mm_cmplt_ps(a, b);
 }

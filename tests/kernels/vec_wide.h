@@ -1,6 +1,7 @@
 // Sixteen lanes of plain C++, with pairs of bf16: what vec_avx512.h does with its instructions.
 #pragma once
 
+#include <bit>
 #include <cmath>
 
 #include "kernels/cpu/vec_elements.h"
@@ -107,6 +108,10 @@ Vec each(Function function) {
   return each([&](int i) {
     return n.lane[i] >= -126 ? std::ldexp(1.0f, static_cast<int>(n.lane[i])) : 0.0f;
   });
+}
+[[gnu::noinline, maybe_unused]] Vec power_of_last_bits(Vec x) {
+  return each(
+      [&](int i) { return std::bit_cast<float>(std::bit_cast<std::uint32_t>(x.lane[i]) << 23); });
 }
 [[gnu::noinline, maybe_unused]] Mask less(Vec a, Vec b) {
   Mask out;
