@@ -43,6 +43,9 @@ class Checkpoint {
   /// `values` take the place of a tensor, in its dtype, for whoever asks from now on; what asked
   /// before keeps what it has. Throws Error(shape) for other sizes.
   virtual void replace(std::string_view name, const Tensor& values) = 0;
+  /// The same for a table of which other rows are wanted than are stored: its other sizes stay,
+  /// and the values' dtype. What follows from how a model is loaded is no change.
+  virtual void replace_table(std::string_view name, const Tensor& values) = 0;
   /// The matrix of module `path` is stored otherwise from now on, for whoever asks: converted from
   /// its file whenever it is read (engine/weights/converted_file.h). Throws Error(shape).
   virtual void store_as(std::string_view path, const RowStorage& storage) = 0;

@@ -31,6 +31,21 @@ void FileCheckpoint::replace(std::string_view name, const Tensor& values) {
   changed_ = true;
 }
 
+void FileCheckpoint::replace_table(std::string_view name, const Tensor& values) {
+  const std::lock_guard lock(mutex_);
+  const auto found = require(find_name(name), name);
+  const std::vector<std::int64_t>& before = found->second.view.sizes;
+  const Shape& shape = values.shape();
+  const bool as_deep = static_cast<std::size_t>(shape.rank()) == before.size() && !before.empty();
+  if (!as_deep || shape.back().size != before.back()) {
+    throw Error(ErrorCode::shape, "load",
+                "\"" + found->first + "\" is " + described_sizes(found->second.view) +
+                    ", the table in its place is " + values.describe());
+  }
+  const std::string shared = shared_name(found);
+  put(shared, std::make_shared<TensorInMemory>(shared, values));
+}
+
 void FileCheckpoint::put(const std::string& shared, const std::shared_ptr<const TensorFile>& file) {
   const StoredView view = whole_view({file, file->tensors().data()});
   for (auto& [own, named] : names_) {

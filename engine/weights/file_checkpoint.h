@@ -21,6 +21,7 @@ class FileCheckpoint final : public Checkpoint {
   Tensor tensor(std::string_view name, const std::vector<std::string>& axes) override;
   Tensor copy(std::string_view name, const std::vector<std::string>& axes) const override;
   void replace(std::string_view name, const Tensor& values) override;
+  void replace_table(std::string_view name, const Tensor& values) override;
   void store_as(std::string_view path, const RowStorage& storage) override;
   void store_blocks(std::string_view path, const RowStorage& storage,
                     std::vector<std::uint8_t> blocks) override;

@@ -12,6 +12,7 @@ local pass_runner = require "perilune.loaded.pass_runner"
 local check = require "perilune.loaded.tokenizer_check"
 local ready = require "perilune.loaded.ready"
 local padding = require "perilune.loaded.padding"
+local picture_positions = require "perilune.loaded.picture_positions"
 local catalogue = require "perilune.loaded.catalogue"
 local gguf = require "perilune.loaded.gguf_folder"
 local whisper_file = require "perilune.loaded.whisper_file"
@@ -32,6 +33,7 @@ local spec = {
   device = "string", device_map = "string|table", max_memory = "table", compute = { "auto", "f32", "bf16", "int8" }, quantize = "string|table",
   cache = { "f32", "f16", "bf16", "int8" }, threads = "positive", head = "string", tokenizer = "string|boolean|Tokenizer",
   adapters = "string|table", mmap = "boolean", on_progress = "function", allow_oversize = "boolean",
+  interpolate_pos_encoding = "boolean|number|table",
 }
 
 local function read_object(path)
@@ -138,6 +140,7 @@ function load.prepare(path, o, op)
   s.family, s.head, s.named_head = family.choose(json, o.head)
   s.c = family.configure(s.family, json)
   s.warnings = family.unknown_keys(s.family, json)
+  picture_positions.choose(s, o.interpolate_pos_encoding)
   s.generation_defaults, s.generation_wrong = generation_rules.read(generation, file)
   for _, text in ipairs(generation_rules.warnings(generation, file, s.generation_wrong)) do s.warnings[#s.warnings + 1] = text end
   for _, text in ipairs(record and record.warnings or {}) do s.warnings[#s.warnings + 1] = s.generation_file .. ": " .. text end
@@ -145,6 +148,7 @@ function load.prepare(path, o, op)
     views = s.family.weights and s.family.weights(s.c) or nil, unused = s.family.unused, axes = s.c.axes }
   stored.mmap, stored.ties = o.mmap, s.c.tied and ties_of(s) or nil
   s.checkpoint = core.checkpoint(weights or folder, stored)
+  picture_positions.interpolate(s)
   s.threads, s.load, s.rank_model = o.threads, load.load, ranks.number()
   adapters.read(s, o.adapters)
   local fine, err = pcall(trace_all, s)

@@ -135,6 +135,13 @@ int replace(lua_State* L) {
   return 0;
 }
 
+/// ck:replace_table(name, tensor)
+int replace_table(lua_State* L) {
+  auto& checkpoint = open_checkpoint(L, "load");
+  checkpoint.replace_table(to_text(L, 2, "load", "name"), to_tensor(L, 3, "load", "tensor"));
+  return 0;
+}
+
 /// ck:store_as(path, storage)
 int store_as(lua_State* L) {
   auto& checkpoint = open_checkpoint(L, "quantize");
@@ -311,6 +318,7 @@ void add_checkpoint(lua_State* L) {
       {"tensor", guarded<tensor>},
       {"copy", guarded<copy>},
       {"replace", guarded_once<replace>},
+      {"replace_table", guarded_once<replace_table>},
       {"changed", guarded<changed>},
       {"store_as", guarded<store_as>},
       {"store_blocks", guarded<store_blocks>},

@@ -33,18 +33,30 @@ function tower.sizes(json, d)
   }
 end
 
+-- image_size: a number, or { height, width }.
+local function picture_size(json, default)
+  local given = json.image_size
+  if type(given) ~= "table" then
+    local size = config.integer(json, "image_size", default)
+    return size, size
+  end
+  if #given ~= 2 then config.integer(json, "image_size") end
+  return config.integer({ ["image_size[1]"] = given[1] }, "image_size[1]"), config.integer({ ["image_size[2]"] = given[2] }, "image_size[2]")
+end
+
 --- A vision tower: also its picture's sizes and how many patches those make.
 ---@param json table
 ---@param d table as in sizes, with image_size, patch_size and num_channels
 ---@return table tower { …, patch_size=, patches=, grid=, channel=, height=, width=, mask="none" }
 function tower.vision(json, d)
   local c = tower.sizes(json, d)
-  local size, patch = config.integer(json, "image_size", d.image_size), config.integer(json, "patch_size", d.patch_size)
+  local height, width = picture_size(json, d.image_size)
+  local patch, size = config.integer(json, "patch_size", d.patch_size), math.min(height, width)
   if size < patch then raise("shape", "load", ("config.json: image_size %d is less than patch_size %d"):format(size, patch)) end
-  local count = math.floor(size / patch)   -- what is left over is not looked at, as published
-  c.mask, c.patch_size, c.patches = "none", patch, count ^ 2
-  c.grid = { rows = count, columns = count, before = 0 }   -- before: entries in front of a picture's patches
-  c.channel, c.height, c.width = config.integer(json, "num_channels", d.num_channels or 3), size, size
+  local rows, columns = math.floor(height / patch), math.floor(width / patch)   -- what is left over is not looked at, as published
+  c.mask, c.patch_size, c.patches = "none", patch, rows * columns
+  c.grid = { rows = rows, columns = columns, before = 0, patch = patch }   -- before: entries in front of a picture's patches
+  c.channel, c.height, c.width = config.integer(json, "num_channels", d.num_channels or 3), height, width
   return c
 end
 

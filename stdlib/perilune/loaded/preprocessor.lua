@@ -94,6 +94,17 @@ function preprocessor.read(json, own, channels)
   return recipe
 end
 
+-- What a file says, with pictures of another size: one that keeps its form covers it.
+local function resized(json, own, size)
+  local out = {}
+  for key, value in pairs(json) do out[key] = value end
+  local kept = json.size ~= nil and json.size or own.size
+  local covers = type(kept) == "table" and kept.shortest_edge ~= nil or type(kept) == "number" and own.size.shortest_edge ~= nil
+  out.size = covers and { shortest_edge = math.max(size.height, size.width) } or size
+  out.crop_size = size
+  return out
+end
+
 --- The recipe of a loaded model, read when it is first asked for.
 ---@param s table
 ---@param op string
@@ -114,6 +125,7 @@ function preprocessor.of(s, op)
     s.warnings[#s.warnings + 1] = text
     core.warn(text, op)
   end
+  if s.picture_size then json = resized(json, own, s.picture_size) end
   s.picture_recipe = preprocessor.read(json, own, s.c.axes.channel)
   return s.picture_recipe
 end

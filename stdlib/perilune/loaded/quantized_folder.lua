@@ -43,6 +43,10 @@ function quantized_folder.write(s, path, o, op)
     core.make_directory(path, op)
     return gguf_file.write(s, path .. "/" .. s.path:match "[^/]*$", o, op)
   end
+  if s.positions_from then
+    raise("unsupported", op, "the model was loaded with interpolate_pos_encoding, and a folder is written with the table of positions that is stored",
+      "quantize and save it without the option, and load that with it")
+  end
   if path:gsub("/+$", "") == s.path then
     raise("argument", op, path .. " is the folder that the weights are read from", "take another folder")
   end

@@ -30,6 +30,7 @@ function two_towers.config(json, text_defaults, vision_defaults, before)
   return {
     layers = text.layers, axes = axes, text = text, vision = vision, max_tokens = positions, picture_tokens = vision.patches + before,
     grid = vision.grid,
+    position_table = { part = "vision_config", name = two_towers.positions .. ".weight", axes = { "position", "hidden" } },
     rows = { ["text_model.embeddings.position_embedding"] = { "max_position_embeddings", positions },
       [two_towers.positions] = { "image_size / patch_size squared", vision.patches, before } },
   }

@@ -29,6 +29,7 @@ function vit.config(json)
   c.picture_tokens, c.labels, c.grid.before = c.patches + c.tokens, labels, c.tokens
   c.axes.channel, c.axes.height, c.axes.width, c.axes.class = c.channel, c.height, c.width, classes
   c.axes.one, c.axes.position = 1, c.picture_tokens
+  c.position_table = { name = "embeddings.position_embeddings", axes = { "one", "position", "hidden" } }
   local mean = c.deit and { 0.485, 0.456, 0.406 } or { 0.5, 0.5, 0.5 }
   c.preprocessing = { size = c.deit and { height = 256, width = 256 } or { height = c.height, width = c.width }, resample = c.deit and 3 or 2,
     do_center_crop = c.deit, crop_size = { height = c.height, width = c.width }, image_mean = mean,

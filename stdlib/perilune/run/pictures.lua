@@ -66,7 +66,8 @@ local function pixels_of(s, image, op, what)
   local x = pictures.prepared(preprocessor.of(s, op), image)
   for _, axis in ipairs { "channel", "height", "width" } do
     if x:size(axis) ~= s.c.axes[axis] then
-      raise("shape", op, ("%s: a picture prepared as %s is not the model's: %s=%d"):format(what, tostring(x.shape), axis, s.c.axes[axis]))
+      raise("shape", op, ("%s: a picture prepared as %s is not the model's: %s=%d"):format(what, tostring(x.shape), axis, s.c.axes[axis]),
+        s.c.position_table and "load it for pictures of that size: pl.load(path, { interpolate_pos_encoding = true })" or nil)
     end
   end
   return x

@@ -18,6 +18,8 @@
 ---@field device_map string|table<string, string> where the parts of the model run: patterns → device, "auto", "balanced" or "sequential"; see pl.load
 ---@field max_memory table<string, integer|string> the most that the model may take, by device: { ["cuda:0"] = "20G", cpu = "30G" }
 ---@field quantize string|table stores weights in fewer bits while they are loaded: the name of a type for all layers, or patterns → type; see m:quantize
+---@field interpolate_pos_encoding boolean|integer|table pictures of another size than the model's: a number of pixels, { height=, width= }, or
+---true for what preprocessor_config.json makes; the table of positions is resized (bicubic) to their patches, as published
 ---@field adapters string|table LoRA adapters beside the weights, as peft writes them: { name = folder, … }, or folders, which then
 ---name them; `adapter` of a call chooses one. m.adapters lists them
 

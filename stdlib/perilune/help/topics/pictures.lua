@@ -25,6 +25,13 @@ image.*; attention over patches is a picture, which t:plot draws:
     local seen = m:trace({ image = file }, path):patches(path)
     print(seen.shape)                                                    --> [batch=1, row=4, column=4]
 
+A picture of another size than the model's is an error, unless the model is loaded for it: interpolate_pos_encoding names
+the size (40 for 40x40, { height=, width= }, or true for what preprocessor_config.json makes), and its table of positions is
+resized to the patches of that size, as published.
+
+    local larger = pl.load("tests/golden/clip-plain", { interpolate_pos_encoding = { height = 48, width = 64 } })
+    print(larger:forward({ image = file }).last_hidden_state.shape)      --> [batch=1, patch=49, hidden=60]
+
 Pipelines: image-classification, zero-shot-image-classification, image-feature-extraction (perilune help TASK).
 pl.image reads a file, pl.resize_image resizes as Pillow does. A family of one's own reads batch.pixels and calls
 net:patches and net:prepend; c.preprocessing holds what preprocessor_config.json would say, c.grid = { rows=, columns=,
