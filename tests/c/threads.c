@@ -8,7 +8,7 @@
 
 static pl_instance instance;
 static pl_model model, small; /* of cancels and answers, of random calls */
-static volatile int over;
+static _Atomic int over;
 static long calls_left = 3000;
 
 static const char* options = "{\"max_new_tokens\": 12, \"do_sample\": false}";
@@ -96,8 +96,8 @@ static double seconds(void) {
   return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
-static double cancelled_at;
-static volatile int cancelled;
+static _Atomic double cancelled_at;
+static _Atomic int cancelled;
 static void* cancel_later(void* data) {
   const struct timespec pause = {0, *(long*)data};
   nanosleep(&pause, NULL);
