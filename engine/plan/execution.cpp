@@ -171,9 +171,10 @@ class Execution::State::Recording {
   DeviceGraph* graph_;
 };
 
-/// For a whole pass on one device.
+/// For a whole pass on one device that waits for nobody.
 DeviceGraph* Execution::State::graph_for_run() {
-  const bool whole = next == 0 && places.size() == 1 && !places[0].on_host;
+  const bool whole =
+      next == 0 && places.size() == 1 && !places[0].on_host && plan->options().ranks == nullptr;
   return whole ? graphs.take(*plan->devices()[0], totals) : nullptr;
 }
 

@@ -25,8 +25,8 @@ struct PlanOptions {
   bool fuse = true;
   /// Canonical paths to give back; each must be marked (or be layers.N...attention.weights).
   std::vector<std::string> outputs;
-  /// Several ranks compute it, on the CPU; null: this process alone. Runs of rank 0 are runs of
-  /// all, each whole (no deadline stops them); those of the others give nothing back.
+  /// Several ranks compute it, each on one device; null: this process alone. Runs of rank 0 are
+  /// runs of all, each whole (no deadline stops them); those of the others give nothing back.
   std::shared_ptr<const RankShare> ranks;
   std::string rank_key;  // by which followers find theirs
 };

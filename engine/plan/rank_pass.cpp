@@ -74,7 +74,7 @@ class SharedPool final : public PageMirror {
 // ---------------------------------------------------------------- tensors and rows
 
 void put_tensor(MessageWriter& to, const Tensor& given) {
-  const Tensor tensor = given.to_contiguous();
+  const Tensor tensor = given.to(given.context()->cpu_device()).to_contiguous();
   to.put(tensor.dtype());
   to.put(static_cast<std::uint64_t>(tensor.shape().rank()));
   for (const Axis& axis : tensor.shape().axes()) {
@@ -218,13 +218,14 @@ void send_pass(const Plan& plan, const PassBinding& binding) {
 /// Pages of one pool of rank 0, by its numbers, with this rank's heads in them.
 struct RankFollower::Pool {
   CacheLayout layout;
+  std::shared_ptr<Device> device;  // of the passes that use it; null before the first
   std::vector<std::unordered_map<std::int32_t, std::unique_ptr<Storage>>> pages;  // per group
 
   explicit Pool(CacheLayout of) : layout(std::move(of)), pages(layout.groups().size()) {}
   void* page(const std::shared_ptr<Context>& context, std::size_t group, std::int32_t number) {
     std::unique_ptr<Storage>& page = pages[group][number];
     if (page == nullptr) {
-      page = std::make_unique<Storage>(context, context->cpu_device(),
+      page = std::make_unique<Storage>(context, device,
                                        static_cast<std::size_t>(layout.groups()[group].page_bytes));
     }
     return page->data();
@@ -253,16 +254,18 @@ void RankFollower::follow_pages(MessageReader& message) {
       const auto group = static_cast<std::size_t>(message.get<std::int32_t>());
       const auto from = message.get<std::int32_t>(), to = message.get<std::int32_t>();
       Pool& pool = *pools_.at(number);
-      context_->cpu().copy_inside(
-          pool.page(context_, group, to), pool.page(context_, group, from),
-          static_cast<std::size_t>(pool.layout.groups().at(group).page_bytes));
+      if (pool.device == nullptr) continue;  // nothing has been written yet
+      pool.device->copy_inside(pool.page(context_, group, to), pool.page(context_, group, from),
+                               static_cast<std::size_t>(pool.layout.groups().at(group).page_bytes));
     }
   }
 }
 
-void RankFollower::read_pages(MessageReader& message, PassBinding& binding) {
+void RankFollower::read_pages(MessageReader& message, const std::shared_ptr<Device>& device,
+                              PassBinding& binding) {
   if (message.get<std::uint8_t>() == 0) return;
   Pool& pool = *pools_.at(message.get<std::int64_t>());
+  pool.device = device;
   const auto rows = static_cast<std::size_t>(binding.batch().size());
   auto lent = std::make_shared<LentPages>();
   for (std::size_t g = 0; g < pool.layout.groups().size(); ++g) {
@@ -277,7 +280,7 @@ void RankFollower::read_pages(MessageReader& message, PassBinding& binding) {
   binding.lend_pages(std::move(lent), &pool.layout);
 }
 
-std::shared_ptr<PassBinding> RankFollower::read_binding(MessageReader& message) {
+std::shared_ptr<PassBinding> RankFollower::read_binding(MessageReader& message, const Plan& plan) {
   auto binding = std::make_shared<PassBinding>(context_, get_batch(message, context_));
   for (auto left = message.get<std::uint64_t>(); left-- > 0;) {
     const std::string name = message.get_text();
@@ -287,7 +290,7 @@ std::shared_ptr<PassBinding> RankFollower::read_binding(MessageReader& message) 
         name, tensor,
         RaggedRows::from_lengths(tensor.shape().axis(0).name, context_->new_identity(), lengths));
   }
-  read_pages(message, *binding);
+  read_pages(message, plan.devices()[0], *binding);
   const bool asks = message.get<std::uint8_t>() != 0, last = message.get<std::uint8_t>() != 0;
   const auto wanted = message.get_list<std::int64_t>();
   const auto per_row = message.get_list<std::int64_t>();
@@ -307,7 +310,7 @@ void RankFollower::run_pass(std::span<const std::uint8_t> bytes, const FindPlan&
     std::shared_ptr<const Plan>& plan = plans_[{model, key}];
     if (plan == nullptr) plan = find(model, key);
     execution = executions_.take(plan);
-    execution->bind(read_binding(message));
+    execution->bind(read_binding(message, *plan));
     running = true;
     execution->run();
   } catch (const std::exception& error) {

@@ -37,8 +37,9 @@ class RankFollower {
   struct Pool;
   void run_pass(std::span<const std::uint8_t> bytes, const FindPlan& find);
   void follow_pages(MessageReader& message);
-  std::shared_ptr<PassBinding> read_binding(MessageReader& message);
-  void read_pages(MessageReader& message, PassBinding& binding);
+  std::shared_ptr<PassBinding> read_binding(MessageReader& message, const Plan& plan);
+  void read_pages(MessageReader& message, const std::shared_ptr<Device>& device,
+                  PassBinding& binding);
 
   std::shared_ptr<Context> context_;
   std::shared_ptr<RankGroup> group_;

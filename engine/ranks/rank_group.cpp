@@ -81,6 +81,11 @@ void RankGroup::gather(const void* part, std::size_t bytes, void* all) {
   communicator_->all_gather(part, bytes, all);
 }
 
+std::byte* RankGroup::host_bytes(std::size_t bytes) {
+  if (host_bytes_.size() < bytes) host_bytes_.resize(bytes);
+  return host_bytes_.data();
+}
+
 void RankGroup::finish() noexcept {
   if (finished_) return;
   finished_ = true;

@@ -49,6 +49,9 @@ class RankGroup {
   void together(const std::function<void()>& work);
   /// Within together(): `all` [rank, bytes].
   void gather(const void* part, std::size_t bytes, void* all);
+  /// So many bytes of host memory, for what comes from a device or goes to one; until the next
+  /// call.
+  std::byte* host_bytes(std::size_t bytes);
   /// One piece at a time; taken by who sends and then works together.
   std::unique_lock<std::recursive_mutex> lock() { return std::unique_lock(mutex_); }
 
@@ -68,6 +71,7 @@ class RankGroup {
   std::shared_ptr<Communicator> communicator_;
   std::recursive_mutex mutex_;
   MessageWriter outgoing_;
+  std::vector<std::byte> host_bytes_;
   std::int64_t numbers_ = 0;
   bool finished_ = false;
 };

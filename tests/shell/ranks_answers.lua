@@ -2,6 +2,7 @@
 -- process of another rank is ended on the way.
 local pl = require "perilune"
 local core = require "perilune.core"
+local device = os.getenv "PERILUNE_DEVICE" or "cpu"
 
 local function digits(t)
   local sum, count = 0, 0
@@ -18,7 +19,7 @@ local function digits(t)
 end
 
 local function decoder(path, prompt)
-  local m = pl.load(path, { device = "cpu" })
+  local m = pl.load(path, { device = device })
   local rows = { { 1, 5, 6, 7, 8 }, { 1, 9 } }
   print(path, digits(m:forward(rows, { rows = "all" }).logits))
   local sampled = m:generate({ prompt, prompt }, { max_new_tokens = 12, seed = 7, do_sample = true, logprobs = 1 })
@@ -39,24 +40,24 @@ local function decoder(path, prompt)
 end
 
 if arg[1] == "kill" then   -- the number of the other rank's process is in a file
-  local m = pl.load("scripts/models/tales", { device = "cpu" })
+  local m = pl.load("scripts/models/tales", { device = device })
   m:generate("Once", { max_new_tokens = 2 })
   os.execute("kill -9 $(cat " .. arg[2] .. ") && date +%s%N >" .. arg[2] .. ".time")
   for _ = 1, 100 do m:generate("Once upon a time", { max_new_tokens = 400 }) end
   print "went on"
   os.exit(0)
 elseif arg[1] == "exit" then
-  pl.load("scripts/models/tales", { device = "cpu" })
+  pl.load("scripts/models/tales", { device = device })
   os.exit(3)
 end
 
-decoder("scripts/models/tales", "Once upon a time"):close()
+if device == "cpu" then decoder("scripts/models/tales", "Once upon a time"):close() end
 decoder("tests/golden/gpt2-plain", { 1, 5, 6 })
 decoder("tests/golden/llama-gqa", { 1, 5, 6 })
-local t5 = pl.load("tests/golden/t5-relu-tied", { device = "cpu" })
+local t5 = pl.load("tests/golden/t5-relu-tied", { device = device })
 print("t5", digits(t5:forward({ { 5, 6, 7, 1 }, { 9, 1 } }, { rows = "all", decoder = { { 0, 5 }, { 0 } } }).logits))
 print("t5", table.concat(t5:generate({ 5, 6, 7, 1 }, { max_new_tokens = 6, do_sample = false }).ids, " "))
-local bert = pl.load("tests/golden/bert-base", { device = "cpu" })
+local bert = pl.load("tests/golden/bert-base", { device = device })
 print("bert", digits(bert:forward({ { 2, 5, 6, 3 }, { 2, 9, 3 } }).last_hidden_state))
 for _, refused in ipairs { function() bert:eager():forward { 2, 3 } end, function() bert:quantize "int8" end,
   function() pl.load "no/such/model" end } do

@@ -53,6 +53,14 @@ for number in 2 4; do
   cmp "$folder/one" "$folder/some" || { diff "$folder/one" "$folder/some"; fail "$number ranks answer otherwise"; }
 done
 
+# Where sums cross from a device to the others and back.
+if [ -e "$(dirname "$perilune")/libperilune_emulator.so" ]; then
+  PERILUNE_DEVICE=emulator PERILUNE_RANKS=1 "$perilune" tests/shell/ranks_answers.lua >"$folder/one" 2>/dev/null
+  PERILUNE_DEVICE=emulator ranks 2 "$perilune" tests/shell/ranks_answers.lua >"$folder/some" 2>"$folder/output" ||
+    { cat "$folder/output"; fail "2 ranks failed on the emulator"; }
+  cmp "$folder/one" "$folder/some" || { diff "$folder/one" "$folder/some"; fail "2 ranks answer otherwise on the emulator"; }
+fi
+
 # A rank holds its part: of this model a good half of the weights, and half of the keys and values.
 cat >"$folder/memory.lua" <<'END'
 local memory = require("perilune").load("scripts/models/tales", { device = "cpu" }):memory()

@@ -134,7 +134,7 @@ end
 function place.model(s, o)
   s.limits = read_limits(o.max_memory)
   local standard = o.device or os.getenv "PERILUNE_DEVICE"
-  if s.rank_model and (standard or "auto") == "auto" then standard = "cpu" end
+  if s.rank_model then standard = ranks.device(standard or "auto") end
   local chosen = {}
   if o.device_map == nil then
     s.device = core.device(standard or "auto")
@@ -154,9 +154,7 @@ function place.model(s, o)
     choose_compute(s, o, s.devices)
     s.plans = {}
   end
-  for _, name in ipairs(s.devices) do
-    if name ~= "cpu" then ranks.refuse(s, "load", "that is for device=\"cpu\", and " .. name .. " was asked for") end
-  end
+  if #s.devices > 1 then ranks.refuse(s, "load", "each of them is on one device, and " .. #s.devices .. " were asked for") end
   s.device_map = device_map.shown(rows(s, chosen))
 end
 

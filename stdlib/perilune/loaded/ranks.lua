@@ -53,6 +53,22 @@ function ranks.follow(command, load)
   end)
 end
 
+--- Where this rank computes: its own GPU among those of its machine for "cuda", and for "auto" where every rank there
+--- has one; else the device that was asked for.
+---@param name string a device, or "auto"
+---@return string
+function ranks.device(name)
+  if name ~= "cuda" and name ~= "auto" then return name end
+  local gpus = 0
+  for _, device in ipairs(core.devices()) do
+    if device.kind == "cuda" then gpus = gpus + 1 end
+  end
+  -- Open MPI says which of the ranks on this machine this is.
+  local own, here = tonumber(os.getenv "OMPI_COMM_WORLD_LOCAL_RANK") or 0, tonumber(os.getenv "OMPI_COMM_WORLD_LOCAL_SIZE") or 1
+  if name == "auto" and gpus < here then return "cpu" end
+  return gpus > 0 and "cuda:" .. own % gpus or name
+end
+
 --- The model was closed here: the others close theirs.
 ---@param s table the model's state
 function ranks.close(s)
