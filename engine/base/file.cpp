@@ -13,11 +13,13 @@
 #include "engine/base/error.h"
 #include "engine/base/file_source.h"
 #include "engine/base/input_file.h"
+#include "engine/base/long_work.h"
 
 namespace perilune {
 namespace {
 
-constexpr int kMostTries = 100;  // names of a pending file
+constexpr int kMostTries = 100;                      // names of a pending file
+constexpr std::size_t kPart = std::size_t{1} << 26;  // bytes written before the host is told
 
 [[noreturn]] void fail(std::string_view op, const std::string& path, const std::string& problem) {
   throw Error(ErrorCode::file, std::string(op), path + ": " + problem);
@@ -53,7 +55,8 @@ PendingFile::~PendingFile() {
 void PendingFile::write(const void* data, std::size_t size) {
   const char* from = static_cast<const char*>(data);
   while (size > 0) {
-    const ssize_t written = ::write(descriptor_, from, size);
+    tell_long_work(op_.c_str());
+    const ssize_t written = ::write(descriptor_, from, std::min(size, kPart));
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) fail(errno);
     from += written;

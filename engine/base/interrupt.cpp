@@ -1,6 +1,7 @@
 #include "engine/base/interrupt.h"
 
 #include "engine/base/error.h"
+#include "engine/base/long_work.h"
 
 namespace perilune {
 
@@ -33,6 +34,7 @@ void stop_if_interrupted(const char* op) {
 }
 
 void throw_if_interrupted(const char* op) {
+  tell_long_work(op);
   if (t_watch.asked == nullptr) return;
   if (t_watch.asked(t_watch.of)) throw Error(ErrorCode::cancelled, op, "interrupted");
 }

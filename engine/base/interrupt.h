@@ -19,7 +19,7 @@ class InterruptScope {
 };
 
 /// For such a loop's every turn, of a microsecond or less: throws Error(cancelled) naming `op` once
-/// the host has asked. Looks only now and then.
+/// the host has asked. Looks only now and then, and tells of long work then.
 void stop_if_interrupted(const char* op);
 
 /// The same, looking at once: between parts of some milliseconds.

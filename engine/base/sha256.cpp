@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/base/input_file.h"
+#include "engine/base/interrupt.h"
 
 namespace perilune {
 
@@ -92,6 +93,7 @@ std::string sha256_of_file(const std::string& path, const std::string& op) {
         static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), file.size() - at));
     file.read(at, count, buffer.data());
     const std::size_t whole = count / kBlock * kBlock;
+    throw_if_interrupted(op.c_str());
     sum.blocks(buffer.data(), whole);
     at += count;
     if (at == file.size()) return sum.finish(buffer.data() + whole, count - whole);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "engine/base/long_work.h"
+
 namespace perilune {
 
 namespace {
@@ -186,6 +188,7 @@ void TopOp::run(OpRun& run) const {
   const std::int64_t part =
       std::max<std::int64_t>(kPartOrdered / std::max<std::int64_t>(width, 1), 1);
   for (std::int64_t first = 0; first < rows; first += part) {
+    if (first > 0) tell_long_work("topk");
     if (first > 0 && run.context.interrupted()) {
       throw Error(ErrorCode::cancelled, "topk", "interrupted");
     }
@@ -241,6 +244,7 @@ void run_in_parts(OpRun& run, const kernels::MatmulArguments& all) {
   for (std::int64_t b = 0; b < all.batches; b += batches)
     for (std::int64_t n = 0; n < all.n; n += n_part)
       for (std::int64_t m = 0; m < all.m; m += m_part) {
+        tell_long_work("matmul");
         if (run.context.interrupted()) throw Error(ErrorCode::cancelled, "matmul", "interrupted");
         kernels::MatmulArguments part = all;
         part.a += b * all.a_batch + m * all.a_m;

@@ -2,6 +2,7 @@
 #include <thread>
 #include <utility>
 
+#include "engine/base/long_work.h"
 #include "engine/plan/deadline.h"
 #include "engine/plan/execution_state.h"
 #include "engine/plan/pass_rows.h"
@@ -191,6 +192,7 @@ bool Execution::run_ops(double deadline) {
     state.started = true;
     const bool runs = state.kinds[state.next] != State::StepKind::view;
     if (runs) {
+      tell_long_work(state.plan->program().entry.c_str(), state.next, count);
       if (context.interrupted()) {
         throw Error(ErrorCode::cancelled, state.plan->program().entry, "interrupted")
             .where(state.plan->steps()[state.next].where);

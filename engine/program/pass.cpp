@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "engine/base/long_work.h"
+
 namespace perilune {
 
 Value Value::of(Tensor tensor) {
@@ -248,6 +250,7 @@ std::vector<Tensor> EagerPass::run(const Op& op, const std::vector<Value>& input
 
 std::vector<Value> EagerPass::apply(const OpPointer& op, std::vector<Value> inputs,
                                     const std::string& where, const std::string& module) {
+  tell_long_work("pass");
   if (context()->interrupted()) {
     throw Error(ErrorCode::cancelled, std::string(op->name()), "interrupted").where(where);
   }

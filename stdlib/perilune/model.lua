@@ -179,7 +179,7 @@ end
 ---     print(pl.load(folder).family)                                         --> llama
 ---     os.execute("rm -r " .. folder)
 ---@param path string a folder; it is made where it is missing
----@param opts table|nil { on_progress=function(done, total) } bytes, of a model that was quantized here
+---@param opts table|nil { on_progress=function(done, total) } in bytes
 function Model:save(path, opts)
   local s = pass_runner.open(self, "save")
   local o = options.check(opts, { on_progress = "function" }, "save")
@@ -188,7 +188,7 @@ function Model:save(path, opts)
     raise("unsupported", "save", "weights were changed by m:set_weight, and a folder is written as it is stored",
       "pl.save(file, { name = tensor }) writes tensors")
   end
-  folders.copy(s.path, path, "save")
+  folders.copy(s.path, path, "save", { on_progress = o.on_progress })
 end
 
 --- A model with the same files whose weights are stored in fewer bits; this one stays as it is. `recipe` is the name of a

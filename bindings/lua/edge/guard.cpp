@@ -303,6 +303,7 @@ class Nested {
 void call(lua_State* L, int arguments, int results, const char* op) {
   const std::shared_ptr<Anchor> anchor = state(L).anchor;
   const Nested nested(*anchor, op);
+  quiet_long_work();
   const int function = lua_gettop(L) - arguments;
   lua_pushcfunction(L, with_traceback);
   lua_insert(L, function);

@@ -129,7 +129,8 @@ Entry::Entry(lua_State* L) : Entry(L, find_state(L)) {}
 
 Entry::Entry(lua_State* L, State* found)
     : interrupts_(found == nullptr ? nullptr : &asked_to_stop,
-                  found == nullptr ? nullptr : found->context.get()) {
+                  found == nullptr ? nullptr : found->context.get()),
+      long_work_(found == nullptr ? nullptr : &found->long_work) {
   if (found == nullptr) return;
   anchor_ = found->anchor.get();
   previous_ = anchor_->current;

@@ -10,6 +10,7 @@
 
 #include "bindings/lua/edge/state_options.h"
 #include "engine/base/interrupt.h"
+#include "engine/base/long_work.h"
 #include "engine/tensor/tensor.h"
 #include "lua.hpp"
 
@@ -47,6 +48,8 @@ struct State {
   std::shared_ptr<Context> context;
   std::shared_ptr<Anchor> anchor;
   ReferencePointer on_warning;
+  ReferencePointer on_long_work;
+  LongWork long_work;          // calls on_long_work
   std::size_t debt = 0;        // tensor bytes since the collector was last stepped
   std::size_t collect_at = 0;  // bytes in use that ask for a full collection
   std::vector<std::vector<std::weak_ptr<Storage>>> scopes;  // innermost last
@@ -67,7 +70,7 @@ State& state(lua_State* L);
 State& make_state(lua_State* L, const StateOptions& options);
 
 /// Marks `L` as the state that callbacks run on, until the end of the scope; Ctrl-C then stops
-/// loops of this thread that look for it.
+/// loops of this thread that look for it, and long ones are told of.
 class Entry {
  public:
   explicit Entry(lua_State* L);
@@ -80,6 +83,7 @@ class Entry {
   Anchor* anchor_ = nullptr;
   lua_State* previous_ = nullptr;
   InterruptScope interrupts_;
+  LongWorkScope long_work_;
 };
 
 /// A reference to the value at `index`.

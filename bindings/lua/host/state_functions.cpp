@@ -163,6 +163,65 @@ int on_warning(lua_State* L) {
   return 0;
 }
 
+/// Hands a word of long work to the script's function. From within any loop: what goes wrong in it
+/// is left alone, and nothing is collected meanwhile.
+void tell_script(void* of, const char* op, std::size_t done, std::size_t total, double seconds) {
+  State& here = *static_cast<State*>(of);
+  const ReferencePointer function = here.on_long_work;
+  if (function == nullptr) return;
+  try {
+    lua_State* L = here.anchor->callable("on_long_work");
+    const bool collects = lua_gc(L, LUA_GCISRUNNING, 0) != 0;
+    lua_gc(L, LUA_GCSTOP, 0);
+    callback(L, "on_long_work", [&] {
+      function->push(L);
+      if (op == nullptr) {
+        lua_pushnil(L);
+      } else {
+        lua_pushstring(L, op);
+      }
+      push_integer(L, static_cast<std::int64_t>(done));
+      push_integer(L, static_cast<std::int64_t>(total));
+      lua_pushnumber(L, seconds);
+      (void)lua_pcall(L, 4, 0, 0);
+    });
+    if (collects) lua_gc(L, LUA_GCRESTART, 0);
+  } catch (const std::exception&) {
+    return;
+  }
+}
+
+/// core.on_long_work(f, after): f(op, done, total, seconds) once a call takes longer than `after`
+/// seconds (default 2), 10 times a second at most; done and total are 0 where nobody knows, and
+/// f(nil) says that it is over.
+int on_long_work(lua_State* L) {
+  State& here = state(L);
+  here.long_work = {};
+  here.on_long_work = nullptr;
+  if (lua_isnoneornil(L, 1)) return 0;
+  if (!lua_isfunction(L, 1)) {
+    throw Error(ErrorCode::argument, "on_long_work",
+                "expected a function, got " + describe_value(L, 1));
+  }
+  if (!lua_isnoneornil(L, 2)) here.long_work.after = to_number(L, 2, "on_long_work", "after");
+  lua_settop(L, 1);
+  here.on_long_work = make_reference(L, 1);
+  here.long_work.of = &here;
+  here.long_work.tell = &tell_script;
+  return 0;
+}
+
+/// core.one_call(on): until core.one_call(false), calls count as one that goes on for long.
+int one_call(lua_State* L) {
+  LongWork& work = state(L).long_work;
+  if (to_boolean(L, 1, "one_call", "on")) {
+    work.begin();
+  } else {
+    work.end();
+  }
+  return 0;
+}
+
 int warn(lua_State* L) {
   const std::string text = to_text(L, 1, "warn", "text");
   const std::string where = lua_isnoneornil(L, 2) ? "" : to_text(L, 2, "warn", "where");
@@ -345,6 +404,8 @@ void add_state_functions(lua_State* L) {
       {"clear_interrupt", guarded<clear_interrupt>},
       {"interrupted", guarded<interrupted>},
       {"on_warning", guarded<on_warning>},
+      {"on_long_work", guarded<on_long_work>},
+      {"one_call", guarded<one_call>},
       {"warn", guarded_once<warn>},
       {"error", guarded_once<raise>},
       {"nearest", guarded<nearest_word>},

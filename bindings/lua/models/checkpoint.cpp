@@ -228,6 +228,7 @@ void mix_tensor(Hash& hash, const TensorFile& file, const StoredTensor& stored,
     const auto count = static_cast<std::size_t>(
         std::min<std::uint64_t>(total - at, block.size() * sizeof(std::uint64_t)));
     const std::size_t words = (count + 7) / 8;
+    throw_if_interrupted("fingerprint");
     block[words - 1] = 0;
     file.read(stored, at, count, block.data());
     for (std::size_t i = 0; i < words; ++i) hash.mix(block[i]);

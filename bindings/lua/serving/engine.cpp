@@ -21,6 +21,7 @@ constexpr double kSliceSeconds = 0.01;  // how often a wait looks for an interru
 constexpr double kLongSeconds = 0.1;    // the longest that step() waits for a worker
 
 void check_interrupt(const Context& context) {
+  tell_long_work("drain");
   if (context.interrupted()) throw Error(ErrorCode::cancelled, "drain", "interrupted");
 }
 

@@ -7,17 +7,13 @@ local progress = {}
 local shown_after = 2      -- seconds of silence
 local between = 0.1        -- seconds from one line to the next
 local visible = false      -- whether a line stands on the terminal
+local of_call = false      -- whether that line is of a single call that goes on for long
 local write                -- function(text): the terminal's; nil where there is none
 
---- From now on work is shown on standard error, where that is a terminal. For the program.
-function progress.on_terminal()
-  if not core.is_tty(2) then return end
-  write = function(text)
-    visible = text ~= ""
-    io.stdout:flush()
-    io.stderr:write("\r\27[K", text)
-    io.stderr:flush()
-  end
+local function to_stderr(text)
+  io.stdout:flush()
+  io.stderr:write("\r\27[K", text)
+  io.stderr:flush()
 end
 
 -- Seconds as 1:05 or 1:01:05.
@@ -37,6 +33,35 @@ local function line(label, done, total, started, unit)
   local left = done > 0 and passed >= shown_after and (total - done) / rate
   left = left and (left < 100 and (", %d s left"):format(math.ceil(left)) or (", %s left"):format(clock(left))) or ""
   return ("%s: %s of %s, %d %%%s"):format(label, amount(done), amount(total), math.floor(100 * done / total), left)
+end
+
+-- A word from within a call: a pass, texts that are encoded, a file that is read. A counter's line says more.
+local function tell_call(op, done, total, seconds)
+  if visible and not of_call then return end
+  if op then write(total > 0 and line(op, done, total, core.clock() - seconds) or ("%s: %s"):format(op, clock(seconds)))
+  elseif of_call then write "" end
+  of_call = op ~= nil
+end
+
+--- From now on work is shown on standard error, where that is a terminal. For the program; a test gives what
+--- writes instead and how long nothing is shown.
+---@param opts table|nil { write=function(text) ("": the line goes), after=2, between=0.1 (seconds) }
+function progress.on_terminal(opts)
+  local o = opts or {}
+  if not o.write and not core.is_tty(2) then return end
+  local to = o.write or to_stderr
+  shown_after, between = o.after or 2, o.between or 0.1
+  write = function(text)
+    visible, of_call = text ~= "", false
+    to(text)
+  end
+  core.on_long_work(tell_call, shown_after)
+end
+
+--- Nobody is shown anything any more.
+function progress.off_terminal()
+  write, visible, of_call = nil, false, false
+  core.on_long_work(nil)
 end
 
 local function nothing() end
@@ -79,6 +104,22 @@ function progress.during(label, on_progress, f, unit)
   if not write then return f(nothing) end
   local counter = progress.counter(label, nil, unit)
   return settle(counter, pcall(f, counter))
+end
+
+local function end_call(fine, ...)
+  core.one_call(false)
+  if not fine then error((...), 0) end
+  return ...
+end
+
+--- Runs f(), whose calls are shown as one that goes on for long: a pass that is written line by line.
+---@param f fun(...): any
+---@param ... any what f is given
+---@return any what f returns
+function progress.as_one_call(f, ...)
+  if not write then return f(...) end
+  core.one_call(true)
+  return end_call(pcall(f, ...))
 end
 
 --- Takes the line off the terminal, where one stands: something else is about to be printed. The next count shows it again.

@@ -88,7 +88,8 @@ function Model:attention(input, opts) return require("perilune.inside.attention_
 ---     local m = pl.load "scripts/models/tales"
 ---     local p = m:patch { from = "Once upon a", into = "She was a", paths = "layers.*" }
 ---     print(p.effect.shape, p.piece)                                        --> [layer=6, token=4]	▁time
----@param opts table { from=, into= (texts of as many tokens), paths="layers.*", token= (default: the first's likeliest), positions= }
+---@param opts table { from=, into= (texts of as many tokens), paths="layers.*", token= (default: the first's likeliest), positions=,
+--- on_progress=function(done, total) }
 ---@return table { effect= Tensor [layer, token], before=, wanted=, token=, piece=, paths=, positions=, pieces= }; p:plot(file)
 function Model:patch(opts) return require("perilune.inside.patch").of(self, opts) end
 

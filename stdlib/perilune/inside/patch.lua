@@ -9,6 +9,7 @@ local pieces = require "perilune.inside.pieces"
 local heat_map = require "perilune.show.heat_map"
 local family = require "perilune.loaded.family"
 local core = require "perilune.core"
+local progress = require "perilune.base.progress"
 
 local patch = {}
 
@@ -78,7 +79,7 @@ local function patched_chances(m, rows, path, donor, positions, length, id)
   return found
 end
 
-local spec = { from = "any", into = "any", paths = "string|table", token = "string|count", positions = "table" }
+local spec = { from = "any", into = "any", paths = "string|table", token = "string|count", positions = "table", on_progress = "function" }
 
 --- Puts activations of the run of one text into the run of another.
 ---@param m Model
@@ -114,10 +115,13 @@ function patch.of(m, opts)
   local rows = core.batch(copies)
   local traced, before, wanted = m:trace(from, paths), chances(m, into, id)[1], chances(m, from, id)[1]
   local effects = {}
-  for i, path in ipairs(paths) do
-    effects[i] = patched_chances(m, rows, path, traced[path], positions, length, id)
-    for k, after in ipairs(effects[i]) do effects[i][k] = after - before end
-  end
+  progress.during("patch", o.on_progress, function(tick)
+    for i, path in ipairs(paths) do
+      effects[i] = patched_chances(m, rows, path, traced[path], positions, length, id)
+      for k, after in ipairs(effects[i]) do effects[i][k] = after - before end
+      tick(i, #paths)
+    end
+  end)
   local labels, all = {}, pieces.list(m, ids)
   for i, position in ipairs(positions) do labels[i] = all[position] end
   return setmetatable({ token = id, piece = pieces.of(m, id), before = before, wanted = wanted, paths = paths, positions = positions, pieces = labels,

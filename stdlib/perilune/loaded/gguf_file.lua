@@ -1,5 +1,6 @@
 -- A model as a GGUF file: the family's table of GGUF names turned around.
 local raise = require "perilune.base.raise"
+local progress = require "perilune.base.progress"
 local gguf_keys = require "perilune.loaded.gguf_keys"
 local gguf_tokens = require "perilune.loaded.gguf_tokens"
 
@@ -109,7 +110,9 @@ function gguf_file.write(s, path, o, op)
     for _, pair in ipairs(own) do keys[#keys + 1] = pair end
     for _, note in ipairs(told) do notes[#notes + 1] = note end
   end
-  s.checkpoint:save_gguf(path, { keys = keys, like = from_gguf, tensors = tensors }, o.on_progress)
+  progress.during(op, o.on_progress, function(tick)
+    s.checkpoint:save_gguf(path, { keys = keys, like = from_gguf, tensors = tensors }, tick)
+  end)
   if not from_gguf and o.tokenizer then gguf_tokens.verify(path, o.tokenizer, op) end
   return notes
 end

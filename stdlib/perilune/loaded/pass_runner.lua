@@ -3,6 +3,7 @@
 local core = require "perilune.core"
 local raise = require "perilune.base.raise"
 local kind = require "perilune.base.kind"
+local progress = require "perilune.base.progress"
 local passes = require "perilune.loaded.passes"
 local family = require "perilune.loaded.family"
 local ranks = require "perilune.loaded.ranks"
@@ -197,7 +198,7 @@ function pass_runner.run(m, work)
   if not rawget(m, "eager_") and #s.hooks == 0 and not observe then return core.execute(plans, work.batch, o) end
   ranks.refuse(s, "forward", "hooks and line by line are for one process")
   local run = core.eager(plans, work.batch, o)
-  write_all(m, s, run, observe)
+  progress.as_one_call(write_all, m, s, run, observe)
   return run:results()
 end
 
@@ -218,7 +219,7 @@ end
 function pass_runner.writer(m)
   local s = rawget(m, "state_")
   ranks.refuse(s, "generate", "hooks and line by line are for one process")
-  return function(run) write_all(m, s, run, rawget(m, "observe_")) end
+  return function(run) progress.as_one_call(write_all, m, s, run, rawget(m, "observe_")) end
 end
 
 --- What is known of a device that is in use.

@@ -2,6 +2,7 @@
 local core = require "perilune.core"
 local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
+local progress = require "perilune.base.progress"
 local folders = require "perilune.loaded.save"
 local gguf_file = require "perilune.loaded.gguf_file"
 
@@ -50,10 +51,10 @@ function quantized_folder.write(s, path, o, op)
   if path:gsub("/+$", "") == s.path then
     raise("argument", op, path .. " is the folder that the weights are read from", "take another folder")
   end
-  folders.copy(s.path, path, op, copied)
+  folders.copy(s.path, path, op, { wanted = copied })
   write_config(s, path)
   local metadata = { format = "pt", [recipe_key] = recipe_text(s.recipe), ["perilune.report"] = o.report }
-  s.checkpoint:save(path .. "/model.safetensors", metadata, o.on_progress)
+  progress.during(op, o.on_progress, function(tick) s.checkpoint:save(path .. "/model.safetensors", metadata, tick) end)
 end
 
 return quantized_folder

@@ -2,6 +2,7 @@
 local core = require "perilune.core"
 local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
+local progress = require "perilune.base.progress"
 
 local save = {}
 
@@ -13,8 +14,8 @@ end
 
 local chunk = 2 ^ 20
 
--- Through a temporary name, so that a failure leaves no half of a file.
-local function copy_file(from, to, op)
+-- Through a temporary name, so that a failure leaves no half of a file. `wrote(bytes)` hears of each part.
+local function copy_file(from, to, op, wrote)
   local source, problem = io.open(from, "rb")
   if not source then raise("file", op, problem) end
   local target, refused = io.open(to .. ".part", "wb")
@@ -27,6 +28,7 @@ local function copy_file(from, to, op)
     local bytes = source:read(chunk)
     if not bytes then break end
     fine, refused = target:write(bytes)
+    wrote(#bytes)
   end
   source:close()
   fine = target:close() and fine
@@ -50,12 +52,35 @@ local function inner_folders(from)
   return names
 end
 
-local function copy_inner(from, to, op)
+-- Paths below the folder, those in inner folders last.
+local function paths_of(from, wanted)
+  local paths = {}
+  for _, name in ipairs(core.list_directory(from)) do
+    if belongs(name) and (not wanted or wanted(name)) then paths[#paths + 1] = name end
+  end
   for _, folder in ipairs(inner_folders(from)) do
-    core.make_directory(to .. "/" .. folder, op)
     for _, name in ipairs(core.list_directory(from .. "/" .. folder)) do
-      if belongs(name) then copy_file(from .. "/" .. folder .. "/" .. name, to .. "/" .. folder .. "/" .. name, op) end
+      if belongs(name) then paths[#paths + 1] = folder .. "/" .. name end
     end
+  end
+  return paths
+end
+
+local function size_of(path)
+  local file = io.open(path, "rb")
+  local size = file and file:seek "end" or 0
+  if file then file:close() end
+  return size
+end
+
+local function copy_all(pairs_, op, tick)
+  local done, total = 0, 0
+  for _, pair in ipairs(pairs_) do total = total + size_of(pair[1]) end
+  for _, pair in ipairs(pairs_) do
+    copy_file(pair[1], pair[2], op, function(bytes)
+      done = done + bytes
+      tick(done, total)
+    end)
   end
 end
 
@@ -68,15 +93,19 @@ function save.not_weights(name) return not name:find "%.safetensors$" and not na
 ---@param from string
 ---@param to string made where it is missing
 ---@param op string
----@param wanted fun(name: string): boolean|nil of the folder's own files: those that are copied
-function save.copy(from, to, op, wanted)
+---@param o table|nil { wanted=function(name) → boolean (of the folder's own files: those that are copied), on_progress=function(done, total) bytes }
+function save.copy(from, to, op, o)
+  o = o or {}
   if type(to) ~= "string" or to == "" then raise("argument", op, "expected the path of a folder, got " .. options.show(to)) end
   core.make_directory(to, op)
-  if core.file_exists(from) then return copy_file(from, to .. "/" .. from:match "[^/]*$", op) end
-  for _, name in ipairs(core.list_directory(from)) do
-    if belongs(name) and (not wanted or wanted(name)) then copy_file(from .. "/" .. name, to .. "/" .. name, op) end
+  local pairs_ = {}
+  if core.file_exists(from) then
+    pairs_[1] = { from, to .. "/" .. from:match "[^/]*$" }
+  else
+    for _, folder in ipairs(inner_folders(from)) do core.make_directory(to .. "/" .. folder, op) end
+    for i, path in ipairs(paths_of(from, o.wanted)) do pairs_[i] = { from .. "/" .. path, to .. "/" .. path } end
   end
-  copy_inner(from, to, op)
+  progress.during(op, o.on_progress, function(tick) copy_all(pairs_, op, tick) end)
 end
 
 return save

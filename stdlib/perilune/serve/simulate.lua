@@ -5,6 +5,7 @@ local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
 local kind = require "perilune.base.kind"
 local percentiles = require "perilune.base.percentiles"
+local progress = require "perilune.base.progress"
 local family = require "perilune.loaded.family"
 local pass_runner = require "perilune.loaded.pass_runner"
 local inputs = require "perilune.run.inputs"
@@ -194,7 +195,7 @@ local function pass_time(run, result, now)
   if wake then run.engine:dry_time(wake) end
 end
 
-local function run_all(run)
+local function run_all(run, tick)
   while run.jobs[run.next] or not run.engine:idle() do
     local now = run.engine:dry_time()
     take_arrivals(run, now)
@@ -203,6 +204,7 @@ local function run_all(run)
     if core.interrupted() then raise("cancelled", "simulate", "interrupted") end
     if result.rows > 0 then note_step(run, result, now) end
     if result.rows == 0 and result.idle then pass_time(run, result, now) end
+    tick(run.next - 1, #run.jobs)
   end
 end
 
@@ -269,7 +271,7 @@ function simulate.simulate(policy, work, cost, opts)
   end
   local engine = core.engine(policy, { max_tokens = o.tokens, max_rows = o.rows, keep_events = false, dry = rates })
   local run = { engine = engine, made = made, jobs = jobs_of(made, work), next = 1, by_id = {}, prefixes = {}, named = 1, timeline = {}, peak = 0 }
-  local fine, err = pcall(run_all, run)
+  local fine, err = pcall(progress.during, "simulate", nil, function(tick) return run_all(run, tick) end)
   local out = fine and summary(run)
   if not fine then engine:cancel_all() end
   engine:close()
