@@ -17,6 +17,7 @@ local listen = {
     into = { value = "FOLDER", help = "write FOLDER/NAME.KIND for each recording instead of printing" },
     prompt = { value = "TEXT", help = "names and words that may come up" },
     ["batch-size"] = { value = "N", number = true, help = "windows of a recording that are heard at once (default 1)" },
+    ["beams"] = { value = "N", number = true, help = "beams of a search for the likeliest text (default 1: the likeliest ids)" },
     ["follow"] = { help = "FILE is still being written" },
     ["threads"] = { value = "N", number = true, help = "processor threads (default: all this process may use)" },
     ["device"] = { value = "NAME", help = "auto, cpu, cuda, emulator" },
@@ -111,6 +112,7 @@ function listen.run(options, arguments)
   local several = #paths > 1
   local hear = pl.pipeline("automatic-speech-recognition", load(options), { language = options.language, task = options.task,
     return_timestamps = options.words and "word" or true, initial_prompt = options.prompt, batch_size = options.batch_size,
+    num_beams = options.beams,
     follow = options.follow, on_segment = printer(o, several) })
   local started, seconds, status, language = core.clock(), 0, command_line.ok, nil
   for path, transcript, err in heard(hear, paths) do

@@ -18,7 +18,7 @@ task.spec = {
 task.own_spec = task.spec
 
 local usual = { compression_ratio_threshold = 2.4, logprob_threshold = -1, no_speech_threshold = 0.6, condition_on_previous_text = true,
-  batch_size = 1, best_of = 5, skip_silence = true, task = "transcribe" }
+  batch_size = 1, best_of = 5, num_beams = 1, skip_silence = true, task = "transcribe" }
 
 local function temperatures(given, op)
   if given == nil then return { 0, 0.2, 0.4, 0.6, 0.8, 1 } end
@@ -36,10 +36,6 @@ end
 ---@param p Pipeline
 function task.prepare(p)
   local op = p.task
-  if (p.options.num_beams or 1) > 1 then
-    raise("unsupported", op, ("option num_beams: a recording is heard greedily, not by %d beams, of which none says how likely silence is")
-      :format(p.options.num_beams), "leave it out; doubtful answers are tried again at temperatures")
-  end
   local t, o = transcribe.of(p.model, op), {}
   for key, value in pairs(usual) do o[key] = value end
   for key in pairs(task.spec) do if p.options[key] ~= nil then o[key] = p.options[key] end end

@@ -24,7 +24,7 @@ end
 local function submit(t, engine, one, o)
   local i = #one.tries + 1
   one.asked = window.submit(t, engine, one.features, { language = o.language, task = o.task, times = o.times, previous = one.previous,
-    temperature = o.temperatures[i], best_of = o.best_of, seed = (o.seed or 0) + i })
+    temperature = o.temperatures[i], best_of = o.best_of, num_beams = o.num_beams, seed = (o.seed or 0) + i })
 end
 
 --- Hands a window to an engine.

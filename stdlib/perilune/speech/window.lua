@@ -63,48 +63,61 @@ local function joined(...)
   return out
 end
 
+-- How the answer is looked for: draws, of which the surest counts, beams (as published: scores after all rules, the first so
+-- many answers that end, weighed by their length), or the likeliest ids.
+local function add_search(options, o)
+  if o.temperature > 0 then
+    options.do_sample, options.temperature, options.n, options.logprobs = true, o.temperature, o.best_of > 1 and o.best_of or nil, 0
+  elseif o.num_beams > 1 then
+    options.num_beams, options.length_penalty, options.early_stopping, options.renormalize_logits = o.num_beams, 1, "yes", true
+  else
+    options.logprobs = 0
+  end
+end
+
+-- Looks, before any rule, how likely it is that nobody speaks.
+local function silence_watch(asked, id)
+  return function(row, state)
+    if state.step == 0 and not asked.silent then asked.silent = row:softmax("vocab"):at({ vocab = id }):item() end
+  end
+end
+
 --- Hands one window to an engine.
 ---@param t table the transcriber: { model=, special=, positions=, rules= (suppress, begin) }
 ---@param engine userdata core's
 ---@param features Tensor [frame, mel]
----@param o table { language=, task=, times=, previous=, temperature=, best_of=, seed= }
----@return table asked { line=, first= (how many ids come before the text) }
+---@param o table { language=, task=, times=, previous=, temperature=, best_of=, num_beams=, seed= }
+---@return table asked { line=, first= (how many ids come before the text), silent= (then: chance that nobody speaks) }
 function window.submit(t, engine, features, o)
   local s, m = rawget(t.model, "state_"), t.special
   local first, ids = first_ids(t, o), prompt_of(t, o)
   local rules = t.rules
   local room = math.min(math.floor(t.positions / 2), t.positions - #ids)   -- as published: half of the positions at most
-  local options = { max_new_tokens = math.max(1, room), suppress_tokens = joined(rules.suppress, m.never), logprobs = 3,
-    n = o.temperature > 0 and o.best_of > 1 and o.best_of or nil, do_sample = o.temperature > 0,
-    temperature = o.temperature > 0 and o.temperature or nil, seed = o.seed or 0 }
+  local options = { max_new_tokens = math.max(1, room), suppress_tokens = joined(rules.suppress, m.never), seed = o.seed or 0 }
+  local asked = { first = #first, temperature = o.temperature }
+  add_search(options, o)
   if o.times then
     options.timestamps = { first = m.first_time, no_timestamps = m.no_times, ["end"] = m.stop, skip = #first, most_initial = rules.most_initial }
   end
   local request = { ids = ids, options = options, stop_ids = { m.stop }, processors = { processor(first, o.times and {} or rules.begin) },
     reachable = s.vocab_rows,   -- times are no tokens of some tokenizers, whose ids nothing here is decoded by
-    max_tokens = t.positions, reuse = false,
+    max_tokens = t.positions, reuse = false, guide = silence_watch(asked, m.no_speech),
     source = core.batch(nil, { inputs = { features = { features } } }), plan = pass_runner.plan(s, "decode"),
     encode_plan = pass_runner.plan(s, "encode"), cross_plan = pass_runner.plan(s, "cross"), cache = pass_runner.pool(s) }
-  return { line = engine:submit(request), first = #first, temperature = o.temperature }
+  asked.line = engine:submit(request)
+  return asked
 end
 
 -- Mean log-probability of what was chosen, times and the end among it; as published, an answer that was cut off
 -- counts as one id longer, too.
 local function mean_logprob(t, result, first)
   local sum, count = 0, 0
+  if not result.logprobs then sum = result.score * #result.ids end   -- of a search: ids that must come add nothing
   for i = first + 1, #result.ids do
-    sum = sum + result.logprobs[i]
+    if result.logprobs then sum = sum + result.logprobs[i] end
     if result.ids[i] ~= t.special.stop then count = count + 1 end
   end
   return sum / (count + 1)
-end
-
--- The chance that nobody speaks, where it is among the likeliest answers to the start.
-local function no_speech(t, result)
-  for _, one in ipairs((result.top_logprobs or {})[1] or {}) do
-    if one.id == t.special.no_speech then return math.exp(one.logprob) end
-  end
-  return 0
 end
 
 --- What came of it.
@@ -125,7 +138,7 @@ function window.result(t, asked)
     if id < t.special.stop then plain[#plain + 1] = id end
   end
   local out = { ids = ids, text = t.model.tokenizer:decode(plain), logprob = mean_logprob(t, result, asked.first),
-    no_speech = no_speech(t, result), temperature = asked.temperature, prompt = result.ids }
+    no_speech = asked.silent or 0, temperature = asked.temperature, prompt = result.ids }
   local bare = out.text:match "^%s*(.-)%s*$"
   out.compression = #bare > 0 and #bare / core.compressed_size(bare) or 0
   if t.special.multilingual then
