@@ -324,7 +324,12 @@ NamedTensors PassRun::read_back() const {
 }
 
 NamedTensors PassRun::read_back_encoded() const {
-  return state_->work.encode ? state_->stages.front().on_host() : NamedTensors{};
+  const State& state = *state_;
+  if (!state.work.encode) return {};
+  NamedTensors all = state.stages.front().on_host();
+  if (!state.work.cross) return all;
+  for (auto& output : state.stages.at(1).on_host()) all.push_back(std::move(output));
+  return all;
 }
 
 const PassBinding& PassRun::binding() const {

@@ -89,7 +89,7 @@ class PassRun {
   /// RowSelection::last, and have the batch's own identity where they are all of its tokens. This
   /// is where a fault in what a device does by itself shows.
   NamedTensors read_back() const;
-  /// The same of encode; empty without it.
+  /// The same of encode, and after it of cross; empty without them.
   NamedTensors read_back_encoded() const;
   /// The binding of the last pass; made by run().
   const PassBinding& binding() const;

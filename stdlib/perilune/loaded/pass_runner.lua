@@ -178,11 +178,11 @@ local function write_all(m, s, run, observe)
 end
 
 --- Runs the entry that a batch goes through, a source's before it. `work`: { entry= (default: the
---- batch's own), batch=, source=, rows=, caches=, paths={ encode=, main= }, adapters= (numbers, of the rows or one) }.
+--- batch's own), batch=, source=, rows=, caches=, paths={ encode=, cross=, main= }, adapters= (numbers, of the rows or one) }.
 ---@param m table
 ---@param work table
 ---@return table results by name and path
----@return table encoded the source's, empty without one
+---@return table encoded the source's with those of cross, empty without one
 ---@return Batch|nil answered the batch, where the pass made rows of another length: it knows them
 ---@return Batch|nil answered_source the same of the source
 function pass_runner.run(m, work)
@@ -191,7 +191,7 @@ function pass_runner.run(m, work)
   local plans = { main = pass_runner.plan(s, work.entry or pass_runner.entry_for(s, work.batch), paths.main) }
   if work.source then
     plans.encode = pass_runner.plan(s, "encode", paths.encode)
-    plans.cross = s.family.cross and pass_runner.plan(s, "cross") or nil
+    plans.cross = s.family.cross and pass_runner.plan(s, "cross", paths.cross) or nil
   end
   local o = { source = work.source, rows = work.rows, caches = work.caches, lengths = work.lengths, adapters = work.adapters, cache = pass_runner.pool(s) }
   local observe = rawget(m, "observe_")
@@ -212,6 +212,11 @@ function pass_runner.observed(m, observe)
   copy.observe_ = observe
   return setmetatable(copy, getmetatable(m))
 end
+
+--- Whether core's engine has to write the passes of a model line by line: somebody looks at what they compute.
+---@param m table
+---@return boolean
+function pass_runner.written(m) return #rawget(m, "state_").hooks > 0 or rawget(m, "observe_") ~= nil end
 
 --- What writes the passes of core's engine line by line, for a model that has hooks.
 ---@param m table

@@ -113,17 +113,17 @@ function trace.trace(m, input, paths, opts)
   end
   local settled, picture_view, entry = forward.settle(m, input, "trace")
   local list, entry_of = expand(s, paths, entry, "trace")
-  local split = { encode = {}, main = {} }
+  local split = { encode = {}, cross = {}, main = {} }
   local encoder_decoder = family.two_part(s.family)
   for _, path in ipairs(list) do
-    local side = encoder_decoder and entry_of[path] == "encode" and split.encode or split.main
+    local side = encoder_decoder and split[entry_of[path]] or split.main
     if path ~= "logits" then side[#side + 1] = path end
   end
   local results, encoded, given = forward.compute(m, settled, o, "trace", split)
   given.view = given.view or picture_view
   local values = {}
   for _, path in ipairs(list) do
-    local from_encoder = encoder_decoder and entry_of[path] == "encode"
+    local from_encoder = encoder_decoder and (entry_of[path] == "encode" or entry_of[path] == "cross")
     local t, view = results[path], given.view
     if from_encoder then t, view = encoded[path], given.source_view end
     values[path] = view and view:pad(t) or t

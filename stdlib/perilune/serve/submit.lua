@@ -225,7 +225,7 @@ function submit.submit(m, engine, prompt, op, pool)
   request.cache = pool or pass_runner.pool(s)
   request.tokenizer = m.tokenizer
   request.reachable = s.reachable
-  if #s.hooks > 0 or rawget(m, "observe_") then request.write_pass = pass_runner.writer(m) end
+  if pass_runner.written(m) then request.write_pass = pass_runner.writer(m) end
   if prompt.options.draft then drafts.add_model(request, m, prompt.options.draft, pool and engine, op) end
   local line = engine:submit(request)
   if cache then caches.lend(cache, line) end

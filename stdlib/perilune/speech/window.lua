@@ -104,6 +104,7 @@ function window.submit(t, engine, features, o)
     max_tokens = t.positions, reuse = false, guide = silence_watch(asked, m.no_speech),
     source = core.batch(nil, { inputs = { features = { features } } }), plan = pass_runner.plan(s, "decode"),
     encode_plan = pass_runner.plan(s, "encode"), cross_plan = pass_runner.plan(s, "cross"), cache = pass_runner.pool(s) }
+  if pass_runner.written(t.model) then request.write_pass = pass_runner.writer(t.model) end
   asked.line = engine:submit(request)
   return asked
 end
