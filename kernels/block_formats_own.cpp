@@ -59,6 +59,13 @@ void read_bytes(const std::uint8_t* packed, CodedBlock* to) {
   for (std::int64_t i = 0; i < kElements; ++i) to->codes[i] = packed[i] ^ 0x80;
 }
 
+/// Codes of 2 and 3 bits: a stream from the lowest bits on.
+template <std::int64_t kElements, int kBits>
+void read_stream(const std::uint8_t* packed, CodedBlock* to) {
+  for (std::int64_t i = 0; i < kElements; ++i)
+    to->codes[i] = static_cast<std::uint8_t>(streamed_code(packed, kBits, i));
+}
+
 /// Scale, zero point if there is one, codes.
 template <std::int64_t kElements, ScaleType kScale, int kBits, bool kZeroPoint>
 void read_block(const std::uint8_t* block, CodedBlock* to) {
@@ -67,6 +74,8 @@ void read_block(const std::uint8_t* block, CodedBlock* to) {
   if constexpr (kZeroPoint) to->zero_point = static_cast<std::int8_t>(*block++);
   if constexpr (kBits == 4)
     read_nibbles<kElements>(block, to);
+  else if constexpr (kBits < 4)
+    read_stream<kElements, kBits>(block, to);
   else
     read_bytes<kElements>(block, to);
 }
@@ -157,6 +166,12 @@ constexpr BlockFormat kFormats[] = {
     written<write_int4z_32, 32, 19>(own<32, kF16, 4, kZeroPoints>("INT4Z_32", kWeightOnly)),
     written<write_int4z_64, 64, 35>(own<64, kF16, 4, kZeroPoints>("INT4Z_64", kWeightOnly)),
     written<write_int4z_128, 128, 67>(own<128, kF16, 4, kZeroPoints>("INT4Z_128", kWeightOnly)),
+    own<32, kF16, 2, kZeroPoints>("INT2Z_32", kWeightOnly),
+    own<64, kF16, 2, kZeroPoints>("INT2Z_64", kWeightOnly),
+    own<128, kF16, 2, kZeroPoints>("INT2Z_128", kWeightOnly),
+    own<32, kF16, 3, kZeroPoints>("INT3Z_32", kWeightOnly),
+    own<64, kF16, 3, kZeroPoints>("INT3Z_64", kWeightOnly),
+    own<128, kF16, 3, kZeroPoints>("INT3Z_128", kWeightOnly),
     own<32, kF32, 4, kZeroPoints>("INT4Z_F32_32", kWeightOnly),
     own<128, kF32, 4, kZeroPoints>("INT4Z_F32_128", kWeightOnly),
 };

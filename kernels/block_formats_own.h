@@ -15,6 +15,7 @@ namespace perilune::kernels {
 ///   INT4           f16 scale, codes (value + 8)
 ///   INT4Z          f16 scale, zero point of 8 bits, codes (value + zero point)
 ///   INT4Z_F32      f32 scale, zero point, codes
+///   INT2Z, INT3Z   f16 scale, zero point, codes of 2 or 3 bits (streamed_code)
 /// A number behind the name counts a block's values where there are several kinds. Codes of 4 bits:
 /// value i below, value i + elements / 2 above (of DOUBLE: of each group).
 const BlockFormat* own_block_format(int index);
@@ -23,5 +24,13 @@ const BlockFormat* own_block_format(int index);
 /// et al. 2023, arXiv:2305.14314).
 extern const float kNf4Levels[16];
 extern const float kFp4Levels[16];
+
+/// Code `index` of a stream of codes of `bits` bits, from each byte's lowest bit on.
+inline int streamed_code(const std::uint8_t* stream, int bits, std::int64_t index) {
+  const std::int64_t bit = index * bits;
+  int both = stream[bit / 8] >> (bit % 8);
+  if (bit % 8 + bits > 8) both |= stream[bit / 8 + 1] << (8 - bit % 8);
+  return both & ((1 << bits) - 1);
+}
 
 }  // namespace perilune::kernels

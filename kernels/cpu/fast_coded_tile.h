@@ -134,8 +134,12 @@ CodedFunction coded_function(std::int64_t rows) {
   const bool has_minimum = offset_of(coding) == minimum;
   const bool has_zero = offset_of(coding) == zero_point;
   switch (kind_of(coding)) {
-    case CodeKind::bits2: return coded_function<CodeKind::bits2, true, minimum>(rows);
-    case CodeKind::bits3: return coded_function<CodeKind::bits3, true, none>(rows);
+    case CodeKind::bits2:
+      if (has_zero) return coded_function<CodeKind::bits2, false, zero_point>(rows);
+      return coded_function<CodeKind::bits2, true, minimum>(rows);
+    case CodeKind::bits3:
+      if (has_zero) return coded_function<CodeKind::bits3, false, zero_point>(rows);
+      return coded_function<CodeKind::bits3, true, none>(rows);
     case CodeKind::nibbles:
       if (has_zero) return coded_function<CodeKind::nibbles, false, zero_point>(rows);
       if (has_minimum) return coded_function<CodeKind::nibbles, false, minimum>(rows);

@@ -33,8 +33,11 @@ end
 
 -- What is drawn, the compute mode that "auto" takes, and whether it must become float32.
 local cases = {
-  { "gptq 2 bits", { method = "gptq", bits = 2, group = 32 } },
-  { "gptq 3 bits, v2", { method = "gptq", bits = 3, group = 32, v2 = true } },
+  { "gptq 2 bits", { method = "gptq", bits = 2, group = 32, hidden = 64, ffn = 96 }, packed_bits = 2 + 24 / 32 },
+  { "gptq 2 bits, act-order, groups of 128", { method = "gptq", bits = 2, group = 128, act_order = true, hidden = 128, ffn = 256 } },
+  { "gptq 3 bits, v2", { method = "gptq", bits = 3, group = 32, v2 = true, hidden = 64, ffn = 96 }, packed_bits = 3 + 24 / 32 },
+  { "gptq 3 bits, groups of 64", { method = "gptq", bits = 3, group = 64, hidden = 64, ffn = 128 }, packed_bits = 3 + 24 / 64 },
+  { "gptq 3 bits, float scales", { method = "gptq", bits = 3, group = 32, scales = "F32" } },
   { "gptq 4 bits, one group", { method = "gptq", bits = 4, group = -1, hidden = 40, ffn = 72 } },
   { "gptq 4 bits, act-order, a short last group", { method = "gptq", bits = 4, group = 64, act_order = true } },
   { "gptq 4 bits, float scales", { method = "gptq", bits = 4, group = 32, scales = "F32" } },
@@ -79,11 +82,16 @@ for _, case in ipairs(cases) do
     local auto = pl.load(folder, { tokenizer = false, device = "cpu" })
     t.equal(auto.compute, case.compute or "f32")
     if not case.widened then t.ok(m:memory().weights < dense:memory().weights, "codes stay codes") end
+    if case.packed_bits then
+      local elements = 0
+      for _, rows in pairs(values) do elements = elements + #rows * #rows[1] end
+      t.equal((dense:memory().weights - m:memory().weights) / elements, 4 - case.packed_bits / 8)
+    end
   end)
 end
 
 t.test("a batch never changes an answer on quantized layouts", function()
-  for _, index in ipairs { 4, 6, 10, 12, 16 } do
+  for _, index in ipairs { 1, 3, 7, 9, 13, 15, 19 } do
     local folder = drawn(cases[index][2])
     for _, compute in ipairs { "f32", "bf16", cases[index][2].kind == nil and "int8" or nil } do
       local m = pl.load(folder, t.with(exact, { compute = compute }))

@@ -146,7 +146,7 @@ QuantizedMatrix read_gptq(const QuantizationConfig& config, QuantizedParts parts
   const std::int64_t rows = parts.sizes("qweight")[0];
   QuantizedMatrix matrix;
   matrix.type = "GPTQ " + count(bits, "bits");
-  matrix.bits = bits == 8 ? 8 : 4;
+  matrix.bits = bits;
   matrix.outputs = parts.sizes("qweight")[1];
   matrix.inputs = rows * 32 / bits;
   if (matrix.inputs < 1 || matrix.outputs < 1 || rows * 32 % bits != 0) {

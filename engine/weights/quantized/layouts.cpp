@@ -77,8 +77,17 @@ void put_scale(const BlockFormat& format, float scale, std::uint8_t*& to) {
 /// The stored codes of one block; `codes` are the row's, in packed order, from the block's first.
 void put_codes(const BlockFormat& format, const std::uint8_t* codes, std::uint8_t* to) {
   const std::int64_t half = format.elements / 2;
-  if (format.coding.bits == 8) {
+  const int bits = format.coding.bits;
+  if (bits == 8) {
     for (std::int64_t i = 0; i < format.elements; ++i) to[i] = codes[i] ^ 0x80;
+  } else if (bits < 4) {  // as kernels::streamed_code reads them
+    std::fill_n(to, format.elements * bits / 8, std::uint8_t{0});
+    for (std::int64_t i = 0; i < format.elements; ++i) {
+      const std::int64_t bit = i * bits;
+      const int shifted = codes[i] << (bit % 8);
+      to[bit / 8] = static_cast<std::uint8_t>(to[bit / 8] | shifted);
+      if (shifted > 255) to[bit / 8 + 1] = static_cast<std::uint8_t>(shifted >> 8);
+    }
   } else {
     for (std::int64_t i = 0; i < half; ++i)
       to[i] = static_cast<std::uint8_t>(codes[i] | codes[i + half] << 4);
@@ -114,6 +123,7 @@ const BlockFormat* format_of(const QuantizedMatrix& matrix) {
     return row ? kernels::find_block_format("INT8_ROW") : longest(matrix, "INT8Z");
   }
   if (!matrix.narrow_scales) return longest(matrix, "INT4Z_F32");
+  if (matrix.bits < 4) return longest(matrix, matrix.bits == 2 ? "INT2Z" : "INT3Z");
   return longest(matrix, matrix.has_zeros ? "INT4Z" : "INT4");
 }
 
