@@ -79,16 +79,22 @@ local function adapter_of(i)
   return own and own.name
 end
 
-local beamed = 5   -- the prompt that is searched for by beams
-local compared_with, guided = 9, 14   -- those that contrastive search and guidance answer, by passes of their own
+-- How some prompts are searched for: by beams, by contrastive search, and held against the same answer without the prompt.
+local beams = { [5] = 3, [11] = 2 }
+local contrastive = { [9] = true, [12] = true }
+local guided = { [3] = 1.5, [11] = 2, [12] = 1.5, [14] = 1.5 }
+local negative = { [3] = 7, [11] = 6, [14] = 2 }   -- whose words stand in the prompt's place; else its last id
 
 local function options_of(i)
-  if i == compared_with and m.head == "causal" then
-    return { adapter = adapter_of(i), max_new_tokens = 4, eos_token_id = {}, penalty_alpha = 0.6, top_k = 4, logprobs = 2 }
+  local other = guided[i] and prompts[negative[i]] or nil
+  if contrastive[i] then
+    return { adapter = adapter_of(i), max_new_tokens = 4, eos_token_id = {}, penalty_alpha = 0.6, top_k = 4, logprobs = 2,
+      guidance_scale = guided[i], negative_prompt = other }
   end
-  return { guidance_scale = i == guided and m.head == "causal" and 1.5 or nil, adapter = adapter_of(i),
-    max_new_tokens = 1 + i % 9, eos_token_id = {}, seed = i, do_sample = i % 2 == 0, temperature = i % 2 == 0 and 0.9 or nil,
-    logprobs = i ~= beamed and 2 or nil, num_beams = i == beamed and 3 or nil, n = i % 7 == 0 and 2 or nil,
+  return { guidance_scale = guided[i], negative_prompt = other, adapter = adapter_of(i),
+    max_new_tokens = 1 + i % 9, eos_token_id = {}, seed = i, do_sample = not beams[i] and i % 2 == 0,
+    temperature = not beams[i] and i % 2 == 0 and 0.9 or nil,
+    logprobs = not beams[i] and 2 or nil, num_beams = beams[i], n = i % 7 == 0 and 2 or nil,
     regex = m.tokenizer and i % 6 == 1 and "[ -~\\n]*" or nil }
 end
 

@@ -64,9 +64,10 @@ void BeamSearch::add(Group& group, std::size_t beam,
   group.candidates.insert(group.candidates.end(), mine.begin(), mine.end());
 }
 
-double BeamSearch::weigh(float score, std::int64_t tokens) const {
-  return static_cast<double>(score) /
-         std::pow(static_cast<double>(tokens), options_.length_penalty);
+/// Rounded once, wherever it is asked for: a search is done where its best can only be equalled.
+float BeamSearch::weigh(float score, std::int64_t tokens) const {
+  return static_cast<float>(static_cast<double>(score) /
+                            std::pow(static_cast<double>(tokens), options_.length_penalty));
 }
 
 std::vector<BeamSearch::Candidate> BeamSearch::best_candidates(Group& group, Judge& judge) const {
@@ -91,7 +92,7 @@ std::vector<BeamSearch::Continuation> BeamSearch::running_ones(
 
 /// Takes a continuation of the step under way into the answers, where it is among the best.
 void BeamSearch::finish(Group& group, const Continuation& at, Judge& judge) const {
-  Hypothesis hypothesis{judge.ids(at.parent), static_cast<float>(weigh(at.score, step_))};
+  Hypothesis hypothesis{judge.ids(at.parent), weigh(at.score, step_)};
   hypothesis.ids.push_back(at.token);
   insert_by_score(group.finished, std::move(hypothesis));
   if (group.finished.size() > size_) group.finished.pop_back();
@@ -122,9 +123,9 @@ std::vector<BeamSearch::Continuation> BeamSearch::advance_one(Group& group, Judg
   if (next.empty()) return next;
   const bool stretch =
       options_.early_stopping == EarlyStopping::never && options_.length_penalty > 0;
-  const double possible = weigh(next[0].score, stretch ? max_new_tokens_ : step_);
+  const float possible = weigh(next[0].score, stretch ? max_new_tokens_ : step_);
   const bool full = group.finished.size() == size_;
-  const double worst = full ? static_cast<double>(group.finished.back().score) : -1e9;
+  const float worst = full ? group.finished.back().score : -1e9f;
   group.improvable = group.improvable && possible > worst;
   if (!group.improvable || (full && stops_early)) return {};
   group.scores.clear();
@@ -143,9 +144,9 @@ std::vector<BeamSearch::Continuation> BeamSearch::advance_group(Group& group, Ju
   if (!best.empty() && group.finished.size() == size_) {
     const bool stretch =
         options_.early_stopping == EarlyStopping::never && options_.length_penalty > 0;
-    const double possible = weigh(best[0].at.score, stretch ? max_new_tokens_ : step_);
-    group.improvable = options_.early_stopping != EarlyStopping::yes &&
-                       possible > static_cast<double>(group.finished.back().score);
+    const float possible = weigh(best[0].at.score, stretch ? max_new_tokens_ : step_);
+    group.improvable =
+        options_.early_stopping != EarlyStopping::yes && possible > group.finished.back().score;
   }
   if (next.empty() || judge.last(next[0].parent)) {
     if (group.improvable) {

@@ -89,7 +89,7 @@ class BeamSearch {
   std::vector<Continuation> advance_one(Group& group, Judge& judge) const;
   std::vector<Continuation> advance_group(Group& group, Judge& judge) const;
   std::vector<Continuation> advance_groups(Judge& judge);
-  double weigh(float score, std::int64_t tokens) const;
+  float weigh(float score, std::int64_t tokens) const;
 
   BeamOptions options_;
   std::size_t size_;  // beams of a group

@@ -108,14 +108,24 @@ void Scheduler::State::check(const StepPlan& plan) {
 }
 
 bool Scheduler::State::schedule_source(const RequestPointer& request) {
-  ScheduledRow row;
-  row.request = request;
-  row.sequence = request->leader();
-  row.tokens = request->source_tokens();
-  if (!row.of().cache->reserve_cross(request->spec.encoded_tokens)) return false;
+  const std::array<std::size_t, 2> leaders = request->leaders();
+  for (const std::size_t index : leaders) {
+    if (index == Request::kNoSequence) continue;
+    const Sequence& sequence = request->sequences[index];
+    if (sequence.cache->reserve_cross(request->encoded_tokens_of(sequence))) continue;
+    for (Sequence& other : request->sequences) other.cache->rollback();
+    return false;
+  }
   const RequestPointer writer = request->spec.hooks.write_pass ? request : nullptr;
-  work.group(request->spec.encode_plan, PassKind::encode, false, writer)
-      .rows.push_back(std::move(row));
+  ScheduledGroup& group = work.group(request->spec.encode_plan, PassKind::encode, false, writer);
+  for (const std::size_t index : leaders) {
+    if (index == Request::kNoSequence) continue;
+    ScheduledRow row;
+    row.request = request;
+    row.sequence = index;
+    row.tokens = request->source_of(request->sequences[index])->tokens();
+    group.rows.push_back(std::move(row));
+  }
   return true;
 }
 
@@ -149,6 +159,7 @@ bool Scheduler::State::schedule_rows(const RequestPointer& request, std::int64_t
   ScheduledGroup& group =
       work.group(request->spec.plan, forward ? PassKind::forward : PassKind::generate, padded,
                  request->spec.hooks.write_pass ? request : nullptr);
+  if (request->spec.contrastive.on()) group.look_into(request->spec.contrastive);
   for (std::size_t s = 0; s < request->sequences.size(); ++s) {
     const Sequence& sequence = request->sequences[s];
     const std::int64_t own = std::min(tokens, sequence.pending());

@@ -80,10 +80,7 @@ class Scheduler::State::BeamJudge final : public BeamSearch::Judge {
 
   std::span<const float> process(std::size_t beam, std::span<const float> row,
                                  std::span<const std::int32_t> chosen) override {
-    Tensor& own = state_.logits_row;  // as logits_at leaves it
-    own = Tensor::from(state_.context, row,
-                       Shape({{"vocab", static_cast<std::int64_t>(row.size())}}));
-    return state_.beam_scores(pointer_, beam, {own.as<float>(), row.size()}, chosen);
+    return state_.beam_scores(pointer_, beam, state_.own_row(row), chosen);
   }
 
  private:
@@ -92,10 +89,9 @@ class Scheduler::State::BeamJudge final : public BeamSearch::Judge {
   const Request& request_;
 };
 
-/// Takes one running beam's scores of the next token.
+/// Takes one running beam's scores of the next token (logits_row's own).
 void Scheduler::State::offer_beam(const RequestPointer& request, std::size_t index,
-                                  const Tensor& logits, std::int64_t at) {
-  const std::span<float> row = logits_at(logits, at, changes_rows(*request));
+                                  std::span<float> row) {
   Sampled sampled;
   sampled.not_finite = holds_nan(row);
   sampled.id = 0;
@@ -117,7 +113,7 @@ std::span<const float> Scheduler::State::beam_scores(const RequestPointer& reque
   request->progress.current_sequence = index;
   SamplingState state = sampling_state(*request, index);
   state.chosen = chosen;
-  scores = guided(*request, scores);
+  guided(*request, index, scores);
   request->progress.sampler->restrict(scores, state);
   if (!request->spec.hooks.processors.empty()) {
     scores = process(*request, index, scores);
@@ -167,6 +163,17 @@ void Scheduler::State::advance_beams(const RequestPointer& request) {
     sequence.cache = parent.cache->fork();
     sequence.output_index = sequences.size();
     sequence.score = at.score;
+    sequences.push_back(std::move(sequence));
+  }
+  for (std::size_t i = 0; i < next.size() && request->spec.guidance.on(); ++i) {
+    const Sequence& parent = request->without_of(next[i].parent);
+    Sequence sequence;
+    sequence.role = SequenceRole::without;
+    sequence.ids = parent.ids;
+    sequence.ids.push_back(next[i].token);
+    sequence.computed = parent.computed;
+    sequence.cache = parent.cache->fork();
+    sequence.output_index = i;
     sequences.push_back(std::move(sequence));
   }
   request->sequences = std::move(sequences);

@@ -33,7 +33,9 @@ std::span<const std::uint32_t> allowed_by_all(const Request& request, const Sequ
 
 bool Scheduler::State::chooses_on_device(const ScheduledRow& row) const {
   const Request& request = *row.request;
-  if (!row.chooses || request.progress.beams || changes_rows(request)) return false;
+  if (!row.chooses || request.progress.beams || request.compares() || changes_rows(request)) {
+    return false;
+  }
   // A mask follows what was accepted, which guesses are not yet.
   const bool guesses = !row.of().ahead.empty();
   return (!guesses || request.spec.hooks.processors.empty()) &&

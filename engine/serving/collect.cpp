@@ -23,11 +23,17 @@ void check_processed(const Tensor& row, std::int64_t size) {
 }
 
 FinishReason limit_reached(const Request& request, std::int64_t length) {
+  const GuidanceOptions& guidance = request.spec.guidance;
+  const std::int64_t longer =  // the text without the prompt
+      guidance.on() ? static_cast<std::int64_t>(guidance.ids.size()) - request.spec.prompt_tokens
+                    : 0;
   if (length - request.spec.prompt_tokens >= request.spec.options.max_new_tokens) {
     return FinishReason::length;
   }
-  if (request.spec.max_tokens > 0 && length >= request.spec.max_tokens)
+  if (request.spec.max_tokens > 0 &&
+      length + std::max<std::int64_t>(0, longer) >= request.spec.max_tokens) {
     return FinishReason::context;
+  }
   return FinishReason::none;
 }
 
@@ -95,7 +101,10 @@ void Scheduler::State::complete_rows(ScheduledGroup& group) {
       tell_failure([&](std::string_view text, ErrorCode code) { fail(request, text, code); });
     }
   }
-  for (const ScheduledRow& row : group.rows) advance_search(row.request);
+  for (const ScheduledRow& row : group.rows) {
+    advance_compared(row.request);
+    advance_search(row.request);
+  }
   for (const ScheduledRow& row : group.rows) {
     if (row.request->done()) continue;
     drop_outgrown_keys(*row.request);
@@ -115,11 +124,16 @@ void Scheduler::State::sample_row(const ScheduledRow& row, const ScheduledGroup&
   if (request->spec.options.prompt_logprobs && row.sequence == 0) {
     score_prompt(row, group.wanted_of(row), logits, first);
   }
+  if (request->spec.contrastive.on()) look_at(row, group);
   if (row.chooses) {
     const std::int64_t at = first + static_cast<std::int64_t>(row.wanted) - 1;
-    if (request->progress.beams) {
+    if (request->compares()) {
+      hold(row, group, at - row.choices + 1);
+    } else if (request->progress.beams) {
       // One that was computed again may have offered before.
-      if (!row.of().offered) offer_beam(request, row.sequence, logits, at);
+      if (!row.of().offered) {
+        offer_beam(request, row.sequence, logits_at(logits, at, changes_rows(*request)));
+      }
     } else if (request->sequences.size() == 1 && request->spec.options.n > 1) {
       split_outputs(*request);
       for (std::size_t s = 0; s < request->sequences.size() && !request->done(); ++s) {
@@ -152,26 +166,6 @@ void Scheduler::State::score_prompt(const ScheduledRow& row, std::span<const std
           "id " + std::to_string(id) + " has no logit; there are " + std::to_string(scores.size()));
     }
     sequence.prompt_logprobs.push_back(static_cast<float>(log_probability(scores, id)));
-  }
-}
-
-/// The prompt is done: one sequence becomes options.n, which share its pages until they write.
-void Scheduler::State::split_outputs(Request& request) {
-  const auto count = static_cast<std::size_t>(request.spec.options.n);
-  request.sequences.reserve(count);
-  for (std::size_t k = 1; k < count; ++k) {
-    Sequence copy;
-    copy.ids = request.sequences[0].ids;
-    copy.computed = request.sequences[0].computed;
-    copy.output_index = k;
-    copy.text = request.spec.echo;
-    copy.cache = request.sequences[0].cache->fork();
-    if (request.spec.tokenizer) {
-      copy.decoder = answer_decoder(request.spec);
-      copy.stops = std::make_unique<StopMatcher>(request.spec.options.stop_strings);
-    }
-    copy.make_room();
-    request.sequences.push_back(std::move(copy));
   }
 }
 
@@ -234,13 +228,25 @@ void Scheduler::State::choose(const RequestPointer& request, std::size_t index,
   }
   request->progress.current_sequence = index;
   if (take_chosen(request, index, at) || take_best(request, index, logits, at)) return;
-  std::span<float> scores = logits_at(logits, at, changes_rows(*request));
+  choose_scores(request, index, logits_at(logits, at, changes_rows(*request)));
+}
+
+/// A row of scores that is logits_row's own, and one that a script may keep.
+std::span<float> Scheduler::State::own_row(std::span<const float> row) {
+  logits_row =
+      Tensor::from(context, row, Shape({{"vocab", static_cast<std::int64_t>(row.size())}}));
+  return {logits_row.as<float>(), row.size()};
+}
+
+/// The next token of a sequence by the model's own scores (logits_row's).
+void Scheduler::State::choose_scores(const RequestPointer& request, std::size_t index,
+                                     std::span<float> scores) {
   const SamplingState state = sampling_state(*request, index);
   Sampled sampled;
   request->progress.sampler->observe(scores, state, sampled);
   const bool from_model = sampled.not_finite;
   if (!from_model) {
-    scores = guided(*request, scores);
+    guided(*request, index, scores);
     request->progress.sampler->restrict(scores, state);
     scores = process(*request, index, scores);
   }
@@ -264,17 +270,8 @@ void Scheduler::State::take_sampled(const RequestPointer& request, std::size_t i
 /// Whether a row of its scores must be a tensor that nobody else writes to.
 bool Scheduler::State::changes_rows(const Request& request) const {
   const auto& processors = request.spec.hooks.processors;
-  return request.spec.hooks.guide ||
-         std::any_of(processors.begin(), processors.end(),
+  return std::any_of(processors.begin(), processors.end(),
                      [](const auto& processor) { return processor->changes(); });
-}
-
-/// The scores (logits_row's own) after the request's guide.
-std::span<float> Scheduler::State::guided(const Request& request, std::span<float> scores) {
-  if (!request.spec.hooks.guide) return scores;
-  request.spec.hooks.guide(logits_row, request);
-  check_processed(logits_row, static_cast<std::int64_t>(scores.size()));
-  return {logits_row.as<float>(), scores.size()};
 }
 
 /// The scores (logits_row's own) after the request's processors.

@@ -11,11 +11,12 @@ namespace {
 constexpr std::int64_t kChunk = 512;  // of the passes that read a prompt
 
 /// How many guesses a sequence can use now.
-std::int64_t most_guesses(const Request& request, const Sequence& sequence) {
+std::int64_t most_guesses(Request& request, const Sequence& sequence) {
   const DraftOptions& drafts = request.spec.drafts;
   const auto length = static_cast<std::int64_t>(sequence.context().size());
-  if (drafts.tokens <= 0 || sequence.finished || sequence.waits_for >= 0 ||
-      sequence.computed != length - 1 || !sequence.ahead.empty() || !sequence.cache) {
+  if (drafts.tokens <= 0 || sequence.role != SequenceRole::answer || sequence.finished ||
+      sequence.waits_for >= 0 || sequence.computed != length - 1 || !sequence.ahead.empty() ||
+      !sequence.cache) {
     return 0;
   }
   // Several answers part at their first token: none before it.
@@ -29,6 +30,12 @@ std::int64_t most_guesses(const Request& request, const Sequence& sequence) {
   if (drafts.max_tokens > 0) most = std::min(most, drafts.max_tokens - length);
   const Program& program = request.spec.plan->program();
   if (most > 0 && !program.same_keys(length, length + most)) return 0;
+  if (request.spec.guidance.on()) {  // the same guesses follow the other text
+    const auto answer = static_cast<std::size_t>(&sequence - request.sequences.data());
+    const auto other = static_cast<std::int64_t>(request.without_of(answer).ids.size());
+    if (request.spec.max_tokens > 0) most = std::min(most, request.spec.max_tokens - other);
+    if (most > 0 && !program.same_keys(other, other + most)) return 0;
+  }
   return std::max<std::int64_t>(0, most);
 }
 
@@ -47,6 +54,7 @@ void Scheduler::State::guess(const ScheduledGroup& group) {
   for (const ScheduledRow& row : group.rows) {
     const RequestPointer& request = row.request;
     if (request->done() || request->spec.drafts.tokens <= 0 || request->progress.beams) continue;
+    if (request->spec.contrastive.on()) continue;  // each of its candidates is a row already
     for (Sequence& sequence : request->sequences) {
       const std::int64_t most = most_guesses(*request, sequence);
       if (most == 0) continue;
@@ -71,6 +79,17 @@ void Scheduler::State::guess(const ScheduledGroup& group) {
     for (const Guessing& one : together) {
       if (one.sequence->ahead.size() <= 1) one.sequence->ahead.clear();
     }
+  }
+  for (const ScheduledRow& row : group.rows) {
+    if (!row.request->done() && row.request->spec.guidance.on()) share_guesses(*row.request);
+  }
+}
+
+/// The texts without the prompt go on with the guesses of their answers.
+void Scheduler::State::share_guesses(Request& request) {
+  const std::size_t answers = request.answers();
+  for (std::size_t i = 0; i < answers; ++i) {
+    request.without_of(i).ahead = request.sequences[i].ahead;
   }
 }
 

@@ -32,6 +32,11 @@ void Scheduler::State::finish(const RequestPointer& request, FinishReason reason
     request->progress.error_code = ErrorCode::memory;
     reason = FinishReason::error;
   }
+  if (!keep_pages && request->compares()) {
+    request->sequences.erase(
+        request->sequences.begin() + static_cast<std::ptrdiff_t>(request->answers()),
+        request->sequences.end());
+  }
   for (Sequence& sequence : request->sequences) {
     try {
       if (!sequence.finished) sequence.text += flush_text(sequence);

@@ -7,7 +7,7 @@ namespace perilune {
 
 bool Scheduler::State::chooses_best(const Request& request) const {
   return !request.progress.beams && request.spec.hooks.processors.empty() &&
-         !request.spec.hooks.guide && request.progress.sampler->only_best();
+         request.progress.sampler->only_best();
 }
 
 namespace {

@@ -23,8 +23,13 @@ bool holds_pages(const Request& request) {
 std::int64_t bytes_needed(const Request& request, std::int64_t tokens) {
   if (tokens <= 0) return 0;
   if (request.needs_encoding()) {
-    const Sequence& leader = request.sequences[request.leader()];
-    return leader.cache ? leader.cache->bytes_needed(0, request.spec.encoded_tokens) : 0;
+    std::int64_t bytes = 0;
+    for (const std::size_t index : request.leaders()) {
+      if (index == Request::kNoSequence) continue;
+      const Sequence& leader = request.sequences[index];
+      if (leader.cache) bytes += leader.cache->bytes_needed(0, request.encoded_tokens_of(leader));
+    }
+    return bytes;
   }
   if (request.sequences.size() == 1) {
     const Sequence& only = request.sequences[0];
@@ -52,7 +57,12 @@ std::int64_t bytes_needed_after(const Request& request, std::int64_t shared, std
 }
 
 std::int64_t bytes_alone(const RequestSpec& spec, std::int64_t tokens, const CacheLayout& layout) {
-  if (spec.kind == RequestKind::generate) return layout.bytes_for(tokens, spec.encoded_tokens);
+  if (spec.kind == RequestKind::generate) {
+    const GuidanceOptions& guidance = spec.guidance;
+    const auto without = static_cast<std::int64_t>(guidance.ids.size());
+    const std::int64_t own = layout.bytes_for(tokens, spec.encoded_tokens);
+    return guidance.on() ? own + layout.bytes_for(without, guidance.encoded_tokens) : own;
+  }
   std::int64_t bytes = 0;
   for (const KvGroup& group : layout.groups()) {
     const bool cross = group.kind == KvKind::cross;
@@ -64,8 +74,18 @@ std::int64_t bytes_alone(const RequestSpec& spec, std::int64_t tokens, const Cac
 std::int64_t bytes_to_start(const Request& request) {
   const Sequence& leader = request.sequences[request.leader()];
   if (!leader.cache) return 0;
-  return bytes_alone(request.spec, static_cast<std::int64_t>(leader.context().size()),
-                     leader.cache->cache()->layout());
+  const CacheLayout& layout = leader.cache->cache()->layout();
+  if (request.spec.kind == RequestKind::forward) {
+    return bytes_alone(request.spec, static_cast<std::int64_t>(leader.context().size()), layout);
+  }
+  std::int64_t bytes = 0;
+  for (const std::size_t index : request.leaders()) {
+    if (index == Request::kNoSequence) continue;
+    const Sequence& sequence = request.sequences[index];
+    bytes += layout.bytes_for(static_cast<std::int64_t>(sequence.context().size()),
+                              request.encoded_tokens_of(sequence));
+  }
+  return bytes;
 }
 
 std::int64_t bytes_released(const Request& request) {
@@ -102,6 +122,9 @@ void set_stops(Request& request) {
 
 void preempt(Request& request) {
   const Program& program = request.spec.plan->program();
+  // Candidates are made again of their answer.
+  std::erase_if(request.sequences,
+                [](const Sequence& s) { return s.role == SequenceRole::candidate; });
   for (Sequence& sequence : request.sequences) {
     publish_pages(request, sequence, true);
     if (sequence.cache) sequence.cache->clear();
@@ -117,7 +140,7 @@ void preempt(Request& request) {
     sequence.shared = 0;
     for (std::size_t j = 0; j < i; ++j) {
       const Sequence& other = request.sequences[j];
-      if (other.finished) continue;
+      if (other.finished || other.role != sequence.role) continue;
       if (!program.same_keys(static_cast<std::int64_t>(other.context().size()),
                              static_cast<std::int64_t>(sequence.context().size()))) {
         continue;

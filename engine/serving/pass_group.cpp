@@ -78,7 +78,7 @@ std::shared_ptr<const Batch> Scheduler::State::join_inputs(
   for (const ScheduledRow& row : group.rows) {
     const Request& request = *row.request;
     const auto& input =
-        group.kind == PassKind::encode ? request.spec.source : request.spec.forward_input;
+        group.kind == PassKind::encode ? request.source_of(row.of()) : request.spec.forward_input;
     const auto one = input->with_rows(RowSelection::automatic);
     batch = batch ? batch->concat(*one) : one;
   }
@@ -156,7 +156,10 @@ void Scheduler::State::start(ScheduledGroup& group) {
   const std::vector<std::int64_t> fillers = filler_lengths(group);
   group.fillers.clear();
   group.wanted.clear();
+  std::int64_t at = 0;
   for (ScheduledRow& row : group.rows) {
+    row.at = at;
+    at += row.tokens;
     count_choices(row, group);
     if (group.kind != PassKind::encode) add_wanted(row, group);
   }
@@ -167,7 +170,7 @@ void Scheduler::State::start(ScheduledGroup& group) {
   const bool encodes = group.kind == PassKind::encode;
   pass_work.encode = encodes ? group.plan : nullptr;
   pass_work.cross = encodes ? group.rows[0].request->spec.cross_plan : nullptr;
-  pass_work.main = encodes ? nullptr : group.plan;
+  pass_work.main = encodes ? nullptr : group.wide_plan ? group.wide_plan : group.plan;
   pass_work.source = encodes ? batch : nullptr;
   pass_work.batch = encodes ? nullptr : std::move(batch);
   group.run.restart(pass_work);
@@ -189,7 +192,7 @@ void Scheduler::State::run_dry(ScheduledGroup& group) {
     SequenceCache* cache = row.of().cache.get();
     if (cache == nullptr) continue;
     if (group.kind == PassKind::encode) {
-      cache->commit_cross(row.request->spec.encoded_tokens);
+      cache->commit_cross(row.request->encoded_tokens_of(row.of()));
     } else {
       cache->set_made_for(static_cast<std::int64_t>(row.of().ids.size()));
       cache->commit(row.tokens);
@@ -205,7 +208,12 @@ void Scheduler::State::read_results(ScheduledGroup& group) {
     for (const std::string& name : group.run.output_names()) {
       group.outputs.emplace_back(name, group.run.output(name).to(context->cpu_device()));
     }
-  } else if (group.kind == PassKind::generate && !group.wanted.empty()) {
+    return;
+  }
+  if (group.wide_plan) {
+    group.hidden = group.run.output(group.hidden_path).to(context->cpu_device()).to(DType::f32);
+  }
+  if (group.kind == PassKind::generate && !group.wanted.empty()) {
     group.logits = group.run.output("logits");
     if (!choose_on_device(group, group.logits)) {
       group.logits = group.logits.to(context->cpu_device());
@@ -272,6 +280,8 @@ void Scheduler::State::split_failed(std::string_view text, ErrorCode code) {
     if (alone.empty() || alone.back()->rows[0].request != row.request) {
       ScheduledGroup& own = *alone.emplace_back(work.make());
       own.plan = group->plan;
+      own.wide_plan = group->wide_plan;
+      own.hidden_path = group->hidden_path;
       own.kind = group->kind;
       own.reserved = false;
       own.padded = group->padded;
@@ -292,11 +302,8 @@ void Scheduler::State::drop_row(const ScheduledRow& row) {
   if (row.sequence >= row.request->sequences.size()) return;  // a search that ended keeps answers
   Sequence& sequence = row.of();
   if (!sequence.cache) return;
-  if (row.request->done()) {
-    sequence.cache.reset();
-  } else {
-    sequence.cache->rollback();
-  }
+  if (!row.request->done()) return sequence.cache->rollback();
+  for (Sequence& each : row.request->sequences) each.cache.reset();  // companions have had no row
 }
 
 void Scheduler::State::abandon() {
@@ -322,9 +329,9 @@ void Scheduler::State::rollback_all() {
 void Scheduler::State::settle(Request& request) {
   if (request.done()) return;
   const std::int64_t computed = request.computed() + (request.progress.encoded ? 1 : 0);
-  request.progress.state = computed == 0                                     ? RequestState::waiting
-                           : request.computed() < request.spec.prompt_tokens ? RequestState::prefill
-                                                                             : RequestState::decode;
+  request.progress.state = computed == 0     ? RequestState::waiting
+                           : request.reads() ? RequestState::prefill
+                                             : RequestState::decode;
   queue.changed(request);
 }
 

@@ -12,7 +12,8 @@ namespace {
 bool shares(const Request& request, const Sequence& sequence) {
   return request.spec.reuse && !request.spec.hooks.write_pass &&
          request.spec.kind == RequestKind::generate && !request.spec.source &&
-         !request.spec.recompute && sequence.cache != nullptr;
+         !request.spec.recompute && sequence.role != SequenceRole::candidate &&
+         sequence.cache != nullptr;
 }
 
 PrefixKey key_of(const Request& request, std::int64_t text_tokens) {
@@ -20,11 +21,17 @@ PrefixKey key_of(const Request& request, std::int64_t text_tokens) {
           static_cast<std::uint64_t>(request.spec.adapter)};
 }
 
-/// Ids that need not run: the last one's logits are wanted, or those of all that were not scored.
+/// Ids that need not run: the last one's logits are wanted, or those of all that were not scored,
+/// or their hidden states.
 std::span<const std::int32_t> optional_ids(const Request& request, const Sequence& sequence) {
   auto most = std::min(static_cast<std::int64_t>(sequence.context().size()), sequence.stop_at) - 1;
-  if (request.spec.options.prompt_logprobs && sequence.output_index == request.spec.output_index) {
+  const bool answer = sequence.role == SequenceRole::answer;
+  if (answer && request.spec.options.prompt_logprobs &&
+      sequence.output_index == request.spec.output_index) {
     most = std::min(most, static_cast<std::int64_t>(sequence.prompt_logprobs.size()));
+  }
+  if (answer && request.progress.contrastive) {
+    most = std::min(most, request.progress.contrastive->seen());
   }
   return std::span(sequence.context())
       .first(static_cast<std::size_t>(std::max<std::int64_t>(0, most)));
@@ -39,7 +46,8 @@ bool fresh(const Request& request, const Sequence& sequence) {
 
 std::int64_t shareable_tokens(const Request& request) {
   const Sequence& sequence = request.sequences[request.leader()];
-  if (!fresh(request, sequence)) return 0;
+  // Of two texts each shares its own: not counted before, found by attach_prefix().
+  if (request.spec.guidance.on() || !fresh(request, sequence)) return 0;
   return sequence.cache->cache()->shareable(
       key_of(request, static_cast<std::int64_t>(sequence.context().size())),
       optional_ids(request, sequence));
@@ -73,6 +81,7 @@ void detach_prefix(Request& request) {
 void continue_cache(Request& request) {
   const RequestSpec& spec = request.spec;
   if (!spec.continued || spec.continued->length() == 0) return;
+  if (spec.contrastive.on()) return;  // it needs the hidden states of all of its text
   Sequence& sequence = request.sequences[0];
   const auto length = static_cast<std::int64_t>(sequence.context().size());
   if (spec.continued->length() >= length || !sequence.cache ||

@@ -40,7 +40,9 @@ std::int64_t whole_tokens(const Request& request) {
 }
 
 std::int64_t rows_of(const Request& request) {
-  return std::max(request.spec.options.n, request.spec.options.beams.beams);
+  const std::int64_t answers = std::max(request.spec.options.n, request.spec.options.beams.beams);
+  const std::int64_t both = request.spec.guidance.on() ? 2 * answers : answers;
+  return std::max(both, request.spec.contrastive.top_k);
 }
 
 }  // namespace

@@ -75,17 +75,54 @@ std::int64_t Request::pending_tokens() const {
   return most;
 }
 
+namespace {
+
+std::int64_t tokens_of(const std::shared_ptr<const Batch>& batch) {
+  return batch ? batch->tokens() : 0;
+}
+
+}  // namespace
+
+std::int64_t Request::source_tokens() const {
+  return tokens_of(spec.source) + tokens_of(spec.guidance.source);
+}
+
+std::size_t Request::answers() const {
+  if (!compares()) return sequences.size();
+  const auto first = std::find_if(sequences.begin(), sequences.end(), [](const Sequence& sequence) {
+    return sequence.role != SequenceRole::answer;
+  });
+  return static_cast<std::size_t>(first - sequences.begin());
+}
+
+std::array<std::size_t, 2> Request::leaders() const {
+  std::array<std::size_t, 2> list{leader(), kNoSequence};
+  for (std::size_t i = answers(); i < sequences.size() && list[1] == kNoSequence; ++i) {
+    const Sequence& sequence = sequences[i];
+    if (sequence.role == SequenceRole::without && !sequence.finished) list[1] = i;
+  }
+  return list;
+}
+
+bool Request::reads() const {
+  if (computed() < spec.prompt_tokens) return true;
+  const std::size_t without = leaders()[1];
+  return without != kNoSequence &&
+         sequences[without].computed < static_cast<std::int64_t>(spec.guidance.ids.size());
+}
+
 std::int64_t Request::computed() const {
   std::int64_t least = -1;
   for (const Sequence& sequence : sequences) {
     if (sequence.finished || sequence.waits_for >= 0) continue;
+    if (sequence.role != SequenceRole::answer) continue;
     least = least < 0 ? sequence.computed : std::min(least, sequence.computed);
   }
   return least < 0 ? sequences[0].computed : least;
 }
 
 std::int64_t Request::rows() const {
-  if (needs_encoding()) return 1;
+  if (needs_encoding()) return 1;  // two sources are one, as long as both, to those who plan
   return std::count_if(sequences.begin(), sequences.end(),
                        [](const Sequence& sequence) { return sequence.pending() > 0; });
 }
@@ -97,8 +134,9 @@ std::size_t Request::leader() const {
 }
 
 std::int64_t Request::unfinished() const {
-  return std::count_if(sequences.begin(), sequences.end(),
-                       [](const Sequence& sequence) { return !sequence.finished; });
+  return std::count_if(sequences.begin(), sequences.end(), [](const Sequence& sequence) {
+    return !sequence.finished && sequence.role == SequenceRole::answer;
+  });
 }
 
 }  // namespace perilune

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <functional>
 #include <limits>
@@ -16,7 +17,9 @@
 #include "engine/cache/cache.h"
 #include "engine/plan/plan.h"
 #include "engine/sampling/beam_search.h"
+#include "engine/sampling/contrastive.h"
 #include "engine/sampling/sampler.h"
+#include "engine/serving/companions.h"
 #include "engine/serving/draft_options.h"
 #include "engine/serving/outbox.h"
 #include "engine/serving/processors.h"
@@ -40,8 +43,6 @@ using RequestPointer = std::shared_ptr<Request>;
 /// What scripts may do per request. Each may throw; that fails this request alone. Which sequence
 /// they are called for is Progress::current_sequence.
 struct RequestHooks {
-  /// Writes over a row of the model's own scores, f32 [vocab], before any rule is applied to it.
-  std::function<void(Tensor& row, const Request& request)> guide;
   std::vector<std::shared_ptr<Processor>> processors;  // in this order
   /// True, or a text for Result.stop, ends the sequence.
   std::function<std::optional<std::string>(const Request& request)> stop_when;
@@ -65,6 +66,7 @@ struct GenerateOptions {
 struct Sequence {
   static constexpr std::int64_t kNowhere = std::numeric_limits<std::int64_t>::max();
 
+  SequenceRole role = SequenceRole::answer;
   std::vector<std::int32_t> ids;  // prompt, then generated
   // What is left of them for the model once its context was full (slide()); empty: all.
   std::vector<std::int32_t> slid;
@@ -79,6 +81,7 @@ struct Sequence {
   std::ptrdiff_t waits_for = -1;
   std::int64_t shared = 0, stop_at = kNowhere;
   bool offered = false;  // a beam whose scores of the next token are taken already
+  Held held;
   std::uint64_t output_index = 0;
   bool finished = false;
   FinishReason reason = FinishReason::none;
@@ -100,7 +103,8 @@ struct Sequence {
   std::int64_t pending() const {
     if (finished || waits_for >= 0) return 0;
     const std::int64_t guesses = ahead.empty() ? 0 : static_cast<std::int64_t>(ahead.size()) - 1;
-    return std::min(static_cast<std::int64_t>(context().size()) + guesses, stop_at) - computed;
+    const std::int64_t end = static_cast<std::int64_t>(context().size()) + guesses;
+    return std::max<std::int64_t>(0, std::min(end, stop_at) - computed);
   }
 };
 
@@ -133,6 +137,8 @@ struct RequestSpec {
   // become at the end. Null: nothing.
   std::shared_ptr<SequenceCache> continued;
   DraftOptions drafts;
+  GuidanceOptions guidance;
+  ContrastiveOptions contrastive;
   std::int64_t slide_keep =
       -1;                  // where the context is full, these first ids stay; below 0: it ends
   bool recompute = false;  // every token from the whole text: keys and values are not kept
@@ -159,6 +165,7 @@ struct Progress {
   std::size_t current_sequence = 0;  // that hooks are called for
   std::shared_ptr<Sampler> sampler;
   std::unique_ptr<BeamSearch> beams;                            // null: no beam search
+  std::unique_ptr<ContrastiveSearch> contrastive;               // null: no contrastive search
   std::vector<std::pair<std::string, Tensor>> forward_outputs;  // copies, this row's
   std::int64_t reused_tokens = 0;
   std::shared_ptr<SequenceCache> returned;
@@ -178,13 +185,32 @@ struct Request : Recipient, std::enable_shared_from_this<Request> {
   std::uint64_t id = 0;  // given by the inbox
   const RequestSpec spec;
   Progress progress;
-  std::vector<Sequence> sequences;  // one until the prompt is done, then options.n or the beams
-                                    // that run; at last the outputs
+  /// Answers: one until the prompt is done, then options.n or the beams that run, at last the
+  /// outputs. After them their companions (SequenceRole), while it runs.
+  std::vector<Sequence> sequences;
   std::atomic<bool> cancel_asked{false};
 
   bool done() const { return progress.state == RequestState::done; }
   bool needs_encoding() const { return spec.source != nullptr && !progress.encoded; }
-  std::int64_t source_tokens() const { return spec.source ? spec.source->tokens() : 0; }
+  /// Of all its sources.
+  std::int64_t source_tokens() const;
+  const std::shared_ptr<const Batch>& source_of(const Sequence& sequence) const {
+    return sequence.role == SequenceRole::without ? spec.guidance.source : spec.source;
+  }
+  std::int64_t encoded_tokens_of(const Sequence& sequence) const {
+    return sequence.role == SequenceRole::without ? spec.guidance.encoded_tokens
+                                                  : spec.encoded_tokens;
+  }
+  /// The sequences that sources are encoded for, and that compute what others share: the leaders of
+  /// its answers and of those without the prompt (kNoSequence: there are none).
+  static constexpr std::size_t kNoSequence = std::numeric_limits<std::size_t>::max();
+  std::array<std::size_t, 2> leaders() const;
+  /// How many of `sequences` are answers; the first ones.
+  std::size_t answers() const;
+  /// The companion of an answer that goes without the prompt.
+  Sequence& without_of(std::size_t answer) { return sequences[answers() + answer]; }
+  /// Whether its tokens are chosen when several sequences are computed.
+  bool compares() const { return spec.guidance.on() || spec.contrastive.on(); }
   /// Its pending tokens run in one pass or not at all.
   bool whole() const { return spec.kind == RequestKind::forward || needs_encoding(); }
   std::int64_t new_tokens() const {
@@ -193,9 +219,11 @@ struct Request : Recipient, std::enable_shared_from_this<Request> {
   /// Tokens whose keys and values are not there yet (the source, then the prompt's rest, or 1 when
   /// decoding): of the sequence that has most of them.
   std::int64_t pending_tokens() const;
-  /// Ids whose keys and values are committed: of the sequence that has fewest.
+  /// Ids whose keys and values are committed: of the answer that has fewest.
   std::int64_t computed() const;
-  /// Sequences that are not finished.
+  /// Whether a text that it was given is not computed yet.
+  bool reads() const;
+  /// Answers that are not finished.
   std::int64_t unfinished() const;
   /// Rows that one step of this request takes: sequences that have something to run.
   std::int64_t rows() const;

@@ -81,6 +81,31 @@ void check_beams(const RequestSpec& spec) {
   if (spec.hooks.on_token) refuse("on_token");
 }
 
+/// Throws for what does not go with guidance or a contrastive search, where they are asked for.
+void check_compared(const RequestSpec& spec) {
+  if (!spec.guidance.on() && !spec.contrastive.on()) return;
+  const bool several = spec.options.n > 1 || spec.options.beams.beams > 1;
+  if (spec.slide_keep >= 0 || (spec.contrastive.on() && several)) {
+    throw Error(ErrorCode::option, "generate",
+                "guidance_scale and penalty_alpha do not go with a context that slides, nor the "
+                "latter with several outputs or beams");
+  }
+  if (spec.contrastive.on() && (!spec.contrastive.plan || spec.contrastive.top_k < 1)) {
+    throw Error(ErrorCode::argument, "submit", "a contrastive search wants its plan and top_k");
+  }
+  if (!spec.guidance.on()) return;
+  const auto tokens = static_cast<std::int64_t>(spec.guidance.ids.size());
+  if (tokens == 0 || !spec.source != !spec.guidance.source) {
+    throw Error(ErrorCode::argument, "submit", "guidance wants a text in the prompt's place");
+  }
+  if (spec.max_tokens > 0 && tokens > spec.max_tokens) {
+    throw Error(ErrorCode::length, "generate",
+                "the negative prompt has " + number(tokens) + " tokens, the model " +
+                    number(spec.max_tokens) + " positions")
+        .hint("cut it into parts");
+  }
+}
+
 void check_source(RequestSpec& spec) {
   if (!spec.source) return;
   if (spec.source->size() != 1 || !spec.encode_plan || !spec.cross_plan) {
@@ -88,6 +113,8 @@ void check_source(RequestSpec& spec) {
                 "a source is one row, with the plans that encode it");
   }
   spec.encoded_tokens = output_rows(*spec.encode_plan, spec.source).length(0);
+  if (!spec.guidance.source) return;
+  spec.guidance.encoded_tokens = output_rows(*spec.encode_plan, spec.guidance.source).length(0);
 }
 
 /// Whether its passes keep keys and values, of their own or of a source.
@@ -122,6 +149,7 @@ void complete_spec(RequestSpec& spec, const std::shared_ptr<Cache>& cache) {
   }
   check_prompt(spec);
   check_options(spec);
+  check_compared(spec);
   check_source(spec);
   if (spec.source && spec.source->has_ids()) spec.source_ids = spec.source->row_ids(0);
   check_beams(spec);
@@ -142,6 +170,16 @@ Sequence first_sequence(const RequestSpec& spec, const std::shared_ptr<Cache>& c
     sequence.decoder = answer_decoder(spec);
     sequence.stops = std::make_unique<StopMatcher>(spec.options.stop_strings);
   }
+  return sequence;
+}
+
+/// What an answer is held against from its beginning.
+Sequence without_prompt(const RequestSpec& spec, const std::shared_ptr<Cache>& cache) {
+  Sequence sequence;
+  sequence.role = SequenceRole::without;
+  sequence.ids = spec.guidance.ids;
+  sequence.output_index = spec.output_index;
+  sequence.cache = std::make_unique<SequenceCache>(cache);
   return sequence;
 }
 
@@ -176,6 +214,13 @@ RequestPointer Scheduler::submit(RequestSpec spec, const std::shared_ptr<Cache>&
   auto request = std::make_shared<Request>(std::move(spec));
   const GenerateOptions& options = request->spec.options;
   request->sequences.push_back(first_sequence(request->spec, cache));
+  if (request->spec.guidance.on()) {
+    request->sequences.push_back(without_prompt(request->spec, cache));
+  }
+  if (const ContrastiveOptions& contrastive = request->spec.contrastive; contrastive.on()) {
+    request->progress.contrastive =
+        std::make_unique<ContrastiveSearch>(contrastive.alpha, contrastive.top_k);
+  }
   continue_cache(*request);
   request->progress.sampler = std::make_shared<Sampler>(options.sampling);
   if (options.beams.beams > 1) {

@@ -120,7 +120,6 @@ struct Scheduler::State {
   void collect(const ScheduledRow& row, std::size_t index, const ScheduledGroup& group);
   void score_prompt(const ScheduledRow& row, std::span<const std::int64_t> wanted,
                     const Tensor& logits, std::int64_t first);
-  void split_outputs(Request& request);
   std::span<float> logits_at(const Tensor& logits, std::int64_t at, bool own_copy);
   void choose(const RequestPointer& request, std::size_t index, const Tensor& logits,
               std::int64_t at);
@@ -130,7 +129,8 @@ struct Scheduler::State {
   bool check_sampled(const RequestPointer& request, const Sampled& sampled, bool from_model,
                      std::int64_t position);
   bool changes_rows(const Request& request) const;
-  std::span<float> guided(const Request& request, std::span<float> scores);
+  std::span<float> own_row(std::span<const float> row);
+  void choose_scores(const RequestPointer& request, std::size_t index, std::span<float> scores);
   std::span<float> process(const Request& request, std::size_t index, std::span<float> scores);
   void accept(const RequestPointer& request, std::size_t index, std::span<const std::int32_t> ids);
   void accept_one(const RequestPointer& request, std::size_t index, std::int32_t id);
@@ -141,11 +141,27 @@ struct Scheduler::State {
   ExecutionStore draft_executions;
   BatchMaker draft_batches;
   void guess(const ScheduledGroup& group);
+  void share_guesses(Request& request);
   void guess_by_model(std::vector<Guessing>& together);
   void catch_up(const Guessing& one);
   bool run_guesses(std::span<Guessing> rows, Tensor& logits);
   bool take_guess(const Guessing& one, const Tensor& row);
   void choose_ahead(const ScheduledRow& row, const Tensor& logits, std::int64_t first);
+
+  // outputs.cpp
+  void split_outputs(Request& request);
+
+  // companions.cpp: answers that are chosen when other sequences are computed, too
+  void hold(const ScheduledRow& row, const ScheduledGroup& group, std::int64_t first);
+  void look_at(const ScheduledRow& row, const ScheduledGroup& group) const;
+  void advance_compared(const RequestPointer& request);
+  void choose_guided(const RequestPointer& request);
+  bool take_guided(const RequestPointer& request, std::size_t index);
+  void guided(Request& request, std::size_t index, std::span<float> scores) const;
+  void try_candidates(const RequestPointer& request);
+  void find_candidates(const RequestPointer& request);
+  void take_candidate(const RequestPointer& request);
+  void take_id(const RequestPointer& request, std::int32_t id);
 
   // finish.cpp
   void finish(const RequestPointer& request, FinishReason reason);
@@ -166,8 +182,7 @@ struct Scheduler::State {
 
   // beams.cpp
   class BeamJudge;
-  void offer_beam(const RequestPointer& request, std::size_t index, const Tensor& logits,
-                  std::int64_t at);
+  void offer_beam(const RequestPointer& request, std::size_t index, std::span<float> row);
   std::span<const float> beam_scores(const RequestPointer& request, std::size_t index,
                                      std::span<float> scores, std::span<const std::int32_t> chosen);
   void advance_search(const RequestPointer& request);

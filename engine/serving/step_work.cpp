@@ -4,7 +4,8 @@ namespace perilune {
 
 void ScheduledGroup::clear() {
   run.end();  // before the caches of its rows go
-  plan = nullptr;
+  plan = wide_plan = nullptr;
+  hidden_path.clear();
   kind = PassKind::generate;
   rows.clear();
   wanted.clear();
@@ -12,7 +13,7 @@ void ScheduledGroup::clear() {
   writer = nullptr;
   fillers.clear();
   reserved = true;
-  logits = Tensor();
+  logits = hidden = Tensor();
   outputs.clear();
 }
 

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "engine/batch/batch_maker.h"
@@ -17,6 +18,7 @@ struct ScheduledRow {
   RequestPointer request;
   std::size_t sequence = 0;
   std::int64_t first = 0, tokens = 0;
+  std::int64_t at = 0;       // where its tokens begin among those of the pass
   bool chooses = false;      // its last token's logits give the next id
   std::int64_t choices = 0;  // so many last tokens' do: more than one where guesses are checked
   std::size_t first_wanted = 0, wanted = 0;  // its part of ScheduledGroup::wanted
@@ -36,7 +38,15 @@ struct ScheduledGroup {
     return {wanted.data() + row.first_wanted, row.wanted};
   }
 
+  /// Its pass gives back hidden states, too: all its rows run through the plan that does.
+  void look_into(const ContrastiveOptions& options) {
+    wide_plan = options.plan;
+    hidden_path = options.hidden;
+  }
+
   std::shared_ptr<const Plan> plan;
+  std::shared_ptr<const Plan> wide_plan;  // that runs in place of `plan`; null: it does itself
+  std::string hidden_path;
   PassKind kind = PassKind::generate;
   std::vector<ScheduledRow> rows;
   std::vector<std::int64_t> wanted;  // of all rows, end to end
@@ -48,6 +58,7 @@ struct ScheduledGroup {
   PassRun run;
   bool begun = false;    // `run` has been given these rows; room is reserved
   Tensor logits;         // generate: of the wanted rows; on the host unless the device chose
+  Tensor hidden;         // of a wide plan: f32 [token, hidden] of all rows, on the host
   NamedTensors outputs;  // forward: on the host
 };
 using GroupPointer = std::unique_ptr<ScheduledGroup>;

@@ -86,8 +86,7 @@ void tidy(lua_State* L, EngineObject& engine) {
   engine.scheduler->take_finished(engine.finished);
   for (const RequestPointer& request : engine.finished) {
     const RequestHooks& hooks = request->spec.hooks;
-    if (hooks.guide || !hooks.processors.empty() || hooks.stop_when || hooks.on_token ||
-        hooks.write_pass) {
+    if (!hooks.processors.empty() || hooks.stop_when || hooks.on_token || hooks.write_pass) {
       push_shared(L, "hooks");
       lua_pushnumber(L, static_cast<double>(request->id));
       lua_pushnil(L);

@@ -1,4 +1,4 @@
-// The functions that scripts hang on a request: guide, processors, stop_when, on_token.
+// The functions that scripts hang on a request: processors, stop_when, on_token.
 #include <algorithm>
 
 #include "bindings/lua/models/run_pass.h"
@@ -64,18 +64,6 @@ void change_row(lua_State* L, Tensor& row, int row_at, int state_at, const char*
     tensor_ops::assign(row, changed->tensor);
   }
   lua_pop(L, 1);
-}
-
-void run_guide(EngineObject& engine, Tensor& row, const Request& request) {
-  lua_State* L = frame_state(engine, "guide");
-  callback(L, "guide", [&] {
-    const int top = lua_gettop(L);
-    push_hooks(L, request.id);
-    push_hook_state(L, engine, request);
-    push_tensor(L, row);
-    lua_getfield(L, top + 1, "guide");
-    change_row(L, row, top + 3, top + 2, "guide");
-  });
 }
 
 void run_processors(EngineObject& engine, Tensor& row, const Request& request) {
@@ -191,7 +179,6 @@ bool take_processors(lua_State* L, Options& options) {
 
 bool read_hooks(lua_State* L, Options& options, EngineObject& engine, RequestSpec& spec) {
   EngineObject* owner = &engine;
-  const bool guide = take_function(L, options, "guide");
   const bool processors = take_processors(L, options);
   const bool stop_when = take_function(L, options, "stop_when");
   const bool on_token = take_function(L, options, "on_token");
@@ -199,11 +186,6 @@ bool read_hooks(lua_State* L, Options& options, EngineObject& engine, RequestSpe
   if (writes) {
     spec.hooks.write_pass = [owner](const Request& asking, PassRun& run) {
       write_pass(*owner, asking, run);
-    };
-  }
-  if (guide) {
-    spec.hooks.guide = [owner](Tensor& row, const Request& asking) {
-      run_guide(*owner, row, asking);
     };
   }
   if (processors) {
@@ -217,7 +199,7 @@ bool read_hooks(lua_State* L, Options& options, EngineObject& engine, RequestSpe
       tell_token(*owner, asking, id, text);
     };
   }
-  return guide || processors || stop_when || on_token || writes;
+  return processors || stop_when || on_token || writes;
 }
 
 }  // namespace perilune::lua

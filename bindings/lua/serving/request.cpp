@@ -82,6 +82,11 @@ void set_sequence(lua_State* L, const Request& request, const Sequence& sequence
   if (!request.spec.options.score_only) push_logprobs(L, sequence);
 }
 
+/// Without their companions, which one that is cancelled inside a pass still has.
+std::span<const Sequence> answers_of(const Request& request) {
+  return std::span(request.sequences).first(request.answers());
+}
+
 double milliseconds(double from, double to) {
   return from > 0 && to > from ? (to - from) * 1e3 : 0;
 }
@@ -92,7 +97,7 @@ void set_timings(lua_State* L, const Request& request) {
   const double first_token = times.first_token > 0 ? times.first_token : times.finished;
   const double decode = milliseconds(first_token, times.finished);
   std::int64_t tokens = 0;
-  for (const Sequence& sequence : request.sequences) {
+  for (const Sequence& sequence : answers_of(request)) {
     tokens += static_cast<std::int64_t>(sequence.ids.size()) - request.spec.prompt_tokens - 1;
   }
   lua_createtable(L, 0, 4);
@@ -118,9 +123,10 @@ void set_generated(lua_State* L, const Request& request) {
     lua_setfield(L, -2, "prompt_logprobs");
   }
   if (request.spec.options.n <= 1) return;
-  lua_createtable(L, static_cast<int>(request.sequences.size()), 0);
+  const std::span<const Sequence> answers = answers_of(request);
+  lua_createtable(L, static_cast<int>(answers.size()), 0);
   int position = 0;
-  for (const Sequence& sequence : request.sequences) {
+  for (const Sequence& sequence : answers) {
     lua_createtable(L, 0, 6);
     set_sequence(L, request, sequence);
     set_field(L, "finish_reason", finish_reason_name(sequence.reason));
@@ -136,7 +142,7 @@ int result(lua_State* L) {
   lua_createtable(L, 0, 14);
   set_field(L, "finish_reason", finish_reason_name(request.reason()));
   set_field(L, "prompt_tokens",
-            request.spec.source ? request.source_tokens() : request.spec.prompt_tokens);
+            request.spec.source ? request.spec.source->tokens() : request.spec.prompt_tokens);
   if (!request.progress.error.empty()) {
     set_field(L, "error", request.progress.error);
     set_field(L, "error_code", error_code_name(request.progress.error_code));

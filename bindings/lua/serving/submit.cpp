@@ -22,6 +22,22 @@ void read_forward(Options& options, RequestSpec& spec) {
   }
 }
 
+/// What its tokens are chosen with: the text without the prompt, candidates.
+void read_companions(Options& options, RequestSpec& spec) {
+  GuidanceOptions& guidance = spec.guidance;
+  guidance.scale = options.number("guidance_scale").value_or(1.0);
+  guidance.ids = options.ids("negative_ids").value_or(std::vector<std::int32_t>{});
+  if (const auto* source = options.object<BatchObject>("negative_source")) {
+    guidance.source = source->batch->with_adapters({spec.adapter});
+    guidance.ids = spec.prompt;
+  }
+  ContrastiveOptions& contrastive = spec.contrastive;
+  contrastive.alpha = options.number("penalty_alpha").value_or(0.0);
+  contrastive.top_k = options.integer("candidates").value_or(0);
+  contrastive.hidden = options.text("hidden_path").value_or("");
+  if (const auto* plan = options.object<PlanObject>("hidden_plan")) contrastive.plan = plan->plan;
+}
+
 /// A text as it is; any other value waits in the environment table under a name made for it.
 std::string read_tag(lua_State* L, Options& options, EngineObject& engine) {
   if (!options.push("tag")) return "";
@@ -75,6 +91,7 @@ int submit(lua_State* L) {
   spec.reuse = options.boolean("reuse").value_or(true);
   spec.recompute = !options.boolean("use_cache").value_or(true);
   read_drafts(options, spec);
+  read_companions(options, spec);
   spec.client = options.text("client").value_or("");
   spec.tag = read_tag(L, options, engine);
   lua_newtable(L);
@@ -84,8 +101,8 @@ int submit(lua_State* L) {
   if (spec.constraint && hooked) spec.hooks.processors.push_back(spec.hooks.processors.front());
   if (hooked && engine.worker) {
     throw Error(ErrorCode::unsupported, "submit",
-                "processors, stop_when, on_token, guidance_scale and penalty_alpha run in this "
-                "script, and the engine steps on a thread of its own (worker = true)")
+                "processors, stop_when and on_token run in this script, and the engine steps on a "
+                "thread of its own (worker = true)")
         .hint("take the tokens from line:events(), stop by stop= or line:cancel()");
   }
   options.done();

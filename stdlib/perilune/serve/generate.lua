@@ -7,7 +7,6 @@ local kind = require "perilune.base.kind"
 local submit = require "perilune.serve.submit"
 local generation = require "perilune.serve.generation"
 local progress = require "perilune.base.progress"
-local beside = require "perilune.serve.beside"
 
 local generate = {}
 
@@ -37,7 +36,6 @@ end
 
 local function finish(request, lost)
   local result = request:result()
-  beside.sweep()
   if result and lost > 0 then result.lost = lost end
   return result
 end

@@ -199,7 +199,7 @@ function generation.request(s, ids, given, op)
     return nil, ""
   end
   rules.check(given, op)
-  local compared = searches.contrastive(s, given, value_of, op)
+  local compared = searches.contrastive(given, value_of, op)
   check_contradictions(given, compared ~= nil, op)
   if compared then given = alone(given) end
   local do_sample = draws(given, defaults)
@@ -244,7 +244,7 @@ function generation.request(s, ids, given, op)
     processors = function_list(given.processors, op), stop_when = given.stop_when, on_token = given.on_token,
     priority = given.priority, deadline_ms = given.deadline_ms, client = given.client,
     tag = given.tag, reuse = given.reuse, use_cache = given.use_cache,
-    guidance_scale = searches.guidance(s, given, value_of, op), contrastive = compared,
+    guidance_scale = searches.guidance(given, value_of, op), contrastive = compared,
     slide_keep = slides, draft_tokens = guesses, draft_ngram = guesses and value_of "max_matching_ngram_size" or nil,
   }
 end

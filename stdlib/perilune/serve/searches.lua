@@ -1,7 +1,6 @@
 -- How an answer is looked for beside drawing: beams, groups of beams, contrastive search, and what of these goes together.
 -- What a file says gives way to what the caller says; only what the caller says contradicts itself.
 local raise = require "perilune.base.raise"
-local family = require "perilune.loaded.family"
 local rules = require "perilune.serve.generation_rules"
 
 local searches = {}
@@ -37,12 +36,11 @@ local function other_way(given)
 end
 
 --- Contrastive search where a request asks for it; nil: it does not.
----@param s table the model's state
 ---@param given table the caller's options
 ---@param value_of fun(key: string): any the caller's, or the file's
 ---@param op string
 ---@return { alpha: number, top_k: integer }|nil
-function searches.contrastive(s, given, value_of, op)
+function searches.contrastive(given, value_of, op)
   local alpha, own = value_of "penalty_alpha", given.penalty_alpha ~= nil
   if not alpha or alpha == 0 then return nil end
   local other, why = other_way(given)
@@ -51,9 +49,6 @@ function searches.contrastive(s, given, value_of, op)
   local top_k = value_of "top_k" or rules.published_top_k
   if top_k == 0 then raise("option", op, "option penalty_alpha: top_k = 0 leaves no candidates to choose from", "4 to 8 are usual") end
   if top_k == 1 then return nil end   -- the likeliest, whatever it looks like
-  if family.two_part(s.family) then
-    raise("unsupported", op, "option penalty_alpha: an encoder-decoder keeps no keys and values between calls, which its candidates go on from")
-  end
   if given.context == "slide" then contradict(op, 'context="slide"', "penalty_alpha", "tokens that are gone cannot be compared with") end
   return { alpha = alpha, top_k = top_k }
 end
@@ -111,21 +106,17 @@ function searches.add_beams(out, given, value_of, do_sample, op)
 end
 
 --- guidance_scale where it does something; nil: the scores stay as they are.
----@param s table the model's state
 ---@param given table the caller's options
 ---@param value_of fun(key: string): any
 ---@param op string
 ---@return number|nil
-function searches.guidance(s, given, value_of, op)
+function searches.guidance(given, value_of, op)
   local scale = value_of "guidance_scale"
   if not scale or scale == 1 then
     if given.negative_prompt then
       raise("option", op, "option negative_prompt goes with guidance_scale, and there is none", "give guidance_scale = 1.5, say")
     end
     return nil
-  end
-  if family.two_part(s.family) then
-    raise("unsupported", op, "option guidance_scale: an encoder-decoder's answer has no text without its source to be held against")
   end
   if given.context == "slide" then contradict(op, 'context="slide"', "guidance_scale", "the text without the prompt does not slide with it") end
   return scale

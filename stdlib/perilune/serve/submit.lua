@@ -16,9 +16,7 @@ local generation = require "perilune.serve.generation"
 local grammar = require "perilune.serve.grammar"
 local words = require "perilune.serve.words"
 local drafts = require "perilune.serve.drafts"
-local beside = require "perilune.serve.beside"
-local guidance = require "perilune.serve.guidance"
-local contrastive = require "perilune.serve.contrastive"
+local companions = require "perilune.serve.companions"
 local turn_end = require "perilune.chat.turn_end"
 local policies = require "perilune.policy"
 local forward = require "perilune.run.forward"
@@ -162,18 +160,6 @@ local function stop_at_tokens(m, request)
   request.stop_ids = ids
 end
 
--- Passes beside the request's own: what a text without the prompt says, what its candidates look like.
-local function add_passes(m, request, given, op)
-  local scale, compared = request.guidance_scale, request.contrastive
-  request.guidance_scale, request.contrastive = nil, nil
-  if scale then request.guide = guidance.guide(m, scale, request.ids, given, op) end
-  if not compared then return end
-  local list = {}
-  for i, f in ipairs(request.processors or {}) do list[i] = f end
-  list[#list + 1] = contrastive.chooser(m, compared.alpha, compared.top_k, given)
-  request.processors = list
-end
-
 --- Hands one prompt to core's engine.
 ---@param m table
 ---@param engine userdata
@@ -183,7 +169,6 @@ end
 ---@return userdata request
 ---@return integer lost tokens dropped from the prompt
 function submit.submit(m, engine, prompt, op, pool)
-  beside.sweep()
   local s = rawget(m, "state_")
   local ids, cache, adapter = prompt.ids, prompt.options.cache, adapters.number(s, prompt.options.adapter, op)
   if cache then
@@ -204,7 +189,7 @@ function submit.submit(m, engine, prompt, op, pool)
   end
   local lost = request.lost
   request.lost, request.adapter = nil, adapter
-  add_passes(m, request, given, op)
+  companions.add(m, request, given, op)
   stop_at_tokens(m, request)
   request.without = without
   if given.echo then

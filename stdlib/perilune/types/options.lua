@@ -94,10 +94,11 @@
 ---@field eta_cutoff number the same with a bar that falls with the entropy; 0: off
 ---@field penalty_alpha number contrastive search: of the top_k (default 50; 4 to 8 are usual) likeliest tokens the one with the best
 ---(1 - penalty_alpha) * probability - penalty_alpha * likeness to what is there, by the last hidden states; 0: off. Each token takes
----one more pass of top_k rows, for this request alone
+---top_k rows of the engine's steps
 ---@field guidance_scale number classifier-free guidance: above 1 what the prompt asks for counts more than what the model says without
----it; 1 (default): off. Each token takes one more pass, for this request alone
----@field negative_prompt string|integer[] what guidance leads away from; default: the prompt's last token alone
+---it; 1 (default): off. Each answer takes one more row of the engine's steps
+---@field negative_prompt string|integer[] what guidance leads away from; default: the prompt's last token alone; of an
+---encoder-decoder: a source
 ---@field max_time number refused: an answer that ends by the clock would change with the batch it is in (of a file: a warning)
 ---@field watermarking_config table refused: texts carry no watermark (of a file: a warning)
 ---@field token_healing boolean only false: a prompt's last token stays as it is (of a file: a warning)
