@@ -181,7 +181,10 @@ foreach(area ${areas})
     add_library(fake_driver MODULE tests/cuda/fake/fake_driver.c)
     set_target_properties(fake_driver PROPERTIES
       OUTPUT_NAME cuda SUFFIX .so.1 LIBRARY_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests/fake_driver")
-    add_dependencies(tests_cuda fake_gpu fake_driver old_plugin)
+    add_library(fake_nccl MODULE tests/cuda/fake/fake_nccl.c)
+    set_target_properties(fake_nccl PROPERTIES
+      OUTPUT_NAME nccl SUFFIX .so.2 LIBRARY_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests/fake_nccl")
+    add_dependencies(tests_cuda fake_gpu fake_driver fake_nccl old_plugin)
   elseif(area STREQUAL "text")
     perilune_cpp_tests(text perilune_engine PkgConfig::SENTENCEPIECE)
   elseif(area STREQUAL "repl")

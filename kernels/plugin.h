@@ -11,7 +11,7 @@
 
 namespace perilune::kernels {
 
-inline constexpr std::uint32_t kPluginVersion = 3;
+inline constexpr std::uint32_t kPluginVersion = 4;
 
 enum PluginStatus : int {
   kPluginDone = 0,
@@ -111,6 +111,11 @@ struct PluginTable {
   int (*graph_fits)(PluginDevice* device, PluginGraph* graph);
   void (*graph_counts)(PluginDevice* device, PluginGraph* graph, PluginGraphCounts* counts);
   void (*graph_destroy)(PluginDevice* device, PluginGraph* graph);
+
+  /// Calls work(data, stream, error) with the device the calling thread's, for libraries that start
+  /// work there by themselves; `stream`: a cudaStream_t, null in the emulator. Gives work's status.
+  int (*on_stream)(PluginDevice* device, int (*work)(void* data, void* stream, PluginError* error),
+                   void* data, PluginError* error);
 
   /// Waits for all work; a failed kernel is reported here at the latest.
   int (*synchronize)(PluginDevice* device, PluginError* error);

@@ -41,7 +41,7 @@ using Graph = std::map<std::string, std::set<std::string>>;
 const Rooms kRooms = {
     {"engine/base", {}},
     {"engine/device", {"engine/base"}},
-    {"engine/ranks", {"engine/base"}},
+    {"engine/ranks", {"engine/base", "engine/device"}},
     {"engine/tensor", {"engine/device"}},
     {"engine/files", {"engine/tensor"}},
     {"engine/images", {"engine/base"}},

@@ -4,6 +4,7 @@
 #include <link.h>
 
 #include <cstdlib>
+#include <exception>
 #include <filesystem>
 #include <system_error>
 #include <vector>
@@ -195,6 +196,25 @@ void PluginDevice::copy_inside(void* to, const void* from, std::size_t bytes) {
 void PluginDevice::fill(void* to, unsigned char byte, std::size_t bytes) {
   PluginError error{};
   check(plugin_->table().fill(device_, to, byte, bytes, &error), "fill", error);
+}
+
+void PluginDevice::on_stream(const std::function<void(void* stream)>& work) {
+  struct Call {
+    const std::function<void(void* stream)>& work;
+    std::exception_ptr thrown;
+  } call{work, nullptr};
+  const auto run = [](void* data, void* stream, PluginError*) {
+    auto& self = *static_cast<Call*>(data);
+    try {
+      self.work(stream);
+    } catch (...) {
+      self.thrown = std::current_exception();
+    }
+    return int{kernels::kPluginDone};
+  };
+  PluginError error{};
+  check(plugin_->table().on_stream(device_, run, &call, &error), "run", error);
+  if (call.thrown) std::rethrow_exception(call.thrown);
 }
 
 class PluginDevice::Event final : public DeviceEvent {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -61,6 +62,10 @@ class PluginDevice final : public Device {
   std::string health() const override;
   std::uint64_t launches() const override;
   DeviceTraffic traffic() const override;
+  /// Calls work(stream) with this device the calling thread's, for libraries that start work there
+  /// by themselves: a cudaStream_t, null in the emulator. Throws Error(device), and what work
+  /// throws.
+  void on_stream(const std::function<void(void* stream)>& work);
   std::string model() const override { return model_; }
 
  private:

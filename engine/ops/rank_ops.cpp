@@ -25,16 +25,6 @@ void add(const OpRun& run, float* out, float* a, float* b, std::int64_t rows, st
   run.kernels().binary(run.launch, sum);
 }
 
-/// All ranks' parts of so many bytes, in their order; `part` and `all` are the device's.
-void gather(const OpRun& run, RankGroup& ranks, const void* part, std::size_t bytes, void* all) {
-  if (run.device.host_visible()) return ranks.gather(part, bytes, all);
-  const std::size_t whole = bytes * static_cast<std::size_t>(ranks.size());
-  std::byte* own = ranks.host_bytes(bytes + whole);
-  run.device.copy_out(own, part, bytes);
-  ranks.gather(own, bytes, own + bytes);
-  run.device.copy_in(all, own + bytes, whole);
-}
-
 }  // namespace
 
 // ---------------------------------------------------------------- products
@@ -109,8 +99,8 @@ void RankLinearOp::run(OpRun& run) const {
     run.kernels().linear(launch, linear);
   }
   if (shared()) {
-    gather(run, *options_.ranks, parts, static_cast<std::size_t>(results * own) * sizeof(float),
-           all);
+    options_.ranks->gather(run.outputs[0].storage()->device(), parts,
+                           static_cast<std::size_t>(results * own) * sizeof(float), all);
   }
   auto* out = run.outputs[0].as<float>();
   float* sum = all;
@@ -150,7 +140,7 @@ void RankGatherOp::run(OpRun& run) const {
   ScratchCursor scratch(run.launch.scratch);
   const void* own = contiguous_input(run, x, scratch);
   auto* all = scratch.take<std::byte>(static_cast<std::int64_t>(out.bytes()));
-  gather(run, *ranks_, own, x.bytes(), all);
+  ranks_->gather(run.outputs[0].storage()->device(), own, x.bytes(), all);
   // [rank, outer, part, inner] -> [outer, rank, part, inner]
   std::int64_t outer = 1;
   for (int i = 0; i < axis_; ++i) outer *= x.shape().size(i);

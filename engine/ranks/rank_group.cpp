@@ -1,5 +1,6 @@
 #include "engine/ranks/rank_group.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 
@@ -67,13 +68,15 @@ void RankGroup::agree(const char* failure) {
 void RankGroup::together(const std::function<void()>& work) {
   try {
     work();
+    if (size() > 1) agree("");
   } catch (const FailedElsewhere&) {
+    abandon_devices();
     throw;
   } catch (const std::exception& error) {
     if (size() > 1) agree(error.what()[0] == '\0' ? "it does not say why" : error.what());
+    abandon_devices();
     throw;
   }
-  if (size() > 1) agree("");
 }
 
 void RankGroup::gather(const void* part, std::size_t bytes, void* all) {
@@ -81,14 +84,50 @@ void RankGroup::gather(const void* part, std::size_t bytes, void* all) {
   communicator_->all_gather(part, bytes, all);
 }
 
-std::byte* RankGroup::host_bytes(std::size_t bytes) {
-  if (host_bytes_.size() < bytes) host_bytes_.resize(bytes);
-  return host_bytes_.data();
+RankGroup::Joined& RankGroup::joined(const std::shared_ptr<Device>& device) {
+  for (Joined& known : joined_) {
+    if (known.device == device) return known;
+  }
+  Joined made{device, nullptr, "one rank"};
+  if (size() > 1) {
+    std::string why_not;
+    agree("");
+    made.gather = join_devices(*communicator_, device, why_not);
+    made.how = made.gather != nullptr ? made.gather->name() : "host memory: " + why_not;
+  }
+  return joined_.emplace_back(std::move(made));
+}
+
+std::string RankGroup::join(const std::shared_ptr<Device>& device) {
+  return joined(device).how;
+}
+
+void RankGroup::gather(const std::shared_ptr<Device>& device, const void* part, std::size_t bytes,
+                       void* all) {
+  DeviceGather* const between = joined(device).gather.get();  // by all, whatever their devices
+  if (between != nullptr) return between->all_gather(part, bytes, all);
+  if (device->host_visible()) return gather(part, bytes, all);
+  const std::size_t whole = bytes * static_cast<std::size_t>(size());
+  host_bytes_.resize(std::max(host_bytes_.size(), bytes + whole));
+  std::byte* const own = host_bytes_.data();
+  device->copy_out(own, part, bytes);
+  gather(own, bytes, own + bytes);
+  device->copy_in(all, own + bytes, whole);
+}
+
+/// After a failure of one, which all know of: what waits on a device for that rank ends, and the
+/// next gather joins anew.
+void RankGroup::abandon_devices() noexcept {
+  for (Joined& known : joined_) {
+    if (known.gather != nullptr) known.gather->abandon();
+  }
+  joined_.clear();
 }
 
 void RankGroup::finish() noexcept {
   if (finished_) return;
   finished_ = true;
+  joined_.clear();
   try {
     if (leads() && size() > 1) send(RankMessage::end, {});
   } catch (const std::exception&) {  // the others have gone before

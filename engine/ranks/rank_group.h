@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "engine/ranks/communicator.h"
+#include "engine/ranks/device_gather.h"
 #include "engine/ranks/message.h"
 
 namespace perilune {
@@ -49,9 +50,13 @@ class RankGroup {
   void together(const std::function<void()>& work);
   /// Within together(): `all` [rank, bytes].
   void gather(const void* part, std::size_t bytes, void* all);
-  /// So many bytes of host memory, for what comes from a device or goes to one; until the next
-  /// call.
-  std::byte* host_bytes(std::size_t bytes);
+  /// The same in a device's memory: between the GPUs themselves where join() found a way, else by
+  /// way of the host.
+  void gather(const std::shared_ptr<Device>& device, const void* part, std::size_t bytes,
+              void* all);
+  /// Within together(), by all ranks: how their devices' parts go, "NCCL 2.21.5" or "host memory:"
+  /// and why.
+  std::string join(const std::shared_ptr<Device>& device);
   /// One piece at a time; taken by who sends and then works together.
   std::unique_lock<std::recursive_mutex> lock() { return std::unique_lock(mutex_); }
 
@@ -66,12 +71,21 @@ class RankGroup {
   void end_all(const std::string& reason) noexcept { communicator_->end_all(reason); }
 
  private:
+  struct Joined {
+    std::shared_ptr<Device> device;
+    std::unique_ptr<DeviceGather> gather;  // null: by way of the host
+    std::string how;
+  };
+
   void agree(const char* failure);
+  Joined& joined(const std::shared_ptr<Device>& device);
+  void abandon_devices() noexcept;
 
   std::shared_ptr<Communicator> communicator_;
   std::recursive_mutex mutex_;
   MessageWriter outgoing_;
-  std::vector<std::byte> host_bytes_;
+  std::vector<Joined> joined_;
+  std::vector<std::byte> host_bytes_;  // what comes from a device or goes to one
   std::int64_t numbers_ = 0;
   bool finished_ = false;
 };

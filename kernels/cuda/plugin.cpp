@@ -336,6 +336,11 @@ void graph_destroy(PluginDevice* device, PluginGraph* graph) {
   delete graph;
 }
 
+int on_stream(PluginDevice* device, int (*work)(void* data, void* stream, PluginError* error),
+              void* data, PluginError* error) {
+  return in_stream(device, error, [&](void* stream) { return work(data, stream, error); });
+}
+
 int health(PluginDevice* device, PluginError* error) {
   const int status =
       on_device(device, error, [&](void* stream) { return backend::synchronize(stream, *error); });
@@ -387,6 +392,7 @@ perilune_plugin(std::uint32_t version) {
       .graph_fits = graph_fits,
       .graph_counts = graph_counts,
       .graph_destroy = graph_destroy,
+      .on_stream = on_stream,
       .synchronize = synchronize,
       .health = health,
       .launches = launches,

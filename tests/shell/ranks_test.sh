@@ -4,6 +4,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 perilune=${PERILUNE:-build/release/perilune}
+tests=$(dirname "$perilune")/tests
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
@@ -59,6 +60,27 @@ if [ -e "$(dirname "$perilune")/libperilune_emulator.so" ]; then
   PERILUNE_DEVICE=emulator ranks 2 "$perilune" tests/shell/ranks_answers.lua >"$folder/some" 2>"$folder/output" ||
     { cat "$folder/output"; fail "2 ranks failed on the emulator"; }
   cmp "$folder/one" "$folder/some" || { diff "$folder/one" "$folder/some"; fail "2 ranks answer otherwise on the emulator"; }
+fi
+
+# A GPU a rank, with and without a library (NCCL) that sends from one to the other; the GPUs and the library are made ones.
+if [ -e "$tests/fake_gpu/libperilune_cuda.so" ]; then
+  export PERILUNE_PLUGINS="$tests/fake_gpu"
+  on_gpus() {  # what it says of the first rank; environment...
+    says_so=$1
+    shift
+    PERILUNE_DEVICE=cuda ranks 2 env "$@" "$perilune" tests/shell/ranks_answers.lua short >"$folder/some" 2>"$folder/output" ||
+      { cat "$folder/output"; fail "2 ranks failed on GPUs, $*"; }
+    cmp "$folder/one" "$folder/some" || { diff "$folder/one" "$folder/some"; fail "2 ranks answer otherwise on GPUs, $*"; }
+    says "cuda:0 .*rank 0 of 2, $says_so"
+  }
+  PERILUNE_DEVICE=cuda PERILUNE_RANKS=1 "$perilune" tests/shell/ranks_answers.lua short >"$folder/one" 2>/dev/null
+  mkdir "$folder/no_nccl"
+  : >"$folder/no_nccl/libnccl.so.2"
+  on_gpus 'host memory: it does not load: .*libnccl.so.2: file too short (rank 0)' LD_LIBRARY_PATH="$folder/no_nccl"
+  on_gpus 'NCCL 2.99.99' LD_LIBRARY_PATH="$tests/fake_nccl"
+  on_gpus 'host memory: NCCL 2.99.99 on cuda:0: invalid usage' LD_LIBRARY_PATH="$tests/fake_nccl" FAKE_NCCL=refuse
+  on_gpus 'host memory: PERILUNE_NCCL=off' LD_LIBRARY_PATH="$tests/fake_nccl" PERILUNE_NCCL=off
+  unset PERILUNE_PLUGINS
 fi
 
 # A rank holds its part: of this model a good half of the weights, and half of the keys and values.

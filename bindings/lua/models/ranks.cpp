@@ -53,6 +53,14 @@ int together(lua_State* L) {
   return 1;
 }
 
+/// core.rank_join(device) -> how parts of sums go between this rank's device and the others':
+/// "NCCL 2.21.5", or "host memory:" and why; by all ranks, within rank_together
+int join(lua_State* L) {
+  const auto device = state(L).context->device(to_text(L, 1, "ranks", "device"));
+  push_text(L, expect_ranks(L).group->join(device));
+  return 1;
+}
+
 /// core.rank_follow(function(model, key) -> Plan) -> the next text, or nothing at the end; runs
 /// passes until then
 int follow(lua_State* L) {
@@ -114,6 +122,7 @@ void add_ranks(lua_State* L) {
   constexpr Member kFunctions[] = {{"ranks", guarded<ranks>},
                                    {"rank_send", guarded_once<send>},
                                    {"rank_together", guarded_once<together>},
+                                   {"rank_join", guarded<join>},
                                    {"rank_follow", guarded_once<follow>},
                                    {"rank_forget", guarded<forget>}};
   set_functions(L, kFunctions);

@@ -155,7 +155,9 @@ function place.model(s, o)
     s.plans = {}
   end
   if #s.devices > 1 then ranks.refuse(s, "load", "each of them is on one device, and " .. #s.devices .. " were asked for") end
-  s.device_map = device_map.shown(rows(s, chosen))
+  local list = rows(s, chosen)
+  ranks.join(s, list)
+  s.device_map = device_map.shown(list)
 end
 
 return place

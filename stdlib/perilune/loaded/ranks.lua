@@ -69,6 +69,17 @@ function ranks.device(name)
   return gpus > 0 and "cuda:" .. own % gpus or name
 end
 
+--- Finds, with the other ranks, how parts of sums go between their devices, and notes it in each row's `why`.
+---@param s table the model's state
+---@param rows table[] what is where
+function ranks.join(s, rows)
+  if not s.rank_model then return end
+  local known, how = core.ranks(), core.rank_join(s.devices[1])
+  for _, row in ipairs(rows) do
+    row.why = ("%srank %d of %d, %s"):format(row.why ~= "" and row.why .. ", " or "", known.rank, known.size, how)
+  end
+end
+
 --- The model was closed here: the others close theirs.
 ---@param s table the model's state
 function ranks.close(s)
