@@ -21,6 +21,7 @@ kernels::Strided line(const float* data) {
 /// Where a run's y, x and outputs lie, a line of each for every row of the product.
 struct AdapterOp::Lines {
   const float *y = nullptr, *x = nullptr;
+  const std::int32_t* ids = nullptr;  // of an embedding, in place of x
   float* out = nullptr;
   std::int64_t x_stride = 0, width = 0;
 };
@@ -28,27 +29,32 @@ struct AdapterOp::Lines {
 std::vector<TensorSpec> AdapterOp::infer(std::span<const TensorSpec> inputs) const {
   expect_inputs("adapter", inputs, 2);
   expect_f32("adapter", "y", inputs[0]);
-  expect_f32("adapter", "x", inputs[1]);
-  const std::int64_t width = trailing_size(inputs[1].shape, inputs_);
+  if (!gathers()) expect_f32("adapter", "x", inputs[1]);
+  check_sizes(inputs);
+  return {{DType::f32, inputs[0].shape, false}};
+}
+
+void AdapterOp::check_sizes(std::span<const TensorSpec> inputs) const {
   const std::int64_t outputs = trailing_size(inputs[0].shape, outputs_);
   for (const ModuleAdapter& change : *changes_) {
     const Weight* from = change.down ? change.down.get() : change.whole.get();
     const Weight* to = change.up ? change.up.get() : change.whole.get();
-    const bool fits =
-        (from == nullptr || from->inputs() == width) && (to == nullptr || to->outputs() == outputs);
-    if (fits) continue;
+    if (from == nullptr) continue;
+    const std::int64_t width = gathers() ? from->inputs() : trailing_size(inputs[1].shape, inputs_);
+    const std::int64_t gives = gathers() && change.whole ? to->inputs() : to->outputs();
+    if (from->inputs() == width && gives == outputs) continue;
     throw Error(ErrorCode::shape, "adapter", "an adapter of \"" + path_ + "\" has other sizes")
         .operand("x", inputs[1].text() + " " + versus(width, from->inputs()))
-        .operand("y", inputs[0].text() + " " + versus(outputs, to->outputs()));
+        .operand("y", inputs[0].text() + " " + versus(outputs, gives));
   }
-  return {{DType::f32, inputs[0].shape, false}};
 }
 
 std::string AdapterOp::lacks(const kernels::KernelTable& table,
                              std::span<const TensorSpec> /*inputs*/) const {
   for (const std::string& missing :
        {lacking(table.linear, "linear"), lacking(table.binary, "binary"),
-        lacking(table.copy, "copy")}) {
+        lacking(table.copy, "copy"),
+        gathers() ? lacking(table.embedding, "embedding") : std::string()}) {
     if (!missing.empty()) return missing;
   }
   return "";
@@ -130,19 +136,63 @@ std::size_t AdapterOp::part_scratch(const OpRun& run, const Part& part) const {
     segment.out_stride = weight.outputs();
     return run.kernels().linear_scratch(arguments, threads);
   };
-  if (part.change->whole) return needs(first, *part.change->whole);
+  if (part.change->whole) return gathers() ? 0 : needs(first, *part.change->whole);
   if (!part.change->down) return 0;
-  const auto inner = static_cast<std::size_t>(part.count * part.change->down->outputs());
+  const auto inner = static_cast<std::size_t>(part.count * part.change->up->inputs());
+  const std::size_t down = gathers() ? 0 : needs(first, *part.change->down);
   return ScratchCursor::align(inner * sizeof(float)) +
-         std::max(needs(first, *part.change->down), needs(first + 1, *part.change->up));
+         std::max(down, needs(first + 1, *part.change->up));
 }
 
 std::size_t AdapterOp::scratch_bytes(const OpRun& run) const {
   std::size_t most = 0;
   each_part(run, [&](const Part& part) { most = std::max(most, part_scratch(run, part)); });
-  const std::size_t x =
-      row_view(run.inputs[1], inputs_) ? 0 : ScratchCursor::align(run.inputs[1].bytes());
+  const Tensor& given = run.inputs[1];
+  const std::size_t x = gathers() ? 2 * ScratchCursor::align(given.bytes())  // as they lie, as i32
+                        : row_view(given, inputs_) ? 0
+                                                   : ScratchCursor::align(given.bytes());
   return contiguous_scratch(run.inputs[0]) + x + most;
+}
+
+/// The ids of an embedding's tokens, end to end.
+const std::int32_t* AdapterOp::narrow_ids(const OpRun& run, ScratchCursor& scratch) const {
+  const Tensor& ids = run.inputs[1];
+  const void* source = contiguous_input(run, ids, scratch);
+  if (ids.dtype() == DType::i32) return static_cast<const std::int32_t*>(source);
+  auto* narrow = scratch.take<std::int32_t>(ids.elements());
+  kernels::CopyArguments narrowed{};
+  narrowed.rank = 1;
+  narrowed.sizes[0] = ids.elements();
+  narrowed.out = {narrow, DType::i32, {1}};
+  narrowed.x = {const_cast<void*>(source), ids.dtype(), {1}};
+  run.kernels().copy(run.launch, narrowed);
+  return narrow;
+}
+
+/// Rows of the weight `which` of the op's, one for each id of a part.
+void AdapterOp::gather(const OpRun& run, std::size_t which, const Part& part, const Lines& lines,
+                       float scale, float* to) const {
+  run.kernels().embedding(run.launch, {to, lines.ids + part.first, part.count, *offset_,
+                                       run.constants->weights[which], scale});
+}
+
+/// out = y + bias, line by line.
+void AdapterOp::add_bias(const OpRun& run, const Part& part, const float* y, const float* bias,
+                         float* out) const {
+  const std::int64_t width = trailing_size(run.outputs[0].shape(), outputs_);
+  kernels::BinaryArguments sum{};
+  sum.op = kernels::Binary::add;
+  sum.rank = 2;
+  sum.sizes[0] = part.count;
+  sum.sizes[1] = width;
+  sum.out = line(out);
+  sum.a = line(y);
+  sum.b = line(bias);
+  sum.out.strides[0] = sum.a.strides[0] = width;
+  sum.out.strides[1] = sum.a.strides[1] = 1;
+  sum.b.strides[0] = 0;
+  sum.b.strides[1] = 1;
+  run.kernels().binary(run.launch, sum);
 }
 
 void AdapterOp::run_part(const OpRun& run, const Part& part, const Lines& lines,
@@ -174,37 +224,33 @@ void AdapterOp::run_part(const OpRun& run, const Part& part, const Lines& lines,
     segment.out_stride = matrix.outputs();
     kernels.linear(launch, arguments);
   };
+  const auto scaling = static_cast<float>(scale_);
+  if (change.whole && gathers()) return gather(run, weight, part, lines, scaling, out);
   if (change.whole) {
     launch.scratch = scratch;
     return multiply(product(run, weight, x, lines.x_stride, part.count, segment), *change.whole,
-                    static_cast<float>(scale_), out, added);
+                    scaling, out, added);
   }
+  if (!change.down) return add_bias(run, part, lines.y + first, added, out);
   kernels::BinaryArguments sum{};
   sum.op = kernels::Binary::add;
   sum.out = line(out);
   sum.a = line(lines.y + first);
-  if (change.down) {
-    ScratchCursor cursor(scratch);
-    const std::int64_t rank = change.down->outputs();
-    float* inner = cursor.take<float>(part.count * rank);
-    launch.scratch = cursor.rest();
+  ScratchCursor cursor(scratch);
+  const std::int64_t rank = change.up->inputs();
+  float* inner = cursor.take<float>(part.count * rank);
+  launch.scratch = cursor.rest();
+  if (gathers()) {
+    gather(run, weight, part, lines, 1, inner);
+  } else {
     multiply(product(run, weight, x, lines.x_stride, part.count, segment), *change.down, 1, inner,
              nullptr);
-    multiply(product(run, weight + 1, inner, rank, part.count, segment), *change.up,
-             change.scale * static_cast<float>(scale_), out, added);
-    sum.rank = 1;
-    sum.sizes[0] = count;
-    sum.b = line(out);
-  } else {  // a bias alone
-    sum.rank = 2;
-    sum.sizes[0] = part.count;
-    sum.sizes[1] = lines.width;
-    sum.out.strides[0] = sum.a.strides[0] = lines.width;
-    sum.out.strides[1] = sum.a.strides[1] = 1;
-    sum.b = line(added);
-    sum.b.strides[0] = 0;
-    sum.b.strides[1] = 1;
   }
+  multiply(product(run, weight + 1, inner, rank, part.count, segment), *change.up,
+           change.scale * scaling, out, added);
+  sum.rank = 1;
+  sum.sizes[0] = count;
+  sum.b = line(out);
   kernels.binary(launch, sum);
 }
 
@@ -216,9 +262,13 @@ void AdapterOp::run(OpRun& run) const {
   lines.out = run.outputs[0].as<float>();
   lines.y = static_cast<const float*>(contiguous_input(run, run.inputs[0], scratch));
   const Tensor& x = run.inputs[1];
-  const std::optional<RowView> view = row_view(x, inputs_);
-  lines.x = view ? x.as<float>() : static_cast<const float*>(contiguous_input(run, x, scratch));
-  lines.x_stride = view ? view->stride : trailing_size(x.shape(), inputs_);
+  if (gathers()) {
+    lines.ids = narrow_ids(run, scratch);
+  } else {
+    const std::optional<RowView> view = row_view(x, inputs_);
+    lines.x = view ? x.as<float>() : static_cast<const float*>(contiguous_input(run, x, scratch));
+    lines.x_stride = view ? view->stride : trailing_size(x.shape(), inputs_);
+  }
   each_part(run, [&](const Part& part) { run_part(run, part, lines, scratch.rest()); });
 }
 

@@ -96,7 +96,11 @@ Value Net::embedding(const Value& ids, const std::string& path,
   const Axis axis{options.axis, axis_size("embedding", options.axis), 0};
   const auto op = std::make_shared<EmbeddingOp>(reader.weight(full(path)), full(path),
                                                 options.offset, options.scale, axis);
-  return apply(op, {ids}, path).front();
+  const Value y = apply(op, {ids}, path).front();
+  const auto changes = state_->checkpoint->adapters().of(full(path));
+  if (changes == nullptr || state_->names_only) return y;
+  const auto adapter = AdapterOp::of_embedding(changes, full(path), options.offset, options.scale);
+  return apply(adapter, {y, ids}, path).front();
 }
 
 Value Net::positions(const Value& x) const {

@@ -25,6 +25,7 @@ class AdapterReader {
 
   void read(const AdapterModule& module, std::vector<std::string>& paths) const {
     const std::string name = strip_prefix(module.module, stored_.prefixes);
+    if (module.embedding) return read_embedding(module, name, paths);
     if (!module.down.empty()) return read_low_rank(module, name, paths);
     const bool whole = !module.whole.empty();
     const std::vector<NamedView> views =
@@ -63,6 +64,27 @@ class AdapterReader {
       change.bias = biases(module, name, path, true);
       add(path, std::move(change), paths);
     }
+  }
+
+  /// A's columns belong to ids: they are read as the rows of a table.
+  void read_embedding(const AdapterModule& module, const std::string& name,
+                      std::vector<std::string>& paths) const {
+    const std::string path =
+        path_of(apply_views(name + ".weight", view(module.up), outputs_first_).front().name);
+    StoredView down = view(module.down);
+    const StoredView up = view(module.up);
+    ModuleAdapter change;
+    change.adapter = number_;
+    change.up = weight(path, up, 2);
+    (void)weight(path, down, 2);
+    std::swap(down.sizes[0], down.sizes[1]);
+    std::swap(down.strides[0], down.strides[1]);
+    change.down = weight(path, down, 2);
+    change.scale = static_cast<float>(module.scale);
+    expect_size(path, down, 0, outputs(path), "ids");
+    expect_size(path, up, 0, inputs(path), "outputs");
+    expect_size(path, up, 1, down.sizes[1], "ranks");
+    add(path, std::move(change), paths);
   }
 
   void add(const std::string& path, ModuleAdapter change, std::vector<std::string>& paths) const {

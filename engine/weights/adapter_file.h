@@ -11,11 +11,12 @@ namespace perilune {
 /// What an adapter's file holds for one module of the published model. Names are keys of the file;
 /// "" where there is none. Either down and up, or whole, or bias alone.
 struct AdapterModule {
-  std::string module;    // "model.layers.0.self_attn.q_proj", as the base's file calls it
-  std::string down, up;  // A [rank, inputs], B [outputs, rank]
-  std::string up_bias;   // [outputs], scaled as B (A x) is
-  std::string whole;     // [outputs, inputs] as the base is stored
-  std::string bias;      // [outputs], in the base's bias's place
+  std::string module;      // "model.layers.0.self_attn.q_proj", as the base's file calls it
+  std::string down, up;    // A [rank, inputs], B [outputs, rank]
+  bool embedding = false;  // they are of one: A [rank, ids]
+  std::string up_bias;     // [outputs], scaled as B (A x) is
+  std::string whole;       // [outputs, inputs] as the base is stored
+  std::string bias;        // [outputs], in the base's bias's place
   double scale = 1;
 };
 

@@ -16,13 +16,14 @@
 
 namespace perilune {
 
-/// What one adapter does to one module [outputs, inputs].
+/// What one adapter does to one module [outputs, inputs]; to an embedding [ids, outputs].
 struct ModuleAdapter {
-  std::int64_t adapter = 0;       // its number, from 1; 0 stands for none
-  std::shared_ptr<Weight> down;   // A [rank, inputs]; null where only `whole` or `bias` is there
+  std::int64_t adapter = 0;  // its number, from 1; 0 stands for none
+  /// A [rank, inputs]; of an embedding A' [ids, rank]; null where only `whole` or `bias` is there.
+  std::shared_ptr<Weight> down;
   std::shared_ptr<Weight> up;     // B [outputs, rank]
   float scale = 1;                // of B (A x)
-  std::shared_ptr<Weight> whole;  // [outputs, inputs], in the module's place; null: it stays
+  std::shared_ptr<Weight> whole;  // as the module is, in its place; null: it stays
   Tensor bias;  // f32 [outputs] or undefined: added, or with `whole` in the module's bias's place
 };
 using ModuleAdapters = std::vector<ModuleAdapter>;

@@ -32,13 +32,14 @@ int open_folder(lua_State* L) {
   return 1;
 }
 
-/// The module at the top: { module=, down=, up=, up_bias=, whole=, bias=, scale= }.
+/// The module at the top: { module=, down=, up=, embedding=, up_bias=, whole=, bias=, scale= }.
 AdapterModule to_adapter_module(lua_State* L) {
   Options options(L, lua_gettop(L), "load");
   AdapterModule module;
   module.module = options.text("module").value_or("");
   module.down = options.text("down").value_or("");
   module.up = options.text("up").value_or("");
+  module.embedding = options.boolean("embedding").value_or(false);
   module.up_bias = options.text("up_bias").value_or("");
   module.whole = options.text("whole").value_or("");
   module.bias = options.text("bias").value_or("");

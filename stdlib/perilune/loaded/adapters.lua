@@ -60,6 +60,8 @@ end
 
 -- What the end of a key says of its module; keys of older versions name the adapter.
 local endings = {
+  { "^(.*)%.lora_embedding_A$", "rows" }, { "^(.*)%.lora_embedding_B$", "up" },
+  { "^(.*)%.lora_embedding_A%.[^.]+$", "rows" }, { "^(.*)%.lora_embedding_B%.[^.]+$", "up" },
   { "^(.*)%.lora_A%.weight$", "down" }, { "^(.*)%.lora_B%.weight$", "up" }, { "^(.*)%.lora_B%.bias$", "up_bias" },
   { "^(.*)%.lora_A%.[^.]+%.weight$", "down" }, { "^(.*)%.lora_B%.[^.]+%.weight$", "up" }, { "^(.*)%.lora_B%.[^.]+%.bias$", "up_bias" },
   { "^(.*)%.modules_to_save%.weight$", "whole" }, { "^(.*)%.modules_to_save%.bias$", "bias" },
@@ -68,7 +70,7 @@ local endings = {
   { "^(.*)%.original_module%..*$", "ignored" },
   { "^(.*)%.weight$", "whole" }, { "^(.*)%.bias$", "bias" },
 }
-local refused = { { "%.lora_embedding_[AB]", "changes an embedding" }, { "%.lora_magnitude_vector", "is of DoRA" },
+local refused = { { "%.lora_magnitude_vector", "is of DoRA" },
   { "token_adapter", "changes rows of an embedding" }, { "%.lora_[AB]$", "is no layer's" } }
 
 local function what_of(key, path)
@@ -113,6 +115,8 @@ local function modules_of(s, config, path)
   local list = {}
   for _, module in ipairs(names_of(found)) do
     local one = found[module]
+    one.down, one.embedding, one.rows = one.down or one.rows, one.rows ~= nil, nil   -- A of an embedding: [rank, ids]
+    if one.whole and not one.down and not one.bias and same_as_base(s, file, one.whole, module .. ".weight") then one.whole = nil end
     if (one.down == nil) ~= (one.up == nil) then
       raise("format", "load", ('%s: "%s" has one of lora_A and lora_B'):format(path, module))
     end
@@ -179,7 +183,7 @@ function adapters.check(s)
   local unread = s.checkpoint:unread_adapters()
   if #unread == 0 then return end
   raise("unsupported", "load", ('an adapter changes "%s", which no pass multiplies by'):format(unread[1]),
-    "adapters act on linear layers and heads, not on embeddings; a head that was not chosen is none")
+    "adapters act on linear layers, heads and embeddings; a head that was not chosen is none")
 end
 
 --- The number of the adapter that a call names; 0 for none.
