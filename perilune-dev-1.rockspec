@@ -13,5 +13,6 @@ build = {
   type = "command",
   build_command = "cmake -S . -B build/rock -DCMAKE_BUILD_TYPE=Release -DPERILUNE_TESTS=OFF -DPERILUNE_BENCHES=OFF -DPERILUNE_CUDA=OFF"
     .. " && cmake --build build/rock --target perilune_module --parallel `nproc`",
-  install_command = "cmake -E make_directory $(LIBDIR) && cmake -E copy build/rock/lua/perilune.so $(LIBDIR)/perilune.so",
+  install_command = "cmake -E make_directory $(LIBDIR) && cmake -E copy build/rock/lua/perilune.so $(LIBDIR)/perilune.so"
+    .. " && cmake -E copy_directory stdlib/perilune/types $(PREFIX)/types",
 }

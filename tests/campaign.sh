@@ -9,7 +9,7 @@
 #                kernels and engine under ThreadSanitizer
 #                10,000 compositions, 500 guessed prompts, 100,000 sequences of caches
 #                the C interface: 1,000 times opened and closed, a million requests, 10,000 cancels, PERILUNE_API_CALLS
-#                (10 million) random calls of two threads under ASan and TSan together, a session under valgrind
+#                (10 million) random calls of two threads under ASan and TSan together, a session under valgrind, a rock built by luarocks
 #                10,000 random sessions at a terminal under ASan
 #   again and again until the time is up, with a new seed each round:
 #                the tests that draw random cases, optimised and under ASan and UBSan
@@ -80,6 +80,15 @@ PERILUNE_RELOADS=1000 PERILUNE_LIBRARY=$PWD/build/release/libperilune.so build/r
 PERILUNE_REQUESTS=1000000 build/release/tests/c_soak || fail "tests/c/soak.c"
 PERILUNE_MODS=all build/release/tests/c_mods || fail "tests/c/mods.c"
 PERILUNE_CANCELS=10000 PERILUNE_CALLS=20000 build/release/tests/c_threads || fail "tests/c/threads.c"
+
+if command -v luarocks >/dev/null 2>&1 && command -v luajit >/dev/null 2>&1; then
+  part "a rock"
+  rocks=$(mktemp -d)
+  luarocks --lua-version=5.1 make --tree "$rocks" >"$log" 2>&1 || { cat "$log"; fail "luarocks make"; }
+  LUA_CPATH="$rocks/lib/lua/5.1/?.so" luajit -e 'assert(require("perilune").version)' || fail "the rock does not load"
+  find "$rocks" -path '*/types/functions.lua' | grep -q . || fail "the rock has no types"
+  rm -rf "$rocks"
+fi
 
 part "$calls random calls of two threads under each sanitizer"
 for preset in asan tsan; do
