@@ -3,18 +3,12 @@
 --   perilune scripts/make_guide.lua --check  says which differ, and ends with 1 where one does
 -- A block whose fence is "```lua (not run)" is shown only. A chapter's blocks share their globals and locals are theirs.
 local guide = { folder = "docs/guide" }
-
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read "*a"
-  file:close()
-  return text
-end
+local whole_file = dofile "scripts/whole_file.lua"
 
 --- The chapters, in the order that the guide's first page lists them.
 function guide.chapters()
   local names = {}
-  for name in read(guide.folder .. "/README.md"):gmatch "%((%d[^)]*%.md)%)" do names[#names + 1] = guide.folder .. "/" .. name end
+  for name in whole_file.read(guide.folder .. "/README.md"):gmatch "%((%d[^)]*%.md)%)" do names[#names + 1] = guide.folder .. "/" .. name end
   return names
 end
 
@@ -37,7 +31,7 @@ end
 ---@param path string
 ---@return string
 function guide.run(path)
-  local text = read(path)
+  local text = whole_file.read(path)
   local globals = setmetatable({}, { __index = _G })
   globals._G = globals
   local out, at = {}, 1
@@ -64,10 +58,8 @@ local wrong = 0
 for _, path in ipairs(guide.chapters()) do
   local text = guide.run(path)
   if arg[1] ~= "--check" then
-    local file = assert(io.open(path, "wb"))
-    file:write(text)
-    file:close()
-  elseif text ~= read(path) then
+    whole_file.write(path, text)
+  elseif text ~= whole_file.read(path) then
     wrong = wrong + 1
     print(path .. " differs from what it prints now")
   end

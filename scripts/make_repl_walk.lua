@@ -8,19 +8,7 @@
 local walk = { page = "docs/repl.md", pictures = "docs/repl" }
 
 local pl = require "perilune"
-
-local function read_file(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read "*a"
-  file:close()
-  return text
-end
-
-local function write_file(path, text)
-  local file = assert(io.open(path, "wb"))
-  file:write(text)
-  file:close()
-end
+local whole_file = dofile "scripts/whole_file.lua"
 
 -- Calls `f` with a folder that is gone afterwards.
 local function with_temporary_folder(f)
@@ -182,18 +170,18 @@ end
 ---@param tell fun(path: string, there: string|nil, now: string)
 function walk.each(tell)
   with_temporary_folder(function(folder)
-    local old = read_file(walk.page)
+    local old = whole_file.read(walk.page)
     tell(walk.page, old, walk.run(old, folder))
     for _, name in ipairs(pl.files.list(folder)) do
       local path = walk.pictures .. "/" .. name
-      tell(path, pl.files.exists(path) and read_file(path) or nil, read_file(folder .. "/" .. name))
+      tell(path, pl.files.exists(path) and whole_file.read(path) or nil, whole_file.read(folder .. "/" .. name))
     end
   end)
 end
 
 if not (arg and arg[0] and arg[0]:match "make_repl_walk%.lua$") then return walk end
 
-if arg[1] ~= "--check" then return write_file(walk.page, walk.run(read_file(walk.page), walk.pictures)) end
+if arg[1] ~= "--check" then return whole_file.write(walk.page, walk.run(whole_file.read(walk.page), walk.pictures)) end
 local wrong = 0
 walk.each(function(path, there, now)
   if there == now then return end

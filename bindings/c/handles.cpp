@@ -6,6 +6,7 @@
 #include <atomic>
 #include <deque>
 #include <mutex>
+#include <new>
 #include <utility>
 
 namespace perilune::c {
@@ -36,12 +37,14 @@ struct Table {
   // The library is unloaded, or the process ends: what nobody closed and nobody is in.
   ~Table() {
     if (forked()) {
-      for (Slot& slot : slots) (void)new std::shared_ptr<Instance>(std::move(slot.instance));
+      for (Slot& slot : slots)
+        (void)new (std::nothrow) std::shared_ptr<Instance>(std::move(slot.instance));
       return;
     }
     for (Slot& slot : slots) {
       if (slot.instance != nullptr && !slot.close_if_unused(*slot.instance)) {
-        (void)new std::shared_ptr<Instance>(std::move(slot.instance));  // another thread is in it
+        (void)new (std::nothrow)
+            std::shared_ptr<Instance>(std::move(slot.instance));  // another thread is in it
       }
     }
   }

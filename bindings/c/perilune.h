@@ -26,6 +26,7 @@
  *   for none; an unknown name is PL_ERROR_OPTION with the nearest known one.
  * - A pointer that is NULL where that is not allowed here is PL_ERROR_ARGUMENT.
  */
+/* NOLINTBEGIN(readability-identifier-naming): names as C libraries write them */
 #ifndef PERILUNE_H
 #define PERILUNE_H
 
@@ -302,3 +303,4 @@ PL_API pl_status pl_value_at(pl_values values, size_t index, pl_value* value);
 }
 #endif
 #endif
+/* NOLINTEND(readability-identifier-naming) */

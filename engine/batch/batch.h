@@ -74,10 +74,11 @@ class Batch {
                                                   const std::vector<std::int64_t>& lengths,
                                                   const std::string& axis);
   /// ids [batch][seq] and a mask (0 or 1) of the same sizes: packed. A mask with a hole, or a row
-  /// without a 1, throws with its row. Remembers the layout for answers.
+  /// without a 1, throws with its row, in the name of `op`. Remembers the layout for answers.
   static std::shared_ptr<const Batch> from_padded(
       const std::shared_ptr<Context>& context, const std::vector<std::vector<std::int32_t>>& ids,
-      const std::vector<std::vector<std::int32_t>>& mask);
+      const std::vector<std::vector<std::int32_t>>& mask,
+      const std::string& op = "batch_from_padded");
 
   const std::shared_ptr<Context>& context() const { return context_; }
   /// The batch's own ragged axis: of its ids, or of its first input.

@@ -11,12 +11,12 @@ namespace {
 
 /// Checks one row of a mask and gives its first column and length.
 std::pair<std::int64_t, std::int64_t> read_mask(const std::vector<std::int32_t>& mask,
-                                                std::size_t row) {
+                                                std::size_t row, const std::string& op) {
   const std::string name = "the mask of row " + std::to_string(row + 1);
   std::int64_t first = -1, end = -1;
   for (std::size_t i = 0; i < mask.size(); ++i) {
     if (mask[i] != 0 && mask[i] != 1) {
-      throw Error(ErrorCode::argument, "batch_from_padded",
+      throw Error(ErrorCode::argument, op,
                   name + " holds " + std::to_string(mask[i]) + " at position " +
                       std::to_string(i + 1) + "; only 0 and 1 are allowed");
     }
@@ -25,25 +25,24 @@ std::pair<std::int64_t, std::int64_t> read_mask(const std::vector<std::int32_t>&
     if (first < 0) first = at;
     if (end >= 0 && end != at) {
       throw Error(
-          ErrorCode::argument, "batch_from_padded",
+          ErrorCode::argument, op,
           name + " has a hole at position " + std::to_string(end + 1) + " (tokens on both sides)")
           .hint("padding stands before or after a row's tokens, never between them");
     }
     end = at + 1;
   }
   if (first < 0) {
-    throw Error(ErrorCode::argument, "batch_from_padded", name + " has no token")
-        .hint("leave the row out");
+    throw Error(ErrorCode::argument, op, name + " has no token").hint("leave the row out");
   }
   return {first, end - first};
 }
 
 }  // namespace
 
-std::shared_ptr<const Batch> Batch::from_padded(
-    const std::shared_ptr<Context>& context, const std::vector<std::vector<std::int32_t>>& ids,
-    const std::vector<std::vector<std::int32_t>>& mask) {
-  const char* op = "batch_from_padded";
+std::shared_ptr<const Batch> Batch::from_padded(const std::shared_ptr<Context>& context,
+                                                const std::vector<std::vector<std::int32_t>>& ids,
+                                                const std::vector<std::vector<std::int32_t>>& mask,
+                                                const std::string& op) {
   if (ids.empty()) throw Error(ErrorCode::argument, op, "no rows");
   if (ids.size() != mask.size()) {
     throw Error(ErrorCode::shape, op,
@@ -65,7 +64,7 @@ std::shared_ptr<const Batch> Batch::from_padded(
                   "row " + std::to_string(r + 1) + " has " + std::to_string(ids[r].size()) +
                       " ids and a mask of " + std::to_string(mask[r].size()));
     }
-    const auto [first, length] = read_mask(mask[r], r);
+    const auto [first, length] = read_mask(mask[r], r, op);
     layout.first.push_back(first);
     rows.emplace_back(ids[r].begin() + first, ids[r].begin() + first + length);
   }

@@ -72,11 +72,12 @@ std::pair<std::int64_t, std::int64_t> GrammarText::take_bounds() {
   return {least.value_or(0), most.value_or(Grammar::kNoEnd)};
 }
 
-void GrammarText::fail(const std::string& what, std::string hint) const {
-  fail_at(at_, what, std::move(hint));
+void GrammarText::fail(const std::string& what, const std::string& hint) const {
+  fail_at(at_, what, hint);
 }
 
-void GrammarText::fail_at(std::size_t position, const std::string& what, std::string hint) const {
+void GrammarText::fail_at(std::size_t position, const std::string& what,
+                          const std::string& hint) const {
   constexpr std::size_t kShown = 20;
   std::size_t end = std::min(position + kShown, text_.size());
   while (end < text_.size() && (static_cast<unsigned char>(text_[end]) & 0xC0) == 0x80) ++end;
@@ -84,7 +85,7 @@ void GrammarText::fail_at(std::size_t position, const std::string& what, std::st
   throw Error(ErrorCode::argument, op_,
               what + " at position " + std::to_string(position + 1) +
                   (rest.empty() ? " (the end)" : ", before \"" + std::string(rest) + "\""))
-      .hint(std::move(hint));
+      .hint(hint);
 }
 
 std::optional<CharacterSet> class_of_escape(char letter) {

@@ -42,9 +42,9 @@ class GrammarText {
   std::pair<std::int64_t, std::int64_t> take_bounds();
 
   /// Throws Error(argument) "OP: WHAT at position N (before "…")".
-  [[noreturn]] void fail(const std::string& what, std::string hint = "") const;
+  [[noreturn]] void fail(const std::string& what, const std::string& hint = "") const;
   [[noreturn]] void fail_at(std::size_t position, const std::string& what,
-                            std::string hint = "") const;
+                            const std::string& hint = "") const;
 
  private:
   std::string_view text_;

@@ -197,7 +197,7 @@ Json SchemaReader::rewritten(const Json& of, const std::string& place, int depth
   Json plain = Json::object();
   for (const auto& [key, value] : of.members()) {
     const bool refers = key == "not" || key == "if";
-    plain.set(key, refers ? followed(value, place + "/" + key, depth) : value);
+    plain.set(key, refers ? followed(value, below(place, key), depth) : value);
   }
   return rewrite_keywords(plain, place);
 }

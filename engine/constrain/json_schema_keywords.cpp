@@ -103,13 +103,17 @@ std::vector<std::string> declared_types(const Json& of, const std::string& place
   return of.has("type") ? types_of(of, place) : kTypes;
 }
 
+[[noreturn]] void refuse_type(const std::string& type, const std::string& place) {
+  throw Error(ErrorCode::argument, "json_schema", place + ": there is no type \"" + type + "\"");
+}
+
 }  // namespace
 
 std::string pattern_of_format(const std::string& format) {
-  const std::string date =
+  std::string date =
       "[12]\\d{3}-((0[13578]|1[02])-(0[1-9]|[12]\\d|3[01])|(0[469]|11)-(0[1-9]|[12]\\d|30)|"
       "02-(0[1-9]|1\\d|2[0-8]))";
-  const std::string time =
+  std::string time =
       "([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d{1,6})?(Z|[+-]([01]\\d|2[0-3]):[0-5]\\d)";
   if (format == "date") return date;
   if (format == "time") return time;
@@ -137,8 +141,7 @@ std::vector<std::string> types_of(const Json& of, const std::string& place) {
     if (type->is_array()) types = of.strings("type");
     for (const std::string& one : types) {
       if (std::find(kTypes.begin(), kTypes.end(), one) == kTypes.end()) {
-        throw Error(ErrorCode::argument, "json_schema",
-                    place + ": there is no type \"" + one + "\"");
+        refuse_type(one, place);
       }
     }
     if (!type->is_string() && !type->is_array())

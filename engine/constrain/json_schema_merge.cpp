@@ -65,7 +65,7 @@ Json merge_members(const Json& a, const Json& b, const std::string& place) {
   Json merged = a;
   for (const auto& [name, schema] : b.members()) {
     const Json* known = merged.find(name);
-    merged.set(name, known ? merge_schemas(*known, schema, place + "/" + name) : schema);
+    merged.set(name, known ? merge_schemas(*known, schema, below(place, name)) : schema);
   }
   return merged;
 }

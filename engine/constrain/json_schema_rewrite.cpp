@@ -248,4 +248,8 @@ Json rewrite_keywords(const Json& of, const std::string& place) {
   return rest;
 }
 
+std::string below(const std::string& place, const std::string& key) {
+  return place + "/" + key;
+}
+
 }  // namespace perilune

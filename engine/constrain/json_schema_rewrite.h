@@ -34,4 +34,7 @@ bool needs_rewriting(const Json& of);
 /// Throws Error(unsupported) with `place` where that takes more.
 Json rewrite_keywords(const Json& of, const std::string& place);
 
+/// The place of what lies at `key` in a place.
+std::string below(const std::string& place, const std::string& key);
+
 }  // namespace perilune

@@ -230,7 +230,7 @@ Value gather(const Value& a, const std::string& axis, const Value& indices,
              const std::string& where) {
   const int at = axis_of("gather", a, axis, where);
   const Value front = at == 0 ? a : order(a, moved(a.spec.shape, axis, true), where);
-  const Value result = apply_one<GatherOp>(where, {front, indices}, is_id_axis(axis));
+  Value result = apply_one<GatherOp>(where, {front, indices}, is_id_axis(axis));
   if (at == 0) return result;
   // The indices' axes go where the axis was.
   std::vector<std::string> names = a.spec.shape.names();

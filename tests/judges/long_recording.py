@@ -6,23 +6,14 @@ with --ladder at the usual temperatures, whose draws differ from program to prog
 punctuation: all of them, and those of segments in which both are sure (mean log-probability above -1, compression below 2.4,
 temperature 0). Ends with 1 where sure words differ.
 """
-import argparse
 import difflib
-import json
 import re
-import subprocess
 import sys
+
+import listening
 
 sys.path.pop(0)
 from faster_whisper import WhisperModel
-
-SCRIPT = """
-local pl = require "perilune"
-local m = pl.load(arg[2], { threads = tonumber(arg[3]), compute = "f32" })
-local hear = pl.pipeline("automatic-speech-recognition", m, { temperature = arg[4] == "ladder" and { 0, 0.2, 0.4, 0.6, 0.8, 1 } or 0,
-  language = "en", skip_silence = false })
-io.write(hear(arg[1]):format "json")
-"""
 
 
 def words_of(segments):
@@ -38,21 +29,15 @@ def sure(logprob, compression, temperature):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file")
-    parser.add_argument("model")
-    parser.add_argument("--perilune", default="build/release/perilune")
-    parser.add_argument("--threads", type=int, default=1)
+    parser = listening.parser(__doc__)
     parser.add_argument("--ladder", action="store_true")
     o = parser.parse_args()
     theirs_model = WhisperModel(o.model, device="cpu", compute_type="float32", cpu_threads=o.threads)
     more = {} if o.ladder else {"temperature": 0}
     theirs = [(s.text, sure(s.avg_logprob, s.compression_ratio, s.temperature), s.start, s.avg_logprob)
               for s in theirs_model.transcribe(o.file, beam_size=1, language="en", **more)[0]]
-    said = subprocess.run([o.perilune, "-e", SCRIPT, o.file, o.model, str(o.threads), "ladder" if o.ladder else "0"],
-                          capture_output=True, text=True, check=True).stdout
     ours = [(s["text"], sure(s["logprob"], s["compression"], s["temperature"]), s["from"], s["logprob"])
-            for s in json.loads(said)["segments"]]
+            for s in listening.segments(o, ladder=o.ladder)]
     a, b = words_of(t[:2] for t in theirs), words_of(t[:2] for t in ours)
     wrong = wrong_sure = 0
     for kind, i, j, k, l in difflib.SequenceMatcher(None, [w for w, _ in a], [w for w, _ in b], autojunk=False).get_opcodes():

@@ -5,36 +5,23 @@ MODEL is a folder in CTranslate2's layout (perilune get whisper-tiny.en). Needs 
 float32, no silence passed over. Words that both hear are compared; prints how far their beginnings and ends are apart, and
 those by more than 0.1 s. Ends with 1 where there are such.
 """
-import argparse
 import difflib
-import json
-import subprocess
 import sys
+
+import listening
 
 sys.path.pop(0)
 from faster_whisper import WhisperModel
 
 MOST = 0.1  # seconds
-SCRIPT = """
-local pl = require "perilune"
-local m = pl.load(arg[2], { threads = tonumber(arg[3]), compute = "f32" })
-local hear = pl.pipeline("automatic-speech-recognition", m, { temperature = 0, language = "en", skip_silence = false, return_timestamps = "word" })
-io.write(hear(arg[1]):format "json")
-"""
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file")
-    parser.add_argument("model")
-    parser.add_argument("--perilune", default="build/release/perilune")
-    parser.add_argument("--threads", type=int, default=1)
-    o = parser.parse_args()
+    o = listening.parser(__doc__).parse_args()
     model = WhisperModel(o.model, device="cpu", compute_type="float32", cpu_threads=o.threads)
     segments = model.transcribe(o.file, beam_size=1, language="en", temperature=0, word_timestamps=True)[0]
     theirs = [(w.word.strip(), float(w.start), float(w.end)) for s in segments for w in s.words]
-    said = subprocess.run([o.perilune, "-e", SCRIPT, o.file, o.model, str(o.threads)], capture_output=True, text=True, check=True).stdout
-    ours = [(w["text"].strip(), w["from"], w["to"]) for s in json.loads(said)["segments"] for w in s.get("words", [])]
+    ours = [(w["text"].strip(), w["from"], w["to"]) for s in listening.segments(o, words=True) for w in s.get("words", [])]
     apart, far = [], 0
     matcher = difflib.SequenceMatcher(None, [w[0] for w in theirs], [w[0] for w in ours], autojunk=False)
     for i, j, count in matcher.get_matching_blocks():

@@ -9,12 +9,6 @@ if not m then t.skip("device " .. name .. ": " .. tostring(reason)) end
 local prompts = { { 1, 7, 12, 9, 30, 4 }, { 1, 5 } }
 local vocab = m:forward({ { 1 } }).logits:size "vocab"
 
-local function device()
-  for _, each in ipairs(pl.devices()) do
-    if each.name == m.device then return each end
-  end
-end
-
 -- A script's own processor takes its rows to the host.
 local function on_host(options)
   local changed = { processors = { function(row) return row end } }
@@ -23,9 +17,9 @@ local function on_host(options)
 end
 
 local function bytes_of(run)
-  local before = device()
+  local before = t.device(m.device)
   local answers = run()
-  local after = device()
+  local after = t.device(m.device)
   return answers, after.bytes_out - before.bytes_out, after.copies_out - before.copies_out
 end
 
@@ -61,9 +55,9 @@ t.test("only rows that need the host are copied", function()
   local engine = pl.engine(m)
   local a = engine:submit(prompts[1], { max_new_tokens = steps, do_sample = true, seed = 1 })
   local b = engine:submit(prompts[2], { max_new_tokens = steps, do_sample = true, seed = 1, typical_p = 0.5 })
-  local before = device().bytes_out
+  local before = t.device(m.device).bytes_out
   engine:drain()
-  local bytes = device().bytes_out - before
+  local bytes = t.device(m.device).bytes_out - before
   t.equal(engine:stats().device_choices, #a:result().ids)
   t.ok(bytes <= #b:result().ids * vocab * 4 + steps * 256, ("%d bytes came to the host"):format(bytes))
 end)

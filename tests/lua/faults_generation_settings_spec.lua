@@ -231,3 +231,40 @@ t.test("settings that cannot come true are warned of", function()
 end)
 
 t.test("remove the folders", folder_of.remove_all)
+
+-- What transformers 5.24.0 gives (tests/judges/few_answers.py), less what it repeats: answers whose score is that of a
+-- beam that never lived, -1e9 divided by its length.
+t.test("beams give the answers that there are, say so and count the rest", function()
+  local m = pl.load "tests/golden/gpt2-plain"
+  for _, case in ipairs {
+    { { 9 }, { 9 }, { "9 9 9" }, { -6.0408782958984375 } },
+    { { 9 }, { 10, 11 }, { "9 11 11", "9 11 10", "9 10 11" }, { -5.547775745391846, -6.177436828613281, -6.2267231941223145 } },
+    { { 9 }, { 1 }, { "9 1" }, { -6.093428134918213 } },
+    { { 10, 11 }, { 1 }, { "11 1", "10 1" }, { -5.363199234008789, -6.360766887664795 } },
+    { { 10, 11 }, { 9 }, { "11 9 9", "10 9 9" }, { -5.858667850494385, -6.173858165740967 } },
+  } do
+    local function only(list)
+      local allowed = {}
+      for _, id in ipairs(list) do allowed[id] = true end
+      local others = {}
+      for id = 0, m.vocab_size - 1 do others[#others + 1] = not allowed[id] and id or nil end
+      return others
+    end
+    local warned = {}
+    pl.on_warning(function(text) warned[#warned + 1] = text end)
+    local r = m:generate({ ids = { 5, 6, 7 } }, { num_beams = 3, num_return_sequences = 3, max_new_tokens = 3, eos_token_id = 1,
+      processors = function(logits, state)
+        for _, id in ipairs(only(state.step == 0 and case[1] or case[2])) do logits:set(-math.huge, { vocab = id }) end
+        return logits
+      end })
+    pl.on_warning(nil)
+    t.equal(#r.sequences, #case[3])
+    for i, one in ipairs(r.sequences) do
+      t.equal(table.concat(one.ids, " "), case[3][i])
+      t.ok(math.abs(one.score - case[4][i]) < 1e-4, one.score)
+    end
+    t.equal(r.missing_sequences, #case[3] < 3 and 3 - #case[3] or nil)
+    t.equal(warned, #case[3] < 3 and { ("beams found %d of 3 answers: the rules leave no others"):format(#case[3]) } or {})
+  end
+  m:close()
+end)

@@ -9,16 +9,10 @@ local name = os.getenv "PERILUNE_TEST_DEVICE" or "emulator"
 local m, reason = pl.try(pl.load, "tests/golden/llama-gqa", { device = name, compute = "f32" })
 if not m then t.skip("device " .. name .. ": " .. tostring(reason)) end
 
-local function device()
-  for _, each in ipairs(pl.devices()) do
-    if each.name == m.device then return each end
-  end
-end
-
 local function counted(run)
-  local before = device()
+  local before = t.device(m.device)
   local answers = run()
-  local after, grown = device(), {}
+  local after, grown = t.device(m.device), {}
   for _, field in ipairs { "graph_starts", "graph_builds", "graph_updates", "copies_out" } do
     grown[field] = after[field] - before[field]
   end

@@ -164,4 +164,13 @@ function spec.golden(name)
   return folder
 end
 
+--- What is known of a device in use: its memory, its counts.
+---@param name string
+---@return table|nil
+function spec.device(name)
+  for _, each in ipairs(require("perilune").devices()) do
+    if each.name == name then return each end
+  end
+end
+
 return spec

@@ -78,15 +78,18 @@ int make_batch(lua_State* L) {
   return push_batch(L, std::move(batch), tokenizer != nullptr ? *tokenizer : nullptr);
 }
 
+/// core.batch_from_padded(ids, mask, op): what is wrong is said in the name of `op`, where it is
+/// given.
 int batch_from_padded(lua_State* L) {
+  const std::string op =
+      lua_isnoneornil(L, 3) ? "batch_from_padded" : to_text(L, 3, "batch_from_padded", "op");
   if (lua_isnoneornil(L, 2)) {
-    throw Error(ErrorCode::argument, "batch_from_padded",
-                "ids without a mask: the pad id may be a real token")
+    throw Error(ErrorCode::argument, op, "ids without a mask: the pad id may be a real token")
         .hint("give the mask, or rows without padding: pl.batch(rows)");
   }
-  const Rows32 ids = to_grid(L, 1, "batch_from_padded", "ids");
-  const Rows32 mask = to_grid(L, 2, "batch_from_padded", "mask");
-  return push_batch(L, Batch::from_padded(state(L).context, ids, mask));
+  const Rows32 ids = to_grid(L, 1, op.c_str(), "ids");
+  const Rows32 mask = to_grid(L, 2, op.c_str(), "mask");
+  return push_batch(L, Batch::from_padded(state(L).context, ids, mask, op));
 }
 
 // ---------------------------------------------------------------- fields

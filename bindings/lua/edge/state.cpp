@@ -108,7 +108,7 @@ State& make_state(lua_State* L, const StateOptions& options) {
   made->context = Context::make(context);
 
   lua_pushlightuserdata(L, const_cast<char*>(&kStateKey[0]));
-  auto** box = static_cast<State**>(lua_newuserdata(L, sizeof(State*)));
+  auto** box = static_cast<State**>(lua_newuserdata(L, sizeof(void*)));
   *box = nullptr;
   lua_createtable(L, 0, 1);
   lua_pushcfunction(L, collect_state);

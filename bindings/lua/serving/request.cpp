@@ -133,6 +133,8 @@ void set_generated(lua_State* L, const Request& request) {
     lua_rawseti(L, -2, ++position);
   }
   lua_setfield(L, -2, "sequences");
+  const std::int64_t missing = request.spec.options.n - position;
+  if (missing > 0) set_field(L, "missing_sequences", missing);
 }
 
 int result(lua_State* L) {

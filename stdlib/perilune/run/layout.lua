@@ -46,13 +46,7 @@ function layout.pack(padded, op)
     raise("argument", op, "padded ids need their mask: the pad id may be a real token",
       "give { ids=, mask= }, or rows without padding: pl.batch(rows)")
   end
-  local fine, batch = pcall(core.batch_from_padded, padded.ids, padded.mask)
-  if not fine then   -- in the words of who was called
-    if type(batch) == "table" and batch.op == "batch_from_padded" then
-      batch.op, batch.message = op, batch.message:gsub("^batch_from_padded", function() return op end)
-    end
-    error(batch, 0)
-  end
+  local batch = core.batch_from_padded(padded.ids, padded.mask, op)
   local view = setmetatable({ first = {}, lengths = batch.lengths, width = 0 }, layout)
   for i, row in ipairs(lists(padded.mask)) do
     view.width = math.max(view.width, #row)

@@ -37,6 +37,9 @@ end
 local function finish(request, lost)
   local result = request:result()
   if result and lost > 0 then result.lost = lost end
+  if result and result.missing_sequences and result.finish_reason ~= "cancelled" then
+    core.warn(("beams found %d of %d answers: the rules leave no others"):format(#result.sequences, #result.sequences + result.missing_sequences), "generate")
+  end
   return result
 end
 

@@ -23,6 +23,7 @@
 ---@field seed integer what it was drawn with
 ---@field lost integer|nil tokens of the prompt that context="truncate_left" or truncate= dropped
 ---@field score number|nil of a beam, or of the first of several answers
+---@field missing_sequences integer|nil of n answers of beams, how many the rules (or a request that was ended early) left no room for
 ---@field sequences table[]|nil of n > 1 or beams: { text=, ids=, score=, finish_reason= } each, best first
 ---@field logprobs number[]|nil with logprobs=n: logprobs[i] is that of ids[i], before processors
 ---@field top_logprobs table[]|nil with logprobs=n: for each new token its n best, { id=, logprob= }
