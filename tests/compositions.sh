@@ -17,8 +17,8 @@ trap 'rm -f "$log"' EXIT
 status=0
 for model in $models; do
   case $model in
-    llama-gqa) adapters="adapters=tests/adapters/llama-list,tests/adapters/llama-patterns" ;;
-    gpt2-plain) adapters="adapters=tests/adapters/gpt2-fused" ;;
+    llama-gqa) adapters="adapters=tests/adapters/llama-list,tests/adapters/llama-embedding" ;;
+    gpt2-plain) adapters="adapters=tests/adapters/gpt2-fused,tests/adapters/gpt2-embedding" ;;
     gpt_neox-parallel) adapters="adapters=tests/adapters/neox-fused" ;;
     phi3-fused-qkv) adapters="adapters=tests/adapters/phi3-fused" ;;
     qwen2-bias) adapters="adapters=tests/adapters/qwen2-bias" ;;

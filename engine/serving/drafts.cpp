@@ -32,7 +32,9 @@ std::int64_t most_guesses(Request& request, const Sequence& sequence) {
   if (most > 0 && !program.same_keys(length, length + most)) return 0;
   if (request.spec.guidance.on()) {  // the same guesses follow the other text
     const auto answer = static_cast<std::size_t>(&sequence - request.sequences.data());
-    const auto other = static_cast<std::int64_t>(request.without_of(answer).ids.size());
+    const Sequence& without = request.without_of(answer);
+    const auto other = static_cast<std::int64_t>(without.ids.size());
+    if (without.computed != other - 1 || without.held.there) return 0;  // one is computed again
     if (request.spec.max_tokens > 0) most = std::min(most, request.spec.max_tokens - other);
     if (most > 0 && !program.same_keys(other, other + most)) return 0;
   }

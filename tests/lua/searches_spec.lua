@@ -155,6 +155,30 @@ t.test("their pages are counted: what does not fit is refused, what lacks some w
   small:close()
 end)
 
+t.test("no guess is made while one of two texts is computed again", function()
+  local ids = { 40, 41, 42, 40, 41, 42, 40, 41, 42, 40, 41 }
+  local own = { ids = ids, guidance_scale = 1.5, negative_prompt = { 9 }, draft = pl.load("scripts/models/tales", { compute = "f32" }), draft_tokens = 3, do_sample = false,
+    max_new_tokens = 12, eos_token_id = {}, reuse = false }
+  local alone = m:generate(own).ids
+  for after = 1, 8 do
+    local taken
+    local engine = pl.engine(m, { policy = function(queue)
+      local entry = queue[1]
+      if not taken and entry.new_tokens >= after then
+        taken = true
+        return { preempt = { entry } }
+      end
+      local again = taken and entry.state ~= "decode" and entry.pending_tokens > 1
+      return { again and { entry, tokens = entry.pending_tokens - 1 } or entry }
+    end })
+    engine:set_more(true)
+    local line = engine:submit(own)
+    for _ = 1, 60 do engine:step() end
+    t.equal({ line:result().error, line:result().ids }, { nil, alone }, after)
+    engine:close()
+  end
+end)
+
 t.test("an encoder-decoder's answer is held against that of another source", function()
   local two = pl.load("tests/golden/t5-gated-untied", { compute = "f32" })
   local source, other, scale = { 40, 51, 62, 73, 84 }, { 90, 12, 33 }, 1.7
