@@ -55,7 +55,9 @@ end)
 
 t.test("what is not applied is refused with its reason where a caller asks for it, and never stops a file's", function()
   for _, case in ipairs { { "max_time", 2.5, "would change with the batch", "stop_when" }, { "max_time", "2s", "would change with the batch" },
-    { "watermarking_config", { bias = 2.5 }, "no watermark", "processors" }, { "token_healing", true, "last token stays" } } do
+    { "watermarking_config", { bias = 2.5 }, "no watermark", "processors" },
+    { "dola_layers", "high", "early layers", "m:trace" }, { "constraints", { 1 }, "objects of a program", "force_words" },
+    { "forced_decoder_ids", { { 1, 5 } }, "left it out", "decoder" }, { "token_healing", true, "last token stays" } } do
     local key, value = case[1], case[2]
     local m = pl.load(with { [key] = value }, { compute = "f32" })
     expect_says(m.warnings, file .. ": " .. key .. " is not applied: ", case[3])
@@ -70,6 +72,33 @@ t.test("what is not applied is refused with its reason where a caller asks for i
   local m = pl.load(tales, { compute = "f32" })
   t.equal(#m:generate("Once", { max_new_tokens = 1, token_healing = false }).ids, 1, "asking for nothing is no fault")
   m:close()
+end)
+
+-- All keys of GenerationConfig of transformers 5.24.0 and 4.49.0.
+local published = [[
+  _commit_hash _from_model_config assistant_confidence_threshold assistant_early_exit assistant_ensemble_weight
+  assistant_lookbehind bad_words_ids begin_suppress_tokens bos_token_id cache_config cache_implementation
+  compile_config constraints continuous_batching_config decoder_start_token_id disable_compile diversity_penalty
+  do_sample dola_layers early_stopping encoder_no_repeat_ngram_size encoder_repetition_penalty eos_token_id
+  epsilon_cutoff eta_cutoff exponential_decay_length_penalty force_words_ids forced_bos_token_id
+  forced_decoder_ids forced_eos_token_id generation_kwargs guidance_scale is_assistant length_penalty low_memory
+  max_cache_len max_length max_matching_ngram_size max_new_tokens max_time min_length min_new_tokens min_p
+  no_repeat_ngram_size num_assistant_tokens num_assistant_tokens_schedule num_beam_groups num_beams
+  num_return_sequences output_attentions output_hidden_states output_logits output_scores pad_token_id
+  penalty_alpha prefill_chunk_size prompt_lookup_num_tokens remove_invalid_values renormalize_logits
+  repetition_penalty return_dict_in_generate return_legacy_cache sequence_bias speculation_type stop_strings
+  suppress_tokens target_lookbehind temperature token_healing top_h top_k top_p transformers_version typical_p
+  use_cache use_mtp watermarking_config]]
+
+t.test("every key of the published class is applied, refused with a reason, or changes no answer", function()
+  local rules = require "perilune.serve.generation_rules"
+  for key in published:gmatch "%S+" do
+    local said = table.concat(rules.warnings({ [key] = 1 }, file, {}), "\n")
+    t.ok(not said:find "no option has this name", said)
+    if said ~= "" then t.ok(rules.not_applied[key], key) end
+    if rules.published[key] or rules.not_applied[key] then t.ok(rules.spec[key], key) end
+  end
+  expect_says(rules.warnings({ no_such_key = 1 }, file, {}), "no option has this name")
 end)
 
 t.test("searches of a file give way to what the caller says", function()

@@ -29,6 +29,9 @@ rules.not_applied = {
   max_time = { "an answer that ends by the clock would change with the batch it is in",
     "line:cancel(), engine:step { budget_ms = … } or stop_when = function(state) … end may watch pl.clock()" },
   watermarking_config = { "texts carry no watermark", "a function in processors may favour tokens" },
+  dola_layers = { "the scores of early layers are not held against the last", "m:trace reads any layer, a function in processors changes scores" },
+  constraints = { "they are objects of a program", "force_words, force_words_ids, regex, json_schema or grammar say what an answer holds" },
+  forced_decoder_ids = { "the published implementation has left it out", "give decoder = { ids } or forced_bos_token_id" },
   token_healing = { "a prompt's last token stays as it is", "end the prompt before the word that is to be written on" },
 }
 
@@ -66,7 +69,8 @@ for key in ([[transformers_version _from_model_config use_cache cache_implementa
   output_hidden_states output_scores output_logits return_dict_in_generate return_dict is_assistant num_assistant_tokens
   num_assistant_tokens_schedule assistant_confidence_threshold assistant_early_exit
   assistant_lookbehind target_lookbehind assistant_ensemble_weight speculation_type compile_config disable_compile
-  continuous_batching_config low_memory prefill_chunk_size use_mtp remove_invalid_values decoder_start_token_id]]):gmatch "%S+" do
+  continuous_batching_config
+  _commit_hash return_legacy_cache generation_kwargs low_memory prefill_chunk_size use_mtp remove_invalid_values decoder_start_token_id]]):gmatch "%S+" do
   harmless[key] = true
 end
 
