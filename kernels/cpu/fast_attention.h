@@ -296,8 +296,8 @@ PERILUNE_INLINE void ask_for_block(const AttentionArguments& a, const KvRow& kv,
   const auto* values =
       reinterpret_cast<const char*>(page + value_block_offset(a.layout, position, kv_head));
   const auto bytes = static_cast<std::int64_t>(sizeof(Element)) * a.layout.head_dim * kKvBlock;
-  for (std::int64_t at = 0; at < bytes; at += kLine) __builtin_prefetch(keys + at);
-  for (std::int64_t at = 0; at < bytes; at += kLine) __builtin_prefetch(values + at);
+  for (std::int64_t at = 0; at < bytes; at += kLine) __builtin_prefetch(keys + at, 0, 2);
+  for (std::int64_t at = 0; at < bytes; at += kLine) __builtin_prefetch(values + at, 0, 2);
 }
 
 /// The blocks of one tile over keys [begin, end), which lie in one split; rows start from nothing.

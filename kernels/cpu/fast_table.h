@@ -17,6 +17,7 @@
 #include "kernels/cpu/fast_attention.h"
 //
 #include "kernels/cpu/fast_attention_work.h"
+#include "kernels/cpu/fast_kv_write.h"
 #include "kernels/cpu/fast_matmul.h"
 #include "kernels/cpu/fast_rows.h"
 
@@ -67,7 +68,7 @@ constexpr KernelTable make_table(const char* tier) {
       .layer_norm = layer_norm,
       .rope_table = scalar::rope_table,
       .rope = rope,
-      .kv_write = scalar::kv_write,
+      .kv_write = kv_write,
       .attention_scratch = attention_scratch,
       .attention = attention,
       .attention_weights = scalar::attention_weights,

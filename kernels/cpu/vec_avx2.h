@@ -43,6 +43,11 @@ PERILUNE_INLINE Vec load(const Bf16* p) {
 PERILUNE_INLINE void store(float* p, Vec x) {
   _mm256_storeu_ps(p, x);
 }
+/// Rounded to nearest; a NaN keeps some of its bits.
+PERILUNE_INLINE void store(F16* p, Vec x) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
+                   _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
 
 PERILUNE_INLINE Vec add(Vec a, Vec b) {
   return _mm256_add_ps(a, b);

@@ -44,6 +44,12 @@ PERILUNE_INLINE void store(float* p, Vec x) {
   _mm512_storeu_ps(p, x);
 }
 
+/// Rounded to nearest; a NaN keeps some of its bits.
+PERILUNE_INLINE void store(F16* p, Vec x) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                      _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
 PERILUNE_INLINE PairVec load(const Bf16Pair* p) {
   return _mm512_loadu_si512(p);
 }

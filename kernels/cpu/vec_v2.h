@@ -50,6 +50,21 @@ PERILUNE_INLINE Vec load(const Bf16* p) {
 PERILUNE_INLINE void store(float* p, Vec x) {
   _mm_storeu_ps(p, x);
 }
+/// Rounded to nearest, as f32_to_f16 of dtype.h does it.
+PERILUNE_INLINE void store(F16* p, Vec x) {
+  const auto whole = [](int bits) { return _mm_set1_epi32(bits); };
+  const __m128i bits = _mm_castps_si128(x), size = _mm_and_si128(bits, whole(0x7fffffff));
+  const __m128i odd = _mm_and_si128(_mm_srli_epi32(size, 13), whole(1));
+  const __m128i rounded = _mm_add_epi32(_mm_add_epi32(size, whole(0xfff)), odd);
+  const __m128i normal = _mm_srli_epi32(_mm_sub_epi32(rounded, whole(0x38000000)), 13);
+  const __m128 shifted = _mm_add_ps(_mm_castsi128_ps(size), _mm_set1_ps(0.5f));
+  const __m128i tiny = _mm_sub_epi32(_mm_castps_si128(shifted), whole(0x3f000000));
+  __m128i half = _mm_blendv_epi8(normal, tiny, _mm_cmplt_epi32(size, whole(0x38800000)));
+  half = _mm_blendv_epi8(half, whole(0x7c00), _mm_cmpgt_epi32(size, whole(0x477fefff)));
+  half = _mm_blendv_epi8(half, whole(0x7e00), _mm_cmpgt_epi32(size, whole(0x7f800000)));
+  half = _mm_or_si128(half, _mm_and_si128(_mm_srli_epi32(bits, 16), whole(0x8000)));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi32(half, half));
+}
 
 PERILUNE_INLINE Vec add(Vec a, Vec b) {
   return _mm_add_ps(a, b);

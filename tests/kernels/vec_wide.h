@@ -55,6 +55,9 @@ Vec each(Function function) {
 [[gnu::noinline, maybe_unused]] void store(float* p, Vec x) {
   for (int i = 0; i < kLanes; ++i) p[i] = x.lane[i];
 }
+[[gnu::noinline, maybe_unused]] void store(F16* p, Vec x) {
+  for (int i = 0; i < kLanes; ++i) p[i].bits = f32_to_f16(x.lane[i]);
+}
 [[gnu::noinline, maybe_unused]] PairVec load(const Bf16Pair* p) {
   PairVec out;
   for (int i = 0; i < kLanes; ++i) out.lane[i] = p[i].bits;
