@@ -112,6 +112,8 @@ Sampler::Sampler(SamplingOptions options) : options_(std::move(options)) {
 void Sampler::log_probabilities(std::span<const float> logits, const SamplingState& state,
                                 Sampled& result) {
   raw_.assign(logits.begin(), logits.end());
+  // Among timestamps choose() sums what their rules leave.
+  if (options_.timestamps && options_.logprobs == 0) return;
   const Total total = total_of(logits);
   log_sum_ = log_sum_of(total.best, total.weights, static_cast<std::int64_t>(logits.size()));
 
