@@ -263,6 +263,32 @@ t.test("an answer that stays doubtful is built on unless it was drawn at a high 
   t.ok(pl.json.encode(alone) ~= pl.json.encode(sure), "what was said before has changed nothing")
 end)
 
+t.test("a pipeline hears one recording after another in the same memory", function()
+  local hear = pl.pipeline("automatic-speech-recognition", m, { language = "en", temperature = 0, no_speech_threshold = 1 })
+  local first = told(hear(sound(2.5, 3)))
+  local kept = hear.engine_
+  t.ok(kept)
+  t.equal(told(hear(sound(2.5, 3))), first)
+  t.ok(rawequal(hear.engine_, kept))
+  t.raises_text(function() hear "no/such.wav" end, "no/such.wav")
+  collectgarbage()
+  t.equal(told(hear { sound(2.5, 3), sound(1, 4) }[1]), first)
+  t.ok(rawequal(hear.engine_, kept), "a recording that fails leaves it")
+  local inner
+  pl.pipeline("automatic-speech-recognition", m, { language = "en", temperature = 0, no_speech_threshold = 1,
+    on_segment = function() inner = inner or told(hear(sound(2.5, 3))) end })(sound(2.5, 3))
+  t.equal(inner, first)
+  local own, begun
+  own = pl.pipeline("automatic-speech-recognition", m, { language = "en", temperature = 0, no_speech_threshold = 1,
+    on_segment = function()
+      if begun then return end
+      begun = true
+      begun = told(own(sound(2.5, 3)))
+    end })
+  own(sound(2.5, 3))
+  t.equal(begun, first, "inside itself")
+end)
+
 t.test("seconds heard are told, and a function that fails ends its recording alone", function()
   local ends, count = {}, 0
   local hear = pl.pipeline("automatic-speech-recognition", m, { language = "en", temperature = 0, no_speech_threshold = 1,

@@ -8,6 +8,14 @@ local each = {}
 local Run = {}
 Run.__index = Run
 
+-- The engine of a run. A task that asks again and again keeps its own between runs, with the memory that its passes
+-- compute in, which for windows of sound would cost as much to take from the system again as a tenth of the window.
+local function engine_of(p, policy)
+  local kept = policy == nil and p.engine_
+  p.engine_ = nil
+  return kept or submit.engine(policy)
+end
+
 --- A run over an iterator: at most o.window inputs are taken and not answered, oldest first.
 ---@param p Pipeline
 ---@param iterator fun(): any
@@ -15,8 +23,9 @@ Run.__index = Run
 --- tasks that ask again and again) }
 ---@return table run run:next() → input, answer, err; nil at the end
 function each.run(p, iterator, o)
-  local engine = not p.task_.direct and submit.engine(o.policy) or nil
+  local engine = not p.task_.direct and engine_of(p, o.policy) or nil
   return setmetatable({ p = p, iterator = iterator, width = o.window, engine = engine, guard = engine and submit.guard(engine),
+    keeps = p.task_.at_once and o.policy == nil,
     first = 1, last = 0, taken = {}, on_work = o.on_work, count = o.count, ended = o.count == 0, told = { waits = true } }, Run)
 end
 
@@ -85,6 +94,7 @@ end
 function Run:finish(job)
   local fine, err = pcall(self.step, self, job)
   if fine then return end
+  self.keeps = false
   pcall(submit.abandon, self.engine)
   error(err, 0)
 end
@@ -95,13 +105,26 @@ function Run:note_lost(job)
   jobs.note_lost(self.p, { job }, self.told)
 end
 
+-- At the end its engine is closed, or kept for the next run.
+function Run:release()
+  local engine = self.engine
+  self.engine = nil
+  if not engine then return end
+  if self.keeps and not self.p.engine_ then
+    submit.unguard(self.guard)
+    self.p.engine_ = engine
+  else
+    engine:close()
+  end
+end
+
 -- The oldest input, its answer, its error; nil at the end.
 function Run:next()
   self:fill()
   local oldest = self.taken[self.first]
   if not oldest then
     self:note_lost(nil)
-    if self.engine then self.engine:close() end
+    self:release()
     return nil
   end
   self:finish(oldest.job)

@@ -285,6 +285,10 @@ function submit.guard(engine)
   return proxy
 end
 
+--- Ends a guard's work: its engine is another's now.
+---@param guard userdata
+function submit.unguard(guard) getmetatable(guard).__gc = nil end
+
 --- Core's engine with a policy, fifo without one.
 ---@param policy table|function|nil
 ---@param settings table|nil
