@@ -1,8 +1,10 @@
 """Tiny Whisper, CLIP, SigLIP and ViT checkpoints of unusual shapes with random weights, and what the published
 implementation (PyTorch, float32) answers: folders for `perilune compare`.
 
-usage: python3 tests/judges/senses.py OUT          (needs torch, transformers, numpy, safetensors)
+usage: python3 tests/judges/senses.py OUT [COUNT [SEED]]          (needs torch, transformers, numpy, safetensors)
        perilune compare OUT/*
+
+COUNT: also so many drawn shapes of each family.
 
 clip-classes, siglip-classes and whisper-one-head are in tests/golden.
 """
@@ -13,12 +15,13 @@ import sys
 import numpy as np
 import torch
 import transformers
-from transformers import (CLIPConfig, CLIPForImageClassification, CLIPModel, SiglipConfig, SiglipForImageClassification, SiglipModel, ViTConfig,
+from transformers import (CLIPConfig, CLIPForImageClassification, CLIPModel, DeiTConfig, DeiTForImageClassification, SiglipConfig, SiglipForImageClassification, SiglipModel, ViTConfig,
                           ViTForImageClassification, ViTModel, WhisperConfig, WhisperFeatureExtractor,
                           WhisperForConditionalGeneration)
 
 OUT = pathlib.Path(sys.argv[1])
-random = np.random.default_rng(5)
+COUNT, SEED = (int(sys.argv[i]) if len(sys.argv) > i else 0 for i in (2, 3))
+random = np.random.default_rng(5 + SEED)
 
 
 def drawn(model):
@@ -132,3 +135,68 @@ classes("siglip-classes", SiglipConfig(text_config=text, vision_config={**tiny, 
         SiglipForImageClassification, 20)
 classes("clip-classes", CLIPConfig(text_config=text, vision_config={**tiny, "image_size": 20, "patch_size": 6}, **labels),
         CLIPForImageClassification, 20)
+
+
+def one_of(*values):
+    return values[int(random.integers(len(values)))]
+
+
+def hidden():
+    """Hidden size and heads; heads of odd sizes, too."""
+    heads = int(random.integers(1, 8))
+    return heads * int(random.choice([2, 3, 4, 5, 8, 12, 17, 20])), heads
+
+
+def layers(prefix=""):
+    size, heads = hidden()
+    return {"hidden_size": size, "num_attention_heads": heads, "intermediate_size": int(random.integers(4, 90)),
+            "num_hidden_layers": int(random.integers(1, 4)), "hidden_act": one_of("gelu", "quick_gelu", "gelu_pytorch_tanh", "relu", "silu"),
+            "layer_norm_eps": one_of(1e-12, 1e-6, 1e-5, 1e-3)}
+
+
+def picture():
+    patch = int(random.integers(2, 17))
+    return {"patch_size": patch, "image_size": patch * int(random.integers(1, 6)) + int(random.integers(patch))}
+
+
+def drawn_whisper(i):
+    heads, other = int(random.integers(1, 7)), int(random.integers(1, 7))
+    size = heads * other * int(random.choice([2, 3, 4, 5]) if heads * other > 10 else random.choice([4, 6, 8, 9, 10]))
+    size += size % 2 * heads * other   # sinusoids come in pairs
+    whisper(f"whisper-drawn-{i}", num_mel_bins=one_of(80, 128, 20, 33), d_model=size, encoder_layers=int(random.integers(1, 4)),
+            decoder_layers=int(random.integers(1, 4)), encoder_attention_heads=heads, decoder_attention_heads=other,
+            encoder_ffn_dim=int(random.integers(5, 100)), decoder_ffn_dim=int(random.integers(5, 100)),
+            max_source_positions=int(random.integers(38, 90)), vocab_size=int(random.integers(110, 900)),
+            max_target_positions=int(random.integers(14, 60)), activation_function=one_of("gelu", "relu", "silu", "gelu_new"),
+            scale_embedding=bool(random.integers(2)), tie_word_embeddings=bool(random.integers(4)))
+
+
+def drawn_towers(i):
+    length, vocab = int(random.integers(5, 20)), int(random.integers(60, 300))
+    see, read = {**layers(), **picture()}, {**layers(), "vocab_size": vocab, "max_position_embeddings": length}
+    end = one_of(2, vocab - 1, vocab - 3)
+    towers(f"clip-drawn-{i}", CLIPConfig(text_config={**read, "eos_token_id": end}, vision_config=see, projection_dim=int(random.integers(3, 70))),
+           CLIPModel, length, see["image_size"])
+    see, read = {**layers(), **picture()}, {**layers(), "vocab_size": vocab, "max_position_embeddings": length}
+    towers(f"siglip-drawn-{i}", SiglipConfig(text_config={**read, "projection_size": see["hidden_size"]}, vision_config=see), SiglipModel, length,
+           see["image_size"])
+
+
+def drawn_classes(i):
+    labels, channels = dict(num_labels=int(random.integers(1, 9))), one_of(3, 3, 1, 4)
+    for kind, config, model, extra in (
+            ("vit", ViTConfig, ViTForImageClassification, {"qkv_bias": bool(random.integers(2)), "num_channels": channels}),
+            ("deit", DeiTConfig, DeiTForImageClassification, {"num_channels": channels})):
+        sizes = {**layers(), **picture(), **extra}
+        classes(f"{kind}-drawn-{i}", config(**sizes, **labels), model, sizes["image_size"], channels)
+    sizes = {**layers(), **picture(), **({"num_channels": channels})}
+    classes(f"vit-base-drawn-{i}", ViTConfig(**sizes), ViTModel, sizes["image_size"], channels)
+    for kind, config, model in (("clip", CLIPConfig, CLIPForImageClassification), ("siglip", SiglipConfig, SiglipForImageClassification)):
+        sizes = {**layers(), **picture()}
+        classes(f"{kind}-classes-drawn-{i}", config(text_config=text, vision_config=sizes, **labels), model, sizes["image_size"])
+
+
+for number in range(COUNT):
+    drawn_whisper(number)
+    drawn_towers(number)
+    drawn_classes(number)
