@@ -57,6 +57,11 @@ for threads = 1, 2 do
   models[threads] = pl.load(path, o)
 end
 local m = models[1]
+if m.outliers then
+  io.stderr:write("prove_invariance: outliers=" .. m.outliers .. " is a mode that is not batch-invariant: which inputs are "
+    .. "multiplied apart depends on all rows of a step\n")
+  os.exit(2)
+end
 local writes = m.head == "causal" or m.head == "seq2seq"
 local most = math.min(90, math.floor((m.max_tokens or 512) / 2))
 -- Bytes of keys and values that no request needs more of: three rows, in whole pages.

@@ -6,6 +6,7 @@
 #include "engine/ops/elementwise.h"
 #include "engine/ops/linear.h"
 #include "engine/ops/norm.h"
+#include "engine/ops/outlier_linear.h"
 #include "engine/ops/rope_op.h"
 #include "engine/ops/rows.h"
 #include "engine/program/composed_activations.h"
@@ -107,6 +108,18 @@ Value Net::positions(const Value& x) const {
   return apply(std::make_shared<RowPositionsOp>(), {x}).front();
 }
 
+namespace {
+
+OpPointer product(const NetState& state, LinearPart part, const std::vector<std::string>& over,
+                  double scale) {
+  if (state.outliers > 0) {
+    return std::make_shared<OutlierLinearOp>(std::move(part), over, scale, state.outliers);
+  }
+  return std::make_shared<LinearOp>(std::vector<LinearPart>{std::move(part)}, over, scale);
+}
+
+}  // namespace
+
 Value Net::linear(const Value& x, const std::string& path, const std::vector<std::string>& axes,
                   const LinearOptions& options) const {
   const ModuleReader reader{*state_, where(path)};
@@ -120,8 +133,7 @@ Value Net::linear(const Value& x, const std::string& path, const std::vector<std
   part.weight = reader.weight(part.path);
   if (options.bias) part.bias = reader.tensor(part.path + ".bias", {"output"});
   check_size("linear", part.path + ".bias", part.bias, outputs, where(path));
-  const auto op =
-      std::make_shared<LinearOp>(std::vector<LinearPart>{std::move(part)}, options.over);
+  const auto op = product(*state_, std::move(part), options.over, 1.0);
   const int over = options.over.empty() ? 1 : static_cast<int>(options.over.size());
   return adapted(apply(op, {x}, path).front(), x, path, static_cast<int>(axes.size()), over, 1.0);
 }
@@ -150,8 +162,7 @@ Value Net::head(const Value& x, const std::string& path, const std::string& axis
   const std::string bias = options.bias_name.empty() ? full(path) + ".bias" : options.bias_name;
   if (options.bias || !options.bias_name.empty()) part.bias = reader.tensor(bias, {axis});
   check_size("head", bias, part.bias, part.axes[0].size, where(path));
-  const auto op = std::make_shared<LinearOp>(std::vector<LinearPart>{std::move(part)},
-                                             std::vector<std::string>{}, options.scale);
+  const auto op = product(*state_, std::move(part), {}, options.scale);
   return adapted(apply(op, {x}, path).front(), x, path, 1, 1, options.scale);
 }
 

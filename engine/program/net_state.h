@@ -26,7 +26,8 @@ struct NetState {
   std::shared_ptr<Checkpoint> checkpoint;
   std::vector<RopeTables> rope_tables;  // made once a pass
   bool names_only =
-      false;  // a head that was not chosen: weights are touched, missing ones no error
+      false;           // a head that was not chosen: weights are touched, missing ones no error
+  float outliers = 0;  // inputs from this magnitude are multiplied apart (OutlierLinearOp); 0: none
 };
 
 }  // namespace perilune

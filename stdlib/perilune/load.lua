@@ -32,7 +32,7 @@ local most_settings = 32 * 2 ^ 20   -- bytes of a file of settings
 local spec = {
   device = "string", device_map = "string|table", max_memory = "table", compute = { "auto", "f32", "bf16", "int8" }, quantize = "string|table",
   cache = { "f32", "f16", "bf16", "int8" }, threads = "positive", head = "string", tokenizer = "string|boolean|Tokenizer",
-  adapters = "string|table", mmap = "boolean", on_progress = "function", allow_oversize = "boolean",
+  outliers = "number", adapters = "string|table", mmap = "boolean", on_progress = "function", allow_oversize = "boolean",
   interpolate_pos_encoding = "boolean|number|table",
 }
 
@@ -128,6 +128,18 @@ local function ties_of(s)
   return ties
 end
 
+-- LLM.int8's decomposition, which its model says aloud.
+local function read_outliers(s, from)
+  if not from then return end
+  if not (from > 0 and from < math.huge) then
+    raise("option", "load", "option outliers: expected a magnitude above 0, got " .. tostring(from), "published: 6.0")
+  end
+  ranks.refuse(s, "load", "inputs that are multiplied apart want whole rows")
+  s.outliers = from
+  s.warnings[#s.warnings + 1] = ("outliers = %g: which inputs are multiplied apart depends on all rows of a step, so answers are "
+    .. "not batch-invariant"):format(from)
+end
+
 --- Everything but packed weights: configs read, family chosen, files validated, passes traced.
 ---@param path string
 ---@param o table checked options of pl.load
@@ -150,6 +162,7 @@ function load.prepare(path, o, op)
   s.checkpoint = core.checkpoint(weights or folder, stored)
   picture_positions.interpolate(s)
   s.threads, s.load, s.rank_model = o.threads, load.load, ranks.number()
+  read_outliers(s, o.outliers)
   adapters.read(s, o.adapters)
   local fine, err = pcall(trace_all, s)
   if not fine then
@@ -230,6 +243,13 @@ end
 ---
 ---     local m = pl.load("scripts/models/tales", { quantize = { ["layers.*.mlp.*"] = "nf4", lm_head = "int8" }, compute = "f32" })
 ---     print(m.quantization.lm_head)                                         --> int8
+--- `outliers` is LLM.int8's decomposition (arXiv:2208.07339), for products in compute="int8": inputs that any row of a step
+--- has at that magnitude or above (published: 6.0) are multiplied apart, in f32, instead of being rounded to eight bits. Off
+--- by default: which inputs those are depends on all rows of a step, so answers are then not batch-invariant, which the model
+--- says in its warnings; it takes the time of both products.
+---
+---     local m = pl.load("scripts/models/tales", { quantize = "int8", outliers = 6.0 })
+---     print(m.compute, m.outliers)                                          --> int8	6
 ---@param path string a folder, a file, or the name of a known model (perilune get --list)
 ---@param opts LoadOptions|nil
 ---@return Model

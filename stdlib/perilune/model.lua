@@ -25,6 +25,7 @@ local weights = require "perilune.loaded.weights"
 ---@field device string where it runs; with a device_map, where what it does not name runs
 ---@field device_map table<string, string> where each part is: { path → device }; printed, also what it takes there and why
 ---@field compute string "f32", "bf16" or "int8"
+---@field outliers number|nil inputs from this magnitude on are multiplied apart, so that answers depend on the batch; nil: none are
 ---@field threads integer threads that its passes run on
 ---@field cache_dtype string element type of keys and values
 ---@field max_tokens integer|nil positions
@@ -38,7 +39,8 @@ local weights = require "perilune.loaded.weights"
 local Model = { __name = "Model" }
 
 -- Fields that may be nil; anything else that is asked for and missing is a mistake.
-local optional = { tokenizer = true, tokenizer_reason = true, max_tokens = true, labels = true, eager_ = true, quantization = true, quantization_plan = true }
+local optional = { tokenizer = true, tokenizer_reason = true, max_tokens = true, labels = true, eager_ = true, quantization = true, quantization_plan = true,
+  outliers = true }
 
 function Model.__index(m, key)
   local method = Model[key]
@@ -291,8 +293,9 @@ function Model.__tostring(m)
   local s = rawget(m, "state_")
   local layers = s.c.layers
   if type(layers) == "table" then layers = ("%d + %d"):format(layers.encoder, layers.decoder) end
+  local compute = m.outliers and ("%s (outliers from %g apart: not batch-invariant)"):format(m.compute, m.outliers) or m.compute
   return ("Model %s, head %s, %s layers, %d embedding rows, %s positions, %s on %s%s"):format(m.family, m.head, tostring(layers),
-    m.vocab_size, tostring(m.max_tokens or "any number of"), m.compute, table.concat(s.devices, " + "), s.closed and " (closed)" or "")
+    m.vocab_size, tostring(m.max_tokens or "any number of"), compute, table.concat(s.devices, " + "), s.closed and " (closed)" or "")
 end
 
 for _, part in ipairs { require "perilune.model_facts", require "perilune.inside.methods" } do

@@ -44,6 +44,7 @@ void push_pass(lua_State* L, Options& options, PassObject object,
   object.net->pass->axis_sizes =
       options.sizes("axes").value_or(std::map<std::string, std::int64_t>{});
   object.net->names_only = options.boolean("names_only").value_or(false);
+  object.net->outliers = static_cast<float>(options.number("outliers").value_or(0));
 
   lua_newtable(L);
   if (options.push("config")) lua_setfield(L, -2, "config");

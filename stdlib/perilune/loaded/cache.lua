@@ -181,7 +181,8 @@ function Cache:save(path)
     for slot, name in ipairs(sequence:slots()) do tensors[("rows.%d.%s"):format(i, name)] = sequence:pages(slot) end
   end
   core.save_tensors(path, tensors, { lengths = table.concat(lengths, " "), made_for = table.concat(made_for, " "), texts = table.concat(texts, ","),
-    cache = s.cache_dtype, compute = s.compute, model = s.checkpoint:fingerprint(), adapters = table.concat(made_by, ",") })
+    cache = s.cache_dtype, compute = s.compute, outliers = s.outliers and tostring(s.outliers),
+    model = s.checkpoint:fingerprint(), adapters = table.concat(made_by, ",") })
 end
 
 --- Bytes of its pages.

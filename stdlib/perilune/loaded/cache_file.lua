@@ -32,9 +32,13 @@ function cache_file.cache_load(path, m)
   if about.model ~= s.checkpoint:fingerprint() then
     raise("argument", "cache_load", path .. " was made by another model than " .. s.path)
   end
-  if about.cache ~= s.cache_dtype or about.compute ~= s.compute then
-    raise("argument", "cache_load", ("%s holds cache=%s of compute=%s, the model has cache=%s and compute=%s")
-      :format(path, tostring(about.cache), tostring(about.compute), s.cache_dtype, s.compute), "load the model in the same way")
+  local outliers = s.outliers and tostring(s.outliers)
+  if about.cache ~= s.cache_dtype or about.compute ~= s.compute or about.outliers ~= outliers then
+    local function way(cache, compute, apart)
+      return ("cache=%s and compute=%s%s"):format(tostring(cache), tostring(compute), apart and ", outliers=" .. apart or "")
+    end
+    raise("argument", "cache_load", ("%s holds %s, the model has %s")
+      :format(path, way(about.cache, about.compute, about.outliers), way(s.cache_dtype, s.compute, outliers)), "load the model in the same way")
   end
   local pool, sequences, texts, made_by = pass_runner.pool(s), {}, {}, {}
   local names = ((about.adapters or "") .. ","):gmatch "([^,]*),"

@@ -31,7 +31,7 @@ function pass_runner.program(s, entry)
   local program = s.programs[entry]
   if not program then
     local after = entry == "cross" and { pass_runner.program(s, "encode") } or nil
-    program = passes.trace(s.checkpoint, s.family, s.c, entry, s.head, { after = after })
+    program = passes.trace(s.checkpoint, s.family, s.c, entry, s.head, { after = after, outliers = s.outliers })
     s.programs[entry] = program
   end
   return program
@@ -167,7 +167,7 @@ end
 
 -- The family's passes, line by line.
 local function write_all(m, s, run, observe)
-  local lines = { axes = s.c.axes, config = s.c, hook = hook_of(s.hooks, observe and observe.mark),
+  local lines = { axes = s.c.axes, config = s.c, outliers = s.outliers, hook = hook_of(s.hooks, observe and observe.mark),
     looked_at = looked_at(s, observe and observe.mark) }
   local pass, entry = run:next(s.checkpoint, lines)
   while pass do

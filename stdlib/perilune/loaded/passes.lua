@@ -67,11 +67,13 @@ end
 ---@param c table the family's config
 ---@param entry string
 ---@param head string|nil
----@param opts table|nil { after= (programs whose results it reads), names_only= (only to learn which stored tensors it reads) }
+---@param opts table|nil { after= (programs whose results it reads), names_only= (only to learn which stored tensors it reads),
+--- outliers= (inputs from this magnitude are multiplied apart) }
 ---@return userdata|nil program
 function passes.trace(checkpoint, t, c, entry, head, opts)
   local names_only = opts and opts.names_only or nil
-  local pass = core.trace(checkpoint, { entry = entry, axes = c.axes, config = c, names_only = names_only, after = opts and opts.after })
+  local pass = core.trace(checkpoint, { entry = entry, axes = c.axes, config = c, names_only = names_only, after = opts and opts.after,
+    outliers = opts and opts.outliers })
   passes.write(t, pass, entry, head)
   if names_only then return nil end
   return pass:finish(family.has_head(t, entry) and head or "")

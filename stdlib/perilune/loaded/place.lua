@@ -48,6 +48,10 @@ local function choose_compute(s, o, names)
     end
     s.compute = blocks and coded and not s.checkpoint.weight_only and "int8" or fast and "bf16" or "f32"
   end
+  if s.outliers and s.compute ~= "int8" then
+    raise("option", "load", ('option outliers: they are multiplied apart where products are computed in int8, %s computes in %s'):format(s.path,
+      s.compute), 'take quantize="int8", or compute="int8" with a file of few bits')
+  end
   s.cache_dtype = o.cache or cache_dtype[s.compute]
   for _, name in ipairs(s.cache_dtype == "int8" and names or {}) do
     if name ~= "cpu" then

@@ -52,7 +52,7 @@ function ready.fields(s, tokenizer, reason, on_progress)
   return {
     state_ = s, tokenizer = tokenizer, tokenizer_reason = not tokenizer and reason or nil, config = core.answer(s.config),
     family = s.family.name, head = s.head, device = s.device, device_map = s.device_map, threads = s.threads or core.threads(),
-    compute = s.compute, cache_dtype = s.cache_dtype, quantization = core.answer(s.recipe),
+    compute = s.compute, outliers = s.outliers, cache_dtype = s.cache_dtype, quantization = core.answer(s.recipe),
     max_tokens = s.c.max_tokens, vocab_size = s.vocab_rows, labels = core.answer(s.labels), warnings = core.answer(s.warnings), path = s.path,
     adapters = adapters.list(s),
   }

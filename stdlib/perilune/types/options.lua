@@ -7,6 +7,8 @@
 ---@field compute string "auto" (default), "f32", "bf16" or "int8": the arithmetic of products. "int8" is for weights of few
 ---bits, whose codes are multiplied as they are stored, with activations rounded to eight bits in blocks of 32; "auto" takes
 ---it for such files where the device can. The other modes widen the codes exactly, a part at a time
+---@field outliers number with products in int8: inputs from this magnitude on are multiplied apart in f32 (LLM.int8: 6.0), by
+---default none are; answers then depend on the batch, see pl.load
 ---@field cache string "f32", "f16", "bf16" or "int8": type of keys and values; by default f32 with compute="f32", bf16 with
 ---"bf16", f16 with "int8". "int8" (on the CPU) keeps whole numbers and an f32 scale for each token and head
 ---@field threads integer processor threads of this model; default: those of the process, all that it may use

@@ -7,10 +7,16 @@ them on a GPU, become numbers when they are loaded. m:memory() says what a model
 
 Folders that others quantized run by what config.json says in quantization_config (older ones: quantize_config.json
 of GPTQ, quant_config.json of AWQ): GPTQ (2, 3, 4 and 8 bits, with and without act-order), AWQ (gemm), bitsandbytes
-(LLM.int8 without its outliers apart, NF4, FP4) and compressed-tensors (int8, packed int4 and int8). Which modules are
+(LLM.int8, NF4, FP4) and compressed-tensors (int8, packed int4 and int8). Which modules are
 quantized is what is stored: lists of modules that were not converted are not needed. On the CPU codes stay codes, in
 as many bits as the file has (GPTQ's 2 and 3 whose scales need f32 in 4); groups or levels that no block format holds
 become float32, with a warning. "auto" rounds activations only for int8 rows.
+
+    local apart = pl.load("scripts/models/tales", { quantize = "int8", outliers = 6.0 })
+    print(apart.compute, apart.outliers)                                 --> int8	6
+
+That is LLM.int8 with its outliers: inputs that reach 6.0 in any row of a step are multiplied apart, in f32. A mode that is
+not batch-invariant, and off by default: what is apart depends on all rows of a step, as the model says in its warnings.
 
     local m = pl.load("scripts/models/reviews", { compute = "f32" })     -- stored as f32
     local half = pl.load("scripts/models/reviews", { compute = "bf16" })
