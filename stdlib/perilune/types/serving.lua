@@ -87,7 +87,7 @@
 ---@field priority integer as it was submitted with; 0
 ---@field client string|nil as it was submitted with
 ---@field tag any as it was submitted with
----@field rows integer sequences that it has (n, beams)
+---@field rows integer rows that it takes of a step: sequences that run (n, beams, with guidance twice as many, candidates of a contrastive search)
 ---@field pages_needed integer pages that its pending tokens need
 ---@field pool integer which of room.pages they come from
 
