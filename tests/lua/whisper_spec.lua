@@ -224,7 +224,6 @@ t.test("beams find what a search by hand finds", function()
     if wanted.ids[#wanted.ids] == transcriber.special.stop then wanted.ids[#wanted.ids] = nil end
     t.equal(own.ids, wanted.ids, "seed " .. seed)
     t.near(asked.line:result().score, wanted.score, 1e-4)
-    t.ok(own.no_speech > 0 and own.no_speech < 1)
     longer = longer + #own.ids
     engine:close()
   end

@@ -120,7 +120,7 @@ print(pl.try(pl.pipeline("chat", m), "Hello"))                         --> nil	c
       { "on_progress", "function(done, total): seconds of one recording (total: nil of a pipe); of a list how many are heard, with parts" },
       { "batch_size", "windows that are heard at once, cut where it is quiet; default 1: each begins where the last was heard to" },
       { "temperature", "tried in turn while an answer looks wrong; default { 0, 0.2, 0.4, 0.6, 0.8, 1 }" },
-      { "num_beams", "beams of a search for the likeliest text, where the temperature is 0; default 1: the likeliest ids" },
+      { "num_beams", "beams of a search for the likeliest text, where the temperature is 0; default 1: the likeliest ids. A search does not tell no_speech" },
       { "best_of", "draws at a temperature above 0, of which the surest counts; default 5" },
       { "compression_ratio_threshold", "above it an answer repeats itself; default 2.4" },
       { "logprob_threshold", "mean below which it is not sure; default -1" },

@@ -170,7 +170,9 @@ end
 ---@param err any
 function Recording:fail(err)
   self.error, self.ended = err, true
-  for _, one in ipairs(self.waiting) do one.asked.line:cancel() end
+  for _, one in ipairs(self.waiting) do
+    if one.asked then one.asked.line:cancel() end   -- none where asking is what failed
+  end
 end
 
 --- The next segment that nobody was told of yet; nil where there is none.

@@ -67,18 +67,11 @@ end
 -- many answers that end, weighed by their length), or the likeliest ids.
 local function add_search(options, o)
   if o.temperature > 0 then
-    options.do_sample, options.temperature, options.n, options.logprobs = true, o.temperature, o.best_of > 1 and o.best_of or nil, 0
+    options.do_sample, options.temperature, options.n, options.logprobs = true, o.temperature, o.best_of > 1 and o.best_of or nil, 3
   elseif o.num_beams > 1 then
     options.num_beams, options.length_penalty, options.early_stopping, options.renormalize_logits = o.num_beams, 1, "yes", true
   else
-    options.logprobs = 0
-  end
-end
-
--- Looks, before any rule, how likely it is that nobody speaks.
-local function silence_watch(asked, id)
-  return function(row, state)
-    if state.step == 0 and not asked.silent then asked.silent = row:softmax("vocab"):at({ vocab = id }):item() end
+    options.logprobs = 3
   end
 end
 
@@ -87,7 +80,7 @@ end
 ---@param engine userdata core's
 ---@param features Tensor [frame, mel]
 ---@param o table { language=, task=, times=, previous=, temperature=, best_of=, num_beams=, seed= }
----@return table asked { line=, first= (how many ids come before the text), silent= (then: chance that nobody speaks) }
+---@return table asked { line=, first= (how many ids come before the text) }
 function window.submit(t, engine, features, o)
   local s, m = rawget(t.model, "state_"), t.special
   local first, ids = first_ids(t, o), prompt_of(t, o)
@@ -101,7 +94,7 @@ function window.submit(t, engine, features, o)
   end
   local request = { ids = ids, options = options, stop_ids = { m.stop }, processors = { processor(first, o.times and {} or rules.begin) },
     reachable = s.vocab_rows,   -- times are no tokens of some tokenizers, whose ids nothing here is decoded by
-    max_tokens = t.positions, reuse = false, guide = silence_watch(asked, m.no_speech),
+    max_tokens = t.positions, reuse = false,
     source = core.batch(nil, { inputs = { features = { features } } }), plan = pass_runner.plan(s, "decode"),
     encode_plan = pass_runner.plan(s, "encode"), cross_plan = pass_runner.plan(s, "cross"), cache = pass_runner.pool(s) }
   if pass_runner.written(t.model) then request.write_pass = pass_runner.writer(t.model) end
@@ -119,6 +112,14 @@ local function mean_logprob(t, result, first)
     if result.ids[i] ~= t.special.stop then count = count + 1 end
   end
   return sum / (count + 1)
+end
+
+-- The chance that nobody speaks, where it is among the likeliest answers to the start. A search does not tell it.
+local function no_speech(t, result)
+  for _, one in ipairs((result.top_logprobs or {})[1] or {}) do
+    if one.id == t.special.no_speech then return math.exp(one.logprob) end
+  end
+  return 0
 end
 
 --- What came of it.
@@ -139,7 +140,7 @@ function window.result(t, asked)
     if id < t.special.stop then plain[#plain + 1] = id end
   end
   local out = { ids = ids, text = t.model.tokenizer:decode(plain), logprob = mean_logprob(t, result, asked.first),
-    no_speech = asked.silent or 0, temperature = asked.temperature, prompt = result.ids }
+    no_speech = no_speech(t, result), temperature = asked.temperature, prompt = result.ids }
   local bare = out.text:match "^%s*(.-)%s*$"
   out.compression = #bare > 0 and #bare / core.compressed_size(bare) or 0
   if t.special.multilingual then
