@@ -1,6 +1,5 @@
 #include "engine/device/cpu_device.h"
 
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,13 +14,12 @@ namespace perilune {
 namespace {
 
 constexpr std::size_t kPage = std::size_t{4} << 10;
-constexpr std::size_t kHugePage = std::size_t{2} << 20;
-constexpr std::size_t kHugeFrom = std::size_t{4} << 20;    // below, aligning is not worth it
+constexpr std::size_t kPagesFrom = std::size_t{4} << 20;   // in whole pages from here on
 constexpr std::size_t kLookFrom = std::size_t{256} << 20;  // asks the system how much it has left
 
 /// What an allocation of `bytes` is charged; 0 when it cannot be counted.
 std::size_t charged_bytes(std::size_t bytes) {
-  const std::size_t unit = bytes >= kHugeFrom ? kPage : kAlignment;
+  const std::size_t unit = bytes >= kPagesFrom ? kPage : kAlignment;
   if (bytes > std::numeric_limits<std::size_t>::max() / 2) return 0;
   return (std::max<std::size_t>(bytes, 1) + unit - 1) / unit * unit;
 }
@@ -110,16 +108,13 @@ void* CpuDevice::allocate(std::size_t bytes) {
   }
   charge(charged, bytes);
   void* pointer = nullptr;
-  const std::size_t alignment = charged >= kHugeFrom ? kHugePage : kAlignment;
+  // Huge pages are not asked for: where a virtual machine has given free ones back, getting them
+  // again takes longer than loading does, and products run no slower without (docs/performance.md).
+  const std::size_t alignment = charged >= kPagesFrom ? kPage : kAlignment;
   if (posix_memalign(&pointer, alignment, charged) != 0) {
     used_.fetch_sub(charged, std::memory_order_relaxed);
     throw_out_of_memory(bytes, used_.load(std::memory_order_relaxed), budget_);
   }
-#ifdef MADV_HUGEPAGE
-  // A wish, of which refusal is fine; what is left of a huge page at the end would be memory
-  // wasted.
-  if (charged >= kHugeFrom) madvise(pointer, charged / kHugePage * kHugePage, MADV_HUGEPAGE);
-#endif
   return pointer;
 }
 

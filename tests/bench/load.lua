@@ -3,9 +3,9 @@
 --
 --     perilune tests/bench/load.lua FILE.gguf … [--threads 2] [--rounds 5]
 --
--- Each round reads the file with dd, a MiB at a time and then whole into memory of its size, and starts a program that loads
+-- Each round reads the file with dd, into one buffer of a MiB and then whole into fresh memory, and starts a program that loads
 -- it and makes one token, which the clock stops at. The first round is not counted: it brings the file to the page cache.
--- Where a virtual machine has to ask for memory that is touched, the second reading shows what that takes.
+-- Any loader that keeps what it reads needs fresh memory, which the kernel clears and a virtual machine may have to ask for.
 local core = require "perilune.core"
 local speed = require "perilune.program.speed"
 
@@ -72,6 +72,6 @@ local function measure(file)
 end
 
 print(("seconds, median (least) of %d rounds, %d threads; ratios: median of the rounds' (of the least); memory in MiB"):format(o.rounds, o.threads))
-print "| file | read | read into memory | to the first token | to read | to read into memory | weights and cache | most memory | ratio |"
+print "| file | read into one buffer | read into fresh memory | to the first token | to read into one buffer | to read into fresh memory | weights and cache | most memory | ratio |"
 print "|---|---|---|---|---|---|---|---|---|"
 for _, file in ipairs(files) do measure(file) end
