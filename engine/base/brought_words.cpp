@@ -193,7 +193,7 @@ constexpr BroughtWord kWords[] = {
     {"return_length", "", "b.lengths are there"},
     {"return_overflowing_tokens", "truncate", "truncate = { windows = true, stride = n }"},
     {"windows", "stride truncate", ""},
-    {"window", "stride truncate", ""},
+    {"window", "windows stride truncate", ""},
     {"window_size", "window truncate", ""},
     {"pool", "pooling", ""},
     {"join_windows", "join", ""},

@@ -118,7 +118,7 @@ SchemaReader::Expression SchemaReader::schema(const Json& of, const std::string&
 void SchemaReader::check_keywords(const Json& of, const std::string& place) const {
   for (const auto& [key, value] : of.members()) {
     if (is_silent_keyword(key) || is_keyword(key)) continue;
-    refuse(place, "keyword " + key + " is not supported");
+    refuse(place, "keyword " + key + " is not supported", near_keyword(key));
   }
 }
 

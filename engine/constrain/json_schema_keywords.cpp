@@ -104,7 +104,8 @@ std::vector<std::string> declared_types(const Json& of, const std::string& place
 }
 
 [[noreturn]] void refuse_type(const std::string& type, const std::string& place) {
-  throw Error(ErrorCode::argument, "json_schema", place + ": there is no type \"" + type + "\"");
+  throw Error(ErrorCode::argument, "json_schema", place + ": there is no type \"" + type + "\"")
+      .hint(did_you_mean(type, kTypes));
 }
 
 }  // namespace
@@ -127,6 +128,12 @@ bool is_known_format(const std::string& format) {
 
 bool is_keyword(const std::string& key) {
   return kKeywords.count(key) != 0;
+}
+
+std::string near_keyword(const std::string& key) {
+  std::vector<std::string> known;
+  for (const auto& [name, _] : kKeywords) known.push_back(name);
+  return did_you_mean(key, known);
 }
 
 bool is_silent_keyword(const std::string& key) {

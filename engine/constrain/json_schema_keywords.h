@@ -10,6 +10,8 @@ namespace perilune {
 
 /// A keyword that says what fits.
 bool is_keyword(const std::string& key);
+/// "did you mean ...?" with the keyword that is nearest, or nothing.
+std::string near_keyword(const std::string& key);
 /// One that only describes.
 bool is_silent_keyword(const std::string& key);
 

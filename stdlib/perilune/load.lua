@@ -59,10 +59,21 @@ local function gguf_inside(folder)
   return found and folder .. "/" .. found
 end
 
+-- A file of a model folder stands for no model by itself.
+local function refuse_part(path, op)
+  local folder, name = path:match "^(.-)/?([^/]*)$"
+  folder = folder == "" and "." or folder
+  if not (name:find "%.json$" or name:find "%.safetensors$" or name == "tokenizer.model") then return end
+  if core.file_exists(path) and core.file_exists(folder .. "/config.json") then
+    raise("file", op, path .. " is one file of a model", "load the folder that holds it: " .. folder)
+  end
+end
+
 -- A path, config.json, what says how to generate and its name, what else a GGUF file says, and where the weights lie
 -- if not there.
 local function read_configs(path, op)
   if type(path) ~= "string" or path == "" then raise("argument", op, "expected the path of a model folder, got " .. options.show(path)) end
+  refuse_part(path, op)
   path = #path > 1 and path:gsub("/+$", "") or path
   path = catalogue.path(path, op)
   path = gguf_inside(path) or path
@@ -254,6 +265,7 @@ end
 ---@param opts LoadOptions|nil
 ---@return Model
 function load.load(path, opts)
+  if type(path) == "table" and type(opts) == "string" then raise("argument", "load", "called with a colon", "with a dot: pl.load(path)") end
   local o = options.check(opts, spec, "load")
   return ranks.load(path, o, function() return methods.asks(o.quantize) and load_searched(path, o) or load_here(path, o) end)
 end
@@ -320,7 +332,9 @@ end
 ---@param opts table|nil { pattern= (what tiktoken ranks are cut by, where the number of ranks does not tell) }
 ---@return Tokenizer
 function load.tokenizer(path, opts)
-  if type(path) ~= "string" then raise("argument", "tokenizer", "expected a path, got " .. options.show(path)) end
+  if type(path) ~= "string" then
+    raise("argument", "tokenizer", "expected a path, got " .. options.show(path), type(opts) == "string" and "with a dot: pl.tokenizer(path)" or nil)
+  end
   local tokenizer, reason = core.tokenizer(catalogue.path(path, "tokenizer"), opts)
   if not tokenizer then raise("unsupported", "tokenizer", tostring(reason)) end
   return tokenizer

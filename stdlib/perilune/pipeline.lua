@@ -41,7 +41,14 @@ end
 ---@field tokenizer Tokenizer|nil the model's; models of pictures may have none
 ---@field options table as pl.pipeline was given them
 local Pipeline = { __name = "Pipeline" }
-Pipeline.__index = Pipeline
+
+-- Its own fields end with "_" and may be absent; so may the tokenizer of a model of pictures.
+function Pipeline.__index(_, key)
+  local found = Pipeline[key]
+  if found ~= nil or key == "tokenizer" or type(key) == "string" and key:find "_$" then return found end
+  return raise("argument", "pipeline", "a Pipeline has no field or method " .. options.show(key),
+    "it is called, p(input) or p { inputs }; p:each(iterator) goes through many")
+end
 
 local function check_head(task, name, m)
   for _, head in ipairs(task.heads) do if head == m.head then return end end
@@ -92,7 +99,7 @@ function Pipeline:__call(input, more)
   end
   if input == nil then raise("argument", self.name_, "expected an input or a list of them, got nil") end
   local many = kind.is_list(input) and not (self.task_.takes_list and self.task_.takes_list(input))
-  local list = many and input or { input }
+  local list = many and kind.whole(input, self.name_, "inputs") or { input }
   local values, errors = progress.during(self.name_, self.options.on_progress, function(tick) return answers(self, list, tick) end,
     #list == 1 and self.task_.unit or nil)
   if not many and errors[1] ~= nil then error(errors[1], 0) end
@@ -108,6 +115,7 @@ local function iterator_of(values)
     raise("argument", "each", "expected an iterator or a list, got " .. options.show(values), "for instance io.lines(file)")
   end
   local at = 0
+  kind.whole(values, "each", "values")
   return function()
     at = at + 1
     return values[at]

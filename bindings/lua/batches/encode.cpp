@@ -22,7 +22,7 @@ int encode(lua_State* L) {
     }
   };
   if (is_list(L, 2)) {
-    const int count = static_cast<int>(lua_objlen(L, 2));
+    const int count = static_cast<int>(list_length(L, 2, "encode", "texts"));
     if (count == 0) throw Error(ErrorCode::argument, "encode", "an empty list of texts");
     for (int i = 1; i <= count; ++i) {
       lua_rawgeti(L, 2, i);

@@ -73,7 +73,7 @@ int decode(lua_State* L) {
     push_text(L, tokenizer.decode(ids_argument(L, 2, "decode"), settings));
     return 1;
   }
-  const int count = static_cast<int>(lua_objlen(L, 2));
+  const int count = static_cast<int>(list_length(L, 2, "decode", "rows"));
   lua_createtable(L, count, 0);
   for (int i = 1; i <= count; ++i) {
     lua_rawgeti(L, 2, i);

@@ -38,4 +38,19 @@ function kind.is_list(value)
   return type(value) == "table" and kind.of(value) == nil and (value[1] ~= nil or next(value) == nil)
 end
 
+--- Raises where a list has a hole: what comes after it would be lost.
+---@param list table
+---@param op string
+---@param what string what the list holds, for instance "texts"
+---@return table list
+function kind.whole(list, op, what)
+  local prefix, entries = 0, 0
+  while list[prefix + 1] ~= nil do prefix = prefix + 1 end
+  for key in pairs(list) do if type(key) == "number" then entries = entries + 1 end end
+  if entries > prefix then
+    raise("argument", op, ("%s: the list has a hole: entry %d is nil"):format(what, prefix + 1), "leave it out: what follows would be lost")
+  end
+  return list
+end
+
 return kind

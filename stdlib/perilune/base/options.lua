@@ -46,6 +46,12 @@ local function wanted_text(wanted)
   return table.concat(words, " or ")
 end
 
+-- What makes a value of an option that takes no text or switch, for who gives one all the same.
+local makers = {
+  policy = "pl.policy has them: pl.policy.fifo(), pl.policy.buckets { 16, 64 }, …",
+  truncate = 'truncate = "model", a number of tokens, or { to = n }',
+}
+
 --- What to say of a name that is not known: the nearest by letters or by meaning, or what there is.
 ---@param name any
 ---@param known string[]
@@ -90,7 +96,7 @@ function options.check(given, spec, op, topic)
           type(value) == "string" and core.did_you_mean(value, wanted) or nil)
       end
     elseif not fits(value, wanted) then
-      raise("option", op, ("option %s: expected %s, got %s"):format(key, wanted_text(wanted), show(value)))
+      raise("option", op, ("option %s: expected %s, got %s"):format(key, wanted_text(wanted), show(value)), makers[key])
     end
   end
   return given

@@ -47,6 +47,9 @@ local function normalized(message)
   return out
 end
 
+-- Names that other places have for a message's text; a template would leave it out in silence.
+local brought_names = { text = true, value = true, message = true, contents = true, body = true }
+
 local function check_message(message, i, op)
   local where = ("message %d"):format(i)
   if values.class(message) ~= values.Dict then
@@ -60,9 +63,13 @@ local function check_message(message, i, op)
   if content ~= nil and content ~= values.none and kind ~= "string" and kind ~= values.Sequence and kind ~= values.Dict then
     raise("argument", op, ("%s (%s): `content` must be a text or a list of parts, got %s"):format(where, role, values.type_name(content)))
   end
-  if content == nil and #message.keys == 1 then
-    raise("argument", op, ("%s (%s): `content` is missing"):format(where, role))
+  if content ~= nil then return end
+  for _, key in ipairs(message.keys) do
+    if brought_names[key] then
+      raise("argument", op, ("%s (%s): `content` is missing"):format(where, role), ("did you mean content for %s?"):format(key))
+    end
   end
+  if #message.keys == 1 then raise("argument", op, ("%s (%s): `content` is missing"):format(where, role)) end
 end
 
 local function read_messages(messages, op, strict)
@@ -86,6 +93,9 @@ end
 -- A list of dictionaries, or none.
 local function read_list(given, name, op)
   if given == nil or given == values.none then return values.none end
+  if type(given) ~= "table" and not (type(given) == "string" and given:find "^%s*%[") then
+    raise("argument", op, ("option %s: expected a list of tables, got %s"):format(name, options.show(given)))
+  end
   local list = to_value(given, name, op)
   if values.class(list) ~= values.Sequence then raise("argument", op, ("option %s: expected a list, got %s"):format(name, values.type_name(list))) end
   local out = {}

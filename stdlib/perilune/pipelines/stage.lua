@@ -36,7 +36,7 @@ function Chain:__call(input)
   if input == nil then raise("argument", "pipeline", "expected a row or a list of rows, got nil") end
   if not kind.is_list(input) then return through(self, input) end
   local out = {}
-  for i, value in ipairs(input) do
+  for i, value in ipairs(kind.whole(input, "pipeline", "rows")) do
     local ok, row = pcall(through, self, value)
     if ok then out[i] = row else out[i] = { error = tostring(row) } end
   end

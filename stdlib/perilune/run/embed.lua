@@ -272,6 +272,7 @@ function embed.embed(m, texts, opts)
   local s = pass_runner.open(m, "embed")
   local o, wanted, recipe = settled(m, opts)
   if kind.is_list(texts) and texts[1] == nil then return no_vectors(s, wanted, recipe) end
+  if kind.is_list(texts) then kind.whole(texts, "embed", "texts") end
   local limit, source = embed.limit(m)
   local prompt = embed.prompt(m, o.prompt, "embed")
   local single = is_single(texts)

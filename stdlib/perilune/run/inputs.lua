@@ -105,7 +105,7 @@ local function from_table(m, input, op)
       key == "features" and "a batch holds them: pl.batch(nil, { inputs = { features = { one [frame, mel] a row } } })"
         or options.unknown(key, { "text", "pair", "ids", "mask", "image", "pixels" }, "keys", op))
   end
-  local first = input[1]
+  local first = kind.whole(input, op, "the input")[1]
   if type(first) == "number" then
     inputs.check_ids(m, { input }, op)
     return core.batch { input }

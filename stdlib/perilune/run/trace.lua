@@ -2,6 +2,7 @@
 local core = require "perilune.core"
 local raise = require "perilune.base.raise"
 local options = require "perilune.base.options"
+local kind = require "perilune.base.kind"
 local path_pattern = require "perilune.base.path_pattern"
 local family = require "perilune.loaded.family"
 local pass_runner = require "perilune.loaded.pass_runner"
@@ -112,6 +113,7 @@ function trace.trace(m, input, paths, opts)
     raise("argument", "trace", "expected a list of paths", 'for instance { "layers.*.attention" }; m:paths() lists them all')
   end
   local settled, picture_view, entry = forward.settle(m, input, "trace")
+  kind.whole(paths, "trace", "paths")
   local list, entry_of = expand(s, paths, entry, "trace")
   local split = { encode = {}, cross = {}, main = {} }
   local encoder_decoder = family.two_part(s.family)

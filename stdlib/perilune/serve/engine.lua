@@ -31,7 +31,7 @@ local function model_list(models)
     raise("argument", "engine", "expected a model or a list of models, got " .. options.show(models),
       "the models come first: pl.engine(m, { policy = … })")
   end
-  for i, m in ipairs(models) do
+  for i, m in ipairs(kind.whole(models, "engine", "models")) do
     if kind.of(m) ~= "Model" then raise("argument", "engine", ("entry %d of the list is not a model"):format(i)) end
     pass_runner.open(m, "engine")
   end

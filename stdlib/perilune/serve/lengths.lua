@@ -113,6 +113,7 @@ local function each(texts)
   if type(texts) == "function" then return texts end
   if not kind.is_list(texts) then raise("argument", "lengths", "expected a list of texts or an iterator, got " .. options.show(texts)) end
   local at = 0
+  kind.whole(texts, "lengths", "texts")
   return function()
     at = at + 1
     return texts[at]
@@ -132,7 +133,10 @@ end
 ---@return table { count=, total=, mean=, p50=, p90=, p99=, max=, suggested=, buckets=, histogram=, waste=function(width | list of widths) → 0..1 }
 function lengths.lengths(texts, tokenizer, opts)
   local o = options.check(opts, { special = "boolean", buckets = "positive", max_tokens = "positive", on_progress = "function" }, "lengths")
-  if kind.of(tokenizer) ~= "Tokenizer" then raise("argument", "lengths", "expected a tokenizer, got " .. options.show(tokenizer)) end
+  if kind.of(tokenizer) ~= "Tokenizer" then
+    raise("argument", "lengths", "expected a tokenizer, got " .. (kind.of(tokenizer) or options.show(tokenizer)),
+      kind.of(tokenizer) == "Model" and "a model's is m.tokenizer" or type(tokenizer) == "string" and "pl.tokenizer(path) gives one" or nil)
+  end
   local histogram, count, total = {}, 0, 0
   progress.during("lengths", o.on_progress, function(tick)
     for text in each(texts) do

@@ -190,6 +190,8 @@ function score.score(m, texts, choices, opts)
     choices, opts = nil, choices
   end
   local o = options.check(opts, spec, "score")
+  if choices then kind.whole(choices, "score", "choices") end
+  if kind.is_list(texts) then kind.whole(texts, "score", "texts") end
   if family.two_part(s.family) and not choices then
     raise("argument", "score", "an encoder-decoder scores answers to a source", "m:score(source, { answer, … })")
   end

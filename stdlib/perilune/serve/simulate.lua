@@ -122,7 +122,7 @@ local function jobs_of(made, work)
     raise("argument", "simulate", "expected a list of lengths or of { prompt=, output=, arrive_ms= }, got " .. options.show(work))
   end
   local jobs = {}
-  for i, item in ipairs(work) do jobs[i] = job(made, item, i) end
+  for i, item in ipairs(kind.whole(work, "simulate", "work")) do jobs[i] = job(made, item, i) end
   table.sort(jobs, function(a, b)
     if a.arrive_ms ~= b.arrive_ms then return a.arrive_ms < b.arrive_ms end
     return a.index < b.index

@@ -132,7 +132,7 @@ function submit.read(m, input, common, op, keep)
   local list_of_prompts = kind.is_list(input) and not generation.is_prompt_table(input) and type(input[1]) ~= "number"
   if not list_of_prompts then return { read_one(m, input, common, op) }, true end
   local list = {}
-  for i, item in ipairs(input) do list[i] = read(read_one, m, item, common, op) end
+  for i, item in ipairs(kind.whole(input, op, "the input")) do list[i] = read(read_one, m, item, common, op) end
   return list, false
 end
 
@@ -293,6 +293,14 @@ function submit.unguard(guard) getmetatable(guard).__gc = nil end
 ---@param policy table|function|nil
 ---@param settings table|nil
 ---@return userdata
-function submit.engine(policy, settings) return core.engine(policy or policies.fifo(), settings or {}) end
+function submit.engine(policy, settings)
+  for name, make in pairs(policies) do
+    if type(policy) == "function" and policy == make then
+      raise("option", "engine", ("option policy: pl.policy.%s makes a policy and is none itself"):format(name),
+        ("pl.policy.%s(), with its parentheses"):format(name))
+    end
+  end
+  return core.engine(policy or policies.fifo(), settings or {})
+end
 
 return submit
