@@ -1,30 +1,14 @@
 // Attention of sequences with few new tokens (generation): the keys of a sequence are spread over
 // blocks, a split of positions each, and over warps, a KV block each; sums as in
-// attention_device.h. Reads each key and value once for up to kQueries heads that share it.
+// attention_device.h. Reads each key and value once for up to kQueries heads that share it. Where a
+// sequence has few splits, the block that is the last to leave its own makes them one answer.
 #include "kernels/cuda/attention.h"
-#include "kernels/cuda/attention_kernels.h"
+#include "kernels/cuda/attention_join.h"
 
 namespace perilune::kernels::cuda {
 namespace {
 
 constexpr int kThreads = kSplitBlocks * kWarp;
-
-/// A query of the chunk that a block computes: token index * group + head of the group.
-struct Query {
-  int head, position;
-  std::int64_t slot;  // of [few token, head]
-  std::int64_t at;    // first element in q and out
-};
-__device__ __forceinline__ Query query_of(const AttentionProblem& p, const DeviceRow& row,
-                                          int kv_head, int index) {
-  const int token = index / p.group;
-  Query query;
-  query.head = kv_head * p.group + index % p.group;
-  query.position = static_cast<int>(row.first_position) + token;
-  query.slot = (row.few_before + token) * p.heads + query.head;
-  query.at = ((row.first_token + token) * p.heads + query.head) * p.head_dim;
-  return query;
-}
 
 /// kCount consecutive elements as f32; zero behind the row's end. One load where aligned.
 template <class T, int kCount>
@@ -111,11 +95,17 @@ struct SplitMemory {
   shared_array<float> scales;   // [query, warp]: old_part and new_part
   shared_array<float> merged;   // [query]: maximum and sum of the split
 };
+/// Of the values, whose place the last block takes for its joins.
+template <int kDim, int kQueries>
+inline constexpr int kValues = kSplitBlocks*(kQueries* kDim > 2 * kJoinedSplits
+                                                 ? kQueries * kDim
+                                                 : 2 * kJoinedSplits);
 template <int kDim, int kQueries>
 __host__ __device__ constexpr std::size_t split_memory_bytes() {
   return shared_bytes<float>(kDim * kQueries) + shared_bytes<float>(kThreads * kQueries) +
-         shared_bytes<float>(kSplitBlocks * kQueries * kDim) +
-         2 * shared_bytes<float>(kSplitBlocks * kQueries * 2) + shared_bytes<float>(kQueries * 2);
+         shared_bytes<float>(kValues<kDim, kQueries>) +
+         2 * shared_bytes<float>(kSplitBlocks * kQueries * 2) + shared_bytes<float>(kQueries * 2) +
+         shared_bytes<unsigned>(1);
 }
 
 /// The softmax of one block, this warp's: a lane a position. Leaves the weights in shared memory
@@ -264,24 +254,31 @@ __global__ void __launch_bounds__(kThreads, (kBlocks<kDim, kQueries>))
     attention_split_kernel(AttentionProblem p) {
   static_assert(shared_fits(split_memory_bytes<kDim, kQueries>(), kBlocks<kDim, kQueries>));
   const Chunk chunk = chunk_here<kQueries>(p);
-  if (chunk.count <= 0 || !concerned(p, chunk)) return;
+  const bool joins = p.splits > 1 && p.splits <= kJoinedSplits;
+  const bool works = chunk.count > 0 && concerned(p, chunk);
+  if (!works && !joins) return;
   SharedArena arena;
   SplitMemory memory;
   memory.q = arena.take<float>(kDim * kQueries);
   memory.weights = arena.take<float>(kThreads * kQueries);
-  memory.values = arena.take<float>(kSplitBlocks * kQueries * kDim);
+  memory.values = arena.take<float>(kValues<kDim, kQueries>);
   memory.parts = arena.take<float>(kSplitBlocks * kQueries * 2);
   memory.scales = arena.take<float>(kSplitBlocks * kQueries * 2);
   memory.merged = arena.take<float>(kQueries * 2);
-  for (int i = static_cast<int>(threadIdx.x); i < p.head_dim * kQueries; i += kThreads) {
-    const int r = i / p.head_dim, d = i % p.head_dim;
-    const Query query = query_of(p, chunk.row, chunk.kv_head, chunk.first + r);
-    memory.q[d * kQueries + r] = r < chunk.count ? p.q[query.at + d] : 0.0f;
+  const auto last = arena.take<unsigned>(1);
+  if (works) {
+    for (int i = static_cast<int>(threadIdx.x); i < p.head_dim * kQueries; i += kThreads) {
+      const int r = i / p.head_dim, d = i % p.head_dim;
+      const Query query = query_of(p, chunk.row, chunk.kv_head, chunk.first + r);
+      memory.q[d * kQueries + r] = r < chunk.count ? p.q[query.at + d] : 0.0f;
+    }
+    __syncthreads();
+    attend_block<T, kDim, kQueries>(p, chunk, memory);
+    __syncthreads();
+    merge_blocks<kDim, kQueries>(p, chunk, memory);
   }
-  __syncthreads();
-  attend_block<T, kDim, kQueries>(p, chunk, memory);
-  __syncthreads();
-  merge_blocks<kDim, kQueries>(p, chunk, memory);
+  if (!joins || !is_last(p, chunk.kv_head, last)) return;
+  join_splits(p, chunk.row, chunk.kv_head, kSplitBlocks, memory.values);
 }
 
 /// The longest of the sequences with few tokens.
@@ -351,7 +348,7 @@ void few_attention(const Launch& on, const AttentionArguments& a) {
     case DType::bf16: run_dims<bf16>(on, p, a.row_count, few.longest); break;
     default: run_dims<float>(on, p, a.row_count, few.longest); break;
   }
-  if (p.splits == 1) return;
+  if (p.splits <= kJoinedSplits) return;
   combine_splits(on, p, few.tokens * a.heads);
 }
 

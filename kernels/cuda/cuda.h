@@ -5,7 +5,9 @@
 //   - shared memory only through SharedArena and shared_array
 //   - PTX only through ptx.h; __syncthreads, __syncwarp, __shfl_*_sync, votes and reductions with
 //     explicit masks; no reliance on warps running in lock step
-//   - no device globals, no float atomics, no waiting between blocks
+//   - no device globals, no float atomics, no waiting between blocks; of several blocks the one
+//   that
+//     arrives last may go on with what all have stored (attention_few.cu)
 //   - fused multiply-add only where written (fmaf); nvcc is run with --fmad=false
 #pragma once
 

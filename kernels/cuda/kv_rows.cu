@@ -10,7 +10,7 @@ namespace {
 
 /// Where the parts lie, in bytes from the start.
 struct Parts {
-  std::size_t rows, row_of_token, row_of_few_token, pages, end;
+  std::size_t rows, row_of_token, row_of_few_token, arrived, pages, end;
 };
 
 std::size_t rounded_up(std::size_t bytes) {
@@ -36,7 +36,8 @@ Parts parts_of(const KvLayout& layout, const KvRow* rows, std::int64_t count) {
   parts.rows = rounded_up(sizeof(DeviceRows));
   parts.row_of_token = parts.rows + bytes(count, sizeof(DeviceRow));
   parts.row_of_few_token = parts.row_of_token + bytes(tokens, sizeof(std::int32_t));
-  parts.pages = parts.row_of_few_token + bytes(few, sizeof(std::int32_t));
+  parts.arrived = parts.row_of_few_token + bytes(few, sizeof(std::int32_t));
+  parts.pages = parts.arrived + bytes(count * layout.kv_heads, sizeof(unsigned));
   parts.end = parts.pages + bytes(pages, sizeof(void*));
   return parts;
 }
@@ -58,7 +59,9 @@ void kv_rows_stage(const KvLayout& layout, const KvRow* rows, std::int64_t count
   };
   put(0, DeviceRows{count, reinterpret_cast<const DeviceRow*>(there + parts.rows),
                     reinterpret_cast<const std::int32_t*>(there + parts.row_of_token),
-                    reinterpret_cast<const std::int32_t*>(there + parts.row_of_few_token)});
+                    reinterpret_cast<const std::int32_t*>(there + parts.row_of_few_token),
+                    // Only kernels write it, where the device reads it.
+                    reinterpret_cast<unsigned*>(const_cast<char*>(there) + parts.arrived)});
   std::size_t page_at = parts.pages, token_at = parts.row_of_token, few_at = parts.row_of_few_token;
   std::int64_t tokens = 0, few = 0;
   for (std::int64_t r = 0; r < count; ++r) {

@@ -29,6 +29,7 @@ struct DeviceRows {
   const DeviceRow* rows;
   const std::int32_t* row_of_token;      // by ordinal, all tokens
   const std::int32_t* row_of_few_token;  // by ordinal among tokens of rows of at most kFewTokens
+  unsigned* arrived;  // [row, kv_head]: blocks of a kernel that are done; 0 between kernels
 };
 
 /// A pointer found in memory, of which the compiler now knows that it leads to global memory: else

@@ -104,6 +104,31 @@ TEST_CASE("keys dealt to threads in splits: 128 to 8,192 of them, alone and in a
   }
 }
 
+TEST_CASE("a few splits are joined by the block that is done last, many by a kernel of their own") {
+  const Setup s = {.heads = 4, .kv_heads = 2, .head_dim = 16};
+  constexpr std::int64_t kKeys = 600, kFar = 65 * 256;
+  const std::int64_t width = s.heads * s.head_dim;
+  for (const KernelTable* table : tables_under_test()) {
+    if (!is_emulated(*table)) continue;
+    const Sequence one = make_sequence(s, kKeys, 5);
+    const Pages pages(s, kKeys), far(s, kFar);  // nothing was stored in the far one
+    write(*table, s, one.k.data(), one.v.data(), {pages.row(0, kKeys, 0)}, pages.offset());
+    std::vector<float> q(one.q.end() - width, one.q.end());
+    q.insert(q.end(), one.q.end() - width, one.q.end());
+    const auto run = [&](const std::vector<KvRow>& rows, std::int64_t launches) {
+      std::vector<float> out(q.size(), NAN);
+      const std::int64_t before = test_stream().launches;
+      attend(*table, s, arguments_of(s, rows, q.data(), out.data(), {}, pages.offset()));
+      if (plugin_stream() == nullptr) CHECK(test_stream().launches - before == launches);
+      return std::vector<float>(out.begin(), out.begin() + width);
+    };
+    const KvRow near = pages.row(0, 1, kKeys - 1);
+    const std::vector<float> joined = run({near}, 1), whole = run_chunks(*table, s, one, kKeys);
+    CHECK(same_bits(joined, std::vector<float>(whole.end() - width, whole.end())));
+    CHECK(same_bits(joined, run({near, far.row(1, 1, kFar - 1)}, 2)));
+  }
+}
+
 TEST_CASE("sequences of one step do not see each other", "[bits]") {
   for (const KernelTable* table : tables_under_test())
     for (const Setup& s : setups()) {

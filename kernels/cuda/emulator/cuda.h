@@ -129,6 +129,18 @@ template <class T>
 T __ldg(const T* pointer) {
   return *pointer;
 }
+/// From where all blocks of a GPU see what others stored.
+template <class T>
+T __ldcg(const T* pointer) {
+  return *pointer;
+}
+// Blocks run one after the other here.
+inline void __threadfence() {}
+inline unsigned atomicAdd(unsigned* to, unsigned value) {
+  const unsigned before = *to;
+  *to = before + value;
+  return before;
+}
 inline float rsqrtf(float x) {
   return 1.0f / std::sqrt(x);
 }
