@@ -104,6 +104,9 @@
 ---@field max_time number refused: an answer that ends by the clock would change with the batch it is in (of a file: a warning)
 ---@field watermarking_config table refused: texts carry no watermark (of a file: a warning)
 ---@field token_healing boolean only false: a prompt's last token stays as it is (of a file: a warning)
+---@field dola_layers any refused: the scores of early layers are not held against the last (of a file: a warning)
+---@field constraints any refused: force_words, regex, json_schema or grammar say what an answer holds (of a file: a warning)
+---@field forced_decoder_ids any refused: decoder = { ids } or forced_bos_token_id begin an answer (of a file: a warning)
 ---@field encoder_no_repeat_ngram_size integer no run of so many tokens of the source (without an encoder: the prompt); 0: off
 ---@field encoder_repetition_penalty number above 1 makes tokens of the source (without an encoder: the prompt) more likely
 ---@field bad_words_ids integer[][] sequences of ids that are never completed
