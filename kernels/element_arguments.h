@@ -78,6 +78,8 @@ struct BinaryArguments {
   int rank;
   std::int64_t sizes[kMaxAxes];
   Strided out, a, b;
+  /// The operand whose data is null, everywhere: f32 or i64, as its dtype says.
+  double number = 0;
 };
 /// out = condition ? a : b
 struct WhereArguments {

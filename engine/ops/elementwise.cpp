@@ -178,25 +178,13 @@ std::vector<TensorSpec> ScalarOp::infer(std::span<const TensorSpec> inputs) cons
   return {{result, inputs[0].shape, false}};
 }
 
-/// A device reads the number where it reads tensors, and maybe later than this call: not here.
-std::size_t ScalarOp::scratch_bytes(const OpRun& run) const {
-  return run.device.kind() == DeviceKind::cpu ? 0 : ScratchCursor::align(sizeof(std::int64_t));
-}
-
+// The number goes with the call: where a device runs it later, from a graph, nothing of this call
+// is left to be read.
 void ScalarOp::run(OpRun& run) const {
   const Tensor& out = run.outputs[0];
   if (out.elements() == 0) return;
-  float number = static_cast<float>(number_);
-  std::int64_t integer = 0;
-  kernels::Strided constant{&number, DType::f32, {}};
-  if (!is_float(run.inputs[0].dtype()) && !makes_float(op_) && whole()) {
-    integer = static_cast<std::int64_t>(number_);
-    constant = {&integer, DType::i64, {}};
-  }
-  if (run.device.kind() != DeviceKind::cpu) {
-    run.device.copy_in(run.launch.scratch, constant.data, dtype_size(constant.dtype));
-    constant.data = run.launch.scratch;
-  }
+  const bool counts = !is_float(run.inputs[0].dtype()) && !makes_float(op_) && whole();
+  const kernels::Strided constant{nullptr, counts ? DType::i64 : DType::f32, {}};
   kernels::BinaryArguments arguments{};
   arguments.op = op_;
   arguments.out = strided(out);
@@ -204,6 +192,7 @@ void ScalarOp::run(OpRun& run) const {
   const kernels::Strided x = strided(run.inputs[0]);
   arguments.a = reversed_ ? constant : x;
   arguments.b = reversed_ ? x : constant;
+  arguments.number = number_;
   run.kernels().binary(run.launch, arguments);
 }
 

@@ -35,7 +35,6 @@ class ScalarOp final : public Op {
                     std::span<const TensorSpec> /*inputs*/) const override {
     return lacking(table.binary, "binary");
   }
-  std::size_t scratch_bytes(const OpRun& run) const override;
   void run(OpRun& run) const override;
   std::string describe() const override;
 
@@ -85,6 +84,7 @@ class ActivationOp final : public Op {
 class GatedOp final : public Op {
  public:
   explicit GatedOp(kernels::Activation activation) : activation_(activation) {}
+  kernels::Activation activation() const { return activation_; }
   std::string_view name() const override { return "gated"; }
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override;
   std::string lacks(const kernels::KernelTable& table,

@@ -126,7 +126,18 @@ void unary(const Launch& launch, const UnaryArguments& a) {
   unary_with(launch, a, unary_function(a.op));
 }
 
-void binary(const Launch& launch, const BinaryArguments& a) {
+void binary(const Launch& launch, const BinaryArguments& given) {
+  BinaryArguments a = given;
+  auto number = static_cast<float>(a.number);
+  std::int64_t whole_number = 0;
+  Strided* const operands[] = {&a.a, &a.b};
+  for (Strided* const operand : operands) {
+    if (operand->data != nullptr) continue;
+    operand->data = &number;
+    if (operand->dtype != DType::i64) continue;
+    whole_number = static_cast<std::int64_t>(a.number);
+    operand->data = &whole_number;
+  }
   const Walk<3> walk(a.rank, a.sizes, {&a.out, &a.a, &a.b});
   const bool whole = !is_float(a.a.dtype) && !is_float(a.b.dtype) && a.op != Binary::divide &&
                      a.op != Binary::power;

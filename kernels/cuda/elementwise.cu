@@ -127,6 +127,14 @@ struct BinaryJob {
   Binary op;
   bool whole;
   Walk<3> walk;
+  float number;  // of the operand without data
+  std::int64_t whole_number;
+
+  template <class To>
+  __device__ __forceinline__ To operand(int i, std::int64_t at) const {
+    if (walk.data[i] != nullptr) return load_as<To>(walk.data[i], walk.dtypes[i], at);
+    return walk.dtypes[i] == DType::f32 ? static_cast<To>(number) : static_cast<To>(whole_number);
+  }
 };
 
 __global__ void __launch_bounds__(kElementThreads) binary_kernel(BinaryJob job) {
@@ -135,12 +143,12 @@ __global__ void __launch_bounds__(kElementThreads) binary_kernel(BinaryJob job) 
     std::int64_t at[3];
     walk.offsets(index, at);
     if (job.whole) {
-      const auto a = load_as<std::int64_t>(walk.data[1], walk.dtypes[1], at[1]);
-      const auto b = load_as<std::int64_t>(walk.data[2], walk.dtypes[2], at[2]);
+      const auto a = job.operand<std::int64_t>(1, at[1]);
+      const auto b = job.operand<std::int64_t>(2, at[2]);
       store_as(walk.data[0], walk.dtypes[0], at[0], integer_binary(job.op, a, b));
     } else {
-      const auto a = load_as<float>(walk.data[1], walk.dtypes[1], at[1]);
-      const auto b = load_as<float>(walk.data[2], walk.dtypes[2], at[2]);
+      const auto a = job.operand<float>(1, at[1]);
+      const auto b = job.operand<float>(2, at[2]);
       store_as(walk.data[0], walk.dtypes[0], at[0], float_binary(job.op, a, b));
     }
   });
@@ -183,8 +191,12 @@ void unary(const Launch& on, const UnaryArguments& a) {
 void binary(const Launch& on, const BinaryArguments& a) {
   const bool whole = !is_float(a.a.dtype) && !is_float(a.b.dtype) && a.op != Binary::divide &&
                      a.op != Binary::power;
-  const BinaryJob job = {a.op, whole, walk_of<3>(a.sizes, 0, a.rank, {&a.out, &a.a, &a.b})};
-  if (is_dense_float(job.walk)) {
+  const bool given = a.a.data != nullptr && a.b.data != nullptr;
+  const bool counts = !given && (a.a.data == nullptr ? a.a : a.b).dtype == DType::i64;
+  const BinaryJob job = {a.op, whole, walk_of<3>(a.sizes, 0, a.rank, {&a.out, &a.a, &a.b}),
+                         static_cast<float>(a.number),
+                         counts ? static_cast<std::int64_t>(a.number) : 0};
+  if (given && is_dense_float(job.walk)) {
     run_dense(on, "binary", DenseBinary{a.op}, static_cast<float*>(a.out.data),
               static_cast<const float*>(a.a.data), static_cast<const float*>(a.b.data),
               job.walk.count);

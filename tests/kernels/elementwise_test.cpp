@@ -118,6 +118,39 @@ TEST_CASE("binary operations over every pair of types, broadcast and transposed"
         }
 }
 
+TEST_CASE("a number beside a tensor is as a tensor of it, and nothing is read where it was") {
+  std::vector<float> floats_in = Random(4).values(300);
+  std::vector<std::int64_t> whole_in;
+  for (std::int64_t i = 0; i < 300; ++i) whole_in.push_back(i - 150);
+  for (const KernelTable* table : tables_under_test())
+    for (int op = 0; op <= static_cast<int>(Binary::logical_or); ++op)
+      for (const bool whole : {false, true})
+        for (const bool first : {false, true})
+          for (const std::int64_t count : {1, 300}) {
+            float number = 2.5f;
+            std::int64_t integer = (std::int64_t{1} << 40) + 3;
+            const DType dtype = whole ? DType::i64 : DType::f32;
+            Strided x = {floats_in.data(), dtype, {1}}, y = {&number, dtype, {0}};
+            if (whole) x.data = whole_in.data(), y.data = &integer;
+            std::vector<std::int64_t> out[2];
+            for (const bool given : {false, true}) {
+              out[given].assign(static_cast<std::size_t>(count), -1);
+              BinaryArguments arguments = {};
+              arguments.op = static_cast<Binary>(op);
+              arguments.rank = 1;
+              arguments.sizes[0] = count;
+              arguments.out = {out[given].data(), dtype, {1}};
+              if (given) y.data = nullptr;
+              arguments.a = first ? y : x;
+              arguments.b = first ? x : y;
+              arguments.number = whole ? static_cast<double>(integer) : 2.5;
+              table->binary(launch_of(2), arguments);
+            }
+            INFO(table->tier << " op " << op << " " << dtype_name(dtype) << " first " << first);
+            CHECK(out[0] == out[1]);
+          }
+}
+
 TEST_CASE("whole numbers stay exact in i64") {
   for (const KernelTable* table : tables_under_test()) {
     std::vector<std::int64_t> a = {(std::int64_t{1} << 53) + 1, -7}, b = {2, 3}, out(2);
