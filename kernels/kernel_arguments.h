@@ -117,6 +117,30 @@ struct LinearSegment {
   std::int64_t out_stride;
 };
 
+/// Where a table fuses_products, products know their input's squares from the product that made it:
+/// sums of this many adjacent elements each, where a row is a whole number of them and not longer
+/// than kMostSquared.
+inline constexpr std::int64_t kSquared = 16, kMostSquared = 16384;
+
+/// What a product does beside, with the bits that other entries give; only where the table
+/// fuses_products. All of its segments then have one arithmetic.
+struct LinearFusion {
+  /// x is first what rms_norm makes of it. `squares_of_x` [row, inputs / kSquared] is what the
+  /// product that made x left in `squares`; null: it is not known.
+  bool norm = false;
+  const float* norm_weight = nullptr;  // [input] or null (1)
+  float norm_offset = 0, norm_epsilon = 0;
+  const float* squares_of_x = nullptr;
+  /// Two segments of equal outputs; the first one's `out`, rows of which follow each other, gets
+  /// its result times the other's.
+  bool gated = false;
+  /// [row, output], rows apart as `out`'s: added to the one segment's results, after all else.
+  const float* residual = nullptr;
+  /// [row, outputs / kSquared], for squares_of_x of products of as many rows in the same
+  /// arithmetic, and for nobody else: nothing is written where those look at x itself.
+  float* squares = nullptr;
+};
+
 /// out[r, o] = activation(sum over i ascending of x[r, i] * weight[o, i], one accumulator from 0,
 /// fused multiply-add; then * scale where scale != 1; then + bias[o]). With an input_order, which
 /// all of the weights then have, the sum is in that order.
@@ -128,6 +152,7 @@ struct LinearArguments {
   const LinearSegment* segments;
   std::int64_t segment_count;
   const std::int32_t* input_order = nullptr;  // of the weights
+  LinearFusion fusion = {};
 };
 
 /// out[r, :] = table[ids[r], :] * scale; table is packed as for linear ([vocab, hidden]). Ids are

@@ -12,11 +12,12 @@ struct ChoiceArguments;  // choice.h
 /// kv_rows ones and `choose`, where the device reads host memory, and the two for coded weights,
 /// where it has no products with them: those are widened before they are packed.
 struct KernelTable {
-  const char* tier;            // "scalar", "v2", "avx2", "avx512", "sm_90", "emulator"
-  bool fast_bf16;              // has a bf16 dot product: compute="auto" may choose mode bf16
-  bool exact_f32_fma;          // linear in mode f32 gives the bits of the scalar reference
-  std::int64_t most_head_dim;  // that kv_write and attention take; 0: any
-  bool turns_queries = false;  // kv_write takes q
+  const char* tier;             // "scalar", "v2", "avx2", "avx512", "sm_90", "emulator"
+  bool fast_bf16;               // has a bf16 dot product: compute="auto" may choose mode bf16
+  bool exact_f32_fma;           // linear in mode f32 gives the bits of the scalar reference
+  std::int64_t most_head_dim;   // that kv_write and attention take; 0: any
+  bool turns_queries = false;   // kv_write takes q
+  bool fuses_products = false;  // linear takes a LinearFusion
 
   std::size_t (*packed_bytes)(WeightFormat source, std::int64_t outputs, std::int64_t inputs,
                               MathMode);

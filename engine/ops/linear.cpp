@@ -36,10 +36,17 @@ void check_part(const LinearPart& part, const TensorSpec& x, std::int64_t inputs
   }
 }
 
+/// Of a result [rows..., output].
+TensorSpec squares_spec(const TensorSpec& result) {
+  std::vector<Axis> axes(result.shape.axes().begin(), result.shape.axes().end());
+  axes.back() = {"piece", axes.back().size / kernels::kSquared};
+  return {DType::f32, Shape(axes), false};
+}
+
 }  // namespace
 
 std::vector<TensorSpec> LinearOp::infer(std::span<const TensorSpec> inputs) const {
-  expect_inputs("linear", inputs, 1);
+  expect_inputs("linear", inputs, 1 + (beside_.residual ? 1 : 0) + (beside_.norm ? 1 : 0));
   expect_f32("linear", "x", inputs[0]);
   const Shape& shape = inputs[0].shape;
   const int first = shape.rank() - trailing();
@@ -69,6 +76,8 @@ std::vector<TensorSpec> LinearOp::infer(std::span<const TensorSpec> inputs) cons
     axes.insert(axes.end(), part.axes.begin(), part.axes.end());
     outputs.push_back({DType::f32, Shape(axes), false});
   }
+  if (beside_.gated) outputs.pop_back();
+  if (beside_.squares) outputs.push_back(squares_spec(outputs[0]));
   return outputs;
 }
 
@@ -77,8 +86,9 @@ kernels::LinearArguments LinearOp::arguments(const OpRun& run,
   for (std::size_t i = 0; i < parts_.size(); ++i) {
     const LinearPart& part = parts_[i];
     const Tensor& bias = run.constants->tensors[i];
+    float* const out = i > 0 && beside_.gated ? nullptr : run.outputs[i].as<float>();
     segments[i] = {run.constants->weights[i], bias.defined() ? bias.as<float>() : nullptr,
-                   part.activation, run.outputs[i].as<float>(), part.weight->outputs()};
+                   part.activation, out, part.weight->outputs()};
   }
   const Tensor& x = run.inputs[0];
   const std::int64_t inputs = parts_[0].weight->inputs();
@@ -92,6 +102,29 @@ kernels::LinearArguments LinearOp::arguments(const OpRun& run,
   arguments.segments = segments;
   arguments.segment_count = static_cast<std::int64_t>(parts_.size());
   return arguments;
+}
+
+kernels::LinearFusion LinearOp::fusion(const OpRun& run) const {
+  kernels::LinearFusion fusion{};
+  if (beside_.norm) {
+    const Tensor& weight = run.constants->tensors[parts_.size()];
+    fusion.norm = true;
+    fusion.norm_weight = weight.defined() ? weight.as<float>() : nullptr;
+    fusion.norm_offset = beside_.norm->offset;
+    fusion.norm_epsilon = static_cast<float>(beside_.norm->epsilon);
+    fusion.squares_of_x = run.inputs.back().as<float>();
+  }
+  fusion.gated = beside_.gated;
+  if (beside_.residual && run.inputs[1].contiguous()) fusion.residual = run.inputs[1].as<float>();
+  if (beside_.squares) fusion.squares = run.outputs[1].as<float>();
+  return fusion;
+}
+
+/// For copies of x and of the residual.
+std::size_t LinearOp::input_scratch(const OpRun& run,
+                                    const kernels::LinearArguments& linear) const {
+  return (linear.x == nullptr ? ScratchCursor::align(run.inputs[0].bytes()) : std::size_t{0}) +
+         (beside_.residual ? contiguous_scratch(run.inputs[1]) : std::size_t{0});
 }
 
 template <class Each>
@@ -113,14 +146,13 @@ void LinearOp::by_math(kernels::LinearArguments linear, const Each& each) const 
 
 std::size_t LinearOp::scratch_bytes(const OpRun& run) const {
   std::array<kernels::LinearSegment, kMaxParts> segments;
-  const kernels::LinearArguments linear = arguments(run, segments.data());
-  const std::size_t copy =
-      linear.x == nullptr ? ScratchCursor::align(run.inputs[0].bytes()) : std::size_t{0};
+  kernels::LinearArguments linear = arguments(run, segments.data());
+  linear.fusion = fusion(run);
   std::size_t most = 0;
   by_math(linear, [&](const kernels::LinearArguments& part) {
     most = std::max(most, run.kernels().linear_scratch(part, run.launch.parallel.threads));
   });
-  return copy + most;
+  return input_scratch(run, linear) + most;
 }
 
 void LinearOp::run(OpRun& run) const {
@@ -131,18 +163,24 @@ void LinearOp::run(OpRun& run) const {
   if (linear.x == nullptr) {
     linear.x = static_cast<const float*>(contiguous_input(run, run.inputs[0], scratch));
   }
+  linear.fusion = fusion(run);
+  if (beside_.residual) {
+    linear.fusion.residual =
+        static_cast<const float*>(contiguous_input(run, run.inputs[1], scratch));
+  }
   kernels::Launch launch = run.launch;
   launch.scratch = scratch.rest();
   by_math(linear,
           [&](const kernels::LinearArguments& part) { run.kernels().linear(launch, part); });
 }
 
-// Parts of one arithmetic, and an x that no copy makes ready.
+// Parts of one arithmetic, and inputs that no copy makes ready.
 void LinearOp::bind_call(const OpRun& run, BoundCall& call) const {
   if (parts_.size() > BoundCall::kMostSegments) return;
   BoundCall::Linear linear{};
   linear.arguments = arguments(run, linear.segments.data());
-  if (linear.arguments.x == nullptr || linear.arguments.rows == 0) return;
+  if (linear.arguments.rows == 0 || input_scratch(run, linear.arguments) != 0) return;
+  linear.arguments.fusion = fusion(run);
   int groups = 0;
   by_math(linear.arguments, [&](const kernels::LinearArguments& part) {
     linear.arguments.math = part.math;
@@ -163,11 +201,13 @@ std::vector<std::shared_ptr<Weight>> LinearOp::weights() const {
 std::vector<Tensor> LinearOp::constants() const {
   std::vector<Tensor> biases;
   for (const LinearPart& part : parts_) biases.push_back(part.bias);
+  if (beside_.norm) biases.push_back(beside_.norm->weight);
   return biases;
 }
 
 std::string LinearOp::describe() const {
   std::string text = "linear";
+  if (beside_.norm) text += " of rms_norm " + beside_.norm->path + ",";
   for (std::size_t i = 0; i < parts_.size(); ++i) {
     text += (i == 0 ? " " : " + ") + parts_[i].path;
     if (parts_[i].bias.defined()) text += " bias";
@@ -175,6 +215,8 @@ std::string LinearOp::describe() const {
       text += std::string(" ") + activation_name(parts_[i].activation);
     }
   }
+  if (beside_.gated) text += ", gated";
+  if (beside_.residual) text += ", added";
   return text;
 }
 

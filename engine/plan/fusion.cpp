@@ -7,6 +7,7 @@
 #include "engine/ops/linear.h"
 #include "engine/ops/norm.h"
 #include "engine/ops/rope_op.h"
+#include "engine/plan/fusion_steps.h"
 
 namespace perilune {
 
@@ -14,27 +15,6 @@ namespace {
 
 // Linears merged into one share their lifetimes: more would hold too many results at once.
 constexpr std::size_t kMaxMerged = 4;
-
-std::size_t index(int id) {
-  return static_cast<std::size_t>(id);
-}
-
-template <typename SomeOp>
-const SomeOp* as(const PlanStep& step) {
-  return dynamic_cast<const SomeOp*>(step.op.get());
-}
-
-/// The step that makes `value` when its op is a SomeOp on the reader's device and nothing else
-/// reads the value.
-template <typename SomeOp>
-PlanStep* only_use_of(PlanGraph& graph, const std::vector<int>& producers,
-                      const std::vector<int>& uses, int value, const PlanStep& reader) {
-  const int producer = producers[index(value)];
-  if (producer < 0 || uses[index(value)] != 1) return nullptr;
-  PlanStep& step = graph.steps[index(producer)];
-  const bool fits = step.op != nullptr && as<SomeOp>(step) != nullptr;
-  return fits && step.device == reader.device ? &step : nullptr;
-}
 
 }  // namespace
 
@@ -225,6 +205,9 @@ void fuse(PlanGraph& graph) {
   fuse_gated(graph);
   fuse_activation(graph);
   merge_linears(graph);
+  fuse_gate_into_linear(graph);
+  fuse_residual_into_linear(graph);
+  fuse_norm_into_linear(graph);
   fuse_residual_norm(graph);
   drop_dead_steps(graph);
 }

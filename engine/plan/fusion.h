@@ -18,6 +18,14 @@ void fuse_gated(PlanGraph& graph);
 void fuse_activation(PlanGraph& graph);
 /// Linears of one input, one form of product -> one linear with several weights.
 void merge_linears(PlanGraph& graph);
+/// The next three where the device's products take it (fuses_products), in product_fusion.cpp.
+/// gated(a, b) of the two results of one linear -> the linear's own.
+void fuse_gate_into_linear(PlanGraph& graph);
+/// linear + r -> the linear's own.
+void fuse_residual_into_linear(PlanGraph& graph);
+/// rms_norm of a linear's result, then a linear of that alone -> the second linear norms its input,
+/// whose squares the first one has summed.
+void fuse_norm_into_linear(PlanGraph& graph);
 /// x + r, then its norm -> a norm that also gives the sum.
 void fuse_residual_norm(PlanGraph& graph);
 /// All of them, in the order that lets each see what it needs.

@@ -18,6 +18,7 @@ KernelTable make(const char* tier, bool fast_bf16) {
       .exact_f32_fma = false,  // sums are cut into segments
       .most_head_dim = kMostHeadDim,
       .turns_queries = true,
+      .fuses_products = true,
       .packed_bytes = packed_bytes,
       .packed_format = packed_format,
       .pack = pack,

@@ -37,6 +37,7 @@ inline Segments segments_of(std::int64_t outputs, std::int64_t inputs,
 struct Product {
   const void* weight;
   const float* bias;
+  const float* residual;  // rows apart as out's, or null
   float* out;
   std::int64_t out_stride, outputs;
   Activation activation;
@@ -50,6 +51,11 @@ struct Products {
   float scale;
   int count;
   Product list[kMostWeights];
+  // LinearFusion's, for the kernels that look at them (linear_bf16.cu).
+  const float* norm_weight;
+  float norm_offset, norm_epsilon;
+  const float* squares_of_x;  // null: x is multiplied as it is
+  float* squares;
 };
 
 __device__ __forceinline__ const Product& product_of(const Products& products, unsigned block) {
@@ -58,12 +64,23 @@ __device__ __forceinline__ const Product& product_of(const Products& products, u
   return products.list[at];
 }
 
-__device__ __forceinline__ void store_output(const Products& products, const Product& product,
-                                             std::int64_t row, std::int64_t output, float sum) {
-  if (row >= products.rows || output >= product.outputs) return;
+/// An output whose products are summed, without its residual.
+__device__ __forceinline__ float output_of(const Products& products, const Product& product,
+                                           std::int64_t output, float sum) {
   if (products.scale != 1.0f) sum *= products.scale;
   if (product.bias != nullptr) sum += product.bias[output];
-  product.out[row * product.out_stride + output] = activate(product.activation, sum);
+  return activate(product.activation, sum);
+}
+
+/// Returns what was stored; 0 beyond the last row or output.
+__device__ __forceinline__ float store_output(const Products& products, const Product& product,
+                                              std::int64_t row, std::int64_t output, float sum) {
+  if (row >= products.rows || output >= product.outputs) return 0.0f;
+  float value = output_of(products, product, output, sum);
+  const std::int64_t at = row * product.out_stride + output;
+  if (product.residual != nullptr) value += product.residual[at];
+  product.out[at] = value;
+  return value;
 }
 
 }  // namespace perilune::kernels::cuda

@@ -20,7 +20,11 @@ inline unsigned place_blocks(Products& products, std::int64_t outputs_a_block, i
 
 void linear_f32(const Launch& on, const Products& products, WeightFormat format);
 void linear_f32_many(const Launch& on, const Products& products, WeightFormat format);
-void linear_bf16(const Launch& on, const Products& products);
+/// Of up to so many rows linear_bf16 looks at Products::squares_of_x and writes `squares`.
+inline constexpr std::int64_t kSquaresRows = 8;
+/// Of up to so many rows linear_bf16 may multiply the first weight's results by the second's.
+inline constexpr std::int64_t kGatedRows = 32;
+void linear_bf16(const Launch& on, const Products& products, bool gated);
 /// Bytes of scratch that linear_bf16 needs.
 std::size_t linear_bf16_scratch(std::int64_t rows, std::int64_t inputs);
 

@@ -1,4 +1,4 @@
-// rms_norm:   y = x + residual (where given, stored to `sum`)
+// rms_norm:   y = x + residual (where given, stored to `sum`); widths that rms_norm.cu leaves
 //             out = y / sqrt(mean(y^2) + epsilon) * (weight + offset)
 // layer_norm: out = (y - mean(y)) / sqrt(mean((y - mean)^2) + epsilon) * weight + bias
 //
@@ -10,53 +10,21 @@
 // once; what is beyond is read again for each pass. Bound by memory (many rows) or by the latency
 // of one load, one tree and one store (few rows).
 #include "kernels/cuda/cuda.h"
+#include "kernels/cuda/four.h"
 #include "kernels/cuda/row_group.h"
 #include "kernels/cuda/rows.h"
+#include "kernels/cuda/squares.h"
 #include "kernels/cuda/strided.h"
 
 namespace perilune::kernels::cuda {
 namespace {
 
-constexpr int kFour = 4;
 constexpr int kHeld = 4;
-
-struct Four {
-  float value[kFour];
-};
 
 struct NormJob {
   NormArguments a;
   bool vector;  // addresses and strides allow loads of 16 bytes
 };
-
-/// Four elements from `at`; zeros past the end of the row.
-__device__ __forceinline__ Four load_four(const float* from, std::int64_t at, std::int64_t width,
-                                          bool vector, float none) {
-  Four four;
-  if (vector && at + kFour <= width) {
-    const float4 read = *reinterpret_cast<const float4*>(from + at);
-    four.value[0] = read.x;
-    four.value[1] = read.y;
-    four.value[2] = read.z;
-    four.value[3] = read.w;
-    return four;
-  }
-#pragma unroll
-  for (int i = 0; i < kFour; ++i) four.value[i] = at + i < width ? from[at + i] : none;
-  return four;
-}
-
-__device__ __forceinline__ void store_four(float* to, std::int64_t at, std::int64_t width,
-                                           bool vector, const Four& four) {
-  if (vector && at + kFour <= width) {
-    *reinterpret_cast<float4*>(to + at) =
-        make_float4(four.value[0], four.value[1], four.value[2], four.value[3]);
-    return;
-  }
-#pragma unroll
-  for (int i = 0; i < kFour; ++i)
-    if (at + i < width) to[at + i] = four.value[i];
-}
 
 /// One row, as this thread sees it.
 struct Row {
@@ -95,11 +63,6 @@ struct Row {
   }
 };
 
-__device__ __forceinline__ float plus_squares(float total, const Four& four) {
-#pragma unroll
-  for (int i = 0; i < kFour; ++i) total = fmaf(four.value[i], four.value[i], total);
-  return total;
-}
 __device__ __forceinline__ float plus_values(float total, const Four& four) {
 #pragma unroll
   for (int i = 0; i < kFour; ++i) total += four.value[i];
@@ -148,11 +111,11 @@ __global__ void __launch_bounds__(kRowThreads) norm_kernel(NormJob job) {
 #pragma unroll
   for (int turn = 0; turn < kHeld; ++turn) {
     held[turn] = row.at(turn) < width ? row.first(turn) : Four{};
-    total = kLayer ? plus_values(total, held[turn]) : plus_squares(total, held[turn]);
+    total = kLayer ? plus_values(total, held[turn]) : plus_squares(total, held[turn].value);
   }
   for (std::int64_t turn = kHeld; row.at(turn) < width; ++turn) {
     const Four four = row.first(turn);
-    total = kLayer ? plus_values(total, four) : plus_squares(total, four);
+    total = kLayer ? plus_values(total, four) : plus_squares(total, four.value);
   }
   total = row.group.combine(total, 0.0f, sum_slots, Add{});
 
@@ -188,7 +151,7 @@ void norm(const Launch& on, const char* name, const NormArguments& a) {
 
 }  // namespace
 
-void rms_norm(const Launch& on, const NormArguments& arguments) {
+void other_rms_norm(const Launch& on, const NormArguments& arguments) {
   norm<false>(on, "rms_norm", arguments);
 }
 

@@ -7,8 +7,10 @@
 
 namespace perilune::kernels::cuda {
 
-// norm.cu
+// rms_norm.cu
 void rms_norm(const Launch& on, const NormArguments& arguments);
+// norm.cu; of widths whose squares no product sums
+void other_rms_norm(const Launch& on, const NormArguments& arguments);
 void layer_norm(const Launch& on, const NormArguments& arguments);
 
 // softmax.cu, scan.cu

@@ -30,9 +30,16 @@ local function kernels_used()
     name = line:match "^%s*Function (.+):$" or name
     local registers = line:match "REG:(%d+)"
     if registers and arch == "sm_90" and name:find("few_rows<", 1, true) then
-      local columns, strips, ahead = name:match "few_rows<(%d), (%d), (%d), %a+>"
+      -- <Columns, Strips, Ahead, Rounded, Gated, Normed>, as c++filt writes numbers and truths
+      local form = {}
+      for each in (name:match "FewForm<([^>]*)>" or ""):gmatch "[^,%s]+" do
+        form[#form + 1] = each:gsub("^%(%a+%)", "")
+      end
+      local columns, strips, ahead, gated, normed = form[1], form[2], form[3], form[5], form[6]
       if columns then
-        found[tonumber(columns)] = { registers = tonumber(registers), strips = tonumber(strips), ahead = tonumber(ahead) }
+        local yes = { ["true"] = true, ["1"] = true }
+        local kind = columns .. (yes[gated] and " gated" or "") .. (yes[normed] and " normed" or "")
+        found[kind] = { registers = tonumber(registers), strips = tonumber(strips), ahead = tonumber(ahead) }
       end
     end
   end
@@ -41,7 +48,7 @@ local function kernels_used()
 end
 
 local kernels_of = kernels_used()
-if not kernels_of[1] then
+if not kernels_of["1"] then
   io.stderr:write("cuda_floor: no resource usage of ", library, " (is the toolkit there?)\n")
   os.exit(1)
 end
@@ -57,10 +64,14 @@ end
 
 -- Seconds of one product for `rows` rows: bytes over the rate that the loads in flight allow
 -- (Little's law), never above what memory gives.
-local function product(outputs, inputs, rows)
+-- `beside`: what the product does of its own, as the kernels do it. Gated: outputs of both weights,
+-- which the cut takes one by one. Weights that are cut differently give all of a launch's blocks the
+-- most warps that any has; only those of a weight count here.
+local function product(outputs, inputs, rows, beside)
   local columns = rows <= 8 and 1 or rows <= 16 and 2 or 4
-  local kernel = kernels_of[columns]
-  local warps = segments(outputs, inputs)
+  local gated = beside:find "gated" and " gated" or ""
+  local kernel = kernels_of[columns .. gated .. (columns == 1 and beside:find "normed" and " normed" or "")]
+  local warps = segments(gated == "" and outputs or outputs / 2, inputs)
   local threads = warps * 32
   local shared = warps * kernel.strips * columns * 4 * 32 * 4 + 1024
   local by_registers = math.floor(gpu.registers / (math.ceil(kernel.registers / 8) * 8 * threads))
@@ -116,15 +127,15 @@ local function step(model, rows)
   local attention_width = model.heads * model.head_dim
   local kv_width = model.kv_heads * model.head_dim
   local products = {
-    { "q, k, v", attention_width + 2 * kv_width, model.hidden, model.layers },
-    { "o", model.hidden, attention_width, model.layers },
-    { "gate, up", 2 * model.ffn, model.hidden, model.layers },
-    { "down", model.hidden, model.ffn, model.layers },
-    { "lm_head", model.vocab, model.hidden, 1 },
+    { "q, k, v", attention_width + 2 * kv_width, model.hidden, model.layers, "normed" },
+    { "o", model.hidden, attention_width, model.layers, "" },
+    { "gate, up", 2 * model.ffn, model.hidden, model.layers, "gated, normed" },
+    { "down", model.hidden, model.ffn, model.layers, "" },
+    { "lm_head", model.vocab, model.hidden, 1, "" },
   }
   local seconds, bytes, lines = 0, 0, {}
   for _, p in ipairs(products) do
-    local s, b, rate = product(p[2], p[3], rows)
+    local s, b, rate = product(p[2], p[3], rows, p[5])
     seconds, bytes = seconds + s * p[4], bytes + b * p[4]
     lines[#lines + 1] = ("%s %.0f %%"):format(p[1], 100 * rate / gpu.bandwidth)
   end
