@@ -146,6 +146,16 @@ t.test("choices are taken there, beside requests that need the host", function()
   end
 end)
 
+t.test("a step of few rows starts six kernels a layer", function()
+  local e = pl.engine(pl.load("tests/golden/llama-gqa", { device = name, compute = "bf16" }))
+  for _, prompt in ipairs(prompts) do e:submit(prompt, { max_new_tokens = 8, eos_token_id = {} }) end
+  for _ = 1, 3 do e:step() end   -- all prompts are in
+  local before = launches()
+  e:step()
+  t.equal(launches() - before, 6 * 3 + 7, "three layers, and what a step takes once")
+  e:close()
+end)
+
 t.test("a policy in Lua decides there too, on a ragged batch", function()
   local seen, fifo = 0, pl.policy.fifo()
   local e = pl.engine(here, { policy = function(queue, room)
