@@ -151,7 +151,7 @@ struct Scheduler::State {
   // outputs.cpp
   void split_outputs(Request& request);
 
-  // companions.cpp: answers that are chosen when other sequences are computed, too
+  // companion_rows.cpp: answers that are chosen when other sequences are computed, too
   void hold(const ScheduledRow& row, const ScheduledGroup& group, std::int64_t first);
   void look_at(const ScheduledRow& row, const ScheduledGroup& group) const;
   void advance_compared(const RequestPointer& request);
