@@ -58,8 +58,7 @@ int healthy(const PluginDevice& device, PluginError& error) {
   return backend::fail(error, kPluginPoisoned, "%s", device.stream.message);
 }
 
-/// Remembers what poisoned the device. A fault of a kernel shows in a call after it: its name is
-/// told.
+/// Remembers what poisoned the device, and the kernel started last: faults show in later calls.
 int noted(PluginDevice& device, int status, PluginError& error) {
   if (status != kPluginPoisoned || device.stream.status != 0) return status;
   const std::size_t length = std::strlen(error.text);

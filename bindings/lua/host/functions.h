@@ -8,8 +8,10 @@
 
 namespace perilune::lua {
 
-/// Devices, memory, settings, the collector.
+/// Clock, warnings, errors, interrupts, memory, the collector.
 void add_state_functions(lua_State* L);
+/// Devices and threads.
+void add_device_functions(lua_State* L);
 /// JSON and files.
 void add_file_functions(lua_State* L);
 /// What this machine can do.

@@ -143,6 +143,7 @@ int open_core(lua_State* L) {
   make_state(L, host_options(L));
   lua_newtable(L);
   add_state_functions(L);
+  add_device_functions(L);
   add_answer(L);
   add_file_functions(L);
   add_tensor(L);
