@@ -27,7 +27,7 @@ TEST_CASE("attention in chunks has the bits of the whole, for any pages and thre
       // An emulated kernel takes a hundred times as long.
       const bool emulated = is_emulated(*table);
       for (const std::int64_t chunk :
-           emulated ? std::vector<std::int64_t>{5, 50} : std::vector<std::int64_t>{5, 32, 50})
+           emulated ? std::vector<std::int64_t>{50} : std::vector<std::int64_t>{5, 32, 50})
         CHECK(same_bits(whole, run_chunks(*table, s, sequence, chunk)));
       // One by one: all of them, or from before the second block to the end.
       CHECK(same_bits(whole, run_chunks(*table, s, sequence, 1, emulated ? 62 : 0)));
@@ -170,7 +170,7 @@ TEST_CASE("far positions have the bits of the whole in any chunks and pages", "[
       const Sequence sequence = make_sequence(s, 600, 23);
       const std::vector<float> whole = run_chunks(*table, s, sequence, 600);
       CHECK(difference(whole, reference(s, sequence)) < 2e-5);
-      CHECK(same_bits(whole, run_chunks(*table, s, sequence, 100)));
+      if (!is_emulated(*table)) CHECK(same_bits(whole, run_chunks(*table, s, sequence, 100)));
       CHECK(same_bits(whole, run_chunks(*table, s, sequence, 7, 500)));
       Setup large_pages = s;
       large_pages.page_tokens = 256;

@@ -248,7 +248,7 @@ end)
 
 -- Random batches: sizes, orders, prompts in pieces, a prompt that joins late. Every answer, bit for
 -- bit, is the one its prompt gets alone.
-local compositions = tonumber(os.getenv "PERILUNE_COMPOSITIONS") or 120
+local compositions = tonumber(os.getenv "PERILUNE_COMPOSITIONS") or 60
 local state = 4711 + (tonumber(os.getenv "PERILUNE_SEED") or 0)
 local function random(n)
   state = (state * 16807) % 2147483647

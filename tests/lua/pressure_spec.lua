@@ -11,7 +11,7 @@ pl.on_warning(function() end)   -- waiting long and prompts that look odd are wh
 
 local only = tonumber(os.getenv "PERILUNE_PRESSURE_ONLY")
 local seconds = tonumber(os.getenv "PERILUNE_PRESSURE_SECONDS")
-local count = seconds and math.huge or tonumber(os.getenv "PERILUNE_PRESSURE") or 1000
+local count = seconds and math.huge or tonumber(os.getenv "PERILUNE_PRESSURE") or 700
 
 -- A generator of our own: the same engines on every machine.
 local state

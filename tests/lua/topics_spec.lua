@@ -113,7 +113,8 @@ t.test("fields of results, events, queues, rooms, states and errors: described a
     return queue
   end
   local function generate(opts) return m:generate("Once upon a time", t.with({ max_new_tokens = 2 }, opts)) end
-  local long = ("Once upon a time. "):rep(300)
+  local long, all_but_one = ("Once upon a time. "):rep(300), {}
+  for id = 0, m.vocab_size - 2 do all_but_one[id + 1] = id end
   local engine, reader = pl.engine(m, { policy = look }), pl.engine(encoder)
   local line = engine:submit("Once", { max_new_tokens = 2, n = 2, deadline_ms = 5, priority = 1, client = "c", tag = "t",
     stop_when = function(state) copy(states, state) return false end })
@@ -122,7 +123,7 @@ t.test("fields of results, events, queues, rooms, states and errors: described a
   local read = reader:submit { 5, 6 }
   reader:drain()
   described("Result", { generate { logprobs = 2, prompt_logprobs = true, n = 2 }, generate { stop_when = function() return "enough" end },
-    generate { prompt_lookup_num_tokens = 2 },
+    generate { prompt_lookup_num_tokens = 2 }, generate { num_beams = 2, num_return_sequences = 2, suppress_tokens = all_but_one, do_sample = false },
     m:generate({ "Once" }, { processors = function() error "no" end })[1], m:generate(long, { max_new_tokens = 2, context = "truncate_left" }), read:result() })
   described("Event", events)
   described("QueueEntry", entries)
