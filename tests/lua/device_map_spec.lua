@@ -27,9 +27,9 @@ local halves = {
 }
 
 local prompts = { { 5, 6, 7, 8, 2 }, { 9, 2 }, { 11, 44, 8, 3, 60, 61, 62, 63, 9, 10, 2 } }
-local greedy = { max_new_tokens = 12, do_sample = false, num_beams = 1, eos_token_id = {}, logprobs = 0 }
+local greedy = { max_new_tokens = 6, do_sample = false, num_beams = 1, eos_token_id = {}, logprobs = 0 }
 local drawing = t.with(greedy, { do_sample = true, temperature = 0.8, top_k = 20, seed = 7, n = 2 })
-local beams = { max_new_tokens = 8, do_sample = false, num_beams = 3, eos_token_id = {} }
+local beams = { max_new_tokens = 4, do_sample = false, num_beams = 3, eos_token_id = {} }
 
 local function writes(m) return m.head == "causal" or m.head == "seq2seq" end
 
