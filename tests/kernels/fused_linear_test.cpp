@@ -104,8 +104,7 @@ struct FusedCase {
 
 }  // namespace
 
-TEST_CASE("what a product does beside has the bits of doing it apart, for a row among any others",
-          "[bits]") {
+TEST_CASE("what a product does beside has the bits of doing it apart, for a row among any others") {
   const struct {
     std::int64_t inputs, width, outputs;
   } shapes[] = {{40, 16, 24}, {72, 336, 50}, {32, 1040, 16}};
