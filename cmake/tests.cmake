@@ -18,8 +18,9 @@ target_compile_options(tests_main PRIVATE -O0)  # its speed does not matter, its
 set(PERILUNE_TIERS scalar v2 avx2 avx512)
 # Too long to be run again under a sanitizer, or without meaning there; full test names.
 # (The other tiers' attention tests run the scalar one too, as what they are held against.)
+# (lua.faults_progress: every verb at work, three minutes of it; engine.long_work is what it looks at.)
 # (shell.ranks: what Open MPI leaves behind at its end is not ours; engine.ranks runs the same with threads.)
-set(PERILUNE_NOT_SANITIZED shell.tier_symbols shell.ranks kernels.attention.scalar
+set(PERILUNE_NOT_SANITIZED shell.tier_symbols shell.ranks lua.faults_progress kernels.attention.scalar
                            kernels.attention_bits.scalar)
 
 # Seconds of processor time of the longest ones, as measured; they begin first, so that no core waits
