@@ -1,8 +1,6 @@
 // Open MPI, opened when a program was started by mpirun and never linked: its functions by name,
 // and as much of its interface (version 4, libmpi.so.40) as they need. Handles are pointers to
 // objects that the library exports.
-#include <dlfcn.h>
-
 #include <algorithm>
 #include <chrono>
 #include <climits>
@@ -10,6 +8,7 @@
 
 #include "engine/base/error.h"
 #include "engine/ranks/communicator.h"
+#include "engine/ranks/opened_library.h"
 #include "engine/ranks/peer_watch.h"
 
 namespace perilune {
@@ -35,44 +34,29 @@ struct Library {
   Handle world, byte, errors_return;
 };
 
-Error missing(const std::string& what) {
-  return Error(ErrorCode::device, "ranks",
-               "several ranks need Open MPI 4 (" + std::string(kLibrary) + "), " + what)
+Library open_library() {
+  OpenedLibrary opened(kLibrary, true);
+  Library library{};
+  opened.bind(library.init_thread, "MPI_Init_thread");
+  opened.bind(library.comm_rank, "MPI_Comm_rank");
+  opened.bind(library.comm_size, "MPI_Comm_size");
+  opened.bind(library.comm_set_errhandler, "MPI_Comm_set_errhandler");
+  opened.bind(library.iallgather, "MPI_Iallgather");
+  opened.bind(library.ibcast, "MPI_Ibcast");
+  opened.bind(library.test, "MPI_Test");
+  opened.bind(library.error_string, "MPI_Error_string");
+  opened.bind(library.end, "MPI_Abort");
+  opened.bind(library.finalize, "MPI_Finalize");
+  library.world = opened.find("ompi_mpi_comm_world");
+  library.byte = opened.find("ompi_mpi_byte");
+  library.errors_return = opened.find("ompi_mpi_errors_return");
+  if (opened.problem().empty()) return library;
+  throw Error(
+      ErrorCode::device, "ranks",
+      "several ranks need Open MPI 4 (" + std::string(kLibrary) + "), which " + opened.problem())
       .hint(
           "Debian has it as libopenmpi3, with mpirun in openmpi-bin; PERILUNE_RANKS=off runs every "
           "process by itself");
-}
-
-Library open_library() {
-  // Its own parts look for its symbols: it must be seen by them, and stays.
-  void* opened = dlopen(kLibrary, RTLD_NOW | RTLD_GLOBAL | RTLD_NODELETE);
-  if (opened == nullptr) {
-    const char* why = dlerror();
-    throw missing("which does not load: " + std::string(why == nullptr ? "no reason given" : why));
-  }
-  const auto find = [&](const char* name) {
-    void* found = dlsym(opened, name);
-    if (found == nullptr) throw missing("and the one that is there has no " + std::string(name));
-    return found;
-  };
-  Library library{};
-  const auto bind = [&](auto& function, const char* name) {
-    function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(find(name));
-  };
-  bind(library.init_thread, "MPI_Init_thread");
-  bind(library.comm_rank, "MPI_Comm_rank");
-  bind(library.comm_size, "MPI_Comm_size");
-  bind(library.comm_set_errhandler, "MPI_Comm_set_errhandler");
-  bind(library.iallgather, "MPI_Iallgather");
-  bind(library.ibcast, "MPI_Ibcast");
-  bind(library.test, "MPI_Test");
-  bind(library.error_string, "MPI_Error_string");
-  bind(library.end, "MPI_Abort");
-  bind(library.finalize, "MPI_Finalize");
-  library.world = find("ompi_mpi_comm_world");
-  library.byte = find("ompi_mpi_byte");
-  library.errors_return = find("ompi_mpi_errors_return");
-  return library;
 }
 
 class MpiCommunicator final : public Communicator {

@@ -1,16 +1,14 @@
 // NCCL by its functions' names, with as much of its interface (version 2) as they need; its
 // documentation: docs.nvidia.com/deeplearning/nccl, "NCCL API".
-#include <dlfcn.h>
-
-#include <array>
-#include <cstdio>
 #include <cstdlib>
 #include <string_view>
-#include <vector>
+#include <utility>
 
 #include "engine/base/error.h"
 #include "engine/device/plugin_device.h"
 #include "engine/ranks/device_gather.h"
+#include "engine/ranks/opened_library.h"
+#include "engine/ranks/standing.h"
 
 namespace perilune {
 namespace {
@@ -35,52 +33,30 @@ struct Library {
   std::string name;
 };
 
-/// "" or what is missing.
+/// "" or why it cannot be used.
 std::string open_library(Library& library) {
-  void* opened = dlopen(kLibrary, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-  if (opened == nullptr) {
-    const char* text = dlerror();
-    const std::string why = text == nullptr ? "" : text;
-    const bool absent = why.find("cannot open shared object file: No such file") != why.npos;
-    return absent ? std::string(kLibrary) + " is not here" : "it does not load: " + why;
-  }
-  std::string missing;
-  const auto bind = [&](auto& function, const char* name) {
-    void* found = dlsym(opened, name);
-    if (found == nullptr) missing = std::string(kLibrary) + " has no " + name;
-    function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(found);
-  };
-  bind(library.version, "ncclGetVersion");
-  bind(library.unique_id, "ncclGetUniqueId");
-  bind(library.join, "ncclCommInitRank");
-  bind(library.all_gather, "ncclAllGather");
-  bind(library.leave, "ncclCommDestroy");
-  bind(library.abandon, "ncclCommAbort");
-  bind(library.error_text, "ncclGetErrorString");
+  OpenedLibrary opened(kLibrary, false);
+  opened.bind(library.version, "ncclGetVersion");
+  opened.bind(library.unique_id, "ncclGetUniqueId");
+  opened.bind(library.join, "ncclCommInitRank");
+  opened.bind(library.all_gather, "ncclAllGather");
+  opened.bind(library.leave, "ncclCommDestroy");
+  opened.bind(library.abandon, "ncclCommAbort");
+  opened.bind(library.error_text, "ncclGetErrorString");
+  if (!opened.problem().empty()) return std::string(kLibrary) + " " + opened.problem();
   int number = 0;
-  if (!missing.empty() || library.version(&number) != kSuccess) return missing;
+  const int status = library.version(&number);
+  if (status != kSuccess) return std::string(kLibrary) + ": " + library.error_text(status);
   library.name = "NCCL " + std::to_string(number / 10000) + "." +
                  std::to_string(number / 100 % 100) + "." + std::to_string(number % 100);
   return "";
 }
 
-/// What one rank tells the others of itself: "" or why it cannot.
-struct Standing {
-  std::array<char, 256> problem{};
-};
-
 /// Whether all ranks can; else the first one's reason.
 bool all_can(Communicator& ranks, const std::string& problem, std::string& why_not) {
-  Standing own;
-  std::snprintf(own.problem.data(), own.problem.size(), "%s", problem.c_str());
-  std::vector<Standing> all(static_cast<std::size_t>(ranks.size()));
-  ranks.all_gather(&own, sizeof own, all.data());
-  for (std::size_t r = 0; r < all.size(); ++r) {
-    if (all[r].problem[0] == '\0') continue;
-    why_not = std::string(all[r].problem.data()) + " (rank " + std::to_string(r) + ")";
-    return false;
-  }
-  return true;
+  const FailedRank failed = find_failed(ranks, problem);
+  if (failed.rank >= 0) why_not = failed.what + " (rank " + std::to_string(failed.rank) + ")";
+  return failed.rank < 0;
 }
 
 class NcclGather final : public DeviceGather {
@@ -96,7 +72,11 @@ class NcclGather final : public DeviceGather {
   /// "" or what failed.
   std::string join(int ranks, const UniqueId& id, int rank) {
     int status = kSuccess;
-    device_->on_stream([&](void*) { status = library_.join(&communicator_, ranks, id, rank); });
+    try {
+      device_->on_stream([&](void*) { status = library_.join(&communicator_, ranks, id, rank); });
+    } catch (const Error& error) {  // all ranks are told, as of any other reason
+      return error.what();
+    }
     return status == kSuccess ? "" : failure(status);
   }
 

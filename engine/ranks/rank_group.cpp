@@ -1,16 +1,11 @@
 #include "engine/ranks/rank_group.h"
 
 #include <algorithm>
-#include <array>
-#include <cstdio>
+
+#include "engine/ranks/standing.h"
 
 namespace perilune {
 namespace {
-
-/// How a rank stands before the next exchange: "" well, else what failed.
-struct Standing {
-  std::array<char, 256> failure{};
-};
 
 struct Header {
   std::uint64_t bytes = 0;
@@ -53,16 +48,10 @@ RankMessage RankGroup::receive(std::vector<std::uint8_t>& bytes) {
 
 /// Every rank says how it stands; throws where another one has failed.
 void RankGroup::agree(const char* failure) {
-  Standing own;
-  std::snprintf(own.failure.data(), own.failure.size(), "%s", failure);
-  std::vector<Standing> all(static_cast<std::size_t>(size()));
-  communicator_->all_gather(&own, sizeof own, all.data());
-  if (failure[0] != '\0') return;
-  for (std::size_t r = 0; r < all.size(); ++r) {
-    if (all[r].failure[0] == '\0') continue;
-    throw FailedElsewhere(ErrorCode::device, "ranks",
-                          "rank " + std::to_string(r) + " failed: " + all[r].failure.data());
-  }
+  const FailedRank failed = find_failed(*communicator_, failure);
+  if (failure[0] != '\0' || failed.rank < 0) return;
+  throw FailedElsewhere(ErrorCode::device, "ranks",
+                        "rank " + std::to_string(failed.rank) + " failed: " + failed.what);
 }
 
 void RankGroup::together(const std::function<void()>& work) {

@@ -76,7 +76,7 @@ if [ -e "$tests/fake_gpu/libperilune_cuda.so" ]; then
   PERILUNE_DEVICE=cuda PERILUNE_RANKS=1 "$perilune" tests/shell/ranks_answers.lua short >"$folder/one" 2>/dev/null
   mkdir "$folder/no_nccl"
   : >"$folder/no_nccl/libnccl.so.2"
-  on_gpus 'host memory: it does not load: .*libnccl.so.2: file too short (rank 0)' LD_LIBRARY_PATH="$folder/no_nccl"
+  on_gpus 'host memory: libnccl.so.2 does not load: .*file too short (rank 0)' LD_LIBRARY_PATH="$folder/no_nccl"
   on_gpus 'NCCL 2.99.99' LD_LIBRARY_PATH="$tests/fake_nccl"
   on_gpus 'host memory: NCCL 2.99.99 on cuda:0: invalid usage' LD_LIBRARY_PATH="$tests/fake_nccl" FAKE_NCCL=refuse
   on_gpus 'host memory: PERILUNE_NCCL=off' LD_LIBRARY_PATH="$tests/fake_nccl" PERILUNE_NCCL=off
