@@ -7,6 +7,7 @@
 #include "engine/ops/norm.h"
 #include "engine/plan/fusion.h"
 #include "engine/plan/fusion_steps.h"
+#include "kernels/squared_width.h"
 
 namespace perilune {
 
@@ -88,8 +89,8 @@ bool norms_input(const PlanGraph& graph, const PlanStep& norm, const LinearOp& l
   const std::int64_t width = shape_of(graph, norm.inputs[0]).back().size;
   return !options.layer && !as<NormOp>(norm)->residual() && options.over.size() <= 1 &&
          linear.over().size() <= 1 && !linear.beside().norm && !linear.beside().residual &&
-         width > 0 && width % kernels::kSquared == 0 && width <= kernels::kMostSquared &&
-         options.weight.defined() && options.weight.contiguous();
+         kernels::sums_squares_by_pieces(width) && options.weight.defined() &&
+         options.weight.contiguous();
 }
 
 /// The squares of a linear's one result, which it then also gives; -1 where it does not.

@@ -9,6 +9,7 @@
 #include "kernels/cuda/rows.h"
 #include "kernels/cuda/squares.h"
 #include "kernels/cuda/strided.h"
+#include "kernels/squared_width.h"
 
 namespace perilune::kernels::cuda {
 namespace {
@@ -62,7 +63,7 @@ __global__ void __launch_bounds__(kThreads) rms_norm_kernel(PiecesJob job) {
 }  // namespace
 
 void rms_norm(const Launch& on, const NormArguments& a) {
-  if (!sums_pieces(a.width)) return other_rms_norm(on, a);
+  if (!sums_squares_by_pieces(a.width)) return other_rms_norm(on, a);
   constexpr std::int64_t kEach = kHeld * kFour * kWarp;
   const PiecesJob job = {a, a.x_stride % kFour == 0 && a.out_stride % kFour == 0 &&
                                 are_aligned(16, a.x, a.out, a.weight, a.residual, a.sum)};

@@ -11,11 +11,6 @@ namespace perilune::kernels::cuda {
 
 static_assert(kSquared == 16, "four lanes of four elements");
 
-/// Whether a row of this width is summed so.
-inline bool sums_pieces(std::int64_t width) {
-  return width > 0 && width % kSquared == 0 && width <= kMostSquared;
-}
-
 __device__ __forceinline__ float plus_squares(float total, const float (&four)[4]) {
 #pragma unroll
   for (int i = 0; i < 4; ++i) total = fmaf(four[i], four[i], total);
